@@ -1,0 +1,47 @@
+"""One input's bytes to a roll: the size limit, the right reader, the quantizer."""
+
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pianogen import smf
+from pianogen.quantize import Counts, quantize
+from pianogen.rejection import Reason, Rejection
+from pianogen.roll import Roll
+
+MAX_BYTES = 16_777_216
+MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
+SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
+
+Parser = Literal["smf", "music21"]
+
+
+def is_input(name: str) -> bool:
+    """Whether a file of this name is read as music; its suffix decides, in any case."""
+    return PurePosixPath(name).suffix.lower() in MIDI_SUFFIXES | SCORE_SUFFIXES
+
+
+def read_roll(data: bytes, name: str, parser: Parser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
+    """The roll of a MIDI file or score.
+
+    Args:
+        data: the file's bytes.
+        name: its suffix tells a score from a MIDI file.
+        parser: who reads MIDI events; roll, verdict and reason do not depend on it.
+        keep_rests: keep leading and trailing silence.
+
+    Raises:
+        Rejection: with the reason code the ledger shows.
+    """
+    if len(data) > MAX_BYTES:
+        raise too_large(len(data))
+    is_score = PurePosixPath(name).suffix.lower() in SCORE_SUFFIXES
+    if not is_score and parser == "smf":
+        return quantize(smf.read(data), keep_rests)
+    from pianogen import music21_reader  # its import takes 0.3 s and 100 MB, which a corpus of MIDI files never needs
+
+    return quantize(music21_reader.read_score(data, name) if is_score else music21_reader.read(data), keep_rests)
+
+
+def too_large(num_bytes: int) -> Rejection:
+    """The refusal of an input of this size, also where only its size was looked at."""
+    return Rejection(Reason.TOO_LARGE, f"{num_bytes:,} bytes; at most {MAX_BYTES:,} are read")

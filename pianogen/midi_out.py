@@ -1,0 +1,69 @@
+"""A roll to a MIDI file of one piano track, through music21's MIDI events."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from music21.midi import ChannelVoiceMessages, DeltaTime, MetaEvents, MidiEvent, MidiFile, MidiTrack
+
+from pianogen.errors import PianogenError
+from pianogen.roll import LOWEST_KEY, MAX_TEMPO_US, STEPS_PER_QUARTER, Roll, notes
+
+TICKS_PER_QUARTER = 480
+TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
+VELOCITY = 80
+# At one tick notes end before others begin, so that a restrike is heard by every player.
+_NOTE_OFF, _TEMPO, _NOTE_ON = range(3)
+
+
+def write_midi(roll: Roll) -> bytes:
+    """The MIDI file of a roll: an onset opens a note, holds extend it, a hold with nothing before it is silence.
+
+    Raises:
+        PianogenError: a tempo is outside 1..16,777,215 microseconds per quarter note.
+    """
+    wrong = np.flatnonzero((roll.tempo_us < 1) | (roll.tempo_us > MAX_TEMPO_US))
+    if len(wrong):
+        step = int(wrong[0])
+        raise PianogenError(
+            f"step {step} has a tempo of {roll.tempo_us[step]} microseconds per quarter note; a MIDI file holds 1 to {MAX_TEMPO_US}"
+        )
+    track = MidiTrack(0)
+    now = 0
+    for step, kind, value in _timeline(roll):
+        track.events += [DeltaTime(track, time=(step - now) * TICKS_PER_STEP), _event(track, kind, value)]
+        now = step
+    end = MidiEvent(track, type=MetaEvents.END_OF_TRACK)
+    end.data = b""
+    track.events += [DeltaTime(track, time=(len(roll) - now) * TICKS_PER_STEP), end]
+    file = MidiFile()
+    file.format, file.ticksPerQuarterNote, file.tracks = 0, TICKS_PER_QUARTER, [track]
+    return file.writestr()
+
+
+def _timeline(roll: Roll) -> Iterator[tuple[int, int, int]]:
+    """(step, kind, MIDI key or tempo) of every event, in the order they are written."""
+    played = notes(roll.states)
+    tempo_us = roll.tempo_us.astype(np.int64)
+    changes = np.flatnonzero(np.diff(tempo_us, prepend=0))
+    keys = played[:, 2] + LOWEST_KEY
+    rows = np.concatenate(
+        [
+            np.stack([played[:, 1], np.full(len(played), _NOTE_OFF), keys], axis=1),
+            np.stack([changes, np.full(len(changes), _TEMPO), tempo_us[changes]], axis=1),
+            np.stack([played[:, 0], np.full(len(played), _NOTE_ON), keys], axis=1),
+        ]
+    )
+    order = np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))
+    return iter(map(tuple, rows[order].tolist()))
+
+
+def _event(track: MidiTrack, kind: int, value: int) -> MidiEvent:
+    if kind == _TEMPO:
+        event = MidiEvent(track, type=MetaEvents.SET_TEMPO)
+        event.data = value.to_bytes(3, "big")
+        return event
+    is_on = kind == _NOTE_ON
+    event = MidiEvent(track, type=ChannelVoiceMessages.NOTE_ON if is_on else ChannelVoiceMessages.NOTE_OFF, channel=1)
+    event.pitch = value
+    event.velocity = VELOCITY if is_on else 0
+    return event

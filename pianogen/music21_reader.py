@@ -1,0 +1,101 @@
+"""The events of MIDI files and scores as music21 reads them; the one module that touches music21's readers.
+
+music21's streams are never asked about a MIDI file: they move and merge notes. Scores have no other way, and go from
+music21's stream to its MIDI events before anything is quantized.
+"""
+
+import tempfile
+import zipfile
+from pathlib import PurePosixPath
+from xml.etree import ElementTree
+
+import numpy as np
+from music21 import converter, midi
+from music21.exceptions21 import Music21Exception
+from music21.midi.translate import streamToMidiFile
+from music21.stream import Opus
+
+from pianogen import smf
+from pianogen.events import Events
+from pianogen.rejection import Reason, Rejection
+
+# What music21's score readers were seen to raise, beside their own, over damaged scores: the errors of Python's containers,
+# numbers and attributes met half way through a document. MemoryError and the operating system's signals are not among them.
+_SCORE_ERRORS = (
+    Music21Exception,
+    ElementTree.ParseError,
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
+
+
+def read(data: bytes) -> Events:
+    """The events of a MIDI file, after the strict check of `pianogen.smf`, so that the verdict is the same.
+
+    Raises:
+        Rejection: as `pianogen.smf.read`.
+    """
+    parsed = midi.MidiFile()
+    parsed.readstr(smf.normalise(data))
+    return _events(parsed)
+
+
+def read_score(data: bytes, name: str) -> Events:
+    """The events of a MusicXML, compressed MusicXML, Humdrum or ABC score, its repeats played.
+
+    Args:
+        name: its suffix tells the format.
+
+    Raises:
+        Rejection: music21 cannot read the score.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    try:
+        with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 unpacks and decodes scores by path alone
+            file.write(data)
+            file.flush()
+            # Without forceSource, music21 keeps parsed files in a cache that concurrent processes corrupt.
+            score = converter.parseFile(file.name, format=SCORE_FORMATS[suffix], forceSource=True, storePickle=False)
+        if isinstance(score, Opus):
+            raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} works in one file; one score is expected: split the file")
+        return _events(streamToMidiFile(score, addEndDelay=False))
+    except _SCORE_ERRORS as error:
+        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: {type(error).__name__}: {error}") from error
+
+
+def _events(parsed: midi.MidiFile) -> Events:
+    notes: list[tuple[int, int, int, int, bool]] = []
+    tempos: list[tuple[int, int]] = []
+    end_tick = 0
+    for index, track in enumerate(parsed.tracks):
+        tick = 0
+        for event in track.events:
+            if isinstance(event, midi.DeltaTime):
+                tick += event.time
+            elif event.isNoteOn() or event.isNoteOff():
+                notes.append((tick, index, event.channel - 1, event.pitch, event.isNoteOn()))
+            elif event.type == midi.MetaEvents.SET_TEMPO and len(event.data) == 3:
+                tempo_us = int.from_bytes(event.data, "big")
+                if tempo_us > 0:
+                    tempos.append((tick, tempo_us))
+        end_tick = max(end_tick, tick)
+    note_columns = np.array(notes, np.int64).reshape(-1, 5).T
+    tempo_columns = np.array(tempos, np.int64).reshape(-1, 2).T
+    return Events(
+        ticks_per_quarter=parsed.ticksPerQuarterNote,
+        tick=note_columns[0].copy(),
+        track=note_columns[1].astype(np.int32),
+        channel=note_columns[2].astype(np.uint8),
+        key=note_columns[3].astype(np.uint8),
+        is_on=note_columns[4].astype(np.bool_),
+        tempo_tick=tempo_columns[0].copy(),
+        tempo_us=tempo_columns[1].copy(),
+        end_tick=end_tick,
+    )

@@ -1,0 +1,79 @@
+"""The piano roll of one piece, packed as it is stored, hashed, sent to devices and drawn.
+
+One step is a sixteenth note; its row is 22 bytes: `np.packbits` of 88 onset bits, then of 88 hold bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NUM_KEYS = 88
+LOWEST_KEY = 21  # the MIDI note number of A0
+STEPS_PER_QUARTER = 4
+PACKED_BYTES = 22
+MAX_TEMPO_US = 16_777_215  # three bytes in a MIDI file
+
+SILENT, ONSET, HOLD = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roll:
+    """A piece: what each key does at each step, and how fast.
+
+    Attributes:
+        packed: (T, 22) uint8.
+        tempo_us: (T,) uint32, microseconds per quarter note, 1..16,777,215.
+        first_step: the step of the source at which the roll begins; what lies before was a rest.
+    """
+
+    packed: np.ndarray
+    tempo_us: np.ndarray
+    first_step: int = 0
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Roll)
+            and np.array_equal(self.packed, other.packed)
+            and np.array_equal(self.tempo_us, other.tempo_us)
+            and self.first_step == other.first_step
+        )
+
+    @property
+    def states(self) -> np.ndarray:
+        """(T, 88) uint8 of SILENT, ONSET, HOLD."""
+        return unpack(self.packed)
+
+    @property
+    def num_notes(self) -> int:
+        """Onset cells."""
+        return int(np.bitwise_count(self.packed[:, : PACKED_BYTES // 2]).sum(dtype=np.int64))
+
+
+def pack(states: np.ndarray) -> np.ndarray:
+    """(T, 22) uint8 of (T, 88) states."""
+    return np.concatenate([np.packbits(states == ONSET, axis=1), np.packbits(states == HOLD, axis=1)], axis=1)
+
+
+def unpack(packed: np.ndarray) -> np.ndarray:
+    """(T, 88) uint8 states of (T, 22) packed rows."""
+    bits = np.unpackbits(packed, axis=1)
+    return bits[:, :NUM_KEYS] * np.uint8(ONSET) + bits[:, NUM_KEYS:] * np.uint8(HOLD)
+
+
+def notes(states: np.ndarray) -> np.ndarray:
+    """(N, 3) int64 rows of (onset step, end step, key), by step, then key; an orphan hold is silence.
+
+    Args:
+        states: (T, 88).
+    """
+    # One silent row at the end of each key, so that a note never runs into the next key's column.
+    columns = np.pad(states, ((0, 1), (0, 0))).T.ravel()
+    breaks = np.flatnonzero(columns != HOLD)
+    onsets = np.flatnonzero(columns == ONSET)
+    ends = breaks[np.searchsorted(breaks, onsets, side="right")]
+    key, step = np.divmod(onsets, len(states) + 1)
+    found = np.stack([step, step + ends - onsets, key], axis=1)
+    return found[np.lexsort((key, step))]
