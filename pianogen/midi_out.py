@@ -25,7 +25,7 @@ def write_midi(roll: Roll) -> bytes:
     if len(wrong):
         step = int(wrong[0])
         raise PianogenError(
-            f"step {step} has a tempo of {roll.tempo_us[step]} microseconds per quarter note; a MIDI file holds 1 to {MAX_TEMPO_US}"
+            f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file holds 1 to {MAX_TEMPO_US}"
         )
     track = MidiTrack(0)
     now = 0

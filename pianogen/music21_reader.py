@@ -71,7 +71,7 @@ def read_score(data: bytes, name: str) -> Events:
 
 
 def _events(parsed: midi.MidiFile) -> Events:
-    notes: list[tuple[int, int, int, int, bool]] = []
+    notes: list[tuple[int, int, int, int | bytes | None, bool]] = []
     tempos: list[tuple[int, int]] = []
     end_tick = 0
     for index, track in enumerate(parsed.tracks):
@@ -80,8 +80,8 @@ def _events(parsed: midi.MidiFile) -> Events:
             if isinstance(event, midi.DeltaTime):
                 tick += event.time
             elif event.isNoteOn() or event.isNoteOff():
-                notes.append((tick, index, event.channel - 1, event.pitch, event.isNoteOn()))
-            elif event.type == midi.MetaEvents.SET_TEMPO and len(event.data) == 3:
+                notes.append((tick, index, event.channel - 1, event.parameter1, event.isNoteOn()))
+            elif event.type == midi.MetaEvents.SET_TEMPO and isinstance(event.data, bytes) and len(event.data) == 3:
                 tempo_us = int.from_bytes(event.data, "big")
                 if tempo_us > 0:
                     tempos.append((tick, tempo_us))

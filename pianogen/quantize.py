@@ -16,7 +16,8 @@ from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER,
 MAX_STEPS = 131_072
 _DRUM_CHANNEL = 9
 _HOLD_BYTE = PACKED_BYTES // 2
-_NUM_STREAMS = 16 * 128  # (channel, key) within one track
+_NUM_STREAMS = 16 * NUM_KEYS  # (channel, key) within one track
+_DROPPED = _NUM_STREAMS  # the stream of events that are not read
 _NEVER = -1
 
 
@@ -53,27 +54,26 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
         Rejection: no notes are left after dropping, or the roll has more than 131,072 steps.
     """
     tpq = events.ticks_per_quarter
-    key, start, stop, onset_key, onset_step, dropped_drum, dropped_range, unreleased = _read_streams(
+    spans, onsets, dropped_drum, dropped_range, unreleased = _read_streams(
         tpq, events.tick, events.track, events.channel, events.key, events.is_on
     )
-    if len(onset_step) == 0:
+    if onsets.size == 0:
         raise Rejection(
             Reason.NO_NOTES, f"no notes on the 88 keys ({dropped_drum} drum notes and {dropped_range} out of range dropped)"
         )
-    first = 0 if keep_rests else int(onset_step.min())
-    last = max(int(onset_step.max()) + 1, int(stop.max(initial=0)))
+    first, last = int(onsets[1].min()), max(int(onsets[1].max()) + 1, int(spans[2].max(initial=0)))
     if keep_rests:
-        last = max(last, int(step_of_tick(events.end_tick, tpq)))
+        first, last = 0, max(last, int(step_of_tick(events.end_tick, tpq)))
     if last - first > MAX_STEPS:
         raise Rejection(Reason.TOO_LONG, f"{last - first} steps; at most {MAX_STEPS} are kept")
-    packed, notes = _fill(first, last - first, key, start, stop, onset_key, onset_step)
+    packed, notes = _fill(first, last - first, spans, onsets)
     by_tick = np.argsort(events.tempo_tick, kind="stable")  # file order is (track, order), so ties stay as they should
     tempo_us, tempo_kept = _fill_tempo(first, last - first, tpq, events.tempo_tick[by_tick], events.tempo_us[by_tick])
     counts = Counts(
         notes=notes,
         notes_out_of_range=dropped_range,
         notes_drum=dropped_drum,
-        notes_merged=len(onset_step) - notes,
+        notes_merged=len(onsets[0]) - notes,
         notes_unreleased=unreleased,
         tempo_seen=len(events.tempo_tick),
         tempo_kept=tempo_kept,
@@ -99,86 +99,74 @@ def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped
 
 @njit(cache=True)
 def _read_streams(tpq, tick, track, channel, key, is_on):  # type: ignore[no-untyped-def]
-    """Held spans (key, start step, stop step), onsets (key, step), and the counts of what was dropped or never released."""
+    """(3, S) held spans of key, start step and stop step; (2, O) onsets of key and step; drum notes and notes out of range, dropped; unreleased."""
     num_events = len(tick)
-    span_key, span_start, span_stop = (
-        np.empty(num_events, np.uint8),
-        np.empty(num_events, np.int64),
-        np.empty(num_events, np.int64),
-    )
-    onset_key, onset_step = np.empty(num_events, np.uint8), np.empty(num_events, np.int64)
-    num_spans = num_onsets = num_drum = num_out_of_range = num_unreleased = 0
-    # Per stream of the track at hand: the tick being gathered, what it holds so far, and the depth before it.
-    gathered_tick = np.full(_NUM_STREAMS, _NEVER, np.int64)
-    ons, offs, depth = np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32)
-    is_second_reading = np.zeros(_NUM_STREAMS, np.bool_)
-    begin = 0
+    spans, onsets = np.empty((3, num_events), np.int64), np.empty((2, num_events), np.int64)
+    stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)
+    num_onsets = num_drum = num_out_of_range = 0
+    for i in range(num_events):
+        piano_key = np.int64(key[i]) - LOWEST_KEY
+        stream[i] = _DROPPED
+        if channel[i] == _DRUM_CHANNEL:
+            num_drum += is_on[i]
+        elif piano_key < 0 or piano_key >= NUM_KEYS:
+            num_out_of_range += is_on[i]
+        else:
+            stream[i] = np.int64(channel[i]) * NUM_KEYS + piano_key
+            step[i] = step_of_tick(tick[i], tpq)
+            onsets[0, num_onsets], onsets[1, num_onsets] = piano_key, step[i]
+            num_onsets += is_on[i]
+    begin = num_spans = num_unreleased = 0
     while begin < num_events:
         end = begin
         while end < num_events and track[end] == track[begin]:
             end += 1
-        for reading in range(2):
-            writes = reading == 1  # which streams stay open must be known before anything of them is written
-            for i in range(begin, end):
-                if channel[i] == _DRUM_CHANNEL:
-                    num_drum += writes and is_on[i]
-                    continue
-                piano_key = np.int64(key[i]) - LOWEST_KEY
-                if piano_key < 0 or piano_key >= NUM_KEYS:
-                    num_out_of_range += writes and is_on[i]
-                    continue
-                s = np.int64(channel[i]) * 128 + key[i]
-                if gathered_tick[s] != tick[i]:
-                    depth[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s])
-                    if writes and depth[s] > 0:
-                        span_key[num_spans] = piano_key
-                        span_start[num_spans] = step_of_tick(gathered_tick[s], tpq)
-                        span_stop[num_spans] = step_of_tick(tick[i], tpq)
-                        num_spans += 1
-                    gathered_tick[s] = tick[i]
-                    ons[s] = offs[s] = 0
-                if is_on[i]:
-                    ons[s] += 1
-                    if writes:
-                        onset_key[num_onsets] = piano_key
-                        onset_step[num_onsets] = step_of_tick(tick[i], tpq)
-                        num_onsets += 1
-                else:
-                    offs[s] += 1
-            for i in range(begin, end):
-                s = np.int64(channel[i]) * 128 + key[i]
-                if gathered_tick[s] == _NEVER:
-                    continue
-                is_open = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s]) > 0
-                num_unreleased += writes and is_open
-                is_second_reading[s] = is_open and not writes
-                gathered_tick[s] = _NEVER
-                ons[s] = offs[s] = depth[s] = 0
+        is_second_reading = np.zeros(_NUM_STREAMS, np.bool_)
+        last_span, is_open = _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans, num_spans)
+        if is_open.any():
+            last_span, is_open = _read_track(begin, end, stream, tick, step, is_on, is_open, spans, num_spans)
+            num_unreleased += is_open.sum()
+        num_spans = last_span
         begin = end
-    return (
-        span_key[:num_spans],
-        span_start[:num_spans],
-        span_stop[:num_spans],
-        onset_key[:num_onsets],
-        onset_step[:num_onsets],
-        num_drum,
-        num_out_of_range,
-        num_unreleased,
-    )
+    return spans[:, :num_spans], onsets[:, :num_onsets], num_drum, num_out_of_range, num_unreleased
 
 
 @njit(cache=True)
-def _fill(first, num_steps, span_key, span_start, span_stop, onset_key, onset_step):  # type: ignore[no-untyped-def]
+def _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans, num_spans):  # type: ignore[no-untyped-def]
+    """Spans so far, and which streams are open at the end."""
+    # Per stream: the tick being gathered and its step, what it holds so far, and the depth before it.
+    gathered_tick, gathered_step = np.full(_NUM_STREAMS, _NEVER, np.int64), np.zeros(_NUM_STREAMS, np.int64)
+    ons, offs, depth = np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32)
+    for i in range(begin, end):
+        s = stream[i]
+        if s == _DROPPED:
+            continue
+        if gathered_tick[s] != tick[i]:
+            depth[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s])
+            spans[0, num_spans], spans[1, num_spans], spans[2, num_spans] = s % NUM_KEYS, gathered_step[s], step[i]
+            num_spans += depth[s] > 0
+            gathered_tick[s], gathered_step[s] = tick[i], step[i]
+            ons[s] = offs[s] = 0
+        ons[s] += is_on[i]
+        offs[s] += not is_on[i]
+    is_open = np.empty(_NUM_STREAMS, np.bool_)
+    for s in range(_NUM_STREAMS):
+        is_open[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s]) > 0
+    return num_spans, is_open
+
+
+@njit(cache=True)
+def _fill(first, num_steps, spans, onsets):  # type: ignore[no-untyped-def]
     """(T, 22) packed rows, and the number of onset cells."""
     packed = np.zeros((num_steps, PACKED_BYTES), np.uint8)
-    for i in range(len(span_key)):
-        byte, bit = _HOLD_BYTE + (span_key[i] >> 3), np.uint8(0x80 >> (span_key[i] & 7))
-        for step in range(span_start[i] - first, span_stop[i] - first):
+    for key, start, stop in spans.T:
+        byte, bit = _HOLD_BYTE + (key >> 3), np.uint8(0x80 >> (key & 7))
+        for step in range(start - first, stop - first):
             packed[step, byte] |= bit
     num_cells = 0
-    for i in range(len(onset_key)):
-        byte, bit = onset_key[i] >> 3, np.uint8(0x80 >> (onset_key[i] & 7))
-        step = onset_step[i] - first
+    for key, onset in onsets.T:
+        byte, bit = key >> 3, np.uint8(0x80 >> (key & 7))
+        step = onset - first
         num_cells += (packed[step, byte] & bit) == 0
         packed[step, byte] |= bit
         packed[step, _HOLD_BYTE + byte] &= ~bit

@@ -1,0 +1,324 @@
+"""The store: one HDF5 file of rolls, written whole or not at all; the one module that touches h5py.
+
+python -m pianogen.store info corpus.h5
+python -m pianogen.store verify corpus.h5
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import h5py
+import numpy as np
+
+from pianogen import command, durable
+from pianogen.errors import PianogenError
+from pianogen.roll import PACKED_BYTES, STEPS_PER_QUARTER, Roll
+
+SCHEMA = "pianogen-store/1"
+CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough for one random window
+CHUNK_PIECES = 4_096
+_READ_STEPS = 64 * CHUNK_STEPS
+
+Kind = Literal["corpus", "samples"]
+
+
+class StoreError(PianogenError):
+    """A store cannot be read or trusted."""
+
+
+class Split(IntEnum):
+    """Which part of the corpus a piece belongs to."""
+
+    TRAIN = 0
+    VALID = 1
+    TEST = 2
+    NONE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The pieces of a store, column by column, in the order of their rolls.
+
+    Attributes:
+        name: P names.
+        group: P names of the first folder below the corpus root, '' if none.
+        steps: (P,) uint32.
+        first_step: (P,) uint32.
+        notes: (P,) uint32, onset cells.
+        split: (P,) uint8 of Split.
+        sha256: P hex digests of the source bytes.
+        sample: P JSON texts of what each sample was drawn with; None in a corpus.
+    """
+
+    name: list[str]
+    group: list[str]
+    steps: np.ndarray
+    first_step: np.ndarray
+    notes: np.ndarray
+    split: np.ndarray
+    sha256: list[str]
+    sample: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    @property
+    def offset(self) -> np.ndarray:
+        """(P,) uint64: the row at which each roll begins."""
+        ends: np.ndarray = np.cumsum(self.steps, dtype=np.uint64)
+        return ends - self.steps
+
+
+def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
+    """Writes a store in one pass over its rolls, holding a few chunks of them at a time.
+
+    Equal arguments give equal bytes.
+
+    Args:
+        rolls: one for each piece, in order.
+        provenance: what made the content; nothing about where, when or by how many ranks.
+
+    Raises:
+        StoreError: the rolls are not as many or as long as the pieces say.
+        OSError: the file cannot be written; `path` is as before.
+    """
+    num_steps = int(pieces.steps.sum(dtype=np.int64))
+    with durable.replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["kind"] = kind
+        file.attrs["complete"] = False
+        file.attrs["steps_per_quarter"] = STEPS_PER_QUARTER
+        file.attrs["num_pieces"] = len(pieces)
+        file.attrs["num_steps"] = num_steps
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        _write_pieces(file.create_group("piece"), pieces)
+        chunk = min(CHUNK_STEPS, num_steps)
+        packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
+        tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
+        at = 0
+        for block in _blocks(pieces, rolls):
+            packed[at : at + len(block)] = block.packed
+            tempo_us[at : at + len(block)] = block.tempo_us
+            at += len(block)
+        file.attrs["fingerprint"] = _fingerprint(pieces, packed, tempo_us)
+        file.flush()
+        file.attrs["complete"] = True
+
+
+def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:
+    def write(name: str, values: Any, dtype: Any) -> None:
+        chunk = min(CHUNK_PIECES, len(pieces))
+        group.create_dataset(name, data=np.asarray(values, dtype), dtype=dtype, chunks=(chunk,), fletcher32=True)
+
+    def write_text(name: str, values: list[str]) -> None:
+        encoded = [value.encode() for value in values]
+        longest = max(1, max(map(len, encoded)))
+        write(name, np.array(encoded, f"S{longest}"), h5py.string_dtype("utf-8", longest))
+
+    write_text("name", pieces.name)
+    write_text("group", pieces.group)
+    write("offset", pieces.offset, "<u8")
+    write("steps", pieces.steps, "<u4")
+    write("first_step", pieces.first_step, "<u4")
+    write("notes", pieces.notes, "<u4")
+    write("split", pieces.split, "u1")
+    write_text("sha256", pieces.sha256)
+    if pieces.sample is not None:
+        write_text("sample", pieces.sample)
+
+
+def _blocks(pieces: Pieces, rolls: Iterable[Roll]) -> Iterator[Roll]:
+    """The rows of all rolls in blocks of whole chunks, the last block excepted."""
+    waiting: list[Roll] = []
+    num_waiting = 0
+    for name, steps, roll in zip(pieces.name, pieces.steps, rolls, strict=True):
+        if len(roll) != steps:
+            raise StoreError(f"piece {name} has {len(roll)} steps where {steps} were announced")
+        waiting.append(roll)
+        num_waiting += len(roll)
+        if num_waiting >= _READ_STEPS:
+            joined = _join(waiting)
+            whole = num_waiting // CHUNK_STEPS * CHUNK_STEPS
+            yield Roll(joined.packed[:whole], joined.tempo_us[:whole])
+            waiting = [Roll(joined.packed[whole:], joined.tempo_us[whole:])]
+            num_waiting -= whole
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(rolls: list[Roll]) -> Roll:
+    return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))
+
+
+def _fingerprint(pieces: Pieces, packed: h5py.Dataset, tempo_us: h5py.Dataset) -> str:
+    digest = hashlib.sha256()
+    digest.update(pieces.steps.astype("<u4").tobytes())
+    digest.update(pieces.split.astype("u1").tobytes())
+    for dataset in (packed, tempo_us):
+        for start in range(0, len(dataset), _READ_STEPS):
+            digest.update(dataset[start : start + _READ_STEPS].tobytes())
+    return digest.hexdigest()
+
+
+class Store:
+    """A finished store, open for reading; a context manager.
+
+    Attributes:
+        path: where it lies.
+        kind: "corpus" or "samples".
+        pieces: the table of its pieces.
+        fingerprint: sha256 over steps, split, roll and tempo_us.
+        provenance: what made the content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a store and checks that it is whole.
+
+        Raises:
+            StoreError: no such file, not HDF5, another schema, incomplete, or its table of pieces is damaged.
+        """
+        self.path = path
+        if not path.is_file():
+            raise StoreError(f"{path} does not exist; name a store that preprocessing or sampling has written")
+        try:
+            # A finished store is never written again, and network file systems often refuse locks.
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be opened as HDF5 ({error}); write it again with the command that made it"
+            ) from error
+        try:
+            self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self) -> None:
+        attributes = self._file.attrs
+        schema = attributes.get("schema")
+        if schema != SCHEMA:
+            raise StoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; make it again with this version")
+        if not attributes.get("complete", False):
+            raise StoreError(f"{self.path} is incomplete: its writer stopped before the end; run the same command again")
+        try:
+            self.kind: Kind = attributes["kind"]
+            self.fingerprint: str = attributes["fingerprint"]
+            self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
+            self._packed, self._tempo_us, group = self._file["roll"], self._file["tempo_us"], self._file["piece"]
+            self.pieces = Pieces(
+                name=_read_text(group["name"]),
+                group=_read_text(group["group"]),
+                steps=group["steps"][:],
+                first_step=group["first_step"][:],
+                notes=group["notes"][:],
+                split=group["split"][:],
+                sha256=_read_text(group["sha256"]),
+                sample=_read_text(group["sample"]) if "sample" in group else None,
+            )
+            offset = group["offset"][:]
+        except (KeyError, OSError, ValueError) as error:
+            raise StoreError(f"{self.path} is damaged: {error}; write it again with the command that made it") from error
+        num_steps = int(self.pieces.steps.sum(dtype=np.int64))
+        if not (len(self._packed) == len(self._tempo_us) == num_steps == attributes["num_steps"]):
+            raise StoreError(f"{self.path} is damaged: {len(self._packed)} rows where its pieces have {num_steps} steps")
+        self._offset = self.pieces.offset
+        if not np.array_equal(offset, self._offset):
+            raise StoreError(f"{self.path} is damaged: the offsets of its pieces do not follow from their lengths")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    @property
+    def num_steps(self) -> int:
+        """Rows of all pieces."""
+        return len(self._packed)
+
+    def rows(self, start: int, stop: int) -> Roll:
+        """The rows start..stop of the whole store, whichever pieces they belong to.
+
+        Raises:
+            StoreError: a checksum fails.
+        """
+        try:
+            return Roll(self._packed[start:stop], self._tempo_us[start:stop])
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged in rows {start}..{stop} ({error}); write it again") from error
+
+    def roll(self, index: int) -> Roll:
+        """The roll of one piece.
+
+        Raises:
+            StoreError: a checksum fails.
+        """
+        start = int(self._offset[index])
+        rows = self.rows(start, start + int(self.pieces.steps[index]))
+        return Roll(rows.packed, rows.tempo_us, int(self.pieces.first_step[index]))
+
+    def verify(self) -> None:
+        """Reads every row and compares the fingerprint.
+
+        Raises:
+            StoreError: a checksum or the fingerprint fails.
+        """
+        try:
+            found = _fingerprint(self.pieces, self._packed, self._tempo_us)
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged: {error}; write it again with the command that made it") from error
+        if found != self.fingerprint:
+            raise StoreError(f"{self.path} has fingerprint {found}, expected {self.fingerprint}; write it again")
+
+
+def _read_text(dataset: h5py.Dataset) -> list[str]:
+    return [value.decode() for value in dataset[:].tolist()]
+
+
+def _describe(store: Store) -> str:
+    pieces = store.pieces
+    splits = ", ".join(
+        f"{split.name.lower()} {int((pieces.split == split).sum())}" for split in Split if (pieces.split == split).any()
+    )
+    rows = {
+        "store": str(store.path),
+        "kind": store.kind,
+        "pieces": f"{len(pieces):,} ({splits})",
+        "groups": f"{len(set(pieces.group)):,}",
+        "steps": f"{store.num_steps:,}",
+        "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
+        "fingerprint": store.fingerprint,
+        **{f"made by: {key}": str(value) for key, value in store.provenance.items()},
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command `python -m pianogen.store`."""
+    parser = command.Parser(
+        prog="python -m pianogen.store",
+        description="Say what a store holds, or check every byte of it.",
+        epilog="example:\n  python -m pianogen.store verify corpus.h5",
+    )
+    parser.add_argument("action", choices=["info", "verify"], help="info prints a table; verify also reads every row")
+    parser.add_argument("store", type=Path, help="an HDF5 file of this schema")
+    options = parser.parse_args(arguments)
+    with Store(options.store) as store:
+        if options.action == "verify":
+            store.verify()
+            print(f"{store.path} is whole: {len(store.pieces):,} pieces, {store.num_steps:,} steps; every checksum agrees")
+        else:
+            print(_describe(store))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

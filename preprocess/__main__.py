@@ -1,0 +1,131 @@
+"""A corpus of MIDI files and scores to one store of piano rolls.
+
+    mpiexec -n 4 python -m mpi4py -m preprocess midis/ --store corpus.h5
+
+A rank's way: start the child that converts (before MPI, which does not survive a fork), find the other ranks, share the
+inputs; rank 0 then merges the shards into the store.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pianogen
+from pianogen import command
+from pianogen.errors import UsageError
+from pianogen.midi_in import Parser
+from pianogen.progress import Progress
+from pianogen.store import Split
+from preprocess import ranks, sources
+from preprocess.isolation import Isolation, Limits, Tally
+from preprocess.job import Job
+from preprocess.merge import Merged, merge, read_split_file
+from preprocess.outcome import Options
+from preprocess.ranks import World
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command `python -m preprocess`, run by every rank."""
+    options = _parse(arguments)
+    job = Job.beside(options.store)
+    isolation = Isolation(job.new_shard(), Options(options.parser, options.keep_rests), Limits(options.cpu_limit_s))
+    world = ranks.find_world()
+    if world.rank != 0:
+        return ranks.follow(world, isolation)
+    code = command.run(lambda _: _lead(options, job, world, isolation), arguments)
+    ranks.dismiss(world, code)
+    return code
+
+
+def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolation) -> int:
+    if not options.store.parent.is_dir():
+        raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
+    inputs = sources.scan(options.corpus)
+    splits: dict[str, Split] | None = None
+    split_rule = "hash"
+    if options.split_file:
+        splits = read_split_file(options.split_file, [each.name for each in inputs])
+        split_rule = hashlib.sha256(options.split_file.read_bytes()).hexdigest()
+    todo = job.begin(inputs, Options(options.parser, options.keep_rests))
+    print(f"{len(inputs)} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
+    outcomes: Counter[str] = Counter()
+    with Progress("preprocess", len(todo), "inputs") as progress:
+
+        def report(tally: Tally) -> None:
+            outcomes.update(tally.outcomes)
+            progress.advance(tally.outcomes.total(), f"{outcomes.total() - outcomes['kept']} rejected")
+
+        ranks.lead(world, isolation, todo, report)
+    provenance: dict[str, Any] = {
+        "version": pianogen.__version__,
+        "parser": options.parser,
+        "keep_rests": options.keep_rests,
+        "split": split_rule,
+    }
+    ledger = options.store.with_suffix(".ledger.csv")
+    merged = merge(job.finished(inputs), options.store, ledger, splits, options.max_rejects, provenance)
+    job.remove()
+    print(_summary(merged, len(inputs), options.store, ledger), flush=True)
+    return 0
+
+
+def _summary(merged: Merged, num_inputs: int, store: Path, ledger: Path) -> str:
+    totals = merged.totals
+    rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(merged.rejected.items())) or "none"
+    return "\n".join(
+        [
+            f"{num_inputs:,} inputs: {merged.kept:,} kept, {merged.duplicates:,} duplicates, {merged.rejected.total():,} rejected",
+            f"  rejected    {rejected}",
+            f"  steps       {totals['steps']:,} sixteenths",
+            f"  notes       {totals['notes']:,} kept",
+            f"              {totals['notes_merged']:,} fell on a key and step already struck",
+            f"              {totals['notes_out_of_range']:,} outside the 88 keys, {totals['notes_drum']:,} drum notes",
+            f"              {totals['notes_unreleased']:,} never released, ended at their last event",
+            f"  tempo       {totals['tempo_kept']:,} of {totals['tempo_seen']:,} changes are heard at a sixteenth",
+            f"  store       {store}",
+            f"  ledger      {ledger}",
+        ]
+    )
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog="python -m preprocess",
+        description="Turn a corpus of MIDI files and scores into one store of piano rolls and a ledger of every input.\n"
+        "Interrupted work is kept: the same command goes on, with any number of ranks, and ends with the same bytes.",
+        epilog="examples:\n"
+        "  python -m preprocess midis/ --store corpus.h5\n"
+        "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
+    )
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="a folder, a file, or music21:NAME (e.g. music21:bach)")
+    parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; its ledger lies beside it")
+    parser.add_argument("--parser", choices=get_args(Parser), default="smf", help="who reads MIDI events (default: smf)")
+    parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
+    parser.add_argument("--split-file", type=Path, metavar="CSV", help="columns name, split; a piece not named gets no split")
+    parser.add_argument(
+        "--max-rejects", type=_share, default=0.1, metavar="SHARE", help="refuse a corpus with more (default: 0.1)"
+    )
+    parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time one input may take (default: 60)")
+    return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+    return value
+
+
+def _seconds(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

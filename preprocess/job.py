@@ -1,0 +1,90 @@
+"""The unfinished work on one store: its folder, what it belongs to, and the shards in it."""
+
+import hashlib
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pianogen
+from pianogen import durable
+from pianogen.rejection import Reason
+from preprocess.merge import PreprocessError
+from preprocess.outcome import Options
+from preprocess.shard import Entry, read_entries
+from preprocess.sources import Input
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The folder beside a store in which ranks keep what they have finished.
+
+    Attributes:
+        folder: STORE.tmp-work.
+    """
+
+    folder: Path
+
+    @classmethod
+    def beside(cls, store: Path) -> "Job":
+        """The job that makes this store."""
+        return cls(store.with_name(store.name + ".tmp-work"))
+
+    def new_shard(self) -> Path:
+        """A path for one rank's shard, unlike that of any rank of any attempt."""
+        return self.folder / f"shard-{uuid.uuid4().hex}"
+
+    def begin(self, inputs: Sequence[Input], options: Options) -> list[Input]:
+        """Prepares the folder; what is left to do of the inputs.
+
+        Shards of the same corpus and options are kept, apart from inputs that ran out of time, which are tried again.
+        Others are removed, and that is said.
+        """
+        identity = _identity(inputs, options)
+        marker = self.folder / "job.json"
+        if self.folder.exists() and (not marker.is_file() or json.loads(marker.read_text())["identity"] != identity):
+            print(f"removing unfinished work on another corpus, other options or another version: {self.folder}", file=sys.stderr)
+            shutil.rmtree(self.folder)
+        if not self.folder.exists():
+            self.folder.mkdir()
+            durable.write_text(marker, json.dumps({"identity": identity}))
+        done = {name for name, entry in self._entries().items() if entry.reason != Reason.TIMEOUT}
+        if done:
+            print(f"resuming: {len(done)} of {len(inputs)} inputs were finished before", file=sys.stderr)
+        return [each for each in inputs if each.name not in done]
+
+    def finished(self, inputs: Sequence[Input]) -> list[Entry]:
+        """One entry per input, in the order of the inputs.
+
+        Raises:
+            PreprocessError: some are missing.
+        """
+        entries = self._entries()
+        missing = [each.name for each in inputs if each.name not in entries]
+        if missing:
+            raise PreprocessError(
+                f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
+            )
+        return [entries[each.name] for each in inputs]
+
+    def remove(self) -> None:
+        """Ends the job: its store is written."""
+        shutil.rmtree(self.folder)
+
+    def _entries(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        for path in sorted(self.folder.glob("shard-*")):
+            for entry in read_entries(path):
+                if entry.name not in found or found[entry.name].reason == Reason.TIMEOUT:
+                    found[entry.name] = entry
+        return found
+
+
+def _identity(inputs: Sequence[Input], options: Options) -> str:
+    digest = hashlib.sha256(json.dumps([pianogen.__version__, asdict(options)]).encode())
+    for each in inputs:
+        digest.update(json.dumps([each.name, each.size, each.mtime_ns]).encode())
+    return digest.hexdigest()

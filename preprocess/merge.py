@@ -1,0 +1,145 @@
+"""Shards to one store and one ledger: duplicates, splits and the order of pieces, decided from the entries alone."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pianogen import durable
+from pianogen.errors import PianogenError, UsageError
+from pianogen.quantize import Counts
+from pianogen.store import Pieces, Split, write_store
+from preprocess.shard import Entry
+from preprocess.sources import group_of
+
+_COUNTS = [field.name for field in fields(Counts) if field.name != "notes"]
+_LEDGER = ["name", "status", "reason", "message", "steps", "notes", *_COUNTS]
+
+
+class PreprocessError(PianogenError):
+    """The corpus was read and no store can be made of it; the ledger says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a store was made of.
+
+    Attributes:
+        kept: pieces of the store.
+        duplicates: inputs equal to a piece before them.
+        rejected: inputs by reason code.
+        totals: the sum of each number of the ledger over the kept pieces.
+    """
+
+    kept: int
+    duplicates: int
+    rejected: Counter[str]
+    totals: Counter[str]
+
+
+def split_of(roll_sha256: str) -> Split:
+    """80 % train, 10 % valid, 10 % test, by the hash of the packed roll: adding files never moves a piece."""
+    tenth = int(roll_sha256[:8], 16) % 10
+    return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
+
+
+def read_split_file(path: Path, names: Sequence[str]) -> dict[str, Split]:
+    """The split of each name in a CSV with columns name and split.
+
+    Raises:
+        UsageError: it cannot be read, lacks a column, or names an input or split that does not exist.
+    """
+    known = set(names)
+    splits: dict[str, Split] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if not {"name", "split"} <= set(reader.fieldnames or []):
+                raise UsageError(f"{path} has columns {reader.fieldnames}, expected name and split")
+            for row in reader:
+                if row["name"] not in known:
+                    raise UsageError(
+                        f"{path}:{reader.line_num}: no input is named {row['name']!r}; names are paths below the corpus"
+                    )
+                if row["split"] not in ("train", "valid", "test"):
+                    raise UsageError(f"{path}:{reader.line_num}: split {row['split']!r}, expected train, valid or test")
+                splits[row["name"]] = Split[row["split"].upper()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the split file {path} cannot be read: {error}") from error
+    return splits
+
+
+def merge(
+    entries: Sequence[Entry],
+    store: Path,
+    ledger: Path,
+    splits: Mapping[str, Split] | None,
+    max_rejects: float,
+    provenance: dict[str, Any],
+) -> Merged:
+    """Writes the ledger, then the store.
+
+    Args:
+        entries: one per input, in order of name.
+        splits: from a split file; None splits by hash.
+        max_rejects: the share of inputs that may be refused.
+
+    Raises:
+        PreprocessError: more were refused, none is left, or none is left to train on; only the ledger was written.
+    """
+    first_of: dict[str, str] = {}
+    kept = [
+        entry
+        for entry in entries
+        if entry.status == "kept" and first_of.setdefault(entry.content_sha256, entry.name) == entry.name
+    ]
+    _write_ledger(ledger, entries, first_of)
+    rejected = Counter(entry.reason for entry in entries if entry.status == "rejected")
+    if rejected.total() > max_rejects * len(entries):
+        most = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
+        raise PreprocessError(
+            f"{rejected.total()} of {len(entries)} inputs were refused ({most}), more than --max-rejects {max_rejects} allows; "
+            f"{ledger} names each with its reason. No store was written: mend or remove them, or raise --max-rejects"
+        )
+    if not kept:
+        raise PreprocessError(f"none of {len(entries)} inputs became a roll; {ledger} names each with its reason")
+    split = [split_of(entry.roll_sha256) if splits is None else splits.get(entry.name, Split.NONE) for entry in kept]
+    if Split.TRAIN not in split:
+        raise PreprocessError(
+            f"none of {len(kept)} pieces is in the train split; add pieces, or name some as train in a --split-file"
+        )
+    pieces = Pieces(
+        name=[entry.name for entry in kept],
+        group=[group_of(entry.name) for entry in kept],
+        steps=np.array([entry.steps for entry in kept], np.uint32),
+        first_step=np.array([entry.first_step for entry in kept], np.uint32),
+        notes=np.array([entry.counts.notes for entry in kept if entry.counts], np.uint32),
+        split=np.array(split, np.uint8),
+        sha256=[entry.sha256 for entry in kept],
+    )
+    write_store(store, "corpus", pieces, (entry.read_roll() for entry in kept), provenance)
+    totals: Counter[str] = Counter(steps=sum(entry.steps for entry in kept))
+    for entry in kept:
+        if entry.counts:
+            totals.update(asdict(entry.counts))
+    return Merged(len(kept), len(entries) - len(kept) - rejected.total(), rejected, totals)
+
+
+def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[str, str]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _LEDGER, lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        row: dict[str, Any] = {"name": entry.name, "status": entry.status, "reason": entry.reason, "message": entry.message}
+        if entry.counts is not None:
+            row |= {"steps": entry.steps, **asdict(entry.counts)}
+            first = first_of[entry.content_sha256]
+            if first != entry.name:
+                row |= {"status": "duplicate", "message": f"equal to {first}"}
+        writer.writerow(row)
+    durable.write_text(path, text.getvalue())

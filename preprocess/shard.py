@@ -1,0 +1,114 @@
+"""A shard: the finished outcomes of one rank, in an append-only file that survives a kill at any moment.
+
+Each record is a fixed prefix, a JSON header and the rows of the roll, both with a checksum. What was being written when a
+process died is an incomplete last record, and is seen as such.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pianogen.errors import PianogenError
+from pianogen.quantize import Counts
+from pianogen.roll import PACKED_BYTES, Roll
+from preprocess.outcome import Outcome, Status
+
+_PREFIX = struct.Struct("<4sIQII")  # magic, header bytes, body bytes, crc32 of each
+_MAGIC = b"PGS1"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An outcome without its rows, which are read when they are needed.
+
+    Attributes:
+        name, status, reason, message, sha256, counts: as in `Outcome`.
+        steps: rows of the roll, 0 if rejected.
+        first_step: of the roll.
+        roll_sha256: of the packed rows; decides the split.
+        content_sha256: of the packed rows and the tempo; equal pieces are duplicates.
+        shard: the file it lies in.
+        body_at: where its rows begin there.
+        body_crc: their checksum.
+    """
+
+    name: str
+    status: Status
+    reason: str
+    message: str
+    sha256: str
+    counts: Counts | None
+    steps: int
+    first_step: int
+    roll_sha256: str
+    content_sha256: str
+    shard: Path
+    body_at: int
+    body_crc: int
+
+    def read_roll(self) -> Roll:
+        """The rows of a kept piece.
+
+        Raises:
+            PianogenError: they are not what was written.
+        """
+        with self.shard.open("rb") as file:
+            file.seek(self.body_at)
+            body = file.read(self.steps * (PACKED_BYTES + 4))
+        if zlib.crc32(body) != self.body_crc:
+            raise PianogenError(
+                f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
+            )
+        rows = np.frombuffer(body, np.uint8)
+        split = self.steps * PACKED_BYTES
+        return Roll(rows[:split].reshape(-1, PACKED_BYTES), rows[split:].view("<u4"), self.first_step)
+
+
+def append(handle: int, outcome: Outcome) -> None:
+    """Writes one outcome at the end of a shard opened with O_APPEND."""
+    roll = outcome.roll
+    packed = b"" if roll is None else roll.packed.tobytes()
+    tempo_us = b"" if roll is None else roll.tempo_us.astype("<u4").tobytes()
+    header = {
+        "name": outcome.name,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "sha256": outcome.sha256,
+        "counts": None if outcome.counts is None else asdict(outcome.counts),
+        "steps": 0 if roll is None else len(roll),
+        "first_step": 0 if roll is None else roll.first_step,
+        "roll_sha256": hashlib.sha256(packed).hexdigest(),
+        "content_sha256": hashlib.sha256(packed + tempo_us).hexdigest(),
+    }
+    text, body = json.dumps(header).encode(), packed + tempo_us
+    record = memoryview(_PREFIX.pack(_MAGIC, len(text), len(body), zlib.crc32(text), zlib.crc32(body)) + text + body)
+    while record:
+        record = record[os.write(handle, record) :]
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The whole records of a shard, without their rows; ends where the first incomplete record begins."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while True:
+            prefix = file.read(_PREFIX.size)
+            if len(prefix) < _PREFIX.size:
+                return
+            magic, header_size, body_size, header_crc, body_crc = _PREFIX.unpack(prefix)
+            text = file.read(header_size) if magic == _MAGIC else b""
+            body_at = file.tell()
+            if magic != _MAGIC or zlib.crc32(text) != header_crc or body_at + body_size > size:
+                return
+            header = json.loads(text)
+            if header["counts"] is not None:
+                header["counts"] = Counts(**header["counts"])
+            yield Entry(**header, shard=path, body_at=body_at, body_crc=body_crc)
+            file.seek(body_at + body_size)

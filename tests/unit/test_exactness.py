@@ -1,0 +1,111 @@
+"""Every cell, tempo and count of a roll is what a plain reading of the contract says, whoever parses the file."""
+
+from dataclasses import asdict
+
+import pytest
+from corpora import PIANO_MIDI_DE, needs_corpora
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
+
+from pianogen.midi_in import read_roll
+from pianogen.quantize import Counts
+from pianogen.rejection import Reason, Rejection
+from pianogen.roll import Roll
+
+PARSERS = ["smf", "music21"]
+PIANO_FILES = sorted(PIANO_MIDI_DE.glob("*/*.mid"))
+COMPOSERS = sorted({path.parent.name for path in PIANO_FILES})
+
+
+def cells_of(roll: Roll) -> dict[tuple[int, int], int]:
+    """{(step from the start of the file, key): state} of the keys that sound."""
+    states = roll.states
+    steps, keys = states.nonzero()
+    return {(roll.first_step + s, k): int(states[s, k]) for s, k in zip(steps.tolist(), keys.tolist(), strict=True)}
+
+
+def assert_same(found: tuple[Roll, Counts], expected: Reading) -> None:
+    roll, counts = found
+    assert cells_of(roll) == expected.cells
+    assert roll.tempo_us.tolist() == expected.tempo_us
+    assert roll.first_step == expected.first_step
+    assert asdict(counts) == expected.counts
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[int, list, list[int], Form]:
+    """Ticks per quarter, tracks, end ticks and form of a file made to collide: few ticks, few keys, steps and their halves."""
+    tpq = draw(st.sampled_from([1, 2, 3, 7, 8, 96, 480, 32767]))
+    form = draw(forms)
+    # Half a step is an eighth of a quarter; a tick before and behind it falls on either side.
+    ticks = st.builds(lambda halves, near: max(0, halves * tpq // 8 + near), st.integers(0, 24), st.integers(-1, 1))
+    tracks = draw(st.lists(st.lists(st.tuples(ticks, events), max_size=20), min_size=1, max_size=3))
+    tracks = [sorted(track, key=lambda row: row[0]) for track in tracks]
+    last_ticks = [track[-1][0] if track else 0 for track in tracks]
+    rests = [draw(st.integers(0, 2 * tpq)) if form.end_of_track else 0 for _ in tracks]
+    return tpq, tracks, [last + rest for last, rest in zip(last_ticks, rests, strict=True)], form
+
+
+note_events = st.tuples(
+    st.sampled_from(["on", "on", "off"]), st.sampled_from([0, 0, 0, 1, 9]), st.sampled_from([20, 21, 60, 60, 108, 109])
+)
+tempo_events = st.tuples(st.just("tempo"), st.sampled_from([0, 1, 400_000, 600_000, 16_777_215]))
+ignored_events = st.sampled_from(
+    [
+        ("voice", 0xA0, b"\x3c\x40"),
+        ("voice", 0xB0, b"\x40\x7f"),
+        ("voice", 0xB0, b"\x7b\x00"),
+        ("voice", 0xC0, b"\x05"),
+        ("voice", 0xD0, b"\x20"),
+        ("voice", 0xE0, b"\x00\x40"),
+        ("sysex", b"\x7e\x7f\x09\x01\xf7"),
+        ("meta", 0x51, b"\x07\xa1"),
+        ("meta", 0x51, b"\x07\xa1\x20\x00"),
+        ("meta", 0x58, b"\x03\x02\x18\x08"),
+        ("meta", 0x7A, b"unknown"),
+    ]
+)
+events = st.one_of(note_events, note_events, note_events, tempo_events, ignored_events)
+forms = st.builds(
+    Form,
+    running_status=st.booleans(),
+    velocity_zero_offs=st.booleans(),
+    end_of_track=st.booleans(),
+    after_the_end=st.sampled_from([b"", b"\x00\x90\x3c\x40", b"\xff\xff\xff\xff"]),
+    foreign_chunks=st.booleans(),
+    header_extra=st.sampled_from([b"", b"\x01\x02\x03"]),
+    riff=st.booleans(),
+)
+
+
+@pytest.mark.parametrize("keep_rests", [False, True])
+@pytest.mark.parametrize("parser", PARSERS)
+@settings(derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(file=files())
+def test_random_file_is_read_as_the_contract_says(file, parser, keep_rests):
+    tpq, tracks, end_ticks, form = file
+    data = write_plainly(tpq, tracks, end_ticks, form)
+    expected = read_plainly(tpq, tracks, end_ticks, keep_rests)
+    if expected.cells:
+        assert_same(read_roll(data, "random.mid", parser, keep_rests), expected)
+    else:
+        with pytest.raises(Rejection) as refused:
+            read_roll(data, "random.mid", parser, keep_rests)
+        assert refused.value.reason is Reason.NO_NOTES
+
+
+@needs_corpora
+@pytest.mark.parametrize("keep_rests", [False, True])
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in PIANO_FILES[::14]])
+def test_real_file_is_read_as_the_contract_says(path, keep_rests):
+    data = path.read_bytes()
+    assert_same(read_roll(data, path.name, keep_rests=keep_rests), read_plainly(*parse_plainly(data), keep_rests))
+
+
+@needs_corpora
+@pytest.mark.parametrize("composer", COMPOSERS)
+def test_parsers_agree_on_every_real_file(composer):
+    for path in (path for path in PIANO_FILES if path.parent.name == composer):
+        data = path.read_bytes()
+        assert read_roll(data, path.name, "smf") == read_roll(data, path.name, "music21"), path.name

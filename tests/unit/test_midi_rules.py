@@ -1,0 +1,161 @@
+"""Each rule of reading MIDI to rolls, by a smallest file and the roll it must give."""
+
+from dataclasses import dataclass
+
+import pytest
+from plain_reading import HOLD, ONSET, Event, read_plainly, write_plainly
+from test_exactness import PARSERS, assert_same
+
+from pianogen.midi_in import read_roll
+
+TPQ = 8  # a step is 2 ticks, so that odd ticks are exact halves
+
+
+def on(key: int = 60, channel: int = 0) -> Event:
+    return ("on", channel, key)
+
+
+def off(key: int = 60, channel: int = 0) -> Event:
+    return ("off", channel, key)
+
+
+def tempo(tempo_us: int) -> Event:
+    return ("tempo", tempo_us)
+
+
+def pedal(value: int) -> Event:
+    return ("voice", 0xB0, bytes([64, value]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Tracks of {tick: events}; per MIDI key its states from step 0, `O` onset, `-` hold, `.` silent; and what is counted."""
+
+    tracks: list[dict[int, list[Event]]]
+    keys: dict[int, str]
+    counts: dict[str, int]
+
+
+def case(*tracks: dict[int, list[Event]], keys: dict[int, str] | None = None, line: str = "", **counts: int) -> Case:
+    return Case(list(tracks), keys or {60: line}, counts)
+
+
+NOTES = {
+    "note_lasts_from_its_step_to_that_of_its_end": case({2: [on()], 8: [off()]}, line=".O--"),
+    "exact_half_rounds_down": case({3: [on()], 7: [off()]}, line=".O-"),
+    "zero_length_note_lasts_one_step": case({2: [on()], 3: [off()], 6: [on(), off()]}, line=".O.O", notes=2),
+    "note_shorter_than_a_step_lasts_one_step": case({3: [on()], 4: [off()]}, line=".O"),
+    "off_before_on_in_one_tick_is_a_restrike": case({0: [on()], 4: [off(), on()], 8: [off()]}, line="O-O-"),
+    "on_before_off_in_one_tick_is_a_restrike": case({0: [on()], 4: [on(), off()], 8: [off()]}, line="O-O-"),
+    "restrike_while_held_is_an_onset": case({0: [on()], 4: [on()], 6: [off()], 10: [off()]}, line="O-O--"),
+    "ons_of_one_tick_need_as_many_offs": case({0: [on(), on()], 4: [off()], 8: [off()]}, line="O---", notes=1, notes_merged=1),
+    "onsets_of_one_step_are_one": case({4: [on()], 5: [off(), on()], 8: [off()]}, line="..O-", notes=1, notes_merged=1),
+    "off_of_nothing_is_ignored": case(
+        {0: [off(), off()], 4: [on()], 8: [off()], 10: [off()], 12: [on()], 14: [off()]}, line="..O-..O"
+    ),
+    "two_tracks_on_one_key_unite": case({0: [on()], 6: [off()]}, {4: [on()], 10: [off()]}, line="O-O--"),
+    "two_channels_on_one_key_unite": case({0: [on()], 4: [on(channel=1)], 6: [off()], 10: [off(channel=1)]}, line="O-O--"),
+    "off_of_another_channel_ends_nothing": case({0: [on()], 2: [off(channel=1)], 6: [off()]}, line="O--", notes_unreleased=0),
+    "pedal_is_ignored": case({0: [pedal(127), on()], 4: [off()], 12: [pedal(0)]}, line="O-"),
+    "drums_are_dropped_and_counted": case({0: [on(), on(35, 9), on(10, 9)], 4: [off()]}, line="O-", notes_drum=2),
+    "keys_off_the_piano_are_dropped_and_counted": case(
+        {0: [on(20), on(21), on(108), on(109)], 4: [off(21), off(108)]}, keys={21: "O-", 108: "O-"}, notes_out_of_range=2
+    ),
+}
+UNRELEASED = {
+    "any_off_closes_a_stream_left_open": case({0: [on()], 4: [on()], 8: [off()]}, line="O-O-", notes_unreleased=0),
+    "several_ons_of_one_tick_count_as_one": case({0: [on(), on()], 4: [off()]}, line="O-", notes_unreleased=0, notes_merged=1),
+    "tick_of_on_and_off_leaves_an_open_key_open": case(
+        {0: [on(), on()], 4: [off(), on()], 8: [off()]}, line="O-O-", notes_unreleased=0
+    ),
+    "tick_of_on_and_off_leaves_a_closed_key_closed": case(
+        {0: [on(), on(), off()], 8: [on()], 12: [off()]}, line="O...O-", notes_unreleased=0
+    ),
+    "only_the_open_stream_is_read_again": case(
+        {0: [on(), on(channel=1), on(channel=1)], 2: [off(channel=1)], 4: [on()], 6: [off()], 10: [off()]},
+        line="O-O--",
+        notes_unreleased=0,
+        notes_merged=2,
+    ),
+    "note_never_released_ends_at_the_last_event_of_its_stream": case(
+        {0: [on()], 8: [on()], 12: [on(61)], 14: [off(61)]}, keys={60: "O---O", 61: "......O"}, notes_unreleased=1
+    ),
+    "note_never_released_without_a_later_event_lasts_one_step": case(
+        {0: [on()], 8: [on(61)], 10: [off(61)]}, keys={60: "O", 61: "....O"}, notes_unreleased=1
+    ),
+    "two_streams_never_released_are_two": case(
+        {0: [on(), on(channel=1)], 4: [on(), on(channel=1)]}, line="O-O", notes_unreleased=2
+    ),
+    "stream_is_read_again_within_its_own_track": case(
+        {0: [on()], 4: [on()]}, {8: [off()], 10: [on()], 12: [off()]}, line="O-O..O", notes_unreleased=1
+    ),
+}
+# One note of four steps, tick 0 to 8, and tempos.
+TEMPOS = {
+    "default_before_the_first": (case({0: [on()], 4: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
+    "tempo_is_in_force_from_its_tick_not_from_its_nearest_step": (case({0: [on()], 3: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
+    "last_of_one_tick_wins": (case({0: [on(), tempo(7), tempo(5)], 8: [off()]}), [5, 5, 5, 5]),
+    "last_track_wins_at_one_tick": (case({0: [on(), tempo(7)], 8: [off()]}, {0: [tempo(5)]}), [5, 5, 5, 5]),
+    "later_tick_wins_over_later_track": (case({0: [on()], 2: [tempo(7)], 8: [off()]}, {0: [tempo(5)]}), [5, 7, 7, 7]),
+    "zero_tempo_is_ignored": (case({0: [on(), tempo(7)], 4: [tempo(0)], 8: [off()]}), [7, 7, 7, 7]),
+    "tempo_of_two_bytes_is_ignored": (case({0: [on(), ("meta", 0x51, b"\x01\x02")], 8: [off()]}), [500_000] * 4),
+    "tempo_of_four_bytes_is_ignored": (case({0: [on(), ("meta", 0x51, b"\x01\x02\x03\x04")], 8: [off()]}), [500_000] * 4),
+    "tempo_between_two_steps_is_seen_but_not_kept": (
+        case({0: [on(), tempo(7)], 5: [tempo(5)], 6: [tempo(3)], 8: [off()]}, tempo_seen=3, tempo_kept=2), [7, 7, 7, 3]
+    ),
+}  # fmt: skip
+
+
+def written(case: Case) -> tuple[list, list[int]]:
+    tracks = [[(tick, event) for tick, events in track.items() for event in events] for track in case.tracks]
+    return tracks, [track[-1][0] for track in tracks]
+
+
+def cells_of_lines(keys: dict[int, str]) -> dict[tuple[int, int], int]:
+    states = {"O": ONSET, "-": HOLD}
+    return {(step, key - 21): states[state] for key, line in keys.items() for step, state in enumerate(line) if state != "."}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (NOTES | UNRELEASED).items()])
+def test_notes(case, parser):
+    tracks, end_ticks = written(case)
+    expected = read_plainly(TPQ, tracks, end_ticks)
+    assert expected.cells == cells_of_lines(case.keys)
+    assert {name: expected.counts[name] for name in case.counts} == case.counts
+    assert_same(read_roll(write_plainly(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(("case", "tempo_us"), [pytest.param(*row, id=name) for name, row in TEMPOS.items()])
+def test_tempo(case, tempo_us, parser):
+    tracks, end_ticks = written(case)
+    expected = read_plainly(TPQ, tracks, end_ticks)
+    assert expected.tempo_us == tempo_us
+    assert {name: expected.counts[name] for name in case.counts} == case.counts
+    assert_same(read_roll(write_plainly(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+
+
+RESTS = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_rests_are_trimmed_and_the_tempo_in_force_is_carried_in(parser):
+    roll, counts = read_roll(write_plainly(TPQ, RESTS, [14, 23]), "rests.mid", parser)
+    assert (roll.first_step, roll.tempo_us.tolist()) == (4, [7, 7])
+    assert (counts.tempo_seen, counts.tempo_kept) == (3, 1)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_kept_rests_reach_from_the_first_step_to_the_end_of_the_longest_track(parser):
+    roll, _ = read_roll(write_plainly(TPQ, RESTS, [14, 23]), "rests.mid", parser, keep_rests=True)
+    assert (roll.first_step, roll.tempo_us.tolist()) == (0, [9, *[7] * 6, *[5] * 4])
+
+
+@pytest.mark.parametrize("tpq", [1, 2, 3, 5, 7, 96, 480, 1023, 32767])
+def test_a_tick_falls_on_its_nearest_step(tpq):
+    ticks = sorted({max(0, halves * tpq // 8 + near) for halves in range(40) for near in (-1, 0, 1)})
+    tracks = [[(tick, event) for tick in ticks for event in (on(), off())]]
+    expected = read_plainly(tpq, tracks, [ticks[-1]])
+    assert set(expected.cells) == {((8 * tick + tpq - 1) // (2 * tpq), 39) for tick in ticks}
+    assert_same(read_roll(write_plainly(tpq, tracks, [ticks[-1]]), "ticks.mid"), expected)
