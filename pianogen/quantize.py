@@ -54,13 +54,12 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
         Rejection: no notes are left after dropping, or the roll has more than 131,072 steps.
     """
     tpq = events.ticks_per_quarter
-    spans, onsets, dropped_drum, dropped_range, unreleased = _read_streams(
-        tpq, events.tick, events.track, events.channel, events.key, events.is_on
-    )
+    stream, step, onsets, dropped_drum, dropped_range = _place(tpq, events.tick, events.channel, events.key, events.is_on)
     if onsets.size == 0:
         raise Rejection(
             Reason.NO_NOTES, f"no notes on the 88 keys ({dropped_drum} drum notes and {dropped_range} out of range dropped)"
         )
+    spans, unreleased = _read_streams(events.tick, events.track, events.is_on, stream, step)
     first, last = int(onsets[1].min()), max(int(onsets[1].max()) + 1, int(spans[2].max(initial=0)))
     if keep_rests:
         first, last = 0, max(last, int(step_of_tick(events.end_tick, tpq)))
@@ -88,21 +87,11 @@ def step_of_tick(tick, tpq):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped-def]
-    """Open notes of a stream after a tick with these note-ons and note-offs."""
-    if not is_second_reading:
-        return max(0, depth + ons - offs)
-    if ons > 0 and offs > 0:
-        return depth
-    return 1 if ons > 0 else 0
-
-
-@njit(cache=True)
-def _read_streams(tpq, tick, track, channel, key, is_on):  # type: ignore[no-untyped-def]
-    """(3, S) held spans of key, start step and stop step; (2, O) onsets of key and step; drum notes and notes out of range, dropped; unreleased."""
+def _place(tpq, tick, channel, key, is_on):  # type: ignore[no-untyped-def]
+    """(N,) stream and (N,) step of each event, (2, O) keys and steps of the onsets, drum notes and notes out of range dropped."""
     num_events = len(tick)
-    spans, onsets = np.empty((3, num_events), np.int64), np.empty((2, num_events), np.int64)
-    stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)
+    stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)  # unsigned: numba indexes faster with it
+    onsets = np.empty((2, num_events), np.int64)
     num_onsets = num_drum = num_out_of_range = 0
     for i in range(num_events):
         piano_key = np.int64(key[i]) - LOWEST_KEY
@@ -114,26 +103,35 @@ def _read_streams(tpq, tick, track, channel, key, is_on):  # type: ignore[no-unt
         else:
             stream[i] = np.int64(channel[i]) * NUM_KEYS + piano_key
             step[i] = step_of_tick(tick[i], tpq)
+            # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
             onsets[0, num_onsets], onsets[1, num_onsets] = piano_key, step[i]
             num_onsets += is_on[i]
+    return stream, step, onsets[:, :num_onsets], num_drum, num_out_of_range
+
+
+@njit(cache=True)
+def _read_streams(tick, track, is_on, stream, step):  # type: ignore[no-untyped-def]
+    """(3, S) keys, start steps and stop steps of the held spans, and how many streams were never released."""
+    num_events = len(tick)
+    spans = np.empty((3, num_events), np.int64)
+    first_reading = np.zeros(_NUM_STREAMS, np.bool_)
     begin = num_spans = num_unreleased = 0
     while begin < num_events:
         end = begin
         while end < num_events and track[end] == track[begin]:
             end += 1
-        is_second_reading = np.zeros(_NUM_STREAMS, np.bool_)
-        last_span, is_open = _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans, num_spans)
-        if is_open.any():
-            last_span, is_open = _read_track(begin, end, stream, tick, step, is_on, is_open, spans, num_spans)
+        num_read, is_open = _read_track(begin, end, tick, is_on, stream, step, first_reading, spans, num_spans)
+        if is_open.any():  # the whole track again over the spans just written; streams that were released give the same ones
+            num_read, is_open = _read_track(begin, end, tick, is_on, stream, step, is_open, spans, num_spans)
             num_unreleased += is_open.sum()
-        num_spans = last_span
+        num_spans = num_read
         begin = end
-    return spans[:, :num_spans], onsets[:, :num_onsets], num_drum, num_out_of_range, num_unreleased
+    return spans[:, :num_spans], num_unreleased
 
 
 @njit(cache=True)
-def _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans, num_spans):  # type: ignore[no-untyped-def]
-    """Spans so far, and which streams are open at the end."""
+def _read_track(begin, end, tick, is_on, stream, step, is_second_reading, spans, num_spans):  # type: ignore[no-untyped-def]
+    """Spans so far, and (streams,) which streams are open behind their last event."""
     # Per stream: the tick being gathered and its step, what it holds so far, and the depth before it.
     gathered_tick, gathered_step = np.full(_NUM_STREAMS, _NEVER, np.int64), np.zeros(_NUM_STREAMS, np.int64)
     ons, offs, depth = np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32)
@@ -144,7 +142,7 @@ def _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans,
         if gathered_tick[s] != tick[i]:
             depth[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s])
             spans[0, num_spans], spans[1, num_spans], spans[2, num_spans] = s % NUM_KEYS, gathered_step[s], step[i]
-            num_spans += depth[s] > 0
+            num_spans += depth[s] > 0  # as with the onsets
             gathered_tick[s], gathered_step[s] = tick[i], step[i]
             ons[s] = offs[s] = 0
         ons[s] += is_on[i]
@@ -153,6 +151,16 @@ def _read_track(begin, end, stream, tick, step, is_on, is_second_reading, spans,
     for s in range(_NUM_STREAMS):
         is_open[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s]) > 0
     return num_spans, is_open
+
+
+@njit(cache=True)
+def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped-def]
+    """Open notes of a stream after a tick with these note-ons and note-offs."""
+    if not is_second_reading:
+        return max(0, depth + ons - offs)
+    if ons > 0 and offs > 0:
+        return depth
+    return 1 if ons > 0 else 0
 
 
 @njit(cache=True)

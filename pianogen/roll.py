@@ -3,6 +3,7 @@
 One step is a sixteenth note; its row is 22 bytes: `np.packbits` of 88 onset bits, then of 88 hold bits.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,11 @@ class Roll:
     def states(self) -> np.ndarray:
         """(T, 88) uint8 of SILENT, ONSET, HOLD."""
         return unpack(self.packed)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the packed rows; the tempo is not in it."""
+        return hashlib.sha256(self.packed.tobytes()).hexdigest()
 
     @property
     def num_notes(self) -> int:

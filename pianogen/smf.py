@@ -36,7 +36,8 @@ def read(data: bytes) -> Events:
 def normalise(data: bytes) -> bytes:
     """The same music in the plainest form, for readers that know less of the format.
 
-    No RIFF wrapping, a header of 6 bytes, the declared tracks alone, each cut after its end-of-track event, which is added where it is missing.
+    No RIFF wrapping, a header of 6 bytes, the declared tracks alone, each cut after its end-of-track event, which is added
+    where it is missing.
 
     Raises:
         Rejection: as `read`.
@@ -121,7 +122,7 @@ def _unwrap_riff(data: bytes) -> bytes:
 
 @njit(cache=True)
 def _big_endian(data, at, count):  # type: ignore[no-untyped-def]
-    value = 0
+    value = np.int64(0)
     for i in range(count):
         value = (value << 8) | np.int64(data[at + i])
     return value
@@ -130,7 +131,7 @@ def _big_endian(data, at, count):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _variable_length(data, at, end):  # type: ignore[no-untyped-def]
     """Value, the position behind it, and the failure if there is one."""
-    value = 0
+    value = np.int64(0)
     for i in range(4):
         if at + i >= end:
             return value, at, _TRUNCATED
@@ -143,7 +144,10 @@ def _variable_length(data, at, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _scan_tracks(data, at, num_tracks, spans, tick, track, channel, key, is_on, tempo_tick, tempo_us):  # type: ignore[no-untyped-def]
-    """Failure, byte, tracks found, note events, tempo events, last tick; spans holds (start, stop, ends with end-of-track) of each track."""
+    """Failure, byte, tracks found, note events, tempo events, last tick.
+
+    spans gets (start, stop, ends with end-of-track) of each track.
+    """
     found = num_notes = num_tempos = 0
     end_tick = 0
     while found < num_tracks:
@@ -173,7 +177,7 @@ def _scan_tracks(data, at, num_tracks, spans, tick, track, channel, key, is_on, 
 def _scan_track(data, at, end, index, tick, track, channel, key, is_on, tempo_tick, tempo_us, num_notes, num_tempos):  # type: ignore[no-untyped-def]
     """Failure, byte, whether end-of-track was met, note events and tempo events so far, last tick."""
     now = 0
-    status = 0  # the running status; 0 is none
+    status = np.int64(0)  # the running status; 0 is none
     while at < end:
         delta, at, failure = _variable_length(data, at, end)
         if failure != _OK:
@@ -203,14 +207,14 @@ def _scan_track(data, at, end, index, tick, track, channel, key, is_on, tempo_ti
                 num_notes += 1
             at += size
             continue
-        meta = -1
+        meta = np.int64(-1)
         if first == 0xFF:
             if at + 1 >= end:
                 return _TRUNCATED, at, 0, num_notes, num_tempos, now
             meta = np.int64(data[at + 1])
             at += 2
         elif first == 0xF0 or first == 0xF7:
-            status = 0
+            status = np.int64(0)
             at += 1
         else:
             return _BAD_STATUS, at, 0, num_notes, num_tempos, now

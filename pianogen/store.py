@@ -72,8 +72,7 @@ class Pieces:
     @property
     def offset(self) -> np.ndarray:
         """(P,) uint64: the row at which each roll begins."""
-        ends: np.ndarray = np.cumsum(self.steps, dtype=np.uint64)
-        return ends - self.steps
+        return np.asarray(np.cumsum(self.steps, dtype=np.uint64) - self.steps)
 
 
 def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
@@ -263,6 +262,22 @@ class Store:
         start = int(self._offset[index])
         rows = self.rows(start, start + int(self.pieces.steps[index]))
         return Roll(rows.packed, rows.tempo_us, int(self.pieces.first_step[index]))
+
+    def pieces_joined(self, indices: np.ndarray) -> Roll:
+        """The rows of some pieces, end to end, read in as few stretches as their order allows.
+
+        Args:
+            indices: (N,) ascending.
+
+        Raises:
+            StoreError: a checksum fails.
+        """
+        starts = self._offset[indices].astype(np.int64)
+        stops = starts + self.pieces.steps[indices]
+        is_first = np.append(True, starts[1:] != stops[:-1])[: len(indices)]
+        is_last = np.append(is_first[1:], True)[: len(indices)]
+        stretches = zip(starts[is_first].tolist(), stops[is_last].tolist(), strict=True)
+        return _join([self.rows(start, stop) for start, stop in stretches] or [self.rows(0, 0)])
 
     def verify(self) -> None:
         """Reads every row and compares the fingerprint.

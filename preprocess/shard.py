@@ -85,7 +85,7 @@ def append(handle: int, outcome: Outcome) -> None:
         "counts": None if outcome.counts is None else asdict(outcome.counts),
         "steps": 0 if roll is None else len(roll),
         "first_step": 0 if roll is None else roll.first_step,
-        "roll_sha256": hashlib.sha256(packed).hexdigest(),
+        "roll_sha256": "" if roll is None else roll.sha256,
         "content_sha256": hashlib.sha256(packed + tempo_us).hexdigest(),
     }
     text, body = json.dumps(header).encode(), packed + tempo_us

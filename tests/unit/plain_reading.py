@@ -136,7 +136,7 @@ class Form:
     riff: bool = False
 
 
-def write_plainly(ticks_per_quarter: int, tracks: list[Track], end_ticks: list[int], form: Form = Form()) -> bytes:  # noqa: B008
+def write_plainly(ticks_per_quarter: int, tracks: list[Track], end_ticks: list[int], form: Form = Form()) -> bytes:
     """The bytes of a MIDI file of type 1 with these tracks; the events of each must be in order of tick."""
     foreign = chunk(b"XFIH", b"\x00\xff\x2f\x00odd") if form.foreign_chunks else b""
     header = (1).to_bytes(2, "big") + len(tracks).to_bytes(2, "big") + ticks_per_quarter.to_bytes(2, "big") + form.header_extra

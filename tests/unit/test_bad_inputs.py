@@ -1,7 +1,9 @@
 """A damaged input is refused by its reason, under both parsers, or read as the same roll by both; nothing else ever comes out."""
 
 import csv
+import io
 import random
+import zipfile
 
 import pytest
 from corpora import BAD_INPUTS, needs_corpora
@@ -57,7 +59,10 @@ SELF_MADE = {
         "foreign_chunk_for_a_track": midi(num_tracks=1) + chunk(b"XFIH", NOTE + END),
     },
     Reason.UNSUPPORTED_TYPE: {"type_2": midi(NOTE + END, kind=2), "type_65535": midi(NOTE + END, kind=65_535)},
-    Reason.SMPTE_DIVISION: {"25_frames": midi(NOTE + END, division=0xE728), "only_the_top_bit": midi(NOTE + END, division=0x8000)},
+    Reason.SMPTE_DIVISION: {
+        "25_frames": midi(NOTE + END, division=0xE728),
+        "only_the_top_bit": midi(NOTE + END, division=0x8000),
+    },
     Reason.ZERO_DIVISION: {"division_0": midi(NOTE + END, division=0)},
     Reason.RUNNING_STATUS: {
         "at_the_first_event": midi(b"\x00\x3c\x40" + END),
@@ -66,10 +71,14 @@ SELF_MADE = {
         "after_a_meta_alone": midi(b"\x00\xff\x01\x01a" + b"\x00\x3c\x40" + END),
         "from_the_track_before": midi(NOTE + END, b"\x00\x3c\x40" + END),
     },
-    Reason.BAD_STATUS: {f"status_{status:02x}": midi(NOTE + bytes([0, status]) + b"\x00\x00" + END) for status in [*range(0xF1, 0xF7), *range(0xF8, 0xFF)]},
+    Reason.BAD_STATUS: {
+        f"status_{status:02x}": midi(NOTE + bytes([0, status, 0, 0]) + END) for status in range(0xF1, 0xFF) if status != 0xF7
+    },
     Reason.DATA_BYTE: {
         **{f"first_of_{status:02x}": midi(NOTE + bytes([0, status, 0x80, 0]) + END) for status in range(0x80, 0xF0, 0x10)},
-        **{f"second_of_{status:02x}": midi(NOTE + bytes([0, status, 0, 0x80]) + END) for status in (0x80, 0x90, 0xA0, 0xB0, 0xE0)},
+        **{
+            f"second_of_{status:02x}": midi(NOTE + bytes([0, status, 0, 0x80]) + END) for status in (0x80, 0x90, 0xA0, 0xB0, 0xE0)
+        },
         "velocity_255": midi(b"\x00\x90\x3c\xff" + END),
     },
     Reason.BAD_LENGTH: {
@@ -95,12 +104,27 @@ SELF_MADE = {
         "note_behind_the_end_of_track": midi(END + NOTE),
         "note_behind_the_declared_tracks": midi(END) + chunk(b"MTrk", NOTE + END),
     },
-}  # fmt: skip
+}
 SOUND_TRACKS = [
-    [(0, ("tempo", 400_000)), (0, ("meta", 0x03, b"right")), (0, ("on", 0, 60)), (48, ("on", 0, 64)), (96, ("off", 0, 64)), (96, ("off", 0, 60))],
-    [(0, ("voice", 0xC1, b"\x00")), (24, ("on", 1, 40)), (48, ("voice", 0xB1, b"\x40\x7f")), (60, ("tempo", 500_000)), (90, ("off", 1, 40)),
-     (96, ("sysex", b"\x7e\x7f\x09\x01\xf7")), (96, ("on", 1, 41)), (99, ("off", 1, 41))],
-]  # fmt: skip
+    [
+        (0, ("tempo", 400_000)),
+        (0, ("meta", 0x03, b"right")),
+        (0, ("on", 0, 60)),
+        (48, ("on", 0, 64)),
+        (96, ("off", 0, 64)),
+        (96, ("off", 0, 60)),
+    ],
+    [
+        (0, ("voice", 0xC1, b"\x00")),
+        (24, ("on", 1, 40)),
+        (48, ("voice", 0xB1, b"\x40\x7f")),
+        (60, ("tempo", 500_000)),
+        (90, ("off", 1, 40)),
+        (96, ("sysex", b"\x7e\x7f\x09\x01\xf7")),
+        (96, ("on", 1, 41)),
+        (99, ("off", 1, 41)),
+    ],
+]
 FORMS = {
     "plain": Form(),
     "running_status": Form(running_status=True, velocity_zero_offs=True),
@@ -115,7 +139,6 @@ def outcome(data: bytes, name: str, parser: Parser) -> tuple[Roll, Counts] | Rea
     try:
         return read_roll(data, name, parser)
     except Rejection as refused:
-        assert str(refused)
         return refused.reason
 
 
@@ -125,18 +148,42 @@ def outcome(data: bytes, name: str, parser: Parser) -> tuple[Roll, Counts] | Rea
     [pytest.param(reason, data, id=f"{reason}-{name}") for reason, cases in SELF_MADE.items() for name, data in cases.items()],
 )
 def test_bad_file_is_refused_by_its_reason(reason, data, parser):
-    assert outcome(data, "bad.mid", parser) == reason
+    with pytest.raises(Rejection, match=r"\w") as refused:
+        read_roll(data, "bad.mid", parser)
+    assert refused.value.reason is reason
 
 
-@pytest.mark.parametrize("suffix", sorted(SCORE_SUFFIXES))
-@pytest.mark.parametrize("data", [b"", b"no score", b"\x00\xff" * 50, SOUND, b"PK\x03\x04 cut off", b"<score-partwise>"])
-def test_bad_score_is_refused_as_a_score(suffix, data):
-    assert outcome(data, f"bad{suffix}", "smf") in (Reason.BAD_SCORE, Reason.NO_NOTES)
+def zipped(name: str, content: bytes) -> bytes:
+    """A zip archive of one file."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
 
 
-@pytest.mark.parametrize("data", [b"", b"<score-partwise><part", b"<html></html>"])
-def test_broken_musicxml_is_a_bad_score(data):
-    assert outcome(data, "Bad.MusicXML", "smf") is Reason.BAD_SCORE
+BAD_SCORES = {
+    "no_bytes": b"",
+    "text": b"no score",
+    "noise": b"\x00\xff" * 50,
+    "midi": SOUND,
+    "zip_cut_off": zipped("score.xml", b"<score-partwise/>")[:40],
+    "zip_of_no_score": zipped("score.xml", b"no score"),
+    "xml_cut_off": b'<score-partwise version="3.1"><part-list>',
+}
+
+
+# music21's ABC reader leaves its file to the garbage collector when it meets an error.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("suffix", [*sorted(SCORE_SUFFIXES), ".MusicXML"])
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in BAD_SCORES.items()])
+def test_damaged_score_is_a_bad_score(data, suffix, parser):
+    assert outcome(data, f"bad{suffix}", parser) is Reason.BAD_SCORE
+
+
+def test_sound_score_without_notes_has_no_notes():
+    score = b'<score-partwise version="3.1"><part-list/></score-partwise>'
+    assert outcome(score, "silent.musicxml", "smf") is Reason.NO_NOTES
 
 
 @pytest.mark.parametrize("parser", PARSERS)

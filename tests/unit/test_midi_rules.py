@@ -93,7 +93,10 @@ UNRELEASED = {
 # One note of four steps, tick 0 to 8, and tempos.
 TEMPOS = {
     "default_before_the_first": (case({0: [on()], 4: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
-    "tempo_is_in_force_from_its_tick_not_from_its_nearest_step": (case({0: [on()], 3: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
+    "tempo_is_in_force_from_its_tick_not_from_its_nearest_step": (
+        case({0: [on()], 3: [tempo(7)], 8: [off()]}),
+        [500_000, 500_000, 7, 7],
+    ),
     "last_of_one_tick_wins": (case({0: [on(), tempo(7), tempo(5)], 8: [off()]}), [5, 5, 5, 5]),
     "last_track_wins_at_one_tick": (case({0: [on(), tempo(7)], 8: [off()]}, {0: [tempo(5)]}), [5, 5, 5, 5]),
     "later_tick_wins_over_later_track": (case({0: [on()], 2: [tempo(7)], 8: [off()]}, {0: [tempo(5)]}), [5, 7, 7, 7]),
@@ -101,9 +104,10 @@ TEMPOS = {
     "tempo_of_two_bytes_is_ignored": (case({0: [on(), ("meta", 0x51, b"\x01\x02")], 8: [off()]}), [500_000] * 4),
     "tempo_of_four_bytes_is_ignored": (case({0: [on(), ("meta", 0x51, b"\x01\x02\x03\x04")], 8: [off()]}), [500_000] * 4),
     "tempo_between_two_steps_is_seen_but_not_kept": (
-        case({0: [on(), tempo(7)], 5: [tempo(5)], 6: [tempo(3)], 8: [off()]}, tempo_seen=3, tempo_kept=2), [7, 7, 7, 3]
+        case({0: [on(), tempo(7)], 5: [tempo(5)], 6: [tempo(3)], 8: [off()]}, tempo_seen=3, tempo_kept=2),
+        [7, 7, 7, 3],
     ),
-}  # fmt: skip
+}
 
 
 def written(case: Case) -> tuple[list, list[int]]:

@@ -1,0 +1,113 @@
+"""A sweep's YAML to its runs: one base configuration, a grid over some keys, a list of variations."""
+
+import copy
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pianogen import config
+from pianogen.config import Config, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One run of a sweep.
+
+    Attributes:
+        label: what distinguishes it from the others, safe as a file name.
+        config: its configuration.
+    """
+
+    label: str
+    config: Config
+
+
+def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """A sweep's values with the command line's `key=value` laid over them.
+
+    A key of the grid is overridden as `grid.KEY=[…]`.
+
+    Raises:
+        ConfigError: the file or an override cannot be read, or an override would be without effect.
+    """
+    values = config.load_yaml(path)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{override!r} is not an override; expected key=value, such as training.epochs=3")
+        try:
+            value = YAML(typ="safe", pure=True).load(text)
+        except YAMLError as error:
+            raise ConfigError(f"the value of {override!r} is no YAML: {error}") from error
+        if key.startswith("grid."):
+            _mapping(values, "grid", path)[key.removeprefix("grid.")] = value
+            continue
+        varied = [*_mapping(values, "grid", path), *(name for run in _runs(values, path) for name in run)]
+        if key in varied:
+            raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or take it out of the sweep")
+        _set(values, key, value, f"override {override!r}")
+    return values
+
+
+def expand(values: dict[str, Any], where: Path) -> list[Variation]:
+    """Every run of a sweep: each entry of `runs`, times the product of `grid`.
+
+    Raises:
+        ConfigError: a configuration is not valid, or two runs are the same.
+    """
+    base = {key: value for key, value in values.items() if key not in ("grid", "runs")}
+    grid, runs = _mapping(values, "grid", where), _runs(values, where) or [{}]
+    for key, choices in grid.items():
+        if not isinstance(choices, list) or not choices:
+            raise ConfigError(f"{where}: grid.{key} is {choices!r}, expected a list of values")
+    variations = []
+    for run in runs:
+        for choice in itertools.product(*grid.values()):
+            varied = {**run, **dict(zip(grid, choice, strict=True))}
+            resolved = copy.deepcopy(base)
+            for key, value in varied.items():
+                _set(resolved, key, value, str(where))
+            parsed = config.parse(resolved, str(where))
+            variations.append(Variation(_label(varied) or parsed.model.name, parsed))
+    identities = [variation.config.identity("") for variation in variations]
+    if len(set(identities)) < len(identities):
+        raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; take one out")
+    return variations
+
+
+def _mapping(values: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
+    found = values.setdefault(key, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{where}: {key} is {found!r}, expected a mapping of dotted keys to lists of values")
+    return found
+
+
+def _runs(values: dict[str, Any], where: Path) -> list[dict[str, Any]]:
+    found = values.get("runs", [])
+    if not isinstance(found, list) or not all(isinstance(run, dict) for run in found):
+        raise ConfigError(f"{where}: runs is {found!r}, expected a list of mappings of dotted keys to values")
+    return found
+
+
+def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{where}: {section} of {key} is a value, not a section")
+    values[last] = value
+
+
+def _label(varied: dict[str, Any]) -> str:
+    parts = []
+    for key, value in varied.items():
+        name = "" if key == "model.name" else key.rpartition(".")[2]
+        text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(re.sub(r"[^A-Za-z0-9.+_]+", "_", name + text))
+    return "-".join(parts)[:100]

@@ -1,0 +1,218 @@
+"""One validated configuration of a run: what changes its result, and how it is run."""
+
+import difflib
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pianogen.errors import UsageError
+
+
+class ConfigError(UsageError):
+    """A configuration is not valid; nothing was started."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Section):
+    """Which network is trained.
+
+    Attributes:
+        name: "base" is the report's LSTM, "gru" the same with a GRU.
+        units: width of the recurrent layer.
+    """
+
+    name: Literal["base", "gru"] = "base"
+    units: int = Field(default=64, ge=1)
+
+
+class DataConfig(_Section):
+    """Which windows it is trained on.
+
+    Attributes:
+        window_steps: rows of input; the row after them is predicted.
+        stride: steps from one window of a piece to the next.
+        groups: train on pieces of these groups alone; all if empty.
+    """
+
+    window_steps: int = Field(default=64, ge=1)
+    stride: int = Field(default=1, ge=1)
+    groups: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class TrainingConfig(_Section):
+    """How it is trained; the defaults are the report's.
+
+    Attributes:
+        batch: windows of one iteration, over all replicas.
+        epochs: how often every window is seen.
+        optimizer: rmsprop or adam.
+        learning_rate: of the optimizer.
+        loss: mse, the mean squared error over the 177 outputs.
+        seed: of the initial weights and the order of windows.
+    """
+
+    batch: int = Field(default=64, ge=1)
+    epochs: int = Field(default=25, ge=1)
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    learning_rate: float = Field(default=0.002, gt=0)
+    loss: Literal["mse"] = "mse"
+    seed: int = Field(default=0, ge=0)
+
+
+class SamplingConfig(_Section):
+    """What is drawn from it.
+
+    Attributes:
+        num: samples.
+        steps: length of each, in sixteenths.
+        temperature: scale of the noise; towards 0 the most probable wins.
+        threshold: a number for a static one, as in the report; "dynamic" for one per step, such that the number of sounding
+            keys follows the corpus.
+        seed: with a sample's index it decides the sample.
+        primer: a MIDI file or score that the samples continue; None starts from silence.
+    """
+
+    num: int = Field(default=8, ge=1)
+    steps: int = Field(default=512, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] = "dynamic"
+    seed: int = Field(default=0, ge=0)
+    primer: str | None = None
+
+
+class SlurmConfig(_Section):
+    """What is asked of the scheduler for each job.
+
+    Attributes:
+        partition: None takes the site's default.
+        account: None takes the user's default.
+        timeout_min: limit of one attempt.
+        nodes: nodes of one run.
+        gpus_per_node: 0 for `device: cpu`.
+        cpus_per_task: cores of one run; also its TensorFlow threads.
+        memory_gb: memory of one node.
+        max_parallel: jobs of one sweep at a time.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    timeout_min: int = Field(default=240, ge=1)
+    nodes: int = Field(default=1, ge=1, le=1)
+    gpus_per_node: int = Field(default=0, ge=0)
+    cpus_per_task: int = Field(default=4, ge=1)
+    memory_gb: int = Field(default=16, ge=1)
+    max_parallel: int = Field(default=16, ge=1)
+
+
+class Config(_Section):
+    """A run. `device`, `logical_devices` and `slurm` say how it is run; the other sections change its result.
+
+    Attributes:
+        device: gpu or cpu; there is no default, so that no run ends up on the other in silence.
+        logical_devices: replicas on one CPU; more than one for tests of distribution.
+    """
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    device: Literal["gpu", "cpu"]
+    logical_devices: int = Field(default=1, ge=1)
+    slurm: SlurmConfig = SlurmConfig()
+
+    def identity(self, fingerprint: str) -> str:
+        """What a run is known by: the hash of all that changes its result, the store's fingerprint among it."""
+        content = self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
+        return hashlib.sha256(json.dumps([content, fingerprint], sort_keys=True).encode()).hexdigest()
+
+
+def parse(values: dict[str, Any], where: str) -> Config:
+    """The configuration in a nested mapping.
+
+    Args:
+        where: what the values come from, for messages.
+
+    Raises:
+        ConfigError: an unknown key, with the nearest valid one, a missing one, or a value of the wrong type or range.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(Config, detail, where) for detail in error.errors())) from None
+    if config.training.batch % config.logical_devices:
+        raise ConfigError(
+            f"{where}: training.batch {config.training.batch} is not divisible by {config.logical_devices} replicas"
+        )
+    if config.device == "gpu" and config.logical_devices > 1:
+        raise ConfigError(
+            f"{where}: logical_devices {config.logical_devices} divides a CPU; device is gpu: remove one of the two"
+        )
+    if (config.device == "gpu") != (config.slurm.gpus_per_node > 0):
+        raise ConfigError(
+            f"{where}: device {config.device} with slurm.gpus_per_node {config.slurm.gpus_per_node}; make them agree"
+        )
+    return config
+
+
+def parse_sampling(values: dict[str, Any]) -> SamplingConfig:
+    """The sampling section alone.
+
+    Raises:
+        ConfigError: as `parse`.
+    """
+    try:
+        return SamplingConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(SamplingConfig, detail, "sampling") for detail in error.errors())) from None
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML 1.2 file.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or no mapping.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path)
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}, expected a mapping of sections")
+    return values
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """A nested mapping as YAML, in its own order."""
+    text = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(values, text)
+    return text.getvalue()
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """The end of a message about an unknown name: the closest valid one, and all of them."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]}? " if close else "") + f"valid: {', '.join(valid)}"
+
+
+def _explain(section: Any, detail: Any, where: str) -> str:
+    keys = [str(part) for part in detail["loc"] if not str(part).startswith(("constrained-float", "float", "literal["))]
+    place = f"{where}: {'.'.join(keys)}"
+    if detail["type"] == "extra_forbidden":
+        for key in keys[:-1]:
+            section = section.model_fields[key].annotation
+        return f"{place} is not a key; {nearest(keys[-1], list(section.model_fields))}"
+    if detail["type"] == "missing":
+        return f"{place} is missing; it has no default" + (": say gpu or cpu" if keys[-1] == "device" else "")
+    return f"{place} is {detail['input']!r}; {detail['msg']}"

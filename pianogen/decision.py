@@ -1,0 +1,84 @@
+"""From what a network predicts of each key to what the key does: legal states, by a static or a dynamic threshold.
+
+Every state of every key gets its log probability plus Gumbel noise times the temperature (at temperature 1 the largest of
+the three is a draw from the three probabilities; Gumbel 1954). A key's strength is how far its better sounding state is
+above silence. A static threshold, as in the report, lets every key sound whose odds exceed it. A dynamic one is set anew at
+each step so high that a number of keys is left that follows the last one as it does in the corpus.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, SILENT, Roll
+
+NUM_NOISE = 3 * NUM_KEYS + 1
+_SMALLEST_UNIFORM = 2.0**-24
+_NEVER = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How rows are decided.
+
+    Attributes:
+        temperature: scale of the noise, positive.
+        threshold: probability a key must exceed to sound; None for the dynamic one.
+        count_odds: (89, 89) float32, row n the cumulative distribution of how many keys sound after a step of n.
+    """
+
+    temperature: float
+    threshold: float | None
+    count_odds: np.ndarray
+
+
+def count_odds(rows: Roll, first_row: np.ndarray) -> np.ndarray:
+    """How many keys sound at a step, given how many did at the step before: (89, 89) float32, cumulative along rows.
+
+    A count that is followed by nothing in the corpus is followed by what is usual over all steps.
+
+    Args:
+        rows: pieces, end to end.
+        first_row: (P,) where each piece begins.
+    """
+    half = PACKED_BYTES // 2
+    sounding = np.bitwise_count(rows.packed[:, :half] | rows.packed[:, half:]).sum(axis=1, dtype=np.int64)
+    is_first = np.zeros(len(rows), bool)
+    is_first[first_row] = True
+    table = np.zeros((NUM_KEYS + 1, NUM_KEYS + 1))
+    np.add.at(table, (sounding[:-1][~is_first[1:]], sounding[1:][~is_first[1:]]), 1)
+    table[table.sum(axis=1) == 0] = np.bincount(sounding, minlength=NUM_KEYS + 1)
+    cumulative = np.cumsum(table, axis=1)
+    return (cumulative / cumulative[:, -1:]).astype(np.float32)
+
+
+def decide(
+    logits: tf.Tensor, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The states of all keys, each judged on its own.
+
+    Args:
+        logits: (B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key.
+        sounding: (B, 88) bool; only these may be held.
+        count: (B,) int32, sounding keys of the step before.
+        noise: (B, NUM_NOISE) uniform in 0..1.
+
+    Returns:
+        (B, 88) uint8 states and (B,) int32 sounding keys.
+    """
+    uniform = tf.clip_by_value(noise, _SMALLEST_UNIFORM, 1 - _SMALLEST_UNIFORM)
+    gumbel = -tf.math.log(-tf.math.log(tf.reshape(uniform[:, 1:], [-1, NUM_KEYS, 3])))
+    noisy = logits + decision.temperature * gumbel
+    onset = noisy[..., ONSET]
+    hold = tf.where(sounding, noisy[..., HOLD], _NEVER)
+    strength = tf.maximum(onset, hold) - noisy[..., SILENT]
+    if decision.threshold is None:
+        odds = tf.gather(tf.constant(decision.count_odds), count)
+        wanted = tf.searchsorted(odds, uniform[:, :1], side="right")[:, 0]
+        rank = tf.argsort(tf.argsort(strength, axis=-1, direction="DESCENDING", stable=True), axis=-1, stable=True)
+        sounds = rank < wanted[:, tf.newaxis]
+    else:
+        sounds = strength > np.log(decision.threshold / (1 - decision.threshold))
+    states = tf.where(sounds, tf.where(onset >= hold, ONSET, HOLD), SILENT)
+    return tf.cast(states, tf.uint8), tf.reduce_sum(tf.cast(sounds, tf.int32), axis=-1)
