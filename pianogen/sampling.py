@@ -28,8 +28,8 @@ def draw_samples(network: Recurrent, config: SamplingConfig, corpus: Windows) ->
     """Draws `config.num` rolls of `config.steps` steps; the steps of a primer are not repeated in them.
 
     Args:
-        corpus: what the network was trained on: the dynamic threshold follows it, and without a primer its median tempo
-            is where a sample starts from.
+        corpus: what the network was trained on: the dynamic threshold follows it, and without a primer a
+            sample starts from silence at its median tempo.
 
     Raises:
         UsageError: the primer cannot be read.
@@ -90,7 +90,9 @@ def write_samples(path: Path, rolls: list[Roll], config: SamplingConfig, origin:
 
 
 def _silence(corpus: Windows) -> Roll:
-    return Roll(np.zeros((1, PACKED_BYTES), np.uint8), np.array([np.median(corpus.rows.tempo_us)], np.uint32))
+    """A window of silence: networks that learned from windows have never been asked after a single row."""
+    steps = corpus.window_steps
+    return Roll(np.zeros((steps, PACKED_BYTES), np.uint8), np.full(steps, np.median(corpus.rows.tempo_us), np.uint32))
 
 
 def _noise(config: SamplingConfig, index: int) -> np.ndarray:

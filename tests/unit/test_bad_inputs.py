@@ -44,6 +44,7 @@ SELF_MADE = {
         "track_cut_off": SOUND[:-1],
         "foreign_chunk_cut_off": SOUND[:14] + chunk(b"XFIH", b"12345678")[:-1],
         "delta_without_event": midi(NOTE + b"\x00"),
+        "delta_without_event_before_another_track": midi(b"\x00", NOTE + END),
         "delta_cut_off": midi(NOTE + b"\x81"),
         "note_cut_off": midi(NOTE + b"\x00\x90\x3c"),
         "running_note_cut_off": midi(b"\x00\x90\x3c\x40\x60\x3c"),
@@ -142,48 +143,70 @@ def outcome(data: bytes, name: str, parser: Parser) -> tuple[Roll, Counts] | Rea
         return refused.reason
 
 
+def refusal(data: bytes, name: str, parser: Parser) -> tuple[Reason, str]:
+    """Why a file is refused, and the message of it; a file that is read fails the test."""
+    with pytest.raises(Rejection) as refused:
+        read_roll(data, name, parser)
+    return refused.value.reason, str(refused.value)
+
+
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize(
     ("reason", "data"),
     [pytest.param(reason, data, id=f"{reason}-{name}") for reason, cases in SELF_MADE.items() for name, data in cases.items()],
 )
 def test_bad_file_is_refused_by_its_reason(reason, data, parser):
-    with pytest.raises(Rejection, match=r"\w") as refused:
-        read_roll(data, "bad.mid", parser)
-    assert refused.value.reason is reason
+    found, message = refusal(data, "bad.mid", parser)
+    assert found is reason
+    assert message
 
 
-def zipped(name: str, content: bytes) -> bytes:
-    """A zip archive of one file."""
+def zipped(content: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A compressed score of this content; its data begin at byte 39."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(name, content)
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("score.xml", content)
     return packed.getvalue()
 
 
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    """The data with some bytes overwritten; `at` may count from the end."""
+    at %= len(data)
+    return data[:at] + new + data[at + len(new) :]
+
+
+SILENT_SCORE = b'<score-partwise version="3.1"><part-list/></score-partwise>'
+STORED = zipped(SILENT_SCORE, zipfile.ZIP_STORED)
 BAD_SCORES = {
     "no_bytes": b"",
     "text": b"no score",
     "noise": b"\x00\xff" * 50,
     "midi": SOUND,
-    "zip_cut_off": zipped("score.xml", b"<score-partwise/>")[:40],
-    "zip_of_no_score": zipped("score.xml", b"no score"),
     "xml_cut_off": b'<score-partwise version="3.1"><part-list>',
+    "zip_cut_off": zipped(SILENT_SCORE)[:40],
+    "zip_of_no_score": zipped(b"no score"),
+    "zip_of_unknown_method": changed(STORED, STORED.index(b"PK\x01\x02") + 10, b"\x63"),
+    "zip_with_damaged_deflate": changed(zipped(SILENT_SCORE), 39, b"\xff"),
+    "zip_with_damaged_bzip2": changed(zipped(SILENT_SCORE, zipfile.ZIP_BZIP2), 45, b"\xff" * 9),
+    "zip_with_damaged_lzma": changed(zipped(SILENT_SCORE, zipfile.ZIP_LZMA), 45, b"\xff" * 9),
+    "zip_with_wrong_size": changed(STORED, STORED.index(b"PK\x01\x02") + 20, b"\xff\xff\x00\x00" * 2),
+    "zip_with_wrong_directory": changed(STORED, -6, b"\xff\xff"),
 }
 
 
 # music21's ABC reader leaves its file to the garbage collector when it meets an error.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("suffix", [*sorted(SCORE_SUFFIXES), ".MusicXML"])
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in BAD_SCORES.items()])
-def test_damaged_score_is_a_bad_score(data, suffix, parser):
-    assert outcome(data, f"bad{suffix}", parser) is Reason.BAD_SCORE
+def test_damaged_score_is_a_bad_score_by_either_parser_with_the_same_message(data, suffix):
+    reason, message = refusal(data, f"bad{suffix}", "smf")
+    assert reason is Reason.BAD_SCORE
+    assert refusal(data, f"bad{suffix}", "music21") == (reason, message)
 
 
 def test_sound_score_without_notes_has_no_notes():
-    score = b'<score-partwise version="3.1"><part-list/></score-partwise>'
-    assert outcome(score, "silent.musicxml", "smf") is Reason.NO_NOTES
+    assert outcome(SILENT_SCORE, "silent.musicxml", "smf") is Reason.NO_NOTES
+    assert outcome(STORED, "silent.mxl", "smf") is Reason.NO_NOTES
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -212,7 +235,7 @@ def test_legal_extreme_is_read(data, parser):
 @pytest.mark.parametrize("parser", PARSERS)
 def test_kept_rests_count_against_the_longest_roll(parser):
     data = midi(NOTE + b"\xff\xff\xff\x7f" + END[1:])
-    with pytest.raises(Rejection) as refused:
+    with pytest.raises(Rejection, match="at most 131072 are kept") as refused:
         read_roll(data, "rests.mid", parser, keep_rests=True)
     assert refused.value.reason is Reason.TOO_LONG
 

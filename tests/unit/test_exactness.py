@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
 
+from pianogen import smf
 from pianogen.midi_in import read_roll
 from pianogen.quantize import Counts
 from pianogen.rejection import Reason, Rejection
@@ -35,11 +36,15 @@ def assert_same(found: tuple[Roll, Counts], expected: Reading) -> None:
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[int, list, list[int], Form]:
-    """Ticks per quarter, tracks, end ticks and form of a file made to collide: few ticks, few keys, steps and their halves."""
+    """Ticks per quarter, tracks, end ticks and form of a file; few keys and few ticks, near steps and their halves."""
     tpq = draw(st.sampled_from([1, 2, 3, 7, 8, 96, 480, 32767]))
     form = draw(forms)
     # Half a step is an eighth of a quarter; a tick before and behind it falls on either side.
-    ticks = st.builds(lambda halves, near: max(0, halves * tpq // 8 + near), st.integers(0, 24), st.integers(-1, 1))
+    near_halves = st.builds(lambda halves, near: max(0, halves * tpq // 8 + near), st.integers(0, 24), st.integers(-1, 1))
+    ticks = st.sampled_from(draw(st.lists(near_halves, min_size=1, max_size=10)))
+    keys = st.sampled_from(draw(st.lists(st.tuples(channels, notes), min_size=1, max_size=4)))
+    strokes = st.builds(lambda kind, key: (kind, *key), st.sampled_from(["on", "off"]), keys)
+    events = st.one_of(strokes, strokes, strokes, tempos, ignored)
     tracks = draw(st.lists(st.lists(st.tuples(ticks, events), max_size=20), min_size=1, max_size=3))
     tracks = [sorted(track, key=lambda row: row[0]) for track in tracks]
     last_ticks = [track[-1][0] if track else 0 for track in tracks]
@@ -47,11 +52,10 @@ def files(draw: st.DrawFn) -> tuple[int, list, list[int], Form]:
     return tpq, tracks, [last + rest for last, rest in zip(last_ticks, rests, strict=True)], form
 
 
-note_events = st.tuples(
-    st.sampled_from(["on", "on", "off"]), st.sampled_from([0, 0, 0, 1, 9]), st.sampled_from([20, 21, 60, 60, 108, 109])
-)
-tempo_events = st.tuples(st.just("tempo"), st.sampled_from([0, 1, 400_000, 600_000, 16_777_215]))
-ignored_events = st.sampled_from(
+channels = st.sampled_from([0, 0, 0, 1, 15, 9])
+notes = st.sampled_from([60, 60, 60, 61, 21, 108, 20, 109, 0, 127])
+tempos = st.tuples(st.just("tempo"), st.sampled_from([0, 1, 400_000, 600_000, 16_777_215]))
+ignored = st.sampled_from(
     [
         ("voice", 0xA0, b"\x3c\x40"),
         ("voice", 0xB0, b"\x40\x7f"),
@@ -66,7 +70,6 @@ ignored_events = st.sampled_from(
         ("meta", 0x7A, b"unknown"),
     ]
 )
-events = st.one_of(note_events, note_events, note_events, tempo_events, ignored_events)
 forms = st.builds(
     Form,
     running_status=st.booleans(),
@@ -93,6 +96,14 @@ def test_random_file_is_read_as_the_contract_says(file, parser, keep_rests):
         with pytest.raises(Rejection) as refused:
             read_roll(data, "random.mid", parser, keep_rests)
         assert refused.value.reason is Reason.NO_NOTES
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(file=files())
+def test_every_form_of_a_file_has_one_normal_form(file):
+    tpq, tracks, end_ticks, form = file
+    as_written = Form(running_status=form.running_status, velocity_zero_offs=form.velocity_zero_offs)
+    assert smf.normalise(write_plainly(tpq, tracks, end_ticks, form)) == write_plainly(tpq, tracks, end_ticks, as_written)
 
 
 @needs_corpora

@@ -49,6 +49,10 @@ NOTES = {
     "on_before_off_in_one_tick_is_a_restrike": case({0: [on()], 4: [on(), off()], 8: [off()]}, line="O-O-"),
     "restrike_while_held_is_an_onset": case({0: [on()], 4: [on()], 6: [off()], 10: [off()]}, line="O-O--"),
     "ons_of_one_tick_need_as_many_offs": case({0: [on(), on()], 4: [off()], 8: [off()]}, line="O---", notes=1, notes_merged=1),
+    "offs_of_one_tick_end_as_many_notes": case(
+        {0: [on(), on()], 4: [off(), off()], 8: [on()], 10: [off()], 12: [off()]}, line="O-..O", notes_unreleased=0
+    ),
+    "on_and_off_of_one_tick_leave_nothing_for_a_later_off": case({0: [off(), on()], 8: [off()]}, line="O", notes_unreleased=0),
     "onsets_of_one_step_are_one": case({4: [on()], 5: [off(), on()], 8: [off()]}, line="..O-", notes=1, notes_merged=1),
     "off_of_nothing_is_ignored": case(
         {0: [off(), off()], 4: [on()], 8: [off()], 10: [off()], 12: [on()], 14: [off()]}, line="..O-..O"
@@ -138,6 +142,14 @@ def test_tempo(case, tempo_us, parser):
     assert expected.tempo_us == tempo_us
     assert {name: expected.counts[name] for name in case.counts} == case.counts
     assert_same(read_roll(write_plainly(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_many_tempos_of_few_ticks_keep_their_order(parser):
+    tracks = [[(tick, tempo(1 + 1000 * index + 10 * tick + i)) for tick in range(10) for i in range(9)] for index in range(8)]
+    tracks[0].append((20, on()))
+    data = write_plainly(TPQ, tracks, [20] * 8)
+    assert_same(read_roll(data, "tempos.mid", parser, keep_rests=True), read_plainly(TPQ, tracks, [20] * 8, keep_rests=True))
 
 
 RESTS = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]

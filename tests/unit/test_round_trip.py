@@ -111,7 +111,7 @@ def test_music21_opens_the_written_file_as_one_piano_track(roll):
     assert [event.type for event in events if event.type in MetaEvents][-1] is MetaEvents.END_OF_TRACK
 
 
-def one_note(tempo_us: int) -> Roll:
+def struck_twice(tempo_us: int) -> Roll:
     states = np.zeros((3, NUM_KEYS), np.uint8)
     states[:, 39] = ONSET, HOLD, ONSET
     return Roll(pack(states), np.array([500_000, tempo_us, 500_000], np.uint32))
@@ -119,13 +119,13 @@ def one_note(tempo_us: int) -> Roll:
 
 @pytest.mark.parametrize("tempo_us", [1, MAX_TEMPO_US])
 def test_extreme_tempo_comes_back(tempo_us):
-    assert read_roll(write_midi(one_note(tempo_us)), "extreme.mid")[0] == one_note(tempo_us)
+    assert read_roll(write_midi(struck_twice(tempo_us)), "extreme.mid")[0] == struck_twice(tempo_us)
 
 
 @pytest.mark.parametrize("tempo_us", [0, MAX_TEMPO_US + 1, 2**32 - 1])
 def test_tempo_that_no_midi_file_holds_is_refused_with_its_step(tempo_us):
     with pytest.raises(PianogenError, match=f"step 1 has a tempo of {tempo_us}"):
-        write_midi(one_note(tempo_us))
+        write_midi(struck_twice(tempo_us))
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 16])
@@ -136,5 +136,11 @@ def test_silent_roll_is_a_file_without_notes(num_steps):
     assert refused.value.reason is Reason.NO_NOTES
 
 
-def test_equal_rolls_are_equal_bytes():
-    assert write_midi(one_note(7)) == write_midi(one_note(7))
+def test_notes_end_before_others_begin_and_tempos_stand_between():
+    ticks_per_quarter, tracks, end_ticks = parse_plainly(write_midi(struck_twice(7)))
+    on, off = ("on", 0, 60), ("off", 0, 60)
+    assert ticks_per_quarter == 480
+    assert tracks == [
+        [(0, ("tempo", 500_000)), (0, on), (120, ("tempo", 7)), (240, off), (240, ("tempo", 500_000)), (240, on), (360, off)]
+    ]
+    assert end_ticks == [360]
