@@ -15,13 +15,14 @@ _OCTAVES = 5
 
 
 @keras.saving.register_keras_serializable("pianogen")
-class Features(keras.layers.Layer):
+class Features(keras.layers.Layer):  # type: ignore[misc] - Keras carries no types
     """(…, 22) uint8 packed rows and (…) int32 tempo_us to (…, 177) float features."""
 
     def call(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
         return features(packed, tempo_us, self.compute_dtype)
 
     def compute_output_shape(self, packed_shape: tuple[int, ...], tempo_us_shape: tuple[int, ...]) -> tuple[int, ...]:
+        del tempo_us_shape  # Keras asks by these names
         return (*packed_shape[:-1], NUM_FEATURES)
 
 

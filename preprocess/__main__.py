@@ -102,7 +102,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
     )
     parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="a folder, a file, or music21:NAME (e.g. music21:bach)")
-    parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; its ledger lies beside it")
+    parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write, a ledger beside it")
     parser.add_argument("--parser", choices=get_args(Parser), default="smf", help="who reads MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
     parser.add_argument("--split-file", type=Path, metavar="CSV", help="columns name, split; a piece not named gets no split")
