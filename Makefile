@@ -28,14 +28,14 @@ demo: env
 	rm -rf demo
 	mkdir demo
 	mpiexec -n 2 python -m mpi4py -m preprocess '$(CORPUS)' --store demo/corpus.h5
-	python -m jobs.sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs --cluster local training.epochs=$(EPOCHS)
-	python -m jobs.decode demo/runs
-	python -m jobs.collect demo/runs --out demo/collected
+	python -m jobs.sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs/quick --cluster local training.epochs=$(EPOCHS)
+	python -m jobs.decode demo/runs/quick
+	python -m jobs.collect demo/runs/quick --out demo/collected
 	@echo
 	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv says what became of each file'
-	@echo 'demo/runs/               one folder per run: configuration, metrics, curves, checkpoints, samples'
+	@echo 'demo/runs/quick/         one folder per run: configuration, metrics, curves, checkpoints, samples'
 	@echo 'demo/collected/          every MIDI file by run, and index.csv'
-	@echo 'demo/collected/report.html   open this first'
+	@echo 'demo/collected/report.html    open this first'
 
 test: env
 	pytest --numprocesses 2 --dist worksteal

@@ -11,9 +11,10 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to; at the end it becomes `path`, and after an error it is gone.
 
-    The name holds `.tmp`, so that what a killed process leaves is seen for what it is.
+    Its name begins with that of `path` and `.tmp`, so that what a killed process leaves is seen for what it is, and ends
+    in the same suffix, which some writers insist on.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         _fsync(temporary)

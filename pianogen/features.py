@@ -15,7 +15,7 @@ _OCTAVES = 5
 
 
 @keras.saving.register_keras_serializable("pianogen")
-class Features(keras.layers.Layer):  # type: ignore[misc] - Keras carries no types
+class Features(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(…, 22) uint8 packed rows and (…) int32 tempo_us to (…, 177) float features."""
 
     def call(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,7 @@ class Progress:
         self._done = 0
         self._note = ""
         self._begin = self._last_line = time.monotonic()
+        self._printed = -1
         self._bar: Bar | None = None
         if sys.stderr.isatty():
             self._bar = Bar(
@@ -46,7 +47,7 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar:
             self._bar.stop()
-        elif error is None:
+        elif error is None and self._printed != self._done:
             self._print_line()
 
     def advance(self, count: int, note: str = "") -> None:
@@ -54,7 +55,7 @@ class Progress:
         self._done += count
         self._note = note
         if self._bar:
-            self._bar.update(self._task, advance=count, rate=f"{self._rate():.0f}/s", note=note)
+            self._bar.update(self._task, advance=count, rate=f"{self._rate():.3g}/s", note=note)
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._print_line()
 
@@ -62,9 +63,9 @@ class Progress:
         return self._done / max(time.monotonic() - self._begin, 1e-9)
 
     def _print_line(self) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._printed = time.monotonic(), self._done
         left_s = (self._total - self._done) / max(self._rate(), 1e-9)
-        parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}", f"{self._rate():.1f}/s"]
+        parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}", f"{self._rate():.3g}/s"]
         parts += [f"{left_s:.0f} s left"] if self._done < self._total else []
         parts += [self._note] if self._note else []
         print(", ".join(parts), file=sys.stderr, flush=True)

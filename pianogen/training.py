@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pianogen import devices, models, plots
+from pianogen import devices, durable, models, plots
 from pianogen.config import Config
 from pianogen.errors import PianogenError
 from pianogen.history import History
@@ -69,7 +69,8 @@ def train(config: Config, store: Store, run: Path) -> Trained:
         network, optimizer = _build(config)
     loop = _Loop(config, strategy, network, optimizer, corpus, held_out, run)
     loop.run()
-    network.keras.save(run / "model.keras")
+    with durable.replacing(run / "model.keras") as temporary:
+        network.keras.save(temporary)
     return Trained(network, corpus, loop.history, loop.checkpoint_name)
 
 

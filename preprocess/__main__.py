@@ -74,11 +74,11 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
 
 
 def _summary(merged: Merged, num_inputs: int, store: Path, ledger: Path) -> str:
-    totals = merged.totals
+    totals, num_rejected = merged.totals, merged.rejected.total()
     rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(merged.rejected.items())) or "none"
     return "\n".join(
         [
-            f"{num_inputs:,} inputs: {merged.kept:,} kept, {merged.duplicates:,} duplicates, {merged.rejected.total():,} rejected",
+            f"{num_inputs:,} inputs: {merged.kept:,} kept, {merged.duplicates:,} duplicates, {num_rejected:,} rejected",
             f"  rejected    {rejected}",
             f"  steps       {totals['steps']:,} sixteenths",
             f"  notes       {totals['notes']:,} kept",
