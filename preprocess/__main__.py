@@ -26,6 +26,7 @@ from preprocess.job import Job
 from preprocess.merge import Merged, merge, read_split_file
 from preprocess.outcome import Options
 from preprocess.ranks import World
+from preprocess.sources import Input
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,12 +45,13 @@ def main(arguments: Sequence[str]) -> int:
 def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolation) -> int:
     if not options.store.parent.is_dir():
         raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
-    inputs = sources.scan(options.corpus)
-    splits: dict[str, Split] | None = None
-    split_rule = "hash"
-    if options.split_file:
-        splits = read_split_file(options.split_file, [each.name for each in inputs])
-        split_rule = hashlib.sha256(options.split_file.read_bytes()).hexdigest()
+    job.folder.mkdir(exist_ok=True)
+    try:
+        inputs = sources.scan(options.corpus, job.folder)
+        splits, split_rule = _read_splits(options.split_file, inputs)
+    except UsageError:
+        job.remove_if_empty()
+        raise
     todo = job.begin(inputs, Options(options.parser, options.keep_rests))
     print(f"{len(inputs)} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
     outcomes: Counter[str] = Counter()
@@ -71,6 +73,14 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
     job.remove()
     print(_summary(merged, len(inputs), options.store, ledger), flush=True)
     return 0
+
+
+def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, Split] | None, str]:
+    """The splits of a split file, and what provenance says of them."""
+    if path is None:
+        return None, "hash"
+    splits = read_split_file(path, [each.name for each in inputs])
+    return splits, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _summary(merged: Merged, num_inputs: int, store: Path, ledger: Path) -> str:
@@ -101,7 +111,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "  python -m preprocess midis/ --store corpus.h5\n"
         "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
     )
-    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="a folder, a file, or music21:NAME (e.g. music21:bach)")
+    parser.add_argument(
+        "corpus",
+        nargs="+",
+        metavar="CORPUS",
+        help="a folder, a file, a .zip, .tar or .tar.gz, or music21:NAME (e.g. music21:bach)",
+    )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write, a ledger beside it")
     parser.add_argument("--parser", choices=get_args(Parser), default="smf", help="who reads MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")

@@ -6,6 +6,7 @@ When it dies, the input it was at begins a fresh worker; one that kills this one
 """
 
 import ctypes
+import functools
 import os
 import resource
 import select
@@ -13,7 +14,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -23,7 +24,7 @@ from pianogen.errors import PianogenError
 from pianogen.midi_in import SCORE_SUFFIXES, read_roll
 from pianogen.rejection import Reason
 from preprocess import shard
-from preprocess.outcome import Options, convert, rejected
+from preprocess.outcome import Options, Outcome, convert, rejected
 from preprocess.sources import Input
 
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -98,13 +99,13 @@ class Isolation:
             raise PianogenError(f"the process that converts inputs failed at its end ({_describe_end(status)})")
 
 
-def _run_child(parent: int, body: "object") -> None:
+def _run_child(parent: int, body: Callable[[], None]) -> None:
     """Runs the body of a forked child, which ends with its parent and never returns into its code."""
     code = 1
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:  # else it ended before the line above took effect
-            body()  # type: ignore[operator]
+            body()
             code = 0
     except BaseException:  # noqa: BLE001 - a child must report anything and still never return
         traceback.print_exc()
@@ -122,7 +123,7 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
             import pianogen.music21_reader  # noqa: F401 - workers inherit it
         if handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        connection.send(_convert_chunk(handle, chunk, options, limits))
+        connection.send(_convert_chunk(handle, chunk, functools.partial(convert, options=options, folder=path.parent), limits))
     if handle is not None:
         os.fsync(handle)
 
@@ -135,11 +136,11 @@ def _next_chunk(connection: Connection) -> list[Input] | None:
     return chunk
 
 
-def _convert_chunk(handle: int, chunk: list[Input], options: Options, limits: Limits) -> Tally:
+def _convert_chunk(handle: int, chunk: list[Input], conversion: Callable[[Input], Outcome], limits: Limits) -> Tally:
     outcomes: Counter[str] = Counter()
     at = 0
     while at < len(chunk):
-        finished, failure = _run_worker(handle, chunk[at:], options, limits, outcomes)
+        finished, failure = _run_worker(handle, chunk[at:], conversion, limits, outcomes)
         at += finished
         if failure is not None and finished == 0:
             reason, message = failure
@@ -150,7 +151,7 @@ def _convert_chunk(handle: int, chunk: list[Input], options: Options, limits: Li
 
 
 def _run_worker(
-    handle: int, inputs: list[Input], options: Options, limits: Limits, outcomes: Counter[str]
+    handle: int, inputs: list[Input], conversion: Callable[[Input], Outcome], limits: Limits, outcomes: Counter[str]
 ) -> tuple[int, tuple[Reason, str] | None]:
     """How many of the inputs a fresh worker finished, and why it died if it did."""
     reader, writer = os.pipe()
@@ -158,7 +159,7 @@ def _run_worker(
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _run_child(parent, lambda: _work(handle, writer, inputs, options, limits))
+        _run_child(parent, lambda: _work(handle, writer, inputs, conversion, limits))
     os.close(writer)
     whole = os.fstat(handle).st_size
     finished = 0
@@ -182,14 +183,14 @@ def _run_worker(
     return finished, _cause_of_death(status, overslept, limits)
 
 
-def _work(handle: int, writer: int, inputs: list[Input], options: Options, limits: Limits) -> None:
+def _work(handle: int, writer: int, inputs: list[Input], conversion: Callable[[Input], Outcome], limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     for source in inputs:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + limits.cpu_s, resource.RLIM_INFINITY))
         try:
-            outcome = convert(source, options)
+            outcome = conversion(source)
         except MemoryError:
             outcome = rejected(source, Reason.MEMORY, f"needs more than {limits.memory_bytes >> 20} MiB of memory")
         shard.append(handle, outcome)

@@ -45,16 +45,16 @@ class Job:
         """
         identity = _identity(inputs, options)
         marker = self.folder / "job.json"
-        if self.folder.exists() and (not marker.is_file() or json.loads(marker.read_text())["identity"] != identity):
+        shards = list(self.folder.glob("shard-*"))
+        if shards and (not marker.is_file() or json.loads(marker.read_text())["identity"] != identity):
             print(f"removing unfinished work on another corpus, other options or another version: {self.folder}", file=sys.stderr)
-            shutil.rmtree(self.folder)
-        if not self.folder.exists():
-            self.folder.mkdir()
-            durable.write_text(marker, json.dumps({"identity": identity}))
+            for shard in shards:
+                shard.unlink()
+        durable.write_text(marker, json.dumps({"identity": identity}))
         done = {name for name, entry in self._entries().items() if entry.reason != Reason.TIMEOUT}
         if done:
             print(f"resuming: {len(done)} of {len(inputs)} inputs were finished before", file=sys.stderr)
-        return [each for each in inputs if each.name not in done]
+        return sorted((each for each in inputs if each.name not in done), key=lambda each: each.reading_order)
 
     def finished(self, inputs: Sequence[Input]) -> list[Entry]:
         """One entry per input, in the order of the inputs.
@@ -69,6 +69,11 @@ class Job:
                 f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
             )
         return [entries[each.name] for each in inputs]
+
+    def remove_if_empty(self) -> None:
+        """Leaves nothing behind where nothing was begun."""
+        if not any(self.folder.glob("shard-*")):
+            shutil.rmtree(self.folder)
 
     def remove(self) -> None:
         """Ends the job: its store is written."""

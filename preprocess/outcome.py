@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pianogen.midi_in import Parser, read_roll
@@ -44,11 +45,15 @@ class Outcome:
     roll: Roll | None = None
 
 
-def convert(source: Input, options: Options) -> Outcome:
-    """Reads one input and quantizes it; what is wrong with it becomes part of the outcome."""
+def convert(source: Input, options: Options, folder: Path) -> Outcome:
+    """Reads one input and quantizes it; what is wrong with it becomes part of the outcome.
+
+    Args:
+        folder: where the indexes of archives are.
+    """
     digest = ""
     try:
-        data = source.read()
+        data = source.read(folder)
         digest = hashlib.sha256(data).hexdigest()
         roll, counts = read_roll(data, source.name, options.parser, options.keep_rests)
     except Rejection as rejection:

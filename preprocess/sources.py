@@ -10,43 +10,58 @@ from pathlib import Path
 from pianogen.errors import UsageError
 from pianogen.midi_in import MAX_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, too_large
 from pianogen.rejection import Reason, Rejection
+from preprocess.archives import Member, is_archive, list_members, read_member
 
 _BUNDLED = "music21:"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Input:
-    """One file that may become a piece.
+    """One file, or member of an archive, that may become a piece.
 
     Attributes:
         name: path below the corpus root, with '/'; invalid bytes as \\xNN, a backslash doubled.
-        path: where it is read from.
-        size: bytes, as the file system tells; -1 where it does not.
-        mtime_ns: last change; with name and size it tells one state of a corpus from another.
+        path: the file it is read from.
+        size: bytes; -1 where the file system does not tell.
+        mtime_ns: last change of that file; with name and size it tells one state of a corpus from another.
+        member: where it lies in an archive.
     """
 
     name: str
     path: str
     size: int
     mtime_ns: int
+    member: Member | None = None
 
-    def read(self) -> bytes:
-        """The bytes of the file.
+    @property
+    def reading_order(self) -> tuple[str, int, str]:
+        """Members of one archive in the order they lie in it, everything else by name."""
+        return ("", 0, self.name) if self.member is None else (self.path, self.member.offset, self.name)
+
+    def read(self, folder: Path) -> bytes:
+        """The bytes of the input.
+
+        Args:
+            folder: where the indexes of archives are.
 
         Raises:
             Rejection: it cannot be read, is no regular file, or is larger than 16,777,216 bytes.
         """
+        if self.size > MAX_BYTES:
+            raise too_large(self.size)
         try:
+            if self.member is not None:
+                return read_member(self.path, self.member, self.size, folder)
             # A fifo would block for ever, so what the name stands for is asked before it is opened.
             if not Path(self.path).is_file():
                 raise Rejection(Reason.UNREADABLE, "not a regular file")
             with Path(self.path).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
-            if len(data) > MAX_BYTES:
-                raise too_large(Path(self.path).stat().st_size)
-            return data
         except OSError as error:
-            raise Rejection(Reason.UNREADABLE, f"{error.strerror}") from error
+            raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from error
+        if len(data) > MAX_BYTES:
+            raise too_large(Path(self.path).stat().st_size)
+        return data
 
 
 def group_of(name: str) -> str:
@@ -54,18 +69,19 @@ def group_of(name: str) -> str:
     return name.partition("/")[0] if "/" in name else ""
 
 
-def scan(corpora: Sequence[str]) -> list[Input]:
+def scan(corpora: Sequence[str], folder: Path) -> list[Input]:
     """Every input of the corpora, in order of name.
 
     Args:
-        corpora: folders, single files, or music21:NAME.
+        corpora: folders, single files, archives, or music21:NAME.
+        folder: where the indexes of archives are kept.
 
     Raises:
-        UsageError: one does not exist or holds no input, or two inputs have one name.
+        UsageError: one does not exist, is damaged or holds no input, or two inputs have one name.
     """
     inputs: list[Input] = []
     for corpus in corpora:
-        found = list(_inputs_of(corpus))
+        found = list(_inputs_of(corpus, folder))
         if not found:
             suffixes = " ".join(sorted(MIDI_SUFFIXES | SCORE_SUFFIXES))
             raise UsageError(f"{corpus} holds no input: no file below it ends in {suffixes}")
@@ -80,26 +96,28 @@ def scan(corpora: Sequence[str]) -> list[Input]:
     return inputs
 
 
-def _inputs_of(corpus: str) -> Iterator[Input]:
+def _inputs_of(corpus: str, indexes: Path) -> Iterator[Input]:
     if corpus.startswith(_BUNDLED):
         root = _bundled_corpus()
         folder = root / corpus.removeprefix(_BUNDLED)
         if not corpus.removeprefix(_BUNDLED) or folder.parent != root or not folder.is_dir():
             names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("_")))
             raise UsageError(f"{corpus} is not bundled with music21; there are: {names}")
-        yield from _walk(os.fsencode(folder), os.fsencode(root))
+        yield from _walk(os.fsencode(folder), os.fsencode(root), indexes)
         return
     path = os.fsencode(corpus)
     if os.path.isdir(path):
-        yield from _walk(path, path)
+        yield from _walk(path, path, indexes)
     elif os.path.exists(path):
-        if is_input(corpus):
+        if is_archive(corpus):
+            yield from _members(b"", path, indexes)
+        elif is_input(corpus):
             yield _input(os.path.basename(path), path)
     else:
-        raise UsageError(f"{corpus} does not exist; name a folder, a file, or music21:NAME")
+        raise UsageError(f"{corpus} does not exist; name a folder, a file, an archive, or music21:NAME")
 
 
-def _walk(folder: bytes, root: bytes) -> Iterator[Input]:
+def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
     """Inputs below a folder; links to folders are followed, but none that leads back to a folder above itself."""
     stack: list[tuple[bytes, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while stack:
@@ -112,17 +130,31 @@ def _walk(folder: bytes, root: bytes) -> Iterator[Input]:
             for entry in entries:
                 if entry.is_dir():
                     stack.append((entry.path, above | {identity}))
+                elif is_archive(os.fsdecode(entry.name)):
+                    yield from _members(os.path.relpath(entry.path, root), entry.path, indexes)
                 elif is_input(os.fsdecode(entry.name)):
                     yield _input(os.path.relpath(entry.path, root), entry.path)
 
 
+def _members(below: bytes, path: bytes, indexes: Path) -> Iterator[Input]:
+    """The inputs in an archive, as if it were a folder."""
+    mtime_ns = os.stat(path).st_mtime_ns
+    for name, size, member in list_members(os.fsdecode(path), indexes):
+        if is_input(os.fsdecode(name)):
+            yield Input(_name(os.path.join(below, name)), os.fsdecode(path), size, mtime_ns, member)
+
+
 def _input(relative: bytes, path: bytes) -> Input:
-    name = relative.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    name = _name(relative)
     try:
         status = os.stat(path)
     except OSError:  # a link to nowhere: an input all the same, which reading it will refuse with the cause
         return Input(name, os.fsdecode(path), -1, 0)
     return Input(name, os.fsdecode(path), status.st_size, status.st_mtime_ns)
+
+
+def _name(relative: bytes) -> str:
+    return relative.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _bundled_corpus() -> Path:

@@ -18,6 +18,7 @@ from music21.midi import MidiFile
 from jobs import collect, decode, grid, rundir, sample, sweep
 from pianogen import command
 from pianogen.errors import PianogenError
+from pianogen.features import Features
 from pianogen.midi_in import read_roll
 from pianogen.midi_out import write_midi
 from pianogen.store import Split, Store
@@ -131,6 +132,7 @@ def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
 
 
 def weights(run: Path) -> list[np.ndarray]:
+    assert Features  # model.keras needs it
     return keras.models.load_model(run / "model.keras").get_weights()
 
 

@@ -1,5 +1,6 @@
 """Samples are legal, independent of their batch, and follow the corpus."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -67,7 +68,7 @@ def test_count_odds_are_those_of_the_corpus(corpus: Windows) -> None:
     table = np.zeros((89, 89))
     for seed in range(3):
         counts = (made_roll(seed, 120 + seed).states != SILENT).sum(axis=1)
-        for before, after in zip(counts[:-1], counts[1:], strict=True):
+        for before, after in pairwise(counts):
             table[before, after] += 1
     odds = count_odds(corpus.rows, corpus.first_row)
     seen = table.sum(axis=1) > 0

@@ -1,0 +1,177 @@
+"""Members of .zip, .tar and .tar.gz archives, read where they lie: listed once, then each read by its position.
+
+A .tar.gz has no positions of its own; listing it builds an index of points to decompress from, which the ranks share as a
+file. Workers open it once per chunk, and chunks follow the archive's order, so a chunk costs one search.
+"""
+
+import functools
+import io
+import posixpath
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import indexed_gzip
+
+from pianogen.errors import UsageError
+from pianogen.midi_in import MAX_BYTES
+from pianogen.rejection import Reason, Rejection
+
+SUFFIXES = (".zip", ".tar", ".tar.gz")
+_ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, what the central directory repeats, lengths of name and extra
+_ENCRYPTED = 0x1
+_UTF8_NAME = 0x800
+# An index holds 32 kB per point. A search decompresses half the distance between two points on average.
+_POINT_BYTES = 4 << 20
+_MOST_POINTS = 2_048
+_LIKELY_RATIO = 4
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """Where one member of an archive lies.
+
+    Attributes:
+        kind: of archive; "gzip" is a tar compressed as a whole.
+        offset: of a zip member's local header; of a tar member's data, before compression.
+        stored_size: bytes in the archive.
+        method: the zip compression method; -1 for a member that cannot be read.
+        crc: the zip checksum.
+    """
+
+    kind: Literal["zip", "tar", "gzip"]
+    offset: int
+    stored_size: int
+    method: int = 0
+    crc: int = 0
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is looked into; its suffix decides, in any case."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def list_members(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]:
+    """Name, size and place of every file in an archive.
+
+    Args:
+        folder: where the index of a .tar.gz is kept.
+
+    Raises:
+        UsageError: the archive is damaged.
+    """
+    try:
+        if path.lower().endswith(".zip"):
+            yield from _list_zip(path)
+        elif path.lower().endswith(".tar"):
+            with open(path, "rb") as file:
+                yield from _list_tar(file, "tar")
+        else:
+            yield from _list_gzip(path, folder)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, indexed_gzip.ZranError) as error:
+        raise UsageError(f"{path} cannot be read as an archive ({error}); copy it again, or take it out of the corpus") from error
+
+
+def read_member(path: str, member: Member, size: int, folder: Path) -> bytes:
+    """The bytes of one member, of at most 16,777,216.
+
+    Raises:
+        Rejection: it is damaged, encrypted, or compressed in a way that is not read.
+    """
+    if member.method < 0:
+        raise Rejection(Reason.UNREADABLE, "a link out of the archive, an encrypted or a sparse member")
+    if member.kind == "zip":
+        return _read_zip(path, member, size)
+    if member.kind == "tar":
+        with open(path, "rb") as file:
+            file.seek(member.offset)
+            data = file.read(size)
+    else:
+        gzip = _open_gzip(path, folder)
+        gzip.seek(member.offset)
+        data = gzip.read(size)
+    if len(data) != size:
+        raise Rejection(Reason.UNREADABLE, f"{len(data)} of {size} bytes are in the archive")
+    return data
+
+
+def _list_zip(path: str) -> Iterator[tuple[bytes, int, Member]]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            # A name without the UTF-8 flag is bytes of unknown meaning; Python reads them as code page 437.
+            name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "surrogateescape")
+            method = -1 if info.flag_bits & _ENCRYPTED else info.compress_type
+            yield _plain(name), info.file_size, Member("zip", info.header_offset, info.compress_size, method, info.CRC)
+
+
+def _read_zip(path: str, member: Member, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(member.offset)
+        signature, name_size, extra_size = _ZIP_LOCAL_HEADER.unpack(file.read(_ZIP_LOCAL_HEADER.size))
+        file.seek(name_size + extra_size, io.SEEK_CUR)
+        stored = file.read(min(member.stored_size, 2 * MAX_BYTES))
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Rejection(Reason.UNREADABLE, f"zip compression method {member.method}; stored and deflated members are read")
+    data = stored
+    if member.method == zipfile.ZIP_DEFLATED:
+        try:
+            # One byte more than announced is enough to see that the announcement was false.
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, size + 1)
+        except zlib.error as error:
+            raise Rejection(Reason.UNREADABLE, f"the compressed member is damaged: {error}") from error
+    if signature != b"PK\x03\x04" or len(data) != size or zlib.crc32(data) != member.crc:
+        raise Rejection(Reason.UNREADABLE, "the member is not what the archive's directory says")
+    return data
+
+
+def _list_tar(file: "io.BufferedIOBase", kind: Literal["tar", "gzip"]) -> Iterator[tuple[bytes, int, Member]]:
+    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+        for info in archive:
+            name = info.name.encode("utf-8", "surrogateescape")
+            target: tarfile.TarInfo | None = info
+            if info.islnk() or info.issym():
+                place = info.linkname if info.islnk() else posixpath.join(posixpath.dirname(info.name), info.linkname)
+                target = _find(archive, posixpath.normpath(place))
+            elif not info.isfile():
+                continue
+            if target is None or not target.isfile() or target.issparse():
+                yield _plain(name), 0, Member(kind, 0, 0, -1)
+            else:
+                yield _plain(name), target.size, Member(kind, target.offset_data, target.size)
+
+
+def _find(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
+    try:
+        return archive.getmember(name)
+    except KeyError:
+        return None
+
+
+def _list_gzip(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]:
+    spacing = max(_POINT_BYTES, _LIKELY_RATIO * Path(path).stat().st_size // _MOST_POINTS)
+    with indexed_gzip.IndexedGzipFile(path, spacing=spacing) as gzip:
+        yield from _list_tar(gzip, "gzip")
+        gzip.build_full_index()
+        gzip.export_index(str(_index(path, folder)))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_gzip(path: str, folder: Path) -> "indexed_gzip.IndexedGzipFile":
+    # It opens the archive for each read and closes it again, so that forked workers never share a position.
+    return indexed_gzip.IndexedGzipFile(path, index_file=str(_index(path, folder)), drop_handles=True)
+
+
+def _index(path: str, folder: Path) -> Path:
+    return folder / f"gzip-{zlib.crc32(path.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def _plain(name: bytes) -> bytes:
+    """A member's path below the archive's root; it is a name and never a place on disk."""
+    return b"/".join(part for part in name.split(b"/") if part not in (b"", b".", b".."))
