@@ -45,15 +45,25 @@ def main(arguments: Sequence[str]) -> int:
 def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolation) -> int:
     if not options.store.parent.is_dir():
         raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
-    job.folder.mkdir(exist_ok=True)
-    try:
+    with job.locked(options.store):
         inputs = sources.scan(options.corpus, job.folder)
         splits, split_rule = _read_splits(options.split_file, inputs)
-    except UsageError:
-        job.remove_if_empty()
-        raise
-    todo = job.begin(inputs, Options(options.parser, options.keep_rests))
-    print(f"{len(inputs)} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
+        _convert(job.begin(inputs, Options(options.parser, options.keep_rests)), len(inputs), world, isolation)
+        provenance: dict[str, Any] = {
+            "version": pianogen.__version__,
+            "parser": options.parser,
+            "keep_rests": options.keep_rests,
+            "split": split_rule,
+        }
+        ledger = options.store.with_suffix(".ledger.csv")
+        merged = merge(job.finished(inputs), options.store, ledger, splits, options.max_rejects, provenance)
+        job.end()
+    print(_summary(merged, len(inputs), options.store, ledger), flush=True)
+    return 0
+
+
+def _convert(todo: Sequence[Input], num_inputs: int, world: World, isolation: Isolation) -> None:
+    print(f"{num_inputs} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
     outcomes: Counter[str] = Counter()
     with Progress("preprocess", len(todo), "inputs") as progress:
 
@@ -62,17 +72,6 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
             progress.advance(tally.outcomes.total(), f"{outcomes.total() - outcomes['kept']} rejected")
 
         ranks.lead(world, isolation, todo, report)
-    provenance: dict[str, Any] = {
-        "version": pianogen.__version__,
-        "parser": options.parser,
-        "keep_rests": options.keep_rests,
-        "split": split_rule,
-    }
-    ledger = options.store.with_suffix(".ledger.csv")
-    merged = merge(job.finished(inputs), options.store, ledger, splits, options.max_rejects, provenance)
-    job.remove()
-    print(_summary(merged, len(inputs), options.store, ledger), flush=True)
-    return 0
 
 
 def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, Split] | None, str]:

@@ -30,6 +30,7 @@ from preprocess.sources import Input
 MEMORY_LIMIT_BYTES = 4 << 30
 _WALL_PER_CPU = 10  # a sleeper is caught by the clock, a busy input on a loaded node is not
 _PR_SET_PDEATHSIG = 1
+_CANNOT_WRITE = "cannot-write"
 _WARM_UP = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
 
 
@@ -52,6 +53,10 @@ class Tally:
 
     outcomes: Counter[str]
     num_bytes: int
+
+
+class ShardError(PianogenError):
+    """A shard cannot be written; no input is at fault."""
 
 
 class Isolation:
@@ -79,16 +84,19 @@ class Isolation:
         """The tally of the oldest chunk at work, None if it is not done in time.
 
         Raises:
-            PianogenError: the host process is gone.
+            PianogenError: the shard cannot be written, or the host process is gone.
         """
         try:
-            return self._connection.recv() if self._connection.poll(timeout_s) else None
+            answer: Tally | PianogenError | None = self._connection.recv() if self._connection.poll(timeout_s) else None
         except EOFError:
             _, status = os.waitpid(self._pid, 0)
             raise PianogenError(
                 f"the process that converts inputs ended ({_describe_end(status)}); what it had finished is kept: "
                 "run the same command again"
             ) from None
+        if isinstance(answer, PianogenError):
+            raise answer
+        return answer
 
     def close(self) -> None:
         """Ends the host after its last chunk; its shard is on disk then."""
@@ -123,7 +131,11 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
             import pianogen.music21_reader  # noqa: F401 - workers inherit it
         if handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        connection.send(_convert_chunk(handle, chunk, functools.partial(convert, options=options, folder=path.parent), limits))
+        conversion = functools.partial(convert, options=options, folder=path.parent)
+        try:
+            connection.send(_convert_chunk(handle, chunk, conversion, limits))
+        except ShardError as error:
+            connection.send(PianogenError(f"{path} cannot be written: {error}; make room and run the same command again"))
     if handle is not None:
         os.fsync(handle)
 
@@ -164,6 +176,7 @@ def _run_worker(
     whole = os.fstat(handle).st_size
     finished = 0
     overslept = False
+    problem = ""
     with os.fdopen(reader, "rb") as acknowledgements:
         while True:
             ready, _, _ = select.select([acknowledgements], [], [], limits.cpu_s * _WALL_PER_CPU)
@@ -173,13 +186,19 @@ def _run_worker(
             line = acknowledgements.readline()
             if not line.endswith(b"\n"):
                 break
-            outcomes[line.split()[0].decode()] += 1
-            whole = int(line.split()[1])
+            what, _, rest = line.decode().strip().partition(" ")
+            if what == _CANNOT_WRITE:
+                problem = rest
+                continue
+            outcomes[what] += 1
+            whole = int(rest)
             finished += 1
     _, status = os.waitpid(pid, 0)
-    if finished == len(inputs) and status == 0:
+    if finished == len(inputs) and status == 0 and not problem:
         return finished, None
     os.ftruncate(handle, whole)
+    if problem:
+        raise ShardError(problem)
     return finished, _cause_of_death(status, overslept, limits)
 
 
@@ -193,7 +212,11 @@ def _work(handle: int, writer: int, inputs: list[Input], conversion: Callable[[I
             outcome = conversion(source)
         except MemoryError:
             outcome = rejected(source, Reason.MEMORY, f"needs more than {limits.memory_bytes >> 20} MiB of memory")
-        shard.append(handle, outcome)
+        try:
+            shard.append(handle, outcome)
+        except OSError as error:
+            os.write(writer, f"{_CANNOT_WRITE} {error.strerror}\n".encode())
+            return
         os.write(writer, f"{outcome.reason or outcome.status} {os.fstat(handle).st_size}\n".encode())
 
 

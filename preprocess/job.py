@@ -5,13 +5,15 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pianogen
 from pianogen import durable
 from pianogen.rejection import Reason
+from preprocess.lock import Lock
 from preprocess.merge import PreprocessError
 from preprocess.outcome import Options
 from preprocess.shard import Entry, read_entries
@@ -70,14 +72,25 @@ class Job:
             )
         return [entries[each.name] for each in inputs]
 
-    def remove_if_empty(self) -> None:
-        """Leaves nothing behind where nothing was begun."""
-        if not any(self.folder.glob("shard-*")):
-            shutil.rmtree(self.folder)
+    @contextmanager
+    def locked(self, store: Path) -> Iterator[None]:
+        """Makes the folder and keeps other preprocessors out; leaves no folder behind in which nothing was begun.
 
-    def remove(self) -> None:
-        """Ends the job: its store is written."""
-        shutil.rmtree(self.folder)
+        Raises:
+            LockError: another preprocessor is at work on this store.
+        """
+        self.folder.mkdir(exist_ok=True)
+        with Lock(self.folder / "lock", store):
+            try:
+                yield
+            finally:
+                if not any(self.folder.glob("shard-*")):
+                    shutil.rmtree(self.folder)
+
+    def end(self) -> None:
+        """Removes the shards: the store is written."""
+        for shard in self.folder.glob("shard-*"):
+            shard.unlink()
 
     def _entries(self) -> dict[str, Entry]:
         found: dict[str, Entry] = {}

@@ -98,12 +98,11 @@ def scan(corpora: Sequence[str], folder: Path) -> list[Input]:
 
 def _inputs_of(corpus: str, indexes: Path) -> Iterator[Input]:
     if corpus.startswith(_BUNDLED):
-        root = _bundled_corpus()
-        folder = root / corpus.removeprefix(_BUNDLED)
-        if not corpus.removeprefix(_BUNDLED) or folder.parent != root or not folder.is_dir():
-            names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("_")))
-            raise UsageError(f"{corpus} is not bundled with music21; there are: {names}")
-        yield from _walk(os.fsencode(folder), os.fsencode(root), indexes)
+        root, name = _bundled_corpus(), corpus.removeprefix(_BUNDLED)
+        names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("_"))
+        if name not in names:
+            raise UsageError(f"{corpus} is not bundled with music21; there are: {', '.join(names)}")
+        yield from _walk(os.fsencode(root / name), os.fsencode(root), indexes)
         return
     path = os.fsencode(corpus)
     if os.path.isdir(path):

@@ -41,22 +41,24 @@ def files(draw: st.DrawFn) -> tuple[int, list, list[int], Form]:
     form = draw(forms)
     # Half a step is an eighth of a quarter; a tick before and behind it falls on either side.
     near_halves = st.builds(lambda halves, near: max(0, halves * tpq // 8 + near), st.integers(0, 24), st.integers(-1, 1))
-    ticks = st.sampled_from(draw(st.lists(near_halves, min_size=1, max_size=10)))
+    ticks = st.sampled_from(draw(st.lists(near_halves, min_size=3, max_size=10)))
     keys = draw(st.lists(st.tuples(channels, notes), min_size=1, max_size=4))
     strokes = st.builds(lambda kind, key: (kind, *key), st.sampled_from(["on", "off"]), st.sampled_from(keys))
     events = st.one_of(strokes, strokes, strokes, tempos, ignored)
-    tracks = draw(st.lists(st.lists(st.tuples(ticks, events), max_size=20), min_size=1, max_size=3))
+    one_track = st.lists(st.tuples(ticks, events), min_size=draw(st.sampled_from([0, 6, 12])), max_size=24)
+    tracks = draw(st.lists(one_track, min_size=1, max_size=3))
     tracks = [sorted(track, key=lambda row: row[0]) for track in tracks]
     for track in tracks:
-        if track and draw(st.booleans()):  # Otherwise nearly every stream would be left open, and read again.
-            track += [(track[-1][0] + tpq // 4, ("off", *key)) for key in keys for _ in range(len(track))]
+        # Without these nearly every stream would be left open, and read again.
+        released = [key for key in keys if track and draw(st.booleans())]
+        track += [(track[-1][0] + tpq // 4, ("off", *key)) for key in released for _ in track]
     last_ticks = [track[-1][0] if track else 0 for track in tracks]
     rests = [draw(st.integers(0, 2 * tpq)) if form.end_of_track else 0 for _ in tracks]
     return tpq, tracks, [last + rest for last, rest in zip(last_ticks, rests, strict=True)], form
 
 
-channels = st.sampled_from([0, 0, 0, 1, 15, 9])
-notes = st.sampled_from([60, 60, 60, 61, 21, 108, 20, 109, 0, 127])
+channels = st.sampled_from([0, 0, 0, 0, 1, 15, 9])
+notes = st.sampled_from([60, 60, 60, 60, 61, 21, 108, 20, 109])
 tempos = st.tuples(st.just("tempo"), st.sampled_from([0, 1, 400_000, 600_000, 16_777_215]))
 ignored = st.sampled_from(
     [

@@ -1,0 +1,135 @@
+"""One preprocessor per store: a lock that says who holds it, and that nobody holds after its owner has died.
+
+The owner touches the file every few seconds. A second preprocessor on the same machine sees whether that process lives; on
+another one it believes a lock that was touched lately; and a job that Slurm has started again knows that its earlier
+attempt is over. No lock of the operating system is used: on network file systems they are often refused, and a forked
+child would inherit one and keep it after its parent's death.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pianogen.errors import PianogenError
+
+_TOUCH_EVERY_S = 5.0
+_DEAD_AFTER_S = 60.0
+
+
+class LockError(PianogenError):
+    """Another preprocessor is at work on the store."""
+
+
+class Lock:
+    """Held while it is entered as a context.
+
+    Args:
+        path: the lock file.
+        what: the store, for messages.
+    """
+
+    def __init__(self, path: Path, what: Path) -> None:
+        self._path, self._what = path, what
+        self._released = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Takes the lock.
+
+        Raises:
+            LockError: it is held by a preprocessor that lives.
+        """
+        mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
+        mine.write_text(json.dumps(_describe_self()))
+        try:
+            while not _link(mine, self._path):
+                self._remove_if_dead(mine)
+        finally:
+            mine.unlink(missing_ok=True)
+        self._heart.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._released.set()
+        self._heart.join()
+        self._path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._released.wait(_TOUCH_EVERY_S):
+            with suppress(FileNotFoundError):  # the folder may go just before the lock is released
+                os.utime(self._path)
+
+    def _remove_if_dead(self, mine: Path) -> None:
+        try:
+            text = self._path.read_text()
+            os.utime(mine)  # both times are then from the clock of the file system
+            silent_s = mine.stat().st_mtime - self._path.stat().st_mtime
+        except FileNotFoundError:
+            return  # released since
+        owner = json.loads(text)
+        if not _is_dead(owner, silent_s):
+            job = f", Slurm job {owner['job']}" if owner["job"] else ""
+            raise LockError(
+                f"{self._what} is being made by process {owner['pid']} on {owner['host']}{job}, started {owner['started']}, "
+                f"last seen {max(silent_s, 0):.0f} s ago; wait for it, or end it and run the same command again"
+            )
+        # Taken aside before it is removed: if another waiting process was faster, this is its lock, and goes back.
+        aside = mine.with_name(mine.name + ".old")
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return
+        if aside.read_text() != text:
+            _link(aside, self._path)
+        aside.unlink()
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Whether the target came to be by this call; a hard link is atomic on network file systems too."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _describe_self() -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": os.getpid(),
+        "born": _born(os.getpid()),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
+    }
+
+
+def _is_dead(owner: dict[str, Any], silent_s: float) -> bool:
+    mine = _describe_self()
+    if owner["machine"] == mine["machine"]:
+        return bool(_born(owner["pid"]) != owner["born"])
+    if owner["job"] and owner["job"] == mine["job"] and owner["restart"] != mine["restart"]:
+        return True
+    return silent_s > _DEAD_AFTER_S
+
+
+def _machine() -> str:
+    """What process numbers are counted within: one boot of one kernel, one namespace."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+
+
+def _born(pid: int) -> str:
+    """When a process was started, in ticks since boot; '' if there is none or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
