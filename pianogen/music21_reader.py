@@ -4,8 +4,12 @@ music21's streams are never asked about a MIDI file: they move and merge notes. 
 music21's stream to its MIDI events before anything is quantized.
 """
 
+import io
+import lzma
+import re
 import tempfile
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
@@ -57,17 +61,45 @@ def read_score(data: bytes, name: str) -> Events:
         Rejection: music21 cannot read the score.
     """
     suffix = PurePosixPath(name).suffix.lower()
-    try:
-        with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 unpacks and decodes scores by path alone
-            file.write(data)
-            file.flush()
+    if suffix == ".mxl":
+        _check_zip(data)
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 unpacks and decodes scores by path alone
+        file.write(data)
+        file.flush()
+        try:
             # Without forceSource, music21 keeps parsed files in a cache that concurrent processes corrupt.
             score = converter.parseFile(file.name, format=SCORE_FORMATS[suffix], forceSource=True, storePickle=False)
-        if isinstance(score, Opus):
-            raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} works in one file; one score is expected: split the file")
-        return _events(streamToMidiFile(score, addEndDelay=False))
-    except _SCORE_ERRORS as error:
-        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: {type(error).__name__}: {error}") from error
+            if isinstance(score, Opus):
+                raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} works in one file; one score is expected: split the file")
+            return _events(streamToMidiFile(score, addEndDelay=False))
+        except _SCORE_ERRORS as error:
+            raise _bad_score(error, file.name, name) from error
+
+
+def _check_zip(data: bytes) -> None:
+    """Reads the archive once in memory, where an OSError speaks of the data and never of the disk."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            damaged = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise _bad_score(error, "", "") from error
+    if damaged is not None:
+        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: its member {damaged} is damaged")
+
+
+def _bad_score(error: Exception, path: str, name: str) -> Rejection:
+    # Equal runs have equal ledgers: no temporary path and no address of an object in a message.
+    said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error).replace(path, name) if path else str(error))
+    return Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: {type(error).__name__}: {said}")
 
 
 def _events(parsed: midi.MidiFile) -> Events:

@@ -15,7 +15,7 @@ from pianogen.errors import UsageError
 from preprocess.isolation import Isolation, Tally
 from preprocess.sources import Input
 
-MAX_CHUNK = 64
+MAX_CHUNK = 256
 _CHUNKS_AHEAD = 2
 _POLL_S = 0.002  # MPI's own waiting takes a whole core
 _TO_DESK, _CHUNK, _CODE = 1, 2, 3
@@ -68,13 +68,22 @@ def dismiss(world: World, code: int) -> None:
     """Rank 0: tells the others the exit code, also when it gives up before all is done."""
     for rank in range(1, world.size):
         world.comm.send(code, rank, _CODE)
+    _leave(world)
 
 
 def follow(world: World, isolation: Isolation) -> int:
     """The other ranks: converts what rank 0 gives, then sleeps until rank 0 is through; its exit code."""
+    code = _follow(world, isolation)
+    _leave(world)
+    return code
+
+
+def _follow(world: World, isolation: Isolation) -> int:
     at_work = 0
     is_more = True
     while at_work or is_more:
+        if (given_up := _receive(world, _CODE)) is not None:
+            return int(given_up[0])
         while is_more and at_work < _CHUNKS_AHEAD:
             world.comm.send(None, 0, _TO_DESK)
             tag, content = _await_rank_0(world, _POLL_S)
@@ -130,6 +139,14 @@ class _Desk:
                 self._followers -= 1
             else:
                 self._report(content)
+
+
+def _leave(world: World) -> None:
+    """Ends MPI in order: python -m mpi4py aborts all ranks at an exit code other than 0, and Slurm then shows a kill."""
+    if world.comm is not None:
+        from mpi4py import MPI
+
+        MPI.Finalize()
 
 
 def _await_rank_0(world: World, poll_s: float) -> tuple[int, Any]:

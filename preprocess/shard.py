@@ -1,7 +1,7 @@
 """A shard: the finished outcomes of one rank, in an append-only file that survives a kill at any moment.
 
-Each record is a fixed prefix, a JSON header and the rows of the roll, both with a checksum. What was being written when a
-process died is an incomplete last record, and is seen as such.
+Each record is a fixed prefix, a JSON header with a checksum, and the rows of the roll, whose hash is in the header. What was
+being written when a process died is an incomplete last record, and is seen as such.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pianogen.quantize import Counts
 from pianogen.roll import PACKED_BYTES, Roll
 from preprocess.outcome import Outcome, Status
 
-_PREFIX = struct.Struct("<4sIQII")  # magic, header bytes, body bytes, crc32 of each
+_PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
 _MAGIC = b"PGS1"
 
 
@@ -36,7 +36,6 @@ class Entry:
         content_sha256: of the packed rows and the tempo; equal pieces are duplicates.
         shard: the file it lies in.
         body_at: where its rows begin there.
-        body_crc: their checksum.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Entry:
     content_sha256: str
     shard: Path
     body_at: int
-    body_crc: int
 
     def read_roll(self) -> Roll:
         """The rows of a kept piece.
@@ -62,7 +60,7 @@ class Entry:
         with self.shard.open("rb") as file:
             file.seek(self.body_at)
             body = file.read(self.steps * (PACKED_BYTES + 4))
-        if zlib.crc32(body) != self.body_crc:
+        if hashlib.sha256(body).hexdigest() != self.content_sha256:
             raise PianogenError(
                 f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
             )
@@ -74,8 +72,14 @@ class Entry:
 def append(handle: int, outcome: Outcome) -> None:
     """Writes one outcome at the end of a shard opened with O_APPEND."""
     roll = outcome.roll
-    packed = b"" if roll is None else roll.packed.tobytes()
-    tempo_us = b"" if roll is None else roll.tempo_us.astype("<u4").tobytes()
+    content = hashlib.sha256()
+    body: list[bytes] = []
+    roll_sha256 = ""
+    if roll is not None:
+        body = [roll.packed.tobytes(), roll.tempo_us.astype("<u4", copy=False).tobytes()]
+        content.update(body[0])
+        roll_sha256 = content.hexdigest()
+        content.update(body[1])
     header = {
         "name": outcome.name,
         "status": outcome.status,
@@ -85,11 +89,12 @@ def append(handle: int, outcome: Outcome) -> None:
         "counts": None if outcome.counts is None else asdict(outcome.counts),
         "steps": 0 if roll is None else len(roll),
         "first_step": 0 if roll is None else roll.first_step,
-        "roll_sha256": "" if roll is None else roll.sha256,
-        "content_sha256": hashlib.sha256(packed + tempo_us).hexdigest(),
+        "roll_sha256": roll_sha256,
+        "content_sha256": content.hexdigest(),
     }
-    text, body = json.dumps(header).encode(), packed + tempo_us
-    record = memoryview(_PREFIX.pack(_MAGIC, len(text), len(body), zlib.crc32(text), zlib.crc32(body)) + text + body)
+    text = json.dumps(header).encode()
+    prefix = _PREFIX.pack(_MAGIC, len(text), sum(map(len, body)), zlib.crc32(text))
+    record = memoryview(b"".join([prefix, text, *body]))
     while record:
         record = record[os.write(handle, record) :]
 
@@ -102,7 +107,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
             prefix = file.read(_PREFIX.size)
             if len(prefix) < _PREFIX.size:
                 return
-            magic, header_size, body_size, header_crc, body_crc = _PREFIX.unpack(prefix)
+            magic, header_size, body_size, header_crc = _PREFIX.unpack(prefix)
             text = file.read(header_size) if magic == _MAGIC else b""
             body_at = file.tell()
             if magic != _MAGIC or zlib.crc32(text) != header_crc or body_at + body_size > size:
@@ -110,5 +115,5 @@ def read_entries(path: Path) -> Iterator[Entry]:
             header = json.loads(text)
             if header["counts"] is not None:
                 header["counts"] = Counts(**header["counts"])
-            yield Entry(**header, shard=path, body_at=body_at, body_crc=body_crc)
+            yield Entry(**header, shard=path, body_at=body_at)
             file.seek(body_at + body_size)

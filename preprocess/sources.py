@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,16 +53,26 @@ class Input:
         try:
             if self.member is not None:
                 return read_member(self.path, self.member, self.size, folder)
-            # A fifo would block for ever, so what the name stands for is asked before it is opened.
-            if not Path(self.path).is_file():
-                raise Rejection(Reason.UNREADABLE, "not a regular file")
-            with Path(self.path).open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            return _read_file(self.path)
         except OSError as error:
             raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from error
-        if len(data) > MAX_BYTES:
-            raise too_large(Path(self.path).stat().st_size)
-        return data
+
+
+def _read_file(path: str) -> bytes:
+    # O_NONBLOCK: opening a fifo would wait for a writer for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Rejection(Reason.UNREADABLE, "not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise too_large(status.st_size)
+        parts = []
+        while part := os.read(handle, MAX_BYTES):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)
 
 
 def group_of(name: str) -> str:
