@@ -1,6 +1,6 @@
 """One input's bytes to a roll: the size limit, the right reader, the quantizer."""
 
-from pathlib import PurePosixPath
+import os.path
 from typing import Literal
 
 from pianogen import smf
@@ -17,7 +17,12 @@ Parser = Literal["smf", "music21"]
 
 def is_input(name: str) -> bool:
     """Whether a file of this name is read as music; its suffix decides, in any case."""
-    return PurePosixPath(name).suffix.lower() in MIDI_SUFFIXES | SCORE_SUFFIXES
+    return _suffix(name) in MIDI_SUFFIXES or is_score(name)
+
+
+def is_score(name: str) -> bool:
+    """Whether a file of this name is read as a score, by music21."""
+    return _suffix(name) in SCORE_SUFFIXES
 
 
 def read_roll(data: bytes, name: str, parser: Parser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
@@ -34,14 +39,17 @@ def read_roll(data: bytes, name: str, parser: Parser = "smf", keep_rests: bool =
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
-    is_score = PurePosixPath(name).suffix.lower() in SCORE_SUFFIXES
-    if not is_score and parser == "smf":
+    if parser == "smf" and not is_score(name):
         return quantize(smf.read(data), keep_rests)
     from pianogen import music21_reader  # its import takes 0.3 s and 100 MB, which a corpus of MIDI files never needs
 
-    return quantize(music21_reader.read_score(data, name) if is_score else music21_reader.read(data), keep_rests)
+    return quantize(music21_reader.read_score(data, name) if is_score(name) else music21_reader.read(data), keep_rests)
 
 
 def too_large(num_bytes: int) -> Rejection:
     """The refusal of an input of this size, also where only its size was looked at."""
     return Rejection(Reason.TOO_LARGE, f"{num_bytes:,} bytes; at most {MAX_BYTES:,} are read")
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()

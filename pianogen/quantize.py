@@ -4,7 +4,7 @@ Every (track, channel, key) is a stream with its own depth of open notes, update
 events inside a tick does not matter. Ticks become steps by nearest sixteenth, exact halves down.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,8 +21,7 @@ _DROPPED = _NUM_STREAMS  # the stream of events that are not read
 _NEVER = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What a piece holds and what was left out of its roll, as the ledger shows it.
 
     Attributes:

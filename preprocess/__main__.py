@@ -9,7 +9,6 @@ inputs; rank 0 then merges the shards into the store.
 import argparse
 import hashlib
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -64,12 +63,13 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
 
 def _convert(todo: Sequence[Input], num_inputs: int, world: World, isolation: Isolation) -> None:
     print(f"{num_inputs} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
-    outcomes: Counter[str] = Counter()
+    num_rejected = 0
     with Progress("preprocess", len(todo), "inputs") as progress:
 
         def report(tally: Tally) -> None:
-            outcomes.update(tally.outcomes)
-            progress.advance(tally.outcomes.total(), f"{outcomes.total() - outcomes['kept']} rejected")
+            nonlocal num_rejected
+            num_rejected += tally.num_rejected
+            progress.advance(tally.num_inputs, f"{num_rejected} rejected")
 
         ranks.lead(world, isolation, todo, report)
 

@@ -1,27 +1,32 @@
 """Inputs are converted in a child process, so that no input can take its rank with it.
 
-A rank starts one host process before it starts MPI; the host never touches MPI and forks a worker per chunk of inputs. A
-worker has limits on memory and on the CPU time of each input, and appends finished outcomes to the rank's shard itself.
-When it dies, the input it was at begins a fresh worker; one that kills this one too has shown that it is the cause.
+A rank starts one host process before it starts MPI; the host never touches MPI and forks a worker that converts chunk after
+chunk. The worker has limits on memory and on the CPU time of each input, and appends finished outcomes to the rank's shard
+itself. When it dies, the input it was at begins a fresh worker; one that kills this one too has shown that it is the cause.
 """
 
 import ctypes
+import errno
 import functools
+import math
+import mmap
 import os
 import resource
-import select
 import signal
 import sys
+import time
 import traceback
-from collections import Counter
+from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 from pianogen.errors import PianogenError
-from pianogen.midi_in import SCORE_SUFFIXES, read_roll
+from pianogen.midi_in import is_score, read_roll
 from pianogen.rejection import Reason
 from preprocess import shard
 from preprocess.outcome import Options, Outcome, convert, rejected
@@ -30,7 +35,8 @@ from preprocess.sources import Input
 MEMORY_LIMIT_BYTES = 4 << 30
 _WALL_PER_CPU = 10  # a sleeper is caught by the clock, a busy input on a loaded node is not
 _PR_SET_PDEATHSIG = 1
-_CANNOT_WRITE = "cannot-write"
+_INPUTS_PER_WORKER = 4_096  # what libraries leak goes with the worker
+_FINISHED, _REJECTED, _SHARD_SIZE, _WRITE_ERROR = range(4)  # places in the memory a worker shares with the host
 _WARM_UP = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
 
 
@@ -47,12 +53,11 @@ class Limits:
     memory_bytes: int = MEMORY_LIMIT_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of a chunk: inputs by status or reason code, and their bytes."""
+class Tally(NamedTuple):
+    """What became of a chunk."""
 
-    outcomes: Counter[str]
-    num_bytes: int
+    num_inputs: int
+    num_rejected: int
 
 
 class ShardError(PianogenError):
@@ -126,14 +131,15 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
     read_roll(_WARM_UP, "warm.mid")  # workers inherit the compiled kernels
     handle = None
+    crew = None
     while (chunk := _next_chunk(connection)) is not None:
-        if options.parser == "music21" or any(PurePosixPath(each.name).suffix.lower() in SCORE_SUFFIXES for each in chunk):
+        if options.parser == "music21" or any(is_score(each.name) for each in chunk):
             import pianogen.music21_reader  # noqa: F401 - workers inherit it
-        if handle is None:
+        if crew is None or handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        conversion = functools.partial(convert, options=options, folder=path.parent)
+            crew = _Crew(handle, functools.partial(convert, options=options, folder=path.parent), limits)
         try:
-            connection.send(_convert_chunk(handle, chunk, conversion, limits))
+            connection.send(crew.convert(chunk))
         except ShardError as error:
             connection.send(PianogenError(f"{path} cannot be written: {error}; make room and run the same command again"))
     if handle is not None:
@@ -148,76 +154,103 @@ def _next_chunk(connection: Connection) -> list[Input] | None:
     return chunk
 
 
-def _convert_chunk(handle: int, chunk: list[Input], conversion: Callable[[Input], Outcome], limits: Limits) -> Tally:
-    outcomes: Counter[str] = Counter()
-    at = 0
-    while at < len(chunk):
-        finished, failure = _run_worker(handle, chunk[at:], conversion, limits, outcomes)
-        at += finished
-        if failure is not None and finished == 0:
-            reason, message = failure
-            shard.append(handle, rejected(chunk[at], reason, message))
-            outcomes[reason] += 1
-            at += 1
-    return Tally(outcomes, sum(max(each.size, 0) for each in chunk))
+class _Crew:
+    """The host's worker: one at a time, replaced when it dies, and now and then before."""
 
+    def __init__(self, handle: int, conversion: Callable[[Input], Outcome], limits: Limits) -> None:
+        self._handle, self._conversion, self._limits = handle, conversion, limits
+        # What the worker has finished, in shared memory: the host learns it without being woken for each input.
+        self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
+        self._pid = 0
+        self._num_converted = 0
 
-def _run_worker(
-    handle: int, inputs: list[Input], conversion: Callable[[Input], Outcome], limits: Limits, outcomes: Counter[str]
-) -> tuple[int, tuple[Reason, str] | None]:
-    """How many of the inputs a fresh worker finished, and why it died if it did."""
-    reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        _run_child(parent, lambda: _work(handle, writer, inputs, conversion, limits))
-    os.close(writer)
-    whole = os.fstat(handle).st_size
-    finished = 0
-    overslept = False
-    problem = ""
-    with os.fdopen(reader, "rb") as acknowledgements:
-        while True:
-            ready, _, _ = select.select([acknowledgements], [], [], limits.cpu_s * _WALL_PER_CPU)
-            if not ready:
+    def convert(self, chunk: list[Input]) -> Tally:
+        """Every input of the chunk becomes one record of the shard.
+
+        Raises:
+            ShardError: the shard cannot be written.
+        """
+        at = num_rejected = 0
+        while at < len(chunk):
+            if self._pid == 0:
+                self._hire()
+            is_fresh = self._num_converted == 0
+            self._numbers[:4] = memoryview(array("q", [0, 0, os.fstat(self._handle).st_size, 0]))
+            failure = self._run(chunk[at:])
+            num_finished, rejects = self._numbers[_FINISHED], self._numbers[_REJECTED]
+            at += num_finished
+            num_rejected += rejects
+            self._num_converted += num_finished
+            # An input that kills a worker which had done others before may be innocent: it gets a fresh one.
+            if failure is not None and num_finished == 0 and is_fresh:
+                shard.append(self._handle, rejected(chunk[at], *failure))
+                at += 1
+                num_rejected += 1
+            if self._num_converted > _INPUTS_PER_WORKER:
+                self._dismiss()
+        return Tally(len(chunk), num_rejected)
+
+    def _hire(self) -> None:
+        self._connection, theirs = Pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._connection.close()
+            _run_child(parent, lambda: self._work(theirs))
+        theirs.close()
+        self._num_converted = 0
+
+    def _dismiss(self) -> int:
+        self._connection.close()
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return status
+
+    def _run(self, inputs: list[Input]) -> tuple[Reason, str] | None:
+        """Has the worker convert the inputs; why it died, if it did."""
+        with suppress(BrokenPipeError):  # it died between two chunks, as it turns out below
+            self._connection.send(inputs)
+        seen, overslept = -1, False
+        while not self._connection.poll(self._limits.cpu_s * _WALL_PER_CPU):
+            if seen == self._numbers[_FINISHED]:
                 overslept = True
-                os.kill(pid, signal.SIGKILL)
-            line = acknowledgements.readline()
-            if not line.endswith(b"\n"):
-                break
-            what, _, rest = line.decode().strip().partition(" ")
-            if what == _CANNOT_WRITE:
-                problem = rest
-                continue
-            outcomes[what] += 1
-            whole = int(rest)
-            finished += 1
-    _, status = os.waitpid(pid, 0)
-    if finished == len(inputs) and status == 0 and not problem:
-        return finished, None
-    os.ftruncate(handle, whole)
-    if problem:
-        raise ShardError(problem)
-    return finished, _cause_of_death(status, overslept, limits)
-
-
-def _work(handle: int, writer: int, inputs: list[Input], conversion: Callable[[Input], Outcome], limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    for source in inputs:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + limits.cpu_s, resource.RLIM_INFINITY))
+                os.kill(self._pid, signal.SIGKILL)
+            seen = self._numbers[_FINISHED]
         try:
-            outcome = conversion(source)
-        except MemoryError:
-            outcome = rejected(source, Reason.MEMORY, f"needs more than {limits.memory_bytes >> 20} MiB of memory")
-        try:
-            shard.append(handle, outcome)
-        except OSError as error:
-            os.write(writer, f"{_CANNOT_WRITE} {error.strerror}\n".encode())
-            return
-        os.write(writer, f"{outcome.reason or outcome.status} {os.fstat(handle).st_size}\n".encode())
+            self._connection.recv()
+        except EOFError:
+            status = self._dismiss()
+            os.ftruncate(self._handle, self._numbers[_SHARD_SIZE])
+            return _cause_of_death(status, overslept, self._limits)
+        if self._numbers[_WRITE_ERROR]:
+            os.ftruncate(self._handle, self._numbers[_SHARD_SIZE])
+            raise ShardError(os.strerror(self._numbers[_WRITE_ERROR]))
+        return None
+
+    def _work(self, connection: Connection) -> None:
+        """The worker: converts what it is sent, one record of the shard each."""
+        limits = self._limits
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        while (inputs := _next_chunk(connection)) is not None:
+            try:
+                self._convert_all(inputs)
+            except OSError as error:
+                self._numbers[_WRITE_ERROR] = error.errno or errno.EIO
+            connection.send(None)
+
+    def _convert_all(self, inputs: list[Input]) -> None:
+        limits = self._limits
+        for source in inputs:
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + limits.cpu_s, resource.RLIM_INFINITY))
+            try:
+                outcome = self._conversion(source)
+            except MemoryError:
+                outcome = rejected(source, Reason.MEMORY, f"needs more than {limits.memory_bytes >> 20} MiB of memory")
+            shard.append(self._handle, outcome)
+            self._numbers[_SHARD_SIZE] = os.fstat(self._handle).st_size
+            self._numbers[_REJECTED] += outcome.status == "rejected"
+            self._numbers[_FINISHED] += 1
 
 
 def _cause_of_death(status: int, overslept: bool, limits: Limits) -> tuple[Reason, str]:

@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pianogen.store import Pieces, Split, write_store
 from preprocess.shard import Entry
 from preprocess.sources import group_of
 
-_COUNTS = [field.name for field in fields(Counts) if field.name != "notes"]
+_COUNTS = [name for name in Counts._fields if name != "notes"]
 _LEDGER = ["name", "status", "reason", "message", "steps", "notes", *_COUNTS]
 
 
@@ -126,7 +126,7 @@ def merge(
     totals: Counter[str] = Counter(steps=sum(entry.steps for entry in kept))
     for entry in kept:
         if entry.counts:
-            totals.update(asdict(entry.counts))
+            totals.update(entry.counts._asdict())
     return Merged(len(kept), len(entries) - len(kept) - rejected.total(), rejected, totals)
 
 
@@ -137,7 +137,7 @@ def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[str, s
     for entry in entries:
         row: dict[str, Any] = {"name": entry.name, "status": entry.status, "reason": entry.reason, "message": entry.message}
         if entry.counts is not None:
-            row |= {"steps": entry.steps, **asdict(entry.counts)}
+            row |= {"steps": entry.steps, **entry.counts._asdict()}
             first = first_of[entry.content_sha256]
             if first != entry.name:
                 row |= {"status": "duplicate", "message": f"equal to {first}"}

@@ -19,7 +19,7 @@ MAX_CHUNK = 256
 _CHUNKS_AHEAD = 2
 _POLL_S = 0.002  # MPI's own waiting takes a whole core
 _TO_DESK, _CHUNK, _CODE = 1, 2, 3
-_THROUGH = "through"
+_THROUGH, _GONE = "through", "gone"
 # The number of ranks as the launcher tells it: MPICH, Open MPI, srun.
 _LAUNCHED_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
@@ -48,6 +48,7 @@ def find_world() -> World:
         return World(0, 1)
     comm = MPI.COMM_WORLD
     if comm.size != launched and launched > 1:
+        MPI.Finalize()
         raise UsageError(
             f"{launched} ranks were launched and MPI connects {comm.size}: mpiexec or srun --mpi belongs to another MPI than "
             "mpi4py uses; take the mpiexec beside this python, or another --mpi type"
@@ -65,15 +66,22 @@ def lead(world: World, isolation: Isolation, inputs: Sequence[Input], report: Ca
 
 
 def dismiss(world: World, code: int) -> None:
-    """Rank 0: tells the others the exit code, also when it gives up before all is done."""
+    """Rank 0: tells the others the exit code, also when it gives up before all is done, and ends MPI."""
     for rank in range(1, world.size):
         world.comm.send(code, rank, _CODE)
+    num_gone = 0
+    while num_gone < world.size - 1:  # what they sent before is received as well: MPI warns of messages nobody took
+        if (message := _receive(world, _TO_DESK)) is None:
+            time.sleep(_POLL_S)
+        elif message[0] == _GONE:
+            num_gone += 1
     _leave(world)
 
 
 def follow(world: World, isolation: Isolation) -> int:
     """The other ranks: converts what rank 0 gives, then sleeps until rank 0 is through; its exit code."""
     code = _follow(world, isolation)
+    world.comm.send(_GONE, 0, _TO_DESK)
     _leave(world)
     return code
 

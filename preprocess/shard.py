@@ -10,7 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def append(handle: int, outcome: Outcome) -> None:
         "reason": outcome.reason,
         "message": outcome.message,
         "sha256": outcome.sha256,
-        "counts": None if outcome.counts is None else asdict(outcome.counts),
+        "counts": None if outcome.counts is None else outcome.counts._asdict(),
         "steps": 0 if roll is None else len(roll),
         "first_step": 0 if roll is None else roll.first_step,
         "roll_sha256": roll_sha256,

@@ -1,19 +1,21 @@
-# Settings of your site, for every script in slurm/. All are optional: remove the # of those you need.
-# The jobs read this file from the folder they were submitted from; where it lies elsewhere, export PIANOGEN_SITE=/path/to/it.
 # shellcheck shell=bash disable=SC2034
+# Settings of your site for the scripts in slurm/. All are optional: remove the # in front of those you need.
+# A job reads this file from the folder it was submitted from. Where yours lies elsewhere, export PIANOGEN_SITE=/path/to/it,
+# or hand that over where sbatch exports nothing else: sbatch --export=PIANOGEN_SITE=/path/to/it ...
 
-# sbatch must know these two before there is a job. It takes them from its environment, so read this file in the shell you
-# submit from too: `. slurm/site.sh`. Flags (sbatch --account=… --partition=…) go before them.
+# sbatch must know these two before there is a job, and takes them from its environment: read this file in the shell you
+# submit from as well (`. slurm/site.sh`). Flags of sbatch (--account, --partition) win over them.
 # export SBATCH_ACCOUNT=my-account
 # export SBATCH_PARTITION=my-partition
 
 # Modules that a job loads, with spaces between.
 # PIANOGEN_MODULES="python/3.11 mpich/4.2"
 
-# The command that activates the environment in a job. Without it, the .venv of the folder submitted from.
+# The command that activates the environment in a job. If unset: the .venv of the folder the job was submitted from.
 # PIANOGEN_ACTIVATE="source /path/to/miniforge3/bin/activate pianogen"
 
-# How srun connects MPI ranks (srun --mpi=list): pmi2 for MPICH, Intel MPI and MVAPICH, pmix for Open MPI. Without it, pmi2.
+# How srun connects MPI ranks: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the site's.
+# If unset: pmi2.
 # PIANOGEN_MPI=pmix
 
 # Where the file system has no locks (some NFS and Lustre mounts).

@@ -7,8 +7,8 @@ process that started it, however that ended, and takes every process of the clus
 """
 
 import ctypes
-import getpass
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -28,6 +29,7 @@ _PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _START_S, _STOP_S = 60.0, 10.0
 _POLL_S = 0.05
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _MYSQL = Path("/usr/share/mysql")
 
@@ -60,7 +62,10 @@ SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 ReturnToService=2
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf_interval=1
+# A node that is gone is noticed after two or three of these.
 SlurmdTimeout=5
+MessageTimeout=5
+TCPTimeout=1
 KillWait=2
 CompleteWait=0
 GresTypes=gpu
@@ -138,7 +143,8 @@ class SlurmCluster:
 
     def wait(self, job: str, timeout_s: float = 60) -> str:
         """The state in which a job ended."""
-        _wait_until(lambda: self.field(job, "EndTime") != "Unknown" and self._has_ended(job), timeout_s, f"the end of job {job}")
+        going_on = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "NODE_FAIL", "")
+        wait_until(lambda: (state := self.field(job, "JobState")) not in going_on and bool(state), timeout_s, f"the end of job {job}")
         return self.field(job, "JobState")
 
     def kill_node(self, name: str) -> None:
@@ -148,9 +154,6 @@ class SlurmCluster:
     def start_node(self, name: str) -> None:
         """Switches a node on; it is idle when this returns."""
         self._ask(f"start {name}")
-
-    def _has_ended(self, job: str) -> bool:
-        return self.field(job, "JobState") not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "")
 
     def _ask(self, request: str) -> None:
         assert self._supervisor.stdin is not None
@@ -177,7 +180,7 @@ class _Supervisor:
     """The process above all daemons; what loses its parent becomes its child."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         names = ("ctld", "dbd", "database", *NODES)
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._env = dict(os.environ) | {"SLURM_CONF": str(folder / "etc/slurm.conf"), "PATH": _path()}
@@ -185,7 +188,7 @@ class _Supervisor:
 
     def start(self) -> None:
         self._write_files()
-        run, munge = self._folder / "run", self._folder / "munge"
+        run, munge = self.folder / "run", self.folder / "munge"
         # --force: the folder may lie below one that only its owner may enter.
         options = {"key-file": munge / "key", "seed-file": munge / "seed", "log-file": munge / "log"}
         options |= {"socket": run / "munge.sock", "pid-file": run / "munged.pid"}
@@ -211,13 +214,15 @@ class _Supervisor:
 
     def stop(self) -> None:
         """Ends all daemons, those first that need the others, then all that is left of jobs."""
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         for name in reversed(list(self._daemons)):
             self._end(name)
         _kill_descendants()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_files(self) -> None:
-        folder, user, host = self._folder, getpass.getuser(), socket.gethostname().partition(".")[0]
+        folder, user, host = self.folder, _user(), socket.gethostname().partition(".")[0]
         for name in ("etc", "run", "log", "munge", "state", "database", *(f"tmp.{node}" for node in NODES)):
             (folder / name).mkdir(mode=0o755)
         (folder / "munge").chmod(0o700)
@@ -232,7 +237,7 @@ class _Supervisor:
         (folder / "etc/slurmdbd.conf").chmod(0o600)
 
     def _start_database(self) -> None:
-        options = ["mariadbd", "--no-defaults", f"--datadir={self._folder}/database", f"--user={getpass.getuser()}"]
+        options = ["mariadbd", "--no-defaults", f"--datadir={self.folder}/database", f"--user={_user()}"]
         options += ["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0"]
         tables = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
         script = "create database mysql;\nuse mysql;\n" + "".join((_MYSQL / name).read_text() for name in tables)
@@ -244,7 +249,7 @@ class _Supervisor:
             raise ClusterError(f"the database could not be made:\n{made.stderr.decode(errors='replace')[-2000:]}")
         self._spawn(
             "mariadbd",
-            [*options, f"--port={self._ports['database']}", "--bind-address=127.0.0.1", f"--socket={self._folder}/run/db.sock"],
+            [*options, f"--port={self._ports['database']}", "--bind-address=127.0.0.1", f"--socket={self.folder}/run/db.sock"],
         )
         self._await_port("mariadbd", self._ports["database"])
 
@@ -252,11 +257,11 @@ class _Supervisor:
         self._spawn(name, [sys.executable, "-S", "-E", __file__, "node", "slurmd", "-D", "-N", name])
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
-        with (self._folder / "log" / f"{name}.out").open("ab") as log:
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
                 command,
                 env=self._env,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -292,11 +297,11 @@ class _Supervisor:
             return self._daemons[name].poll() is not None or is_ready()
 
         try:
-            _wait_until(is_ready_or_gone, _START_S, f"{name} to be ready")
+            wait_until(is_ready_or_gone, _START_S, f"{name} to be ready")
             if self._daemons[name].poll() is not None:
                 raise ClusterError(f"{name} ended with exit code {self._daemons[name].returncode}")
         except ClusterError as error:
-            logs = sorted(self._folder.glob("log/*")) + [self._folder / "munge/log"]
+            logs = sorted(self.folder.glob("log/*")) + [self.folder / "munge/log"]
             tails = [f"{path.name}: {path.read_text(errors='replace')[-1000:]}" for path in logs if path.is_file()]
             raise ClusterError("\n".join([str(error), *tails])) from None
 
@@ -307,14 +312,16 @@ def _supervise() -> int:
     def leave(*_: object) -> NoReturn:
         raise SystemExit(1)
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in _ENDINGS:
         signal.signal(number, leave)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     supervisor = _Supervisor(Path(tempfile.mkdtemp(prefix="slurm-")))
     try:
-        _reply(supervisor.start, supervisor._folder)
+        _reply(supervisor.start, supervisor.folder)
         for line in sys.stdin:
             _reply(lambda request=line: supervisor.obey(request))  # type: ignore[misc]
+    except BrokenPipeError:  # whoever started this is gone, and so is the reader of its answers
+        return 1
     finally:
         supervisor.stop()
     return 0
@@ -354,15 +361,11 @@ def _kill_descendants() -> None:
             children += _children(children[at])
             at += 1
         for pid in children:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        try:
+        with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0] > 0:
                 pass
-        except ChildProcessError:
-            return
         time.sleep(_POLL_S / 10)
 
 
@@ -380,18 +383,23 @@ def _prctl(option: int, value: int) -> None:
 def _free_ports(count: int) -> list[int]:
     """Ports nobody listens on, below those that the system gives to outgoing connections."""
     found: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 1_000):
-        with socket.socket() as probe:
-            if len(found) < count and probe.connect_ex(("127.0.0.1", port)) != 0:
-                found.append(port)
+    candidates = iter(random.sample(range(20_000, 32_000), 1_000))
+    while len(found) < count:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port := next(candidates)))
+            found.append(port)
     return found
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _path() -> str:
     return os.environ.get("PATH", os.defpath) + ":" + _SBIN
 
 
-def _wait_until(is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
+def wait_until(is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         if time.monotonic() > deadline:

@@ -1,0 +1,177 @@
+"""A shard gives back every whole record and nothing of a broken one, whichever byte it was broken at."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pianogen.errors import PianogenError
+from pianogen.quantize import Counts
+from pianogen.rejection import Reason
+from pianogen.roll import Roll
+from preprocess.job import Job
+from preprocess.outcome import Options, Outcome
+from preprocess.shard import Entry, append, read_entries
+from preprocess.sources import Input
+
+exact = settings(derandomize=True, deadline=None, max_examples=60)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers(0, 1 << 40)
+
+
+@st.composite
+def outcomes(draw: st.DrawFn) -> Outcome:
+    if draw(st.booleans()):
+        return Outcome(draw(texts), "rejected", draw(st.sampled_from(Reason)), draw(texts), draw(texts))
+    steps = draw(st.integers(1, 9))
+    source = np.random.default_rng(draw(st.integers(0, 99)))
+    roll = Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), draw(numbers))
+    return Outcome(draw(texts), "kept", sha256=draw(texts), counts=Counts(*draw(st.tuples(*[numbers] * 7))), roll=roll)
+
+
+def kept(name: str, seed: int, steps: int = 3) -> Outcome:
+    source = np.random.default_rng(seed)
+    roll = Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), seed)
+    return Outcome(name, "kept", sha256=f"{seed:064x}", counts=Counts(*range(seed, seed + 7)), roll=roll)
+
+
+def write(path: Path, written: list[Outcome]) -> list[int]:
+    """Appends to a shard; its size after each record."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sizes = []
+    for outcome in written:
+        append(handle, outcome)
+        sizes.append(os.fstat(handle).st_size)
+    os.close(handle)
+    return sizes
+
+
+def is_what_was_written(entry: Entry, outcome: Outcome) -> bool:
+    fields = ("name", "status", "reason", "message", "sha256", "counts")
+    same = all(getattr(entry, field) == getattr(outcome, field) for field in fields)
+    if outcome.roll is None:
+        return same and entry.steps == 0
+    return same and entry.roll_sha256 == outcome.roll.sha256 and entry.read_roll() == outcome.roll
+
+
+@exact
+@given(written=st.lists(outcomes(), max_size=5))
+def test_what_is_appended_is_read(tmp_path_factory, written):
+    path = tmp_path_factory.mktemp("shard") / "shard-1"
+    write(path, written)
+    entries = list(read_entries(path))
+    assert len(entries) == len(written)
+    assert all(map(is_what_was_written, entries, written))
+
+
+def test_equal_rolls_are_known_as_equal_and_tempo_tells_contents_apart(tmp_path):
+    one = kept("one", 1)
+    same = Outcome("same", "kept", sha256="other bytes", counts=one.counts, roll=one.roll)
+    slower = Outcome("slower", "kept", counts=one.counts, roll=Roll(one.roll.packed, one.roll.tempo_us + 1))
+    write(tmp_path / "shard", [one, same, slower, kept("other", 2)])
+    first, second, third, fourth = read_entries(tmp_path / "shard")
+    assert first.content_sha256 == second.content_sha256
+    assert len({entry.content_sha256 for entry in (first, third, fourth)}) == 3
+    assert first.roll_sha256 == second.roll_sha256 == third.roll_sha256 != fourth.roll_sha256
+
+
+REFUSED = Outcome("bad.mid", "rejected", Reason.TRUNCATED, "ends\nearly")
+
+
+@pytest.mark.parametrize("last", [kept("c.mid", 3), REFUSED], ids=["kept", "rejected"])
+def test_shard_cut_at_any_byte_of_its_last_record_gives_the_records_before(tmp_path, last):
+    path = tmp_path / "shard"
+    before = [kept("a.mid", 1), REFUSED, kept("b.mid", 2, steps=1)]
+    sizes = write(path, [*before, last])
+    data = path.read_bytes()
+    assert len(list(read_entries(path))) == 4
+    for size in range(sizes[2], sizes[3]):
+        path.write_bytes(data[:size])
+        entries = list(read_entries(path))
+        assert len(entries) == 3, f"cut at byte {size}"
+        assert all(map(is_what_was_written, entries, before))
+
+
+@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS1", b"PGS1" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
+def test_garbage_behind_the_records_is_not_read(tmp_path, garbage):
+    path, written = tmp_path / "shard", [kept("a.mid", 1), REFUSED]
+    write(path, written)
+    with path.open("ab") as file:
+        file.write(garbage)
+    entries = list(read_entries(path))
+    assert len(entries) == 2
+    assert all(map(is_what_was_written, entries, written))
+
+
+def test_record_with_a_damaged_header_ends_the_shard(tmp_path):
+    path, written = tmp_path / "shard", [kept("a.mid", 1), kept("b.mid", 2), kept("c.mid", 3)]
+    sizes = write(path, written)
+    body_at = [entry.body_at for entry in read_entries(path)]
+    data = path.read_bytes()
+    for position in range(sizes[0] + 20, body_at[1]):
+        damaged = bytearray(data)
+        damaged[position] ^= 4
+        path.write_bytes(damaged)
+        assert [entry.name for entry in read_entries(path)] == ["a.mid"], f"byte {position}"
+
+
+def test_damaged_rows_are_found_when_they_are_read(tmp_path):
+    path, written = tmp_path / "shard", [kept("a.mid", 1), kept("b.mid", 2)]
+    write(path, written)
+    first = next(read_entries(path))
+    data = path.read_bytes()
+    for position in range(first.body_at, first.body_at + first.steps * 26):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        entries = list(read_entries(path))
+        with pytest.raises(PianogenError, match=r"shard: the rows of a\.mid are damaged; remove this file"):
+            entries[0].read_roll()
+        assert is_what_was_written(entries[1], written[1])
+
+
+def test_empty_shard_has_no_records(tmp_path):
+    (tmp_path / "shard").touch()
+    assert list(read_entries(tmp_path / "shard")) == []
+
+
+def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_ran_out_of_time(tmp_path, capsys):
+    inputs = [Input(f"{name}.mid", "", 1, 1) for name in "abcd"]
+    job = Job(tmp_path / "work")
+    job.folder.mkdir()
+    assert job.begin(inputs, Options()) == inputs
+    assert capsys.readouterr().err == ""
+    late = Outcome("b.mid", "rejected", Reason.TIMEOUT)
+    crashed = Outcome("c.mid", "rejected", Reason.CRASHED)
+    write(job.new_shard(), [kept("a.mid", 1), late])
+    write(job.new_shard(), [crashed])
+    assert [each.name for each in job.begin(inputs, Options())] == ["b.mid", "d.mid"]
+    assert capsys.readouterr().err == "resuming: 2 of 4 inputs were finished before\n"
+    write(job.new_shard(), [kept("b.mid", 2), kept("d.mid", 4)])
+    assert [(each.name, each.status) for each in job.finished(inputs)] == [
+        ("a.mid", "kept"),
+        ("b.mid", "kept"),
+        ("c.mid", "rejected"),
+        ("d.mid", "kept"),
+    ]
+
+
+@pytest.mark.parametrize("change", ["size", "time", "name", "number", "options"])
+def test_job_begins_anew_when_corpus_or_options_changed(tmp_path, capsys, change):
+    inputs, options = [Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)], Options()
+    job = Job(tmp_path / "work")
+    job.folder.mkdir()
+    job.begin(inputs, options)
+    write(job.new_shard(), [kept("a.mid", 1)])
+    changed = {
+        "size": Input("b.mid", "", 2, 1),
+        "time": Input("b.mid", "", 1, 2),
+        "name": Input("c.mid", "", 1, 1),
+    }
+    now = [inputs[0], changed.get(change, inputs[1])][: 1 if change == "number" else 2]
+    assert job.begin(now, Options(keep_rests=True) if change == "options" else options) == now
+    assert str(job.folder) in capsys.readouterr().err
+    assert not list(job.folder.glob("shard-*"))
