@@ -42,12 +42,6 @@ class Merged:
     totals: Counter[str]
 
 
-def split_of(roll_sha256: str) -> Split:
-    """80 % train, 10 % valid, 10 % test, by the hash of the packed roll: adding files never moves a piece."""
-    tenth = int(roll_sha256[:8], 16) % 10
-    return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
-
-
 def read_split_file(path: Path, names: Sequence[str]) -> dict[str, Split]:
     """The split of each name in a CSV with columns name and split.
 
@@ -92,12 +86,8 @@ def merge(
     Raises:
         PreprocessError: more were refused, none is left, or none is left to train on; only the ledger was written.
     """
-    first_of: dict[str, str] = {}
-    kept = [
-        entry
-        for entry in entries
-        if entry.status == "kept" and first_of.setdefault(entry.content_sha256, entry.name) == entry.name
-    ]
+    first_of: dict[bytes, str] = {}
+    kept = [entry for entry in entries if entry.status == "kept" and first_of.setdefault(entry.content, entry.name) == entry.name]
     _write_ledger(ledger, entries, first_of)
     rejected = Counter(entry.reason for entry in entries if entry.status == "rejected")
     if rejected.total() > max_rejects * len(entries):
@@ -108,7 +98,7 @@ def merge(
         )
     if not kept:
         raise PreprocessError(f"none of {len(entries)} inputs became a roll; {ledger} names each with its reason")
-    split = [split_of(entry.roll_sha256) if splits is None else splits.get(entry.name, Split.NONE) for entry in kept]
+    split = [entry.hash_split if splits is None else splits.get(entry.name, Split.NONE) for entry in kept]
     if Split.TRAIN not in split:
         raise PreprocessError(
             f"none of {len(kept)} pieces is in the train split; add pieces, or name some as train in a --split-file"
@@ -120,7 +110,7 @@ def merge(
         first_step=np.array([entry.first_step for entry in kept], np.uint32),
         notes=np.array([entry.counts.notes for entry in kept if entry.counts], np.uint32),
         split=np.array(split, np.uint8),
-        sha256=[entry.sha256 for entry in kept],
+        sha256=[entry.source.hex() for entry in kept],
     )
     write_store(store, "corpus", pieces, (entry.read_roll() for entry in kept), provenance)
     totals: Counter[str] = Counter(steps=sum(entry.steps for entry in kept))
@@ -130,7 +120,7 @@ def merge(
     return Merged(len(kept), len(entries) - len(kept) - rejected.total(), rejected, totals)
 
 
-def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[str, str]) -> None:
+def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[bytes, str]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, _LEDGER, lineterminator="\n")
     writer.writeheader()
@@ -138,7 +128,7 @@ def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[str, s
         row: dict[str, Any] = {"name": entry.name, "status": entry.status, "reason": entry.reason, "message": entry.message}
         if entry.counts is not None:
             row |= {"steps": entry.steps, **entry.counts._asdict()}
-            first = first_of[entry.content_sha256]
+            first = first_of[entry.content]
             if first != entry.name:
                 row |= {"status": "duplicate", "message": f"equal to {first}"}
         writer.writerow(row)

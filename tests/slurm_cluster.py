@@ -27,6 +27,7 @@ NODES = ("n1", "n2", "n3")
 GPUS_PER_NODE = 2
 _PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+_ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
 _START_S, _STOP_S = 60.0, 10.0
 _POLL_S = 0.05
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -141,11 +142,17 @@ class SlurmCluster:
         words = self.run("scontrol", "--oneliner", "show", "job", job).stdout.split()
         return next((word.partition("=")[2] for word in words if word.startswith(name + "=")), "")
 
-    def wait(self, job: str, timeout_s: float = 60) -> str:
-        """The state in which a job ended."""
-        going_on = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "NODE_FAIL", "")
-        wait_until(lambda: (state := self.field(job, "JobState")) not in going_on and bool(state), timeout_s, f"the end of job {job}")
-        return self.field(job, "JobState")
+    def wait(self, job: str, timeout_s: float = 100) -> str:
+        """The state in which a job ended; after a node failure it goes on, where it may be queued again."""
+        state = ""
+
+        def has_ended() -> bool:
+            nonlocal state
+            state = self.field(job, "JobState")
+            return state in _ENDED or (state == "NODE_FAIL" and self.field(job, "Requeue") == "0")
+
+        wait_until(has_ended, timeout_s, f"the end of job {job}")
+        return state
 
     def kill_node(self, name: str) -> None:
         """Ends the node's slurmd and all that runs on it at once, as a power cut would."""
@@ -174,6 +181,19 @@ class SlurmCluster:
         self._supervisor.stdin.close()
         self._supervisor.wait(timeout=4 * _STOP_S)
         self._supervisor.stdout.close()
+
+
+def wait_until(is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Returns when it is true.
+
+    Raises:
+        ClusterError: it was not in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(_POLL_S)
 
 
 class _Supervisor:
@@ -397,14 +417,6 @@ def _user() -> str:
 
 def _path() -> str:
     return os.environ.get("PATH", os.defpath) + ":" + _SBIN
-
-
-def wait_until(is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_true():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"waited {timeout_s:.0f} s for {what}")
-        time.sleep(_POLL_S)
 
 
 def _main(arguments: Sequence[str]) -> int:
