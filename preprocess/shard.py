@@ -20,7 +20,7 @@ from pianogen.errors import PianogenError
 from pianogen.quantize import Counts
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store import Split
-from preprocess.outcome import Outcome, Status
+from preprocess.outcome import Outcome
 
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
 _MAGIC = b"PGS1"
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     """
 
     name: str
-    status: Status
+    status: str
     reason: str
     message: str
     source: bytes

@@ -1,6 +1,7 @@
 """A program: converts chunks in which one input misbehaves in a given way, in a rank's real host and worker processes.
 
 python misbehaving.py FOLDER all       a chunk for each way, at once; prints the tallies as JSON
+python misbehaving.py FOLDER nothing   no chunk at all
 python misbehaving.py FOLDER sleeps    one chunk that never ends; prints what ends it
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from made_corpus import ENDLESS, made_midi
 
 from pianogen.errors import PianogenError
@@ -26,7 +28,7 @@ from preprocess.sources import Input
 def eat_memory() -> None:
     held = []
     while True:
-        held.append(bytearray(1 << 28))
+        held.append(np.empty(1 << 28, np.uint8))  # address space alone: the limit is on that
 
 
 def raise_error() -> None:
@@ -94,6 +96,9 @@ def main(folder: Path, what: str) -> None:
             tallies[way] = (tally.num_inputs, tally.num_rejected)
             each.close()
         print(json.dumps(tallies))
+        return
+    if what == "nothing":
+        Isolation(folder / "shard", Options(), Limits()).close()
         return
     isolation._WALL_PER_CPU = 600
     alone = start(folder, what)
