@@ -7,9 +7,9 @@ events inside a tick does not matter. Ticks become steps by nearest sixteenth, e
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pianogen.events import DEFAULT_TEMPO_US, Events
+from pianogen.kernel import kernel
 from pianogen.rejection import Reason, Rejection
 from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER, Roll
 
@@ -79,13 +79,13 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
     return Roll(packed, tempo_us, first), counts
 
 
-@njit(cache=True)
+@kernel
 def step_of_tick(tick, tpq):  # type: ignore[no-untyped-def]
     """Nearest step of a tick, exact halves down: `(8 * tick + tpq - 1) // (2 * tpq)`."""
     return (2 * STEPS_PER_QUARTER * tick + tpq - 1) // (2 * tpq)
 
 
-@njit(cache=True)
+@kernel
 def _place(tpq, tick, channel, key, is_on):  # type: ignore[no-untyped-def]
     """(N,) stream and (N,) step of each event, (2, O) keys and steps of the onsets, drum notes and notes out of range dropped."""
     num_events = len(tick)
@@ -108,7 +108,7 @@ def _place(tpq, tick, channel, key, is_on):  # type: ignore[no-untyped-def]
     return stream, step, onsets[:, :num_onsets], num_drum, num_out_of_range
 
 
-@njit(cache=True)
+@kernel
 def _read_streams(tick, track, is_on, stream, step):  # type: ignore[no-untyped-def]
     """(3, S) keys, start steps and stop steps of the held spans, and how many streams were never released."""
     num_events = len(tick)
@@ -128,7 +128,7 @@ def _read_streams(tick, track, is_on, stream, step):  # type: ignore[no-untyped-
     return spans[:, :num_spans], num_unreleased
 
 
-@njit(cache=True)
+@kernel
 def _read_track(begin, end, tick, is_on, stream, step, is_second_reading, spans, num_spans):  # type: ignore[no-untyped-def]
     """Spans so far, and (streams,) which streams are open behind their last event."""
     # Per stream: the tick being gathered and its step, what it holds so far, and the depth before it.
@@ -152,7 +152,7 @@ def _read_track(begin, end, tick, is_on, stream, step, is_second_reading, spans,
     return num_spans, is_open
 
 
-@njit(cache=True)
+@kernel
 def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped-def]
     """Open notes of a stream after a tick with these note-ons and note-offs."""
     if not is_second_reading:
@@ -162,7 +162,7 @@ def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped
     return 1 if ons > 0 else 0
 
 
-@njit(cache=True)
+@kernel
 def _fill(first, num_steps, spans, onsets):  # type: ignore[no-untyped-def]
     """(T, 22) packed rows, and the number of onset cells."""
     packed = np.zeros((num_steps, PACKED_BYTES), np.uint8)
@@ -180,7 +180,7 @@ def _fill(first, num_steps, spans, onsets):  # type: ignore[no-untyped-def]
     return packed, num_cells
 
 
-@njit(cache=True)
+@kernel
 def _fill_tempo(first, num_steps, tpq, tempo_tick, tempo_us):  # type: ignore[no-untyped-def]
     """(T,) uint32 tempo in force at each step, and how many events are."""
     filled = np.empty(num_steps, np.uint32)

@@ -7,9 +7,9 @@ Every byte of every track is checked: a file is read whole and exactly, or refus
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pianogen.events import Events
+from pianogen.kernel import kernel
 from pianogen.rejection import Reason, Rejection
 
 _OK, _TRUNCATED, _MISSING_TRACKS, _RUNNING_STATUS, _BAD_STATUS, _DATA_BYTE, _BAD_LENGTH = range(7)
@@ -120,7 +120,7 @@ def _unwrap_riff(data: bytes) -> bytes:
     raise Rejection(Reason.NOT_MIDI, "a RIFF file without a MIDI data chunk")
 
 
-@njit(cache=True)
+@kernel
 def _big_endian(data, at, count):  # type: ignore[no-untyped-def]
     value = np.int64(0)
     for i in range(count):
@@ -128,7 +128,7 @@ def _big_endian(data, at, count):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True)
+@kernel
 def _variable_length(data, at, end):  # type: ignore[no-untyped-def]
     """Value, the position behind it, and the failure if there is one."""
     value = np.int64(0)
@@ -142,7 +142,7 @@ def _variable_length(data, at, end):  # type: ignore[no-untyped-def]
     return value, at, _BAD_LENGTH
 
 
-@njit(cache=True)
+@kernel
 def _scan_tracks(data, at, num_tracks, spans, tick, track, channel, key, is_on, tempo_tick, tempo_us):  # type: ignore[no-untyped-def]
     """Failure, byte, tracks found, note events, tempo events, last tick.
 
@@ -173,7 +173,7 @@ def _scan_tracks(data, at, num_tracks, spans, tick, track, channel, key, is_on, 
     return _OK, at, found, num_notes, num_tempos, end_tick
 
 
-@njit(cache=True)
+@kernel
 def _scan_track(data, at, end, index, tick, track, channel, key, is_on, tempo_tick, tempo_us, num_notes, num_tempos):  # type: ignore[no-untyped-def]
     """Failure, byte, whether end-of-track was met, note events and tempo events so far, last tick."""
     now = 0

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pianogen.errors import PianogenError
+from pianogen.kernel import compile_together
 from pianogen.midi_in import is_score, read_roll
 from pianogen.rejection import Reason
 from preprocess import shard
@@ -129,7 +130,7 @@ def _run_child(parent: int, body: Callable[[], None]) -> None:
 
 def _host(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
-    read_roll(_WARM_UP, "warm.mid")  # workers inherit the compiled kernels
+    compile_together(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
     handle = None
     crew = None
     while (chunk := _next_chunk(connection)) is not None:

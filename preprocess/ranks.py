@@ -47,10 +47,11 @@ def find_world() -> World:
             raise UsageError(f"{launched} ranks were launched and MPI cannot be loaded: {error}") from error
         return World(0, 1)
     comm = MPI.COMM_WORLD
-    if comm.size != launched and launched > 1:
+    connected = comm.size
+    if connected != launched and launched > 1:
         MPI.Finalize()
         raise UsageError(
-            f"{launched} ranks were launched and MPI connects {comm.size}: mpiexec or srun --mpi belongs to another MPI than "
+            f"{launched} ranks were launched and MPI connects {connected}: mpiexec or srun --mpi belongs to another MPI than "
             "mpi4py uses; take the mpiexec beside this python, or another --mpi type"
         )
     return World(comm.rank, comm.size, comm)

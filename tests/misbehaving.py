@@ -102,6 +102,7 @@ def main(folder: Path, what: str) -> None:
         return
     isolation._WALL_PER_CPU = 600
     alone = start(folder, what)
+    alone.submit(chunk_of(folder / "next", "waits"))  # a rank keeps two chunks at work
     print("started", flush=True)
     try:
         alone.collect(600)

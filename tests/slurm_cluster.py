@@ -28,7 +28,7 @@ GPUS_PER_NODE = 2
 _PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
-_START_S, _STOP_S = 60.0, 10.0
+_START_S, _STOP_S = 60.0, 2.0
 _POLL_S = 0.05
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -179,7 +179,7 @@ class SlurmCluster:
         assert self._supervisor.stdin is not None
         assert self._supervisor.stdout is not None
         self._supervisor.stdin.close()
-        self._supervisor.wait(timeout=4 * _STOP_S)
+        self._supervisor.wait(timeout=30)
         self._supervisor.stdout.close()
 
 
@@ -321,7 +321,7 @@ class _Supervisor:
             if self._daemons[name].poll() is not None:
                 raise ClusterError(f"{name} ended with exit code {self._daemons[name].returncode}")
         except ClusterError as error:
-            logs = sorted(self.folder.glob("log/*")) + [self.folder / "munge/log"]
+            logs = [*sorted(self.folder.glob("log/*")), self.folder / "munge/log"]
             tails = [f"{path.name}: {path.read_text(errors='replace')[-1000:]}" for path in logs if path.is_file()]
             raise ClusterError("\n".join([str(error), *tails])) from None
 

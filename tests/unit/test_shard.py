@@ -14,22 +14,23 @@ from pianogen.rejection import Reason
 from pianogen.roll import Roll
 from preprocess.job import Job
 from preprocess.outcome import Options, Outcome
-from preprocess.shard import Entry, append, read_entries
+from preprocess.shard import Entry, append, read_entries, split_of
 from preprocess.sources import Input
 
 exact = settings(derandomize=True, deadline=None, max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+digests = st.one_of(st.just(""), st.binary(min_size=32, max_size=32).map(bytes.hex))
 numbers = st.integers(0, 1 << 40)
 
 
 @st.composite
 def outcomes(draw: st.DrawFn) -> Outcome:
     if draw(st.booleans()):
-        return Outcome(draw(texts), "rejected", draw(st.sampled_from(Reason)), draw(texts), draw(texts))
+        return Outcome(draw(texts), "rejected", draw(st.sampled_from(Reason)), draw(texts), draw(digests))
     steps = draw(st.integers(1, 9))
     source = np.random.default_rng(draw(st.integers(0, 99)))
     roll = Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), draw(numbers))
-    return Outcome(draw(texts), "kept", sha256=draw(texts), counts=Counts(*draw(st.tuples(*[numbers] * 7))), roll=roll)
+    return Outcome(draw(texts), "kept", sha256=draw(digests), counts=Counts(*draw(st.tuples(*[numbers] * 7))), roll=roll)
 
 
 def kept(name: str, seed: int, steps: int = 3) -> Outcome:
@@ -50,11 +51,12 @@ def write(path: Path, written: list[Outcome]) -> list[int]:
 
 
 def is_what_was_written(entry: Entry, outcome: Outcome) -> bool:
-    fields = ("name", "status", "reason", "message", "sha256", "counts")
-    same = all(getattr(entry, field) == getattr(outcome, field) for field in fields)
+    fields = ("name", "status", "reason", "message", "counts")
+    same = all(getattr(entry, field) == getattr(outcome, field) for field in fields) and entry.source.hex() == outcome.sha256
     if outcome.roll is None:
         return same and entry.steps == 0
-    return same and entry.roll_sha256 == outcome.roll.sha256 and entry.read_roll() == outcome.roll
+    is_same_split = entry.hash_split == split_of(bytes.fromhex(outcome.roll.sha256))
+    return same and is_same_split and entry.read_roll() == outcome.roll
 
 
 @exact
@@ -69,13 +71,13 @@ def test_what_is_appended_is_read(tmp_path_factory, written):
 
 def test_equal_rolls_are_known_as_equal_and_tempo_tells_contents_apart(tmp_path):
     one = kept("one", 1)
-    same = Outcome("same", "kept", sha256="other bytes", counts=one.counts, roll=one.roll)
+    same = Outcome("same", "kept", sha256="00" * 32, counts=one.counts, roll=one.roll)
     slower = Outcome("slower", "kept", counts=one.counts, roll=Roll(one.roll.packed, one.roll.tempo_us + 1))
     write(tmp_path / "shard", [one, same, slower, kept("other", 2)])
     first, second, third, fourth = read_entries(tmp_path / "shard")
-    assert first.content_sha256 == second.content_sha256
-    assert len({entry.content_sha256 for entry in (first, third, fourth)}) == 3
-    assert first.roll_sha256 == second.roll_sha256 == third.roll_sha256 != fourth.roll_sha256
+    assert first.content == second.content
+    assert len({entry.content for entry in (first, third, fourth)}) == 3
+    assert first.hash_split == second.hash_split == third.hash_split
 
 
 REFUSED = Outcome("bad.mid", "rejected", Reason.TRUNCATED, "ends\nearly")

@@ -1,0 +1,87 @@
+"""numba's compiler, with a cache that serves read-only installations, shared file systems and nodes of different processors.
+
+numba keeps machine code by processor and features, so a node never runs what was made for another. Where the package's
+folder cannot be written, the cache lies in the user's cache folder, or in the temporary folder of the node. A file that is
+there once all kernels are tells processes that start together who has to compile.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite.binding
+import numba
+
+import pianogen
+
+_WAIT_S = 120.0
+_POLL_S = 0.05
+
+
+def _find_folder() -> Path:
+    """The first folder in which a cache can be kept."""
+    here = Path(__file__).parent / "__pycache__"
+    users = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    for base in (here, users):
+        folder = base / f"pianogen-{pianogen.__version__}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    folder = Path(tempfile.gettempdir()) / f"pianogen-{pianogen.__version__}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user, who could put machine code there; set NUMBA_CACHE_DIR")
+    return folder
+
+
+# Read by numba when a function is decorated, so before the modules with kernels are.
+FOLDER = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else _find_folder()
+numba.config.CACHE_DIR = str(FOLDER)
+
+kernel = numba.njit(cache=True)
+
+
+def compile_together(call: Callable[[], object]) -> None:
+    """Calls what uses every kernel; of the processes that do so at one time, one compiles and the others load.
+
+    One that waits for a compiler that has died compiles for itself after a while.
+    """
+    ready = FOLDER / f"ready-{_key()}"
+    turn = FOLDER / f"compiling-{_key()}"
+    if not ready.exists() and _take_turn(turn):
+        try:
+            call()
+            ready.touch()
+        finally:
+            turn.unlink(missing_ok=True)
+        return
+    deadline = time.monotonic() + _WAIT_S
+    while not ready.exists() and turn.exists() and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    call()
+
+
+def _take_turn(turn: Path) -> bool:
+    try:
+        turn.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _key() -> str:
+    """What a compiled kernel depends on: the processor, numba, and the package's sources."""
+    digest = hashlib.sha256()
+    digest.update((numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()).encode())
+    digest.update((numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()).encode())
+    digest.update(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        status = source.stat()
+        digest.update(f"{source} {status.st_mtime_ns} {status.st_size}".encode())
+    return digest.hexdigest()[:16]
