@@ -33,7 +33,7 @@ from pianogen.errors import PianogenError, UsageError
 from pianogen.rejection import Rejection
 from pianogen.roll import STEPS_PER_QUARTER
 
-_RIVALS = ("symusic", "mido", "pretty_midi")
+_RIVALS = ("symusic", "mido", "pretty_midi", "miditok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,10 @@ def _symusic() -> list[Way]:
 def _slow_rivals() -> list[Way]:
     import mido  # these, too, only after main has seen that they are installed
     import pretty_midi
+    from miditok import TSD
+    from symusic import Score
+
+    tokenizer = TSD()  # as it comes: notes and rests on a grid of its own, as numbers of a vocabulary
 
     def pretty_midi_roll(file: MidiFile) -> object:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(file.data))
@@ -135,6 +139,7 @@ def _slow_rivals() -> list[Way]:
         Way("music21 events roll", lambda file: midi_in.read_roll(file.data, file.path.name, parser="music21")),
         Way("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
         Way("pretty_midi roll", pretty_midi_roll),
+        Way("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),
         Way("converter.parse", lambda file: converter.parse(file.path, forceSource=True), rounds=1),
     ]
 

@@ -20,10 +20,17 @@ def preprocess_command(ranks: int, *arguments: object) -> list[str]:
     return [*launcher, "-m", "preprocess", *map(os.fsdecode, map(_as_path, arguments))]
 
 
-def finished(command: Sequence[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+def finished(command: Sequence[str], folder: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     """A command, run to its end."""
     return subprocess.run(
-        command, env=ENVIRONMENT | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DEADLINE_S
+        command,
+        cwd=folder,
+        env=ENVIRONMENT | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        timeout=_DEADLINE_S,
     )
 
 

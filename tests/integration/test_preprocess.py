@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
-from processes import ENVIRONMENT, descendants, finished, has_ended, mpi_rank, preprocess_command, started, wait_until
+from processes import descendants, finished, has_ended, mpi_rank, preprocess_command, started, wait_until
 
 from pianogen.store import Split, Store
 from preprocess.shard import read_entries
 
-NUM_INPUTS = 36
+NUM_INPUTS = 37
 RESUMED = re.compile(rf"resuming: (\d+) of {NUM_INPUTS} inputs were finished before")
 
 
@@ -29,6 +29,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_midi_corpus(tmp_path_factory.mktemp("small") / "corpus", 4)
+
+
+@pytest.fixture(scope="module")
+def small_store(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("small_store") / "a.h5"
+    assert finished(preprocess_command(0, small, "--store", store)).returncode == 0
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,7 @@ def test_every_input_is_accounted_for(corpus, undisturbed):
         store.verify()
         assert store.pieces.name == [row["name"] for row in rows if row["status"] == "kept"]
         assert {"hostile/caf\\xe9.mid", "hostile/two\nlines.mid", "scores/scale.abc"} <= set(store.pieces.name)
-        assert Counter(store.pieces.group) == {"A": 10, "B": 11, "hostile": 4, "scores": 2} | {"A": 10}
+        assert Counter(store.pieces.group) == {"A": 10, "B": 11, "hostile": 4, "scores": 2}
         assert "README.txt" not in store.pieces.name
         provenance = str(store.provenance)
     assert not any(part in provenance for part in (str(corpus), str(undisturbed), os.uname().nodename))
@@ -100,8 +107,8 @@ def test_any_number_of_ranks_writes_the_bytes_of_one_process(corpus, undisturbed
     done = finished(mixed_command(ranks, corpus, tmp_path / "other name.h5"))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "other name.h5") == contents(undisturbed)
-    assert "36 inputs: 26 kept, 2 duplicates, 8 rejected" in done.stdout
-    assert f"36 inputs, {ranks} rank" in done.stderr
+    assert "37 inputs: 27 kept, 2 duplicates, 8 rejected" in done.stdout
+    assert f"37 inputs, {ranks} rank" in done.stderr
     assert "resuming" not in done.stderr
     assert names_in(tmp_path) == {"other name.h5", "other name.ledger.csv"}
 
@@ -128,7 +135,7 @@ def killed_in_the_middle(corpus: Path, store: Path, ranks: int, killed_rank: int
     assert not store.exists()
 
 
-@pytest.mark.parametrize(("ranks", "killed_rank", "ranks_after"), [(2, None, 1), (2, 0, 3), (3, 1, 0)])
+@pytest.mark.parametrize(("ranks", "killed_rank", "ranks_after"), [(2, None, 3), (3, 1, 0)])
 def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus, undisturbed, tmp_path, ranks, killed_rank, ranks_after):
     store = tmp_path / "a.h5"
     killed_in_the_middle(corpus, store, ranks, killed_rank)
@@ -143,12 +150,12 @@ def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus, undist
     assert names_in(tmp_path) == {"a.h5", "a.ledger.csv"}
 
 
-def test_killed_run_leaves_the_old_store(corpus, small, tmp_path):
-    store = tmp_path / "a.h5"
-    assert finished(preprocess_command(0, small, "--store", store)).returncode == 0
+def test_killed_run_leaves_the_old_store(corpus, small, small_store, tmp_path):
+    store = Path(shutil.copy(small_store, tmp_path / "a.h5"))
+    shutil.copy(ledger_of(small_store), ledger_of(store))
     before = contents(store)
     with started(mixed_command(0, corpus, store, cpu_limit_s=3_600)) as run:
-        wait_until(lambda: num_finished(store) >= 1 or run.poll() is not None or bool(descendants(run.pid)[1:]), "it is at work")
+        wait_until(lambda: len(descendants(run.pid)) == 2, "host and worker are at work")
         below = descendants(run.pid)
         run.kill()
     wait_until(lambda: all(map(has_ended, below)), "no process of the killed run is left")
@@ -161,23 +168,19 @@ def test_killed_run_leaves_the_old_store(corpus, small, tmp_path):
 
 
 @pytest.mark.parametrize("marker", ["of_another_corpus", "none", "cut_off"])
-def test_foreign_leftover_is_reported_and_removed(small, tmp_path, marker):
+def test_foreign_leftover_is_reported_and_removed(small, small_store, tmp_path, marker):
     store = tmp_path / "a.h5"
-    command = preprocess_command(0, small, "--store", store)
-    assert finished(command).returncode == 0
-    expected = contents(store)
-    store.unlink()
     work = tmp_path / "a.h5.tmp-work"
     work.mkdir()
     (work / "shard-0123").write_bytes(b"of another corpus")
     if marker != "none":
         (work / "job.json").write_text('{"identity": "0123"}' if marker == "of_another_corpus" else '{"iden')
     (tmp_path / "a.h5.tmp-0123.h5").write_bytes(b"a store half written")
-    done = finished(command)
+    done = finished(preprocess_command(0, small, "--store", store))
     assert done.returncode == 0, done.stderr
     assert f"removing unfinished work on another corpus, other options or another version: {work}" in done.stderr
     assert "resuming" not in done.stderr
-    assert contents(store) == expected
+    assert contents(store) == contents(small_store)
     assert not work.exists()
 
 
@@ -205,7 +208,6 @@ def test_too_many_rejects_stop_the_store_and_keep_ledger_and_work(small, tmp_pat
 WRONG = {
     "missing_corpus": (["none", "--store", "a.h5"], "UsageError: none does not exist"),
     "empty_corpus": (["empty", "--store", "a.h5"], "UsageError: empty holds no input"),
-    "corpus_of_other_files": (["splits.csv", "--store", "a.h5"], "UsageError: splits.csv holds no input"),
     "unknown_bundled_corpus": (
         ["music21:nonsense", "--store", "a.h5"],
         "music21:nonsense is not bundled with music21; there are: ",
@@ -216,10 +218,6 @@ WRONG = {
         ["corpus", "--store", "a.h5", "--split-file", "splits.csv"],
         "UsageError: splits.csv:2: no input is",
     ),
-    "missing_split_file": (
-        ["corpus", "--store", "a.h5", "--split-file", "none.csv"],
-        "UsageError: the split file none.csv cannot be",
-    ),
     "unknown_parser": (["corpus", "--store", "a.h5", "--parser", "mido"], "'mido' (choose from 'smf', 'music21')"),
     "share_over_1": (
         ["corpus", "--store", "a.h5", "--max-rejects", "10"],
@@ -228,8 +226,6 @@ WRONG = {
     "share_that_is_no_number": (["corpus", "--store", "a.h5", "--max-rejects", "ten"], "argument --max-rejects: "),
     "share_nan": (["corpus", "--store", "a.h5", "--max-rejects", "nan"], "argument --max-rejects: nan is not a share"),
     "no_time": (["corpus", "--store", "a.h5", "--cpu-limit-s", "0"], "argument --cpu-limit-s: 0 is not a positive number"),
-    "no_store": (["corpus"], "required: --store"),
-    "no_corpus": (["--store", "a.h5"], "required: CORPUS"),
     "unknown_option": (["corpus", "--store", "a.h5", "--max-reject", "0"], "unrecognized arguments: --max-reject"),
 }
 
@@ -241,15 +237,7 @@ def test_wrong_usage_is_one_line_and_exit_2_and_nothing_is_written(small, tmp_pa
     (tmp_path / "empty").mkdir()
     (tmp_path / "splits.csv").write_text("name,split\nnone.mid,train\n")
     before = names_in(tmp_path)
-    done = subprocess.run(
-        preprocess_command(0, *arguments),
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = finished(preprocess_command(0, *arguments), tmp_path)
     assert_one_line(done, 2, said)
     assert done.stdout == ""
     assert names_in(tmp_path) == before
@@ -277,9 +265,9 @@ def test_split_file_decides(small, tmp_path):
         assert store.pieces.split.tolist() == [Split.VALID, Split.TRAIN, Split.TEST, Split.NONE]
 
 
-@pytest.mark.parametrize("variable", ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+@pytest.mark.parametrize("variable", ["PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
 def test_ranks_that_do_not_find_each_other_are_refused(small, tmp_path, variable):
-    done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5"), **{variable: "2"}, PYTHONWARNINGS="ignore")
+    done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5"), **{variable: "2"})
     assert_one_line(done, 2, "UsageError: 2 ranks were launched and MPI connects 1")
     assert not names_in(tmp_path)
 
@@ -295,7 +283,7 @@ def test_rank_knows_its_world():
 
 def test_hostile_store_path_is_written(small, tmp_path):
     store = Path(os.fsdecode(os.fsencode(tmp_path) + b"/two words' \"caf\xe9\n.store.h5"))
-    done = finished(preprocess_command(0, small, "--store", store))
+    done = finished(preprocess_command(0, small, "--store", store), PYTHONIOENCODING="utf-8:strict")
     assert done.returncode == 0, done.stderr
     assert names_in(tmp_path) == {store.name, store.with_suffix(".ledger.csv").name}
     with Store(store) as made:
