@@ -28,7 +28,7 @@ def _name(index: int) -> str:
 
 
 def make_tree(root: Path, num_pieces: int) -> dict[str, Any]:
-    """Empty-handed files under the names of the pieces: scanning asks for sizes and reads nothing."""
+    """Tiny files under the names of the pieces: scanning asks for sizes and reads nothing."""
     for index in range(num_pieces):
         path = root / _name(index)
         if index % _PIECES_PER_FOLDER == 0:
@@ -85,19 +85,20 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
 
 def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
     """What rank 0 does when all is converted: shards to entries, entries to ledger and store."""
-    from preprocess import __main__ as program  # the whole program, so that its memory is that of rank 0
+    import preprocess.__main__  # noqa: F401 - the whole program, so that its memory is that of rank 0
     from preprocess.job import Job
+    from preprocess.merge import merge as merge_entries
     from preprocess.sources import Input
 
     for path in folder.iterdir():
         forget_cached(path)
-    inputs = [Input(_name(index), f"/corpus/{_name(index)}", 4, 0) for index in range(num_pieces)]
     before_mb = memory_mb("VmRSS")
+    inputs = [Input(_name(index), f"/corpus/{_name(index)}", 4, 0) for index in range(num_pieces)]
     start = time.perf_counter()
     entries = Job(folder).finished(inputs)
     entries_s = time.perf_counter() - start
     entries_mb = memory_mb("VmHWM")
-    merged = program.merge(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
+    merged = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
     return {
         "kept": merged.kept,
         "entries_s": entries_s,

@@ -1,6 +1,7 @@
 """What every command does at its edge: errors a user can cause become a message and an exit code."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,9 @@ class Parser(argparse.ArgumentParser):
 
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command: 0 all is well, 1 work failed, 2 wrong arguments or configuration, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     try:
         return main(sys.argv[1:] if arguments is None else arguments)
     except PianogenError as error:

@@ -137,9 +137,12 @@ def _blocks(pieces: Pieces, rolls: Iterable[Roll]) -> Iterator[Roll]:
     """The rows of all rolls in blocks of whole chunks, the last block excepted."""
     waiting: list[Roll] = []
     num_waiting = 0
-    for name, steps, roll in zip(pieces.name, pieces.steps, rolls, strict=True):
-        if len(roll) != steps:
-            raise StoreError(f"piece {name} has {len(roll)} steps where {steps} were announced")
+    remaining = iter(rolls)
+    for name, steps in zip(pieces.name, pieces.steps, strict=True):
+        roll = next(remaining, None)
+        if roll is None or len(roll) != steps:
+            found = "no roll" if roll is None else f"{len(roll)} steps"
+            raise StoreError(f"piece {name} has {found} where {steps} steps were announced")
         waiting.append(roll)
         num_waiting += len(roll)
         if num_waiting >= _READ_STEPS:
@@ -148,6 +151,8 @@ def _blocks(pieces: Pieces, rolls: Iterable[Roll]) -> Iterator[Roll]:
             yield Roll(joined.packed[:whole], joined.tempo_us[:whole])
             waiting = [Roll(joined.packed[whole:], joined.tempo_us[whole:])]
             num_waiting -= whole
+    if next(remaining, None) is not None:
+        raise StoreError(f"there are more rolls than the {len(pieces)} pieces that were announced")
     if waiting:
         yield _join(waiting)
 
@@ -222,10 +227,11 @@ class Store:
                 sample=_read_text(group["sample"]) if "sample" in group else None,
             )
             offset = group["offset"][:]
+            announced = int(attributes["num_steps"])
         except (KeyError, OSError, ValueError) as error:
             raise StoreError(f"{self.path} is damaged: {error}; write it again with the command that made it") from error
         num_steps = int(self.pieces.steps.sum(dtype=np.int64))
-        if not (len(self._packed) == len(self._tempo_us) == num_steps == attributes["num_steps"]):
+        if not (len(self._packed) == len(self._tempo_us) == num_steps == announced):
             raise StoreError(f"{self.path} is damaged: {len(self._packed)} rows where its pieces have {num_steps} steps")
         self._offset = self.pieces.offset
         if not np.array_equal(offset, self._offset):

@@ -84,7 +84,8 @@ class Isolation:
 
     def submit(self, chunk: Sequence[Input]) -> None:
         """Hands over a chunk; chunks are converted in turn."""
-        self._connection.send(list(chunk))
+        with suppress(BrokenPipeError):  # the host is gone, as collecting will tell
+            self._connection.send(list(chunk))
 
     def collect(self, timeout_s: float) -> Tally | None:
         """The tally of the oldest chunk at work, None if it is not done in time.
@@ -94,7 +95,7 @@ class Isolation:
         """
         try:
             answer: Tally | PianogenError | None = self._connection.recv() if self._connection.poll(timeout_s) else None
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             _, status = os.waitpid(self._pid, 0)
             raise PianogenError(
                 f"the process that converts inputs ended ({_describe_end(status)}); what it had finished is kept: "
@@ -184,12 +185,18 @@ class _Crew:
             self._num_converted += num_finished
             # An input that kills a worker which had done others before may be innocent: it gets a fresh one.
             if failure is not None and num_finished == 0 and is_fresh:
-                shard.append(self._handle, rejected(chunk[at], *failure))
+                self._reject(chunk[at], *failure)
                 at += 1
                 num_rejected += 1
             if self._num_converted > _INPUTS_PER_WORKER:
                 self._dismiss()
         return Tally(len(chunk), num_rejected)
+
+    def _reject(self, source: Input, reason: Reason, message: str) -> None:
+        try:
+            shard.append(self._handle, rejected(source, reason, message))
+        except OSError as error:
+            raise ShardError(os.strerror(error.errno or errno.EIO)) from error
 
     def _hire(self) -> None:
         self._connection, theirs = Pipe()
@@ -219,7 +226,7 @@ class _Crew:
             seen = self._numbers[_FINISHED]
         try:
             self._connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             status = self._dismiss()
             os.ftruncate(self._handle, self._numbers[_SHARD_SIZE])
             return _cause_of_death(status, overslept, self._limits)
@@ -264,5 +271,5 @@ def _cause_of_death(status: int, overslept: bool, limits: Limits) -> tuple[Reaso
 
 def _describe_end(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"signal {os.WTERMSIG(status)}, {signal.strsignal(os.WTERMSIG(status))}"
     return f"exit code {os.WEXITSTATUS(status)}"

@@ -48,7 +48,7 @@ class Job:
         identity = _identity(inputs, options)
         marker = self.folder / "job.json"
         shards = list(self.folder.glob("shard-*"))
-        if shards and (not marker.is_file() or json.loads(marker.read_text())["identity"] != identity):
+        if shards and not (marker.is_file() and identity in marker.read_text(errors="replace")):
             print(f"removing unfinished work on another corpus, other options or another version: {self.folder}", file=sys.stderr)
             for shard in shards:
                 shard.unlink()

@@ -62,7 +62,9 @@ def read_split_file(path: Path, names: Sequence[str]) -> dict[str, Split]:
                     )
                 if row["split"] not in ("train", "valid", "test"):
                     raise UsageError(f"{path}:{reader.line_num}: split {row['split']!r}, expected train, valid or test")
-                splits[row["name"]] = Split[row["split"].upper()]
+                split = Split[row["split"].upper()]
+                if splits.setdefault(row["name"], split) != split:
+                    raise UsageError(f"{path}:{reader.line_num}: {row['name']} is named twice, in two splits")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the split file {path} cannot be read: {error}") from error
     return splits
@@ -122,7 +124,8 @@ def merge(
 
 def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[bytes, str]) -> None:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _LEDGER, lineterminator="\n")
+    # All text in quotes: the csv module would leave a carriage return in a name bare.
+    writer = csv.DictWriter(text, _LEDGER, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     for entry in entries:
         row: dict[str, Any] = {"name": entry.name, "status": entry.status, "reason": entry.reason, "message": entry.message}

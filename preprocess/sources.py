@@ -138,12 +138,19 @@ def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
             continue
         with os.scandir(here) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if _is_folder(entry):
                     stack.append((entry.path, above | {identity}))
                 elif is_archive(os.fsdecode(entry.name)):
                     yield from _members(os.path.relpath(entry.path, root), entry.path, indexes)
                 elif is_input(os.fsdecode(entry.name)):
                     yield _input(os.path.relpath(entry.path, root), entry.path)
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or below a file: not a folder, and reading it will tell the cause
+        return False
 
 
 def _members(below: bytes, path: bytes, indexes: Path) -> Iterator[Input]:

@@ -59,6 +59,9 @@ name=${store##*/}
 
 printf 'job %s: %s ranks on %s, restart %s\n' \
     "$SLURM_JOB_ID" "$SLURM_NTASKS" "$SLURM_JOB_NODELIST" "${SLURM_RESTART_COUNT:-0}"
+# MPICH names its shared memory after job and step. Killed ranks leave it behind, and the next attempt on that node, of the
+# same names, fails in it; the messages are few and short enough to do without.
+export MPIR_CVAR_NOLOCAL=1
 # --export: under sbatch --export=NONE srun too would keep this environment from the ranks.
 # --wait: ranks end together; the others would wait for ever for one that was killed.
 srun --mpi="${PIANOGEN_MPI:-pmi2}" --export=ALL --wait="${SLURM_WAIT:-30}" "$python" -m mpi4py -m preprocess "$@"

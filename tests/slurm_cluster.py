@@ -36,6 +36,8 @@ _MYSQL = Path("/usr/share/mysql")
 
 _SLURM_CONF = """\
 ClusterName=test
+# MPICH names its shared memory after the job, and a job that was killed leaves it behind on this machine.
+FirstJobId={first_job}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld}
 SlurmUser={user}
@@ -201,6 +203,7 @@ class _Supervisor:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._born_s = time.time()
         names = ("ctld", "dbd", "database", *NODES)
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._env = dict(os.environ) | {"SLURM_CONF": str(folder / "etc/slurm.conf"), "PATH": _path()}
@@ -239,6 +242,7 @@ class _Supervisor:
         for name in reversed(list(self._daemons)):
             self._end(name)
         _kill_descendants()
+        _remove_shared_memory(self._born_s)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_files(self) -> None:
@@ -250,6 +254,7 @@ class _Supervisor:
         (folder / "munge/key").chmod(0o400)
         nodes = [_NODE.format(name=name, host=host, port=self._ports[name], gpus=GPUS_PER_NODE) for name in NODES]
         values = {**self._ports, "folder": folder, "user": user, "host": host, "nodes": "\n".join(nodes)}
+        values["first_job"] = random.randrange(1_000, 10_000_000)
         (folder / "etc/plugstack.conf").touch()
         (folder / "etc/slurm.conf").write_text(_SLURM_CONF.format(**values))
         (folder / "etc/gres.conf").write_text(_GRES_CONF.format(nodes=",".join(NODES)))
@@ -387,6 +392,19 @@ def _kill_descendants() -> None:
             while os.waitpid(-1, os.WNOHANG)[0] > 0:
                 pass
         time.sleep(_POLL_S / 10)
+
+
+def _remove_shared_memory(since_s: float) -> None:
+    """Removes what killed MPI ranks left in /dev/shm: files of MPICH made since then that no process has mapped."""
+    found = [path for path in Path("/dev/shm").glob("mpich_shm_*") if path.stat().st_mtime >= since_s]
+    mapped = set()
+    for maps in Path("/proc").glob("[0-9]*/maps") if found else ():
+        with suppress(OSError):  # it has ended meanwhile, or is not ours
+            mapped |= {line.rpartition(" ")[2] for line in maps.read_text().splitlines()}
+    for path in found:
+        if str(path) not in mapped:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _children(pid: int) -> list[int]:

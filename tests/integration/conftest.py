@@ -1,5 +1,6 @@
-"""A real Slurm for the tests that need one. Mark them xdist_group("slurm"), so that one worker runs them all, on one cluster."""
+"""A real Slurm for the tests that need one."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -12,10 +13,13 @@ _PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurmdbd", "munge", "mariad
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[SlurmCluster]:
-    """A cluster of three nodes, n1 to n3, of four CPUs and two GPUs in name each."""
-    if missing_programs() and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install()
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A cluster of three nodes, n1 to n3, of four CPUs and two GPUs in name each; every worker of pytest-xdist has its own."""
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        with (tmp_path_factory.getbasetemp().parent / "slurm-install.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # among workers
+            if missing_programs():
+                _install()
     if missing := missing_programs():
         reason = f"Slurm is not installed ({', '.join(missing)}); as root: apt-get install {' '.join(_PACKAGES)}"
         if os.environ.get("PIANOGEN_REQUIRE_ALL") == "1":

@@ -221,11 +221,14 @@ WRONG = {
     "unknown_parser": (["corpus", "--store", "a.h5", "--parser", "mido"], "'mido' (choose from 'smf', 'music21')"),
     "share_over_1": (
         ["corpus", "--store", "a.h5", "--max-rejects", "10"],
-        "argument --max-rejects: 10 is not a share from 0 to 1",
+        "argument --max-rejects: '10' is not a share from 0 to 1",
     ),
     "share_that_is_no_number": (["corpus", "--store", "a.h5", "--max-rejects", "ten"], "argument --max-rejects: "),
-    "share_nan": (["corpus", "--store", "a.h5", "--max-rejects", "nan"], "argument --max-rejects: nan is not a share"),
-    "no_time": (["corpus", "--store", "a.h5", "--cpu-limit-s", "0"], "argument --cpu-limit-s: 0 is not a positive number"),
+    "share_nan": (["corpus", "--store", "a.h5", "--max-rejects", "nan"], "argument --max-rejects: 'nan' is not a share"),
+    "no_time": (
+        ["corpus", "--store", "a.h5", "--cpu-limit-s", "0"],
+        "argument --cpu-limit-s: '0' is not a whole number of seconds",
+    ),
     "unknown_option": (["corpus", "--store", "a.h5", "--max-reject", "0"], "unrecognized arguments: --max-reject"),
 }
 
