@@ -38,7 +38,7 @@ demo: env
 	@echo 'demo/collected/report.html    open this first'
 
 test: env
-	pytest --numprocesses 2 --dist worksteal
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: env
 	ruff format --check .

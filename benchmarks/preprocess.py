@@ -79,10 +79,16 @@ class _Bench:
         one, two, pairs = [], [], []
         for number in range(num_rounds):
             _say(f"throughput on {num_files:,} files, round {number + 1} of {num_rounds}")
-            bare_s.append(self._bare_s() * replicas)
+            before_s = self._bare_s()
             one.append(self._timed(corpus))
+            # On both sides of what it is compared with: the machine may be another one a minute later.
+            bare_s.append((before_s + self._bare_s()) / 2 * replicas)
             two.append(self._timed(corpus, ranks=2))
             pairs.append(self._timed_together(halves))
+            _say(
+                f"  seconds: bare {bare_s[-1]:.1f}, one {one[-1].whole_s:.1f}, two {two[-1].whole_s:.1f}, programs "
+                + " and ".join(f"{each.whole_s:.1f}" for each in pairs[-1])
+            )
         shutil.rmtree(corpus)
         one_s, two_s = _median(each.whole_s for each in one), _median(each.whole_s for each in two)
         # The sum of what each gets done per second: one that ends first does not wait for the other.

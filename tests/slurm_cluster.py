@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -344,7 +345,7 @@ def _supervise() -> int:
     try:
         _reply(supervisor.start, supervisor.folder)
         for line in sys.stdin:
-            _reply(lambda request=line: supervisor.obey(request))  # type: ignore[misc]
+            _reply(partial(supervisor.obey, line))
     except BrokenPipeError:  # whoever started this is gone, and so is the reader of its answers
         return 1
     finally:
@@ -443,8 +444,9 @@ def _main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["node"]:
         return _run_node(arguments[1:])
     with SlurmCluster() as cluster:
-        print(f"export SLURM_CONF={cluster.folder}/etc/slurm.conf")
-        signal.pause()
+        print(f"export SLURM_CONF={cluster.folder}/etc/slurm.conf", flush=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
     return 0
 
 

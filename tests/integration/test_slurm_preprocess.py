@@ -148,25 +148,24 @@ def test_site_that_does_not_work_is_named(slurm: SlurmCluster, tmp_path: Path, s
     assert str(site) in job.log.read_text()
 
 
-def test_jobs_of_a_lost_node_go_on_elsewhere(slurm: SlurmCluster, slowly_made: Made, tmp_path: Path) -> None:
-    stores = [tmp_path / "one node.h5", tmp_path / "two nodes.h5"]
-    jobs = []
-    for nodes, store in enumerate(stores, 1):
-        arguments = [slowly_made.corpus, "--store", store, *slowly_made.options]
-        jobs.append(submit(slurm, [f"--nodes={nodes}", "--ntasks=2"], arguments, store.with_suffix(".log")))
-    for store in stores:
-        wait_until_half_way(store)
-    lost = {slurm.field(job.number, "BatchHost") for job in jobs}
-    assert len(lost) == 1, "Slurm fills a node before it takes the next"
-    slurm.kill_node(*lost)
+def test_jobs_of_lost_nodes_are_queued_again_and_go_on(slurm: SlurmCluster, slowly_made: Made, tmp_path: Path) -> None:
+    stores, jobs, lost = [tmp_path / "one node.h5", tmp_path / "two nodes.h5"], [], []
     try:
-        for job, store in zip(jobs, stores, strict=True):
-            assert job.end == ("COMPLETED", "0"), job.log.read_text()
-            assert slowly_made.is_made_of(store)
-            assert "restart 1" in job.log.read_text()
-            assert "of 80 inputs were finished before" in job.log.read_text()
+        for nodes, store in enumerate(stores, 1):
+            arguments = [slowly_made.corpus, "--store", store, *slowly_made.options]
+            jobs.append(submit(slurm, [f"--nodes={nodes}", "--ntasks=2"], arguments, store.with_suffix(".log")))
+            wait_until_half_way(store)
+            lost.append(slurm.field(jobs[-1].number, "BatchHost"))
+            slurm.kill_node(lost[-1])
+        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), 100, "Slurm to queue the jobs again")
     finally:
-        slurm.start_node(*lost)
+        for node in lost:
+            slurm.start_node(node)
+    for job, store in zip(jobs, stores, strict=True):
+        assert job.end == ("COMPLETED", "0"), job.log.read_text()
+        assert slowly_made.is_made_of(store)
+        assert "restart 1" in job.log.read_text()
+        assert "of 80 inputs were finished before" in job.log.read_text()
 
 
 def test_job_of_a_killed_rank_ends_and_the_same_command_goes_on(slurm: SlurmCluster, slowly_made: Made, tmp_path: Path) -> None:
