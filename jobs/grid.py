@@ -78,6 +78,10 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):
         raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; take one out")
+    if any(variation.config.slurm != variations[0].config.slurm for variation in variations):
+        raise ConfigError(
+            f"{where}: its runs ask for different slurm settings; one job array has one kind of job: make two sweeps"
+        )
     return variations
 
 

@@ -91,6 +91,7 @@ def test_overrides_are_laid_over_the_sweep(tmp_path: Path) -> None:
         ("device: cpu\nruns: {training.batch: 64}\n", [], "expected a list of mappings"),
         ("device: cpu\nruns: [{model.name: base}, {model.units: 64}]\n", [], "same configuration"),
         ("device: cpu\ngrid: {training.bach: [1]}\n", [], "did you mean batch?"),
+        ("device: cpu\nruns: [{model.units: 8}, {slurm.timeout_min: 9}]\n", [], "different slurm settings"),
         ("device: cpu\n", ["training.batch"], "expected key=value"),
         ("device: cpu\n", ["device.batch=1"], "a value, not a section"),
         ("- a list\n", [], "expected a mapping"),
