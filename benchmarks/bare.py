@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pianogen import command, smf
+from pianogen.errors import UsageError
 from pianogen.midi_in import read_roll
 from pianogen.rejection import Rejection
 
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of files that are all read")
     parser.add_argument("--seconds", type=float, default=2.0, help="passes are added until this time is over (default: 2)")
     options = parser.parse_args(arguments)
+    if not options.folder.is_dir():
+        raise UsageError(f"{options.folder} is not a folder; give a folder of MIDI files")
     files = [path.read_bytes() for path in sorted(options.folder.rglob("*")) if path.is_file()]
     num_notes, num_steps = _count(files)  # the first one loads the kernels, and is not timed
     num_passes, begin = 0, time.perf_counter()

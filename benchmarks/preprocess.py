@@ -5,7 +5,8 @@
 The programs are real ones, started as users start them. The corpus is replicated under other names until one rank has as
 many seconds of work as asked for; all files are links to one copy, so that replicas take no room. Everything is measured in
 rounds, one way after the other, and a ratio is one of medians over the rounds, because other work comes and goes on most
-machines. One rank and the bare parser have one core; two ranks and two programs share the same two.
+machines. One rank and the bare parser have one core; two ranks and two programs share the same two. Memory is proportional:
+a page that a rank shares with other programs on the machine counts in part, so that a machine to itself gives most.
 """
 
 import argparse
@@ -294,7 +295,10 @@ def _count(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value

@@ -37,13 +37,12 @@ def main(arguments: Sequence[str]) -> int:
     _check_room(options)
     with tempfile.TemporaryDirectory(prefix="pianogen-scale-", dir=options.folder) as name:
         rounds, num_steps = _measure(Path(name), options.pieces, options.steps, options.rounds)
+    for each in rounds:
+        each["merge"]["s"] = each["merge"]["entries_s"] + each["merge"]["write_s"]
+        each["disk"] = {"s": each["read_raw"]["s"] + each["write_raw"]["s"]}
     figures = {phase: _medians([each[phase] for each in rounds]) for phase in rounds[0]}
-    merge, disk_s = figures["merge"], figures["read_raw"]["s"] + figures["write_raw"]["s"]
-    merge["s"] = merge["entries_s"] + merge["write_s"]
-    ratios = [
-        (each["merge"]["entries_s"] + each["merge"]["write_s"]) / (each["read_raw"]["s"] + each["write_raw"]["s"])
-        for each in rounds
-    ]
+    merge, disk_s = figures["merge"], figures["disk"]["s"]
+    ratios = [each["merge"]["s"] / each["disk"]["s"] for each in rounds]
     expected = {phase: _expected(figures[phase], options.pieces) for phase in ("scan", "merge", "open")}
     _print_tables(figures, expected, disk_s, options.pieces, num_steps)
     answer = {

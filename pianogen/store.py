@@ -101,12 +101,15 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
         chunk = min(CHUNK_STEPS, num_steps)
         packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
         tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
+        digest = _begin_fingerprint(pieces)
         at = 0
         for block in _blocks(pieces, rolls):
             packed[at : at + len(block)] = block.packed
             tempo_us[at : at + len(block)] = block.tempo_us
+            digest.update(block.packed.tobytes())
             at += len(block)
-        file.attrs["fingerprint"] = _fingerprint(pieces, packed, tempo_us)
+        _add_rows(digest, tempo_us)
+        file.attrs["fingerprint"] = digest.hexdigest()
         file.flush()
         file.attrs["complete"] = True
 
@@ -161,14 +164,17 @@ def _join(rolls: list[Roll]) -> Roll:
     return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))
 
 
-def _fingerprint(pieces: Pieces, packed: h5py.Dataset, tempo_us: h5py.Dataset) -> str:
+def _begin_fingerprint(pieces: Pieces) -> "hashlib._Hash":
+    """The hash of lengths and splits, to which all packed rows and then all tempos are added."""
     digest = hashlib.sha256()
     digest.update(pieces.steps.astype("<u4").tobytes())
     digest.update(pieces.split.astype("u1").tobytes())
-    for dataset in (packed, tempo_us):
-        for start in range(0, len(dataset), _READ_STEPS):
-            digest.update(dataset[start : start + _READ_STEPS].tobytes())
-    return digest.hexdigest()
+    return digest
+
+
+def _add_rows(digest: "hashlib._Hash", rows: h5py.Dataset) -> None:
+    for start in range(0, len(rows), _READ_STEPS):
+        digest.update(rows[start : start + _READ_STEPS].tobytes())
 
 
 class Store:
@@ -292,11 +298,13 @@ class Store:
             StoreError: a checksum or the fingerprint fails.
         """
         try:
-            found = _fingerprint(self.pieces, self._packed, self._tempo_us)
+            digest = _begin_fingerprint(self.pieces)
+            _add_rows(digest, self._packed)
+            _add_rows(digest, self._tempo_us)
         except OSError as error:
             raise StoreError(f"{self.path} is damaged: {error}; write it again with the command that made it") from error
-        if found != self.fingerprint:
-            raise StoreError(f"{self.path} has fingerprint {found}, expected {self.fingerprint}; write it again")
+        if digest.hexdigest() != self.fingerprint:
+            raise StoreError(f"{self.path} has fingerprint {digest.hexdigest()}, expected {self.fingerprint}; write it again")
 
 
 def _read_text(dataset: h5py.Dataset) -> list[str]:

@@ -8,6 +8,7 @@ itself. When it dies, the input it was at begins a fresh worker; one that kills 
 import ctypes
 import errno
 import functools
+import gc
 import math
 import mmap
 import os
@@ -75,6 +76,7 @@ class Isolation:
     def __init__(self, path: Path, options: Options, limits: Limits) -> None:
         self._connection, theirs = Pipe()
         parent = os.getpid()
+        gc.freeze()  # looking for garbage would write to the pages that parent and child share
         pid = os.fork()
         if pid == 0:
             self._connection.close()
@@ -201,6 +203,7 @@ class _Crew:
     def _hire(self) -> None:
         self._connection, theirs = Pipe()
         parent = os.getpid()
+        gc.freeze()
         self._pid = os.fork()
         if self._pid == 0:
             self._connection.close()

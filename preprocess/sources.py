@@ -97,7 +97,7 @@ def scan(corpora: Sequence[str], folder: Path) -> list[Input]:
             suffixes = " ".join(sorted(MIDI_SUFFIXES | SCORE_SUFFIXES))
             raise UsageError(f"{corpus} holds no input: no file below it ends in {suffixes}")
         inputs += found
-    inputs.sort()
+    inputs.sort(key=lambda each: each.name)
     for first, second in pairwise(inputs):
         if first.name == second.name:
             raise UsageError(
@@ -129,6 +129,7 @@ def _inputs_of(corpus: str, indexes: Path) -> Iterator[Input]:
 
 def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
     """Inputs below a folder; links to folders are followed, but none that leads back to a folder above itself."""
+    below_root = len(os.path.join(root, b""))
     stack: list[tuple[bytes, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while stack:
         here, above = stack.pop()
@@ -141,9 +142,9 @@ def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
                 if _is_folder(entry):
                     stack.append((entry.path, above | {identity}))
                 elif is_archive(os.fsdecode(entry.name)):
-                    yield from _members(os.path.relpath(entry.path, root), entry.path, indexes)
+                    yield from _members(entry.path[below_root:], entry.path, indexes)
                 elif is_input(os.fsdecode(entry.name)):
-                    yield _input(os.path.relpath(entry.path, root), entry.path)
+                    yield _input(entry.path[below_root:], entry.path)
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
