@@ -7,6 +7,7 @@ there once all kernels are tells processes that start together who has to compil
 
 import hashlib
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -50,29 +51,36 @@ kernel = numba.njit(cache=True)
 def compile_together(call: Callable[[], object]) -> None:
     """Calls what uses every kernel; of the processes that do so at one time, one compiles and the others load.
 
-    One that waits for a compiler that has died compiles for itself after a while.
+    Where the one that compiles has died, another takes its turn: at once on the same machine, after a while elsewhere.
     """
-    ready = FOLDER / f"ready-{_key()}"
-    turn = FOLDER / f"compiling-{_key()}"
-    if not ready.exists() and _take_turn(turn):
-        try:
+    ready, turn = FOLDER / f"ready-{_key()}", FOLDER / f"compiling-{_key()}"
+    deadline = time.monotonic() + _WAIT_S
+    while not ready.exists():
+        if _take_turn(turn) or _is_dead(turn) or time.monotonic() > deadline:
             call()
             ready.touch()
-        finally:
             turn.unlink(missing_ok=True)
-        return
-    deadline = time.monotonic() + _WAIT_S
-    while not ready.exists() and turn.exists() and time.monotonic() < deadline:
+            return
         time.sleep(_POLL_S)
     call()
 
 
 def _take_turn(turn: Path) -> bool:
     try:
-        turn.touch(exist_ok=False)
+        with turn.open("x") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()}")
     except FileExistsError:
         return False
     return True
+
+
+def _is_dead(turn: Path) -> bool:
+    """Whether the process that wrote it was one of this machine and is gone."""
+    try:
+        host, pid = turn.read_text().split()
+    except (FileNotFoundError, ValueError):  # through since, or not written yet
+        return False
+    return host == socket.gethostname() and not Path(f"/proc/{pid}").exists()
 
 
 def _key() -> str:

@@ -6,6 +6,7 @@ python -m pianogen.store verify corpus.h5
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,33 +86,53 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
         provenance: what made the content; nothing about where, when or by how many ranks.
 
     Raises:
-        StoreError: the rolls are not as many or as long as the pieces say.
+        StoreError: the rolls are not as many or as long as the pieces say, or the disk has no room.
         OSError: the file cannot be written; `path` is as before.
     """
+    # HDF5 may end the process with a crash when a disk fills up under it, so room is asked for before.
+    needed, free = _size(pieces), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise StoreError(f"No space left on device: {path} needs {needed:,} bytes and {free:,} are free; make room for it")
+    with durable.replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                _write_content(file, kind, pieces, rolls, provenance)
+        except RuntimeError as error:  # what h5py makes of some failed writes
+            raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def _size(pieces: Pieces) -> int:
+    """About how many bytes the file will have, rather too many than too few."""
+    rows = -(-int(pieces.steps.sum(dtype=np.int64)) // CHUNK_STEPS) * CHUNK_STEPS
+    columns = [column for column in (pieces.name, pieces.group, pieces.sha256, pieces.sample) if column is not None]
+    texts = sum(max(len(text.encode()) for text in column) for column in columns)
+    return rows * (PACKED_BYTES + 4) + len(pieces) * (texts + 32) + (1 << 20)
+
+
+def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
     num_steps = int(pieces.steps.sum(dtype=np.int64))
-    with durable.replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["schema"] = SCHEMA
-        file.attrs["kind"] = kind
-        file.attrs["complete"] = False
-        file.attrs["steps_per_quarter"] = STEPS_PER_QUARTER
-        file.attrs["num_pieces"] = len(pieces)
-        file.attrs["num_steps"] = num_steps
-        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-        _write_pieces(file.create_group("piece"), pieces)
-        chunk = min(CHUNK_STEPS, num_steps)
-        packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
-        tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
-        digest = _begin_fingerprint(pieces)
-        at = 0
-        for block in _blocks(pieces, rolls):
-            packed[at : at + len(block)] = block.packed
-            tempo_us[at : at + len(block)] = block.tempo_us
-            digest.update(block.packed.tobytes())
-            at += len(block)
-        _add_rows(digest, tempo_us)
-        file.attrs["fingerprint"] = digest.hexdigest()
-        file.flush()
-        file.attrs["complete"] = True
+    file.attrs["schema"] = SCHEMA
+    file.attrs["kind"] = kind
+    file.attrs["complete"] = False
+    file.attrs["steps_per_quarter"] = STEPS_PER_QUARTER
+    file.attrs["num_pieces"] = len(pieces)
+    file.attrs["num_steps"] = num_steps
+    file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    _write_pieces(file.create_group("piece"), pieces)
+    chunk = min(CHUNK_STEPS, num_steps)
+    packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
+    tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
+    digest = _begin_fingerprint(pieces)
+    at = 0
+    for block in _blocks(pieces, rolls):
+        packed[at : at + len(block)] = block.packed
+        tempo_us[at : at + len(block)] = block.tempo_us
+        digest.update(block.packed.tobytes())
+        at += len(block)
+    _add_rows(digest, tempo_us)
+    file.attrs["fingerprint"] = digest.hexdigest()
+    file.flush()
+    file.attrs["complete"] = True
 
 
 def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:

@@ -153,7 +153,7 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
 def _next_chunk(connection: Connection) -> list[Input] | None:
     try:
         chunk: list[Input] | None = connection.recv()
-    except EOFError:  # the rank is gone or has given up
+    except (EOFError, ConnectionResetError):  # the rank is gone or has given up
         return None
     return chunk
 

@@ -17,8 +17,8 @@ from pianogen.store import Pieces, Split, write_store
 from preprocess.shard import Entry
 from preprocess.sources import group_of
 
-_COUNTS = [name for name in Counts._fields if name != "notes"]
-_LEDGER = ["name", "status", "reason", "message", "steps", "notes", *_COUNTS]
+_LEDGER = ["name", "status", "reason", "message", "steps", *Counts._fields]
+_NO_NUMBERS = [""] * (1 + len(Counts._fields))
 
 
 class PreprocessError(PianogenError):
@@ -125,14 +125,13 @@ def merge(
 def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[bytes, str]) -> None:
     text = io.StringIO()
     # All text in quotes: the csv module would leave a carriage return in a name bare.
-    writer = csv.DictWriter(text, _LEDGER, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(_LEDGER)
     for entry in entries:
-        row: dict[str, Any] = {"name": entry.name, "status": entry.status, "reason": entry.reason, "message": entry.message}
-        if entry.counts is not None:
-            row |= {"steps": entry.steps, **entry.counts._asdict()}
-            first = first_of[entry.content]
-            if first != entry.name:
-                row |= {"status": "duplicate", "message": f"equal to {first}"}
-        writer.writerow(row)
+        if entry.counts is None:
+            writer.writerow([entry.name, entry.status, entry.reason, entry.message, *_NO_NUMBERS])
+            continue
+        first = first_of[entry.content]
+        status, message = (entry.status, entry.message) if first == entry.name else ("duplicate", f"equal to {first}")
+        writer.writerow([entry.name, status, entry.reason, message, entry.steps, *entry.counts])
     durable.write_text(path, text.getvalue())

@@ -21,6 +21,7 @@ _POLL_S = 0.002  # MPI's own waiting takes a whole core
 _TO_DESK, _CHUNK, _CODE = 1, 2, 3
 _THROUGH, _GONE = "through", "gone"
 # The number of ranks as the launcher tells it: MPICH, Open MPI, srun.
+_LAUNCHER_MARKS = ("PMI", "OMPI_", "MPI_", "I_MPI_", "MV2_", "PALS_", "SLURM_STEP")
 _LAUNCHED_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
@@ -34,11 +35,13 @@ class World:
 
 
 def find_world() -> World:
-    """Starts MPI, or goes without where one process was started and no MPI library is there.
+    """Starts MPI, or goes without where no launcher has left a mark or no MPI library is there.
 
     Raises:
         UsageError: more ranks were launched than MPI connects; each would think itself alone.
     """
+    if not any(name.startswith(_LAUNCHER_MARKS) for name in os.environ):
+        return World(0, 1)
     launched = max((int(os.environ[name]) for name in _LAUNCHED_SIZES if os.environ.get(name, "").isdigit()), default=1)
     try:
         from mpi4py import MPI

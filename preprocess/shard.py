@@ -24,6 +24,7 @@ from preprocess.outcome import Outcome
 
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
 _MAGIC = b"PGS1"
+_LIKELY_HEADER = 1_024
 
 
 class Entry(NamedTuple):
@@ -102,16 +103,19 @@ def split_of(roll_sha256: bytes) -> Split:
 
 def read_entries(path: Path) -> Iterator[Entry]:
     """The whole records of a shard, without their rows; ends where the first incomplete record begins."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        while True:
-            prefix = file.read(_PREFIX.size)
-            if len(prefix) < _PREFIX.size:
+        handle, size = file.fileno(), os.fstat(file.fileno()).st_size
+        at = 0
+        while at + _PREFIX.size <= size:
+            start = os.pread(handle, _LIKELY_HEADER, at)  # one call for prefix and header, rarely another
+            magic, header_size, body_size, header_crc = _PREFIX.unpack_from(start)
+            body_at = at + _PREFIX.size + header_size
+            if magic != _MAGIC or body_at + body_size > size:
                 return
-            magic, header_size, body_size, header_crc = _PREFIX.unpack(prefix)
-            text = file.read(header_size) if magic == _MAGIC else b""
-            body_at = file.tell()
-            if magic != _MAGIC or zlib.crc32(text) != header_crc or body_at + body_size > size:
+            text = start[_PREFIX.size : _PREFIX.size + header_size]
+            if len(text) < header_size:
+                text = os.pread(handle, header_size, at + _PREFIX.size)
+            if zlib.crc32(text) != header_crc:
                 return
             name, status, reason, message, source, counts, steps, first_step, hash_split, content = json.loads(text)
             yield Entry(
@@ -128,4 +132,4 @@ def read_entries(path: Path) -> Iterator[Entry]:
                 shard=path,
                 body_at=body_at,
             )
-            file.seek(body_at + body_size)
+            at = body_at + body_size

@@ -113,24 +113,23 @@ def _inputs_of(corpus: str, indexes: Path) -> Iterator[Input]:
         names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("_"))
         if name not in names:
             raise UsageError(f"{corpus} is not bundled with music21; there are: {', '.join(names)}")
-        yield from _walk(os.fsencode(root / name), os.fsencode(root), indexes)
+        yield from _walk(str(root / name), str(root), indexes)
         return
-    path = os.fsencode(corpus)
-    if os.path.isdir(path):
-        yield from _walk(path, path, indexes)
-    elif os.path.exists(path):
+    if os.path.isdir(corpus):
+        yield from _walk(corpus, corpus, indexes)
+    elif os.path.exists(corpus):
         if is_archive(corpus):
-            yield from _members(b"", path, indexes)
+            yield from _members("", corpus, indexes)
         elif is_input(corpus):
-            yield _input(os.path.basename(path), path)
+            yield _input(os.path.basename(corpus), corpus)
     else:
         raise UsageError(f"{corpus} does not exist; name a folder, a file, an archive, or music21:NAME")
 
 
-def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
+def _walk(folder: str, root: str, indexes: Path) -> Iterator[Input]:
     """Inputs below a folder; links to folders are followed, but none that leads back to a folder above itself."""
-    below_root = len(os.path.join(root, b""))
-    stack: list[tuple[bytes, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    below_root = len(os.path.join(root, ""))
+    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while stack:
         here, above = stack.pop()
         status = os.stat(here)
@@ -141,38 +140,41 @@ def _walk(folder: bytes, root: bytes, indexes: Path) -> Iterator[Input]:
             for entry in entries:
                 if _is_folder(entry):
                     stack.append((entry.path, above | {identity}))
-                elif is_archive(os.fsdecode(entry.name)):
-                    yield from _members(entry.path[below_root:], entry.path, indexes)
-                elif is_input(os.fsdecode(entry.name)):
+                elif is_input(entry.name):
                     yield _input(entry.path[below_root:], entry.path)
+                elif is_archive(entry.name):
+                    yield from _members(entry.path[below_root:], entry.path, indexes)
 
 
-def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself, or below a file: not a folder, and reading it will tell the cause
         return False
 
 
-def _members(below: bytes, path: bytes, indexes: Path) -> Iterator[Input]:
+def _members(below: str, path: str, indexes: Path) -> Iterator[Input]:
     """The inputs in an archive, as if it were a folder."""
     mtime_ns = os.stat(path).st_mtime_ns
-    for name, size, member in list_members(os.fsdecode(path), indexes):
-        if is_input(os.fsdecode(name)):
-            yield Input(_name(os.path.join(below, name)), os.fsdecode(path), size, mtime_ns, member)
+    for member_name, size, member in list_members(path, indexes):
+        name = os.fsdecode(member_name)
+        if is_input(name):
+            yield Input(_name(os.path.join(below, name)), path, size, mtime_ns, member)
 
 
-def _input(relative: bytes, path: bytes) -> Input:
-    name = _name(relative)
+def _input(relative: str, path: str) -> Input:
     try:
         status = os.stat(path)
     except OSError:  # a link to nowhere: an input all the same, which reading it will refuse with the cause
-        return Input(name, os.fsdecode(path), -1, 0)
-    return Input(name, os.fsdecode(path), status.st_size, status.st_mtime_ns)
+        return Input(_name(relative), path, -1, 0)
+    return Input(_name(relative), path, status.st_size, status.st_mtime_ns)
 
 
-def _name(relative: bytes) -> str:
-    return relative.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+def _name(relative: str) -> str:
+    """The name of a path, whose invalid bytes Python holds as surrogates."""
+    if relative.isascii() and "\\" not in relative:
+        return relative
+    return os.fsencode(relative).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _bundled_corpus() -> Path:

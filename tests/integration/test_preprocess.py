@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -300,3 +301,32 @@ def test_single_file_is_a_corpus(tmp_path):
     assert finished(command).returncode == 0
     with Store(tmp_path / "a.h5") as store:
         assert (store.pieces.name, store.pieces.group) == (["a.mid"], [""])
+
+
+def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_store, tmp_path):
+    """A limit on the size of files stands for the disk: the error comes from the same calls."""
+    store = tmp_path / "store.h5"
+    store.write_bytes(small_store.read_bytes())
+    command = preprocess_command(0, small, "--store", store)
+    done = finished(["prlimit", "--fsize=3000", *command])
+    assert done.returncode == 1
+    assert "cannot be written: File too large; make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert store.read_bytes() == small_store.read_bytes()
+    assert finished(command).returncode == 0
+    assert contents(store) == contents(small_store)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_full_disk_in_the_store_is_told(small, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = shlex.join(preprocess_command(0, small, "--store", disk / "store.h5"))
+    mounted = (
+        f"mount -t tmpfs -o size=40k none {shlex.quote(str(disk))} && {command}; code=$?; ls {shlex.quote(str(disk))}; exit $code"
+    )
+    done = finished(["unshare", "--mount", "sh", "-c", mounted])
+    assert done.returncode == 1, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.split() == ["store.h5.tmp-work", "store.ledger.csv"]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,12 +66,16 @@ def test_another_processor_gets_its_own_code_and_the_same_roll(installation: Pat
     assert other["roll"] == answers[0]["roll"]
 
 
-def test_dead_compiler_is_not_waited_for_for_ever(installation: Path, answers: list[dict]) -> None:
+@pytest.mark.parametrize("owner", ["{host} 999999999", "another-host 1"], ids=["of_this_machine", "of_another"])
+def test_turn_of_a_dead_compiler_is_taken(installation: Path, answers: list[dict], owner: str) -> None:
     folder = Path(answers[0]["folder"])
-    for ready in folder.glob("ready-*"):
-        ready.rename(folder / ready.name.replace("ready", "compiling"))
-    code = CODE.replace("kernel.compile_together", "kernel._WAIT_S = 0.2\nkernel.compile_together")
+    for ready in list(folder.glob("ready-*")):
+        turn = folder / ready.name.replace("ready", "compiling")
+        ready.unlink()
+        turn.write_text(owner.format(host=socket.gethostname()))
+    code = CODE if "host}" in owner else CODE.replace("kernel.compile_together", "kernel._WAIT_S = 0.2\nkernel.compile_together")
     assert answer(start(installation, code))["roll"] == answers[0]["roll"]
+    assert list(folder.glob("ready-*"))
 
 
 def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Archives are read where they lie, and are folders of their content."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from made_corpus import made_midi
+from processes import finished, preprocess_command
+
+from pianogen.errors import UsageError
+from pianogen.rejection import Reason, Rejection
+from preprocess import sources
+
+NAMES = ["A/one.mid", "A/two.mid", "B/caf\xe9, with spaces.mid", "B/deep/er/three.MID", "four.mid", "notes.txt"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "folder"
+    for seed, name in enumerate(NAMES):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(made_midi(seed))
+    return root
+
+
+def packed(folder: Path, kind: str) -> Path:
+    """An archive of a folder's content, by the tools a user has."""
+    archive = folder.parent / f"archive.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for path in sorted(folder.rglob("*"), reverse=True):
+                file.write(path, path.relative_to(folder))
+    else:
+        with tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w") as file:
+            file.add(folder, ".")
+    return archive
+
+
+def contents(corpus: Path, indexes: Path) -> dict[str, bytes]:
+    return {each.name: each.read(indexes) for each in sources.scan([str(corpus)], indexes)}
+
+
+def refusal(corpus: Path, name: str, indexes: Path) -> Rejection:
+    (source,) = [each for each in sources.scan([str(corpus)], indexes) if each.name == name]
+    with pytest.raises(Rejection) as caught:
+        source.read(indexes)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archive_has_the_names_and_bytes_of_its_folder(folder: Path, tmp_path: Path, kind: str) -> None:
+    assert contents(packed(folder, kind), tmp_path) == contents(folder, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archive_in_a_folder_is_a_folder_of_its_name(folder: Path, tmp_path: Path, kind: str) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    packed(folder, kind).rename(above / f"all.{kind}")
+    wanted = {f"all.{kind}/{name}": data for name, data in contents(folder, tmp_path).items()}
+    assert contents(above, tmp_path) == wanted
+
+
+def test_archive_in_an_archive_is_not_opened(folder: Path, tmp_path: Path) -> None:
+    packed(folder, "tar").rename(folder / "inner.tar")
+    assert "inner.tar/four.mid" not in contents(packed(folder, "zip"), tmp_path)
+
+
+def test_stores_of_folder_and_archives_are_equal(folder: Path, tmp_path: Path) -> None:
+    stores = []
+    for number, corpus in enumerate([folder, *(packed(folder, kind) for kind in ("zip", "tar", "tar.gz"))]):
+        store = tmp_path / f"{number}.h5"
+        done = finished(preprocess_command(0, corpus, "--store", store))
+        assert done.returncode == 0, done.stderr
+        stores.append((store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()))
+    assert len(set(stores)) == 1
+    assert not list(tmp_path.glob("*.tmp*"))
+
+
+def test_bytes_that_are_no_text_have_the_name_they_have_in_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9\\.mid"))).write_bytes(made_midi(0))
+    with tarfile.open(tmp_path / "x.tar", "w", errors="surrogateescape") as file:
+        file.add(root, ".")
+    assert list(contents(tmp_path / "x.tar", tmp_path)) == list(contents(root, tmp_path)) == ["caf\\xe9\\\\.mid"]
+
+
+def test_member_paths_are_names_and_never_places(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("../../up.mid", made_midi(0))
+        file.writestr("/root.mid", made_midi(1))
+    assert list(contents(tmp_path / "x.zip", tmp_path)) == ["root.mid", "up.mid"]
+
+
+def test_links_of_a_tar_are_followed_inside_it_alone(tmp_path: Path) -> None:
+    data = made_midi(0)
+    with tarfile.open(tmp_path / "x.tar", "w") as file:
+        real = tarfile.TarInfo("a/real.mid")
+        real.size = len(data)
+        file.addfile(real, io.BytesIO(data))
+        for name, kind, target in [
+            ("a/soft.mid", tarfile.SYMTYPE, "real.mid"),
+            ("b/up.mid", tarfile.SYMTYPE, "../a/real.mid"),
+            ("b/hard.mid", tarfile.LNKTYPE, "a/real.mid"),
+            ("b/out.mid", tarfile.SYMTYPE, "/etc/passwd"),
+        ]:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            file.addfile(link)
+    found = {each.name: each for each in sources.scan([str(tmp_path / "x.tar")], tmp_path)}
+    assert all(found[name].read(tmp_path) == data for name in ("a/real.mid", "a/soft.mid", "b/up.mid", "b/hard.mid"))
+    assert refusal(tmp_path / "x.tar", "b/out.mid", tmp_path).reason is Reason.UNREADABLE
+
+
+def test_member_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file, file.open("bomb.mid", "w") as member:
+        for _ in range(1024):
+            member.write(bytes(1 << 20))
+    assert (tmp_path / "x.zip").stat().st_size < 4 << 20
+    assert refusal(tmp_path / "x.zip", "bomb.mid", tmp_path).reason is Reason.TOO_LARGE
+
+
+def test_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb.mid", bytes(50 << 20))
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    directory = data.rindex(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = (100).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(data)
+    assert refusal(tmp_path / "x.zip", "bomb.mid", tmp_path).reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("change", ["encrypted", "method", "content", "header"])
+def test_damaged_member_is_refused_alone(tmp_path: Path, change: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.mid", made_midi(0))
+        file.writestr("b.mid", made_midi(1))
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    if change == "encrypted":
+        data[directory + 8] |= 1
+    elif change == "method":
+        data[directory + 10] = 99
+    elif change == "content":
+        data[60] ^= 0xFF
+    else:
+        data[0] = 0
+    (tmp_path / "x.zip").write_bytes(data)
+    assert refusal(tmp_path / "x.zip", "a.mid", tmp_path).reason is Reason.UNREADABLE
+    (other,) = [each for each in sources.scan([str(tmp_path / "x.zip")], tmp_path) if each.name == "b.mid"]
+    assert other.read(tmp_path) == made_midi(1)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archive_that_was_cut_off_is_refused_before_any_work(folder: Path, tmp_path: Path, kind: str) -> None:
+    archive = packed(folder, kind)
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(UsageError, match=r"archive\..* cannot be read as an archive"):
+        sources.scan([str(archive)], tmp_path)
