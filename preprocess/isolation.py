@@ -142,10 +142,13 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
         if crew is None or handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             crew = _Crew(handle, functools.partial(convert, options=options, folder=path.parent), limits)
+        answer: Tally | PianogenError
         try:
-            connection.send(crew.convert(chunk))
+            answer = crew.convert(chunk)
         except ShardError as error:
-            connection.send(PianogenError(f"{path} cannot be written: {error}; make room and run the same command again"))
+            answer = PianogenError(f"{path} cannot be written: {error}; make room and run the same command again")
+        with suppress(BrokenPipeError):  # the rank is gone or has given up, as the next look for a chunk will tell
+            connection.send(answer)
     if handle is not None:
         os.fsync(handle)
 
