@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from processes import ROOT, wait_until
 
 from preprocess import lock
 from preprocess.lock import Lock, LockError
@@ -73,12 +73,11 @@ def test_requeued_job_takes_over_from_its_earlier_attempt(tmp_path: Path, monkey
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with Lock(tmp_path / "lock", Path("corpus.h5")):
-        pass
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
 def test_owner_touches_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_TOUCH_EVERY_S", 0.01)
     with Lock(tmp_path / "lock", Path("corpus.h5")):
         os.utime(tmp_path / "lock", (0, 0))
-        while (tmp_path / "lock").stat().st_mtime == 0:
-            pass
+        wait_until(lambda: (tmp_path / "lock").stat().st_mtime > 0, "the lock is touched")
