@@ -46,7 +46,7 @@ check: env
 	mypy
 
 bench: env
-	pip install --quiet '.[bench]'
+	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'
 	python -m benchmarks.parse '$(CORPUS)'
 	python -m benchmarks.preprocess '$(CORPUS)'
 	python -m benchmarks.scale

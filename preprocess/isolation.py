@@ -26,10 +26,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from pianogen.errors import PianogenError
 from pianogen.kernel import compile_together
 from pianogen.midi_in import is_score, read_roll
 from pianogen.rejection import Reason
+from pianogen.sparse import expand, squeeze
 from preprocess import shard
 from preprocess.outcome import Options, Outcome, convert, rejected
 from preprocess.sources import Input
@@ -133,7 +136,7 @@ def _run_child(parent: int, body: Callable[[], None]) -> None:
 
 def _host(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
-    compile_together(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
+    compile_together(warm_up)  # workers inherit the kernels
     handle = None
     crew = None
     while (chunk := _next_chunk(connection)) is not None:
@@ -151,6 +154,12 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
             connection.send(answer)
     if handle is not None:
         os.fsync(handle)
+
+
+def warm_up() -> None:
+    """Uses every kernel."""
+    roll, _ = read_roll(_WARM_UP, "warm.mid")
+    expand(np.frombuffer(b"".join(squeeze(roll)), np.uint8), len(roll))
 
 
 def _next_chunk(connection: Connection) -> list[Input] | None:

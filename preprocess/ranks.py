@@ -17,7 +17,7 @@ from preprocess.sources import Input
 
 MAX_CHUNK = 256
 _CHUNKS_AHEAD = 2
-_POLL_S = 0.002  # MPI's own waiting takes a whole core
+_POLL_S = 0.01  # MPI's own waiting takes a whole core
 _TO_DESK, _CHUNK, _CODE = 1, 2, 3
 _THROUGH, _GONE = "through", "gone"
 # The number of ranks as the launcher tells it: MPICH, Open MPI, srun.
@@ -105,12 +105,12 @@ def _follow(world: World, isolation: Isolation) -> int:
             if is_more:
                 isolation.submit(content)
                 at_work += 1
-        if at_work and (tally := isolation.collect(25 * _POLL_S)):
+        if at_work and (tally := isolation.collect(5 * _POLL_S)):
             at_work -= 1
             world.comm.send(tally, 0, _TO_DESK)
     isolation.close()
     world.comm.send(_THROUGH, 0, _TO_DESK)
-    return int(_await_rank_0(world, 25 * _POLL_S)[1])
+    return int(_await_rank_0(world, 5 * _POLL_S)[1])
 
 
 class _Desk:

@@ -1,7 +1,7 @@
 """A shard: the finished outcomes of one rank, in an append-only file that survives a kill at any moment.
 
-Each record is a fixed prefix, a JSON header with a checksum, and the rows of the roll, whose hash is in the header. What was
-being written when a process died is an incomplete last record, and is seen as such.
+Each record is a fixed prefix, a JSON header with a checksum, and the roll without its zeros, whose hash is in the header. What
+was being written when a process died is an incomplete last record, and is seen as such.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from pianogen.errors import PianogenError
 from pianogen.quantize import Counts
-from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.roll import Roll
+from pianogen.sparse import expand, squeeze
 from pianogen.store import Split
 from preprocess.outcome import Outcome
 
@@ -36,9 +38,10 @@ class Entry(NamedTuple):
         steps: rows of the roll, 0 if rejected.
         first_step: of the roll.
         hash_split: the split that the packed rows decide.
-        content: sha256 of the packed rows and the tempo, as bytes; equal pieces are duplicates.
+        content: sha256 of the squeezed rows and tempo, as bytes; equal pieces are duplicates.
         shard: the file it lies in.
-        body_at: where its rows begin there.
+        body_at: where its roll begins there.
+        body_size: bytes of it.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Entry(NamedTuple):
     content: bytes
     shard: Path
     body_at: int
+    body_size: int
 
     def read_roll(self) -> Roll:
         """The rows of a kept piece.
@@ -61,43 +65,40 @@ class Entry(NamedTuple):
             PianogenError: they are not what was written.
         """
         with self.shard.open("rb") as file:
-            file.seek(self.body_at)
-            body = file.read(self.steps * (PACKED_BYTES + 4))
+            body = os.pread(file.fileno(), self.body_size, self.body_at)
         if hashlib.sha256(body).digest() != self.content:
             raise PianogenError(
                 f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
             )
-        rows = np.frombuffer(body, np.uint8)
-        split = self.steps * PACKED_BYTES
-        return Roll(rows[:split].reshape(-1, PACKED_BYTES), rows[split:].view("<u4"), self.first_step)
+        return replace(expand(np.frombuffer(body, np.uint8), self.steps), first_step=self.first_step)
 
 
 def append(handle: int, outcome: Outcome) -> None:
     """Writes one outcome at the end of a shard opened with O_APPEND."""
     roll = outcome.roll
     content = hashlib.sha256()
-    body: list[bytes] = []
+    rows = tempo = b""
     hash_split = Split.NONE
     if roll is not None:
-        body = [roll.packed.tobytes(), roll.tempo_us.astype("<u4", copy=False).tobytes()]
-        content.update(body[0])
+        rows, tempo = squeeze(roll)
+        content.update(rows)
         hash_split = split_of(content.digest())
-        content.update(body[1])
+        content.update(tempo)
     counts = outcome.counts
     header = [
         *(outcome.name, outcome.status, outcome.reason, outcome.message, outcome.sha256),
         *(counts, 0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
     ]
     text = json.dumps(header).encode()
-    prefix = _PREFIX.pack(_MAGIC, len(text), sum(map(len, body)), zlib.crc32(text))
-    record = memoryview(b"".join([prefix, text, *body]))
+    prefix = _PREFIX.pack(_MAGIC, len(text), len(rows) + len(tempo), zlib.crc32(text))
+    record = memoryview(b"".join([prefix, text, rows, tempo]))
     while record:
         record = record[os.write(handle, record) :]
 
 
-def split_of(roll_sha256: bytes) -> Split:
-    """80 % train, 10 % valid, 10 % test, by the hash of the packed roll: adding files never moves a piece."""
-    tenth = int.from_bytes(roll_sha256[:4], "big") % 10
+def split_of(rows_sha256: bytes) -> Split:
+    """80 % train, 10 % valid, 10 % test, by the hash of the squeezed rows: adding files never moves a piece."""
+    tenth = int.from_bytes(rows_sha256[:4], "big") % 10
     return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
 
 
@@ -131,5 +132,6 @@ def read_entries(path: Path) -> Iterator[Entry]:
                 content=bytes.fromhex(content),
                 shard=path,
                 body_at=body_at,
+                body_size=body_size,
             )
             at = body_at + body_size

@@ -68,7 +68,7 @@ def test_one_outcome_is_lost_and_its_neighbours_are_kept(results, way):
 @pytest.mark.parametrize("way", REASONS)
 def test_shard_holds_whole_records_and_nothing_behind_them(results, way):
     last = results.entries(way)[-1]
-    assert (results.folder / f"shard-{way}").stat().st_size == last.body_at + last.steps * 26
+    assert (results.folder / f"shard-{way}").stat().st_size == last.body_at + last.body_size
 
 
 def test_message_says_how_the_process_ended(results):

@@ -13,6 +13,7 @@ from made_music import made_roll
 
 from pianogen.errors import UsageError
 from pianogen.rejection import Reason
+from pianogen.sparse import squeeze
 from pianogen.store import Split, Store
 from preprocess.merge import Merged, PreprocessError, merge, read_split_file
 from preprocess.outcome import Options, convert, rejected
@@ -62,7 +63,12 @@ def splits_of(folder: Path) -> dict[str, int]:
 
 def sound(split: Split, number: int = 0) -> bytes:
     """A MIDI file whose roll the hash puts into this split."""
-    return [made_midi(seed) for seed in range(60) if split_of(bytes.fromhex(made_roll(seed, 40).sha256)) == split][number]
+
+    def is_in_split(seed: int) -> bool:
+        rows, _ = squeeze(made_roll(seed, 40))
+        return split_of(hashlib.sha256(rows).digest()) == split
+
+    return [made_midi(seed) for seed in range(60) if is_in_split(seed)][number]
 
 
 def test_first_by_name_of_equal_pieces_is_kept_and_named(tmp_path):

@@ -1,5 +1,6 @@
 """A shard gives back every whole record and nothing of a broken one, whichever byte it was broken at."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pianogen.errors import PianogenError
 from pianogen.quantize import Counts
 from pianogen.rejection import Reason
 from pianogen.roll import Roll
+from pianogen.sparse import squeeze
 from preprocess.job import Job
 from preprocess.outcome import Options, Outcome
 from preprocess.shard import Entry, append, read_entries, split_of
@@ -55,7 +57,7 @@ def is_what_was_written(entry: Entry, outcome: Outcome) -> bool:
     same = all(getattr(entry, field) == getattr(outcome, field) for field in fields) and entry.source.hex() == outcome.sha256
     if outcome.roll is None:
         return same and entry.steps == 0
-    is_same_split = entry.hash_split == split_of(bytes.fromhex(outcome.roll.sha256))
+    is_same_split = entry.hash_split == split_of(hashlib.sha256(squeeze(outcome.roll)[0]).digest())
     return same and is_same_split and entry.read_roll() == outcome.roll
 
 
