@@ -47,7 +47,9 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
     with job.locked(options.store):
         inputs = sources.scan(options.corpus, job.folder)
         splits, split_rule = _read_splits(options.split_file, inputs)
-        _convert(job.begin(inputs, Options(options.parser, options.keep_rests)), len(inputs), world, isolation)
+        todo = job.begin(inputs, Options(options.parser, options.keep_rests))
+        print(f"{len(inputs)} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
+        _convert(todo, job, world, isolation)
         provenance: dict[str, Any] = {
             "version": pianogen.__version__,
             "parser": options.parser,
@@ -61,8 +63,7 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
     return 0
 
 
-def _convert(todo: Sequence[Input], num_inputs: int, world: World, isolation: Isolation) -> None:
-    print(f"{num_inputs} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
+def _convert(todo: Sequence[Input], job: Job, world: World, isolation: Isolation) -> None:
     num_rejected = 0
     with Progress("preprocess", len(todo), "inputs") as progress:
 
@@ -70,6 +71,7 @@ def _convert(todo: Sequence[Input], num_inputs: int, world: World, isolation: Is
             nonlocal num_rejected
             num_rejected += tally.num_rejected
             progress.advance(tally.num_inputs, f"{num_rejected} rejected")
+            job.read_shard(tally.shard, tally.size)  # now rather than at the end, when the other ranks would wait for it
 
         ranks.lead(world, isolation, todo, report)
 

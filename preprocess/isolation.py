@@ -59,10 +59,19 @@ class Limits:
 
 
 class Tally(NamedTuple):
-    """What became of a chunk."""
+    """What became of a chunk.
+
+    Attributes:
+        num_inputs: in the chunk.
+        num_rejected: of them.
+        shard: where its records are.
+        size: bytes of that shard when the last of them was written.
+    """
 
     num_inputs: int
     num_rejected: int
+    shard: Path
+    size: int
 
 
 class ShardError(PianogenError):
@@ -111,7 +120,7 @@ class Isolation:
         return answer
 
     def close(self) -> None:
-        """Ends the host after its last chunk; its shard is on disk then."""
+        """Ends the host after its last chunk; other nodes see its whole shard then."""
         self._connection.send(None)
         _, status = os.waitpid(self._pid, 0)
         self._connection.close()
@@ -144,7 +153,7 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
             import pianogen.music21_reader  # noqa: F401 - workers inherit it
         if crew is None or handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            crew = _Crew(handle, functools.partial(convert, options=options, folder=path.parent), limits)
+            crew = _Crew(path, handle, functools.partial(convert, options=options, folder=path.parent), limits)
         answer: Tally | PianogenError
         try:
             answer = crew.convert(chunk)
@@ -152,8 +161,9 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
             answer = PianogenError(f"{path} cannot be written: {error}; make room and run the same command again")
         with suppress(BrokenPipeError):  # the rank is gone or has given up, as the next look for a chunk will tell
             connection.send(answer)
+    # No fsync: records say themselves whether they are whole, and what a power cut takes is converted again.
     if handle is not None:
-        os.fsync(handle)
+        os.close(handle)  # a network file system shows other nodes what was written before
 
 
 def warm_up() -> None:
@@ -173,8 +183,8 @@ def _next_chunk(connection: Connection) -> list[Input] | None:
 class _Crew:
     """The host's worker: one at a time, replaced when it dies, and now and then before."""
 
-    def __init__(self, handle: int, conversion: Callable[[Input], Outcome], limits: Limits) -> None:
-        self._handle, self._conversion, self._limits = handle, conversion, limits
+    def __init__(self, path: Path, handle: int, conversion: Callable[[Input], Outcome], limits: Limits) -> None:
+        self._path, self._handle, self._conversion, self._limits = path, handle, conversion, limits
         # What the worker has finished, in shared memory: the host learns it without being woken for each input.
         self._numbers = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
         self._pid = 0
@@ -204,7 +214,7 @@ class _Crew:
                 num_rejected += 1
             if self._num_converted > _INPUTS_PER_WORKER:
                 self._dismiss()
-        return Tally(len(chunk), num_rejected)
+        return Tally(len(chunk), num_rejected, self._path, os.fstat(self._handle).st_size)
 
     def _reject(self, source: Input, reason: Reason, message: str) -> None:
         try:

@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pianogen
@@ -20,15 +20,17 @@ from preprocess.shard import Entry, read_entries
 from preprocess.sources import Input
 
 
-@dataclass(frozen=True, slots=True)
 class Job:
-    """The folder beside a store in which ranks keep what they have finished.
+    """The folder beside a store in which ranks keep what they have finished, and what is known of it.
 
     Attributes:
         folder: STORE.tmp-work.
     """
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: dict[str, Entry] = {}
+        self._bytes_read: dict[Path, int] = {}
 
     @classmethod
     def beside(cls, store: Path) -> "Job":
@@ -53,10 +55,22 @@ class Job:
             for shard in shards:
                 shard.unlink()
         durable.write_text(marker, json.dumps({"identity": identity}))
-        done = {name for name, entry in self._entries().items() if entry.reason != Reason.TIMEOUT}
+        self._read_shards()
+        done = {name for name, entry in self._entries.items() if entry.reason != Reason.TIMEOUT}
         if done:
             print(f"resuming: {len(done)} of {len(inputs)} inputs were finished before", file=sys.stderr)
         return sorted((each for each in inputs if each.name not in done), key=lambda each: each.reading_order)
+
+    def read_shard(self, shard: Path, size: int | None = None) -> None:
+        """Learns what a shard holds, as far as it was not read before.
+
+        Args:
+            size: bytes that are finished while it is still being written.
+        """
+        for entry in read_entries(shard, self._bytes_read.get(shard, 0), size):
+            if entry.name not in self._entries or self._entries[entry.name].reason == Reason.TIMEOUT:
+                self._entries[entry.name] = entry
+            self._bytes_read[shard] = entry.body_at + entry.body_size
 
     def finished(self, inputs: Sequence[Input]) -> list[Entry]:
         """One entry per input, in the order of the inputs.
@@ -64,13 +78,13 @@ class Job:
         Raises:
             PreprocessError: some are missing.
         """
-        entries = self._entries()
-        missing = [each.name for each in inputs if each.name not in entries]
+        self._read_shards()  # nearly all was read while it came in; a network file system may have hidden some of it till now
+        missing = [each.name for each in inputs if each.name not in self._entries]
         if missing:
             raise PreprocessError(
                 f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
             )
-        return [entries[each.name] for each in inputs]
+        return [self._entries[each.name] for each in inputs]
 
     @contextmanager
     def locked(self, store: Path) -> Iterator[None]:
@@ -92,17 +106,13 @@ class Job:
         for shard in self.folder.glob("shard-*"):
             shard.unlink()
 
-    def _entries(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
-        for path in sorted(self.folder.glob("shard-*")):
-            for entry in read_entries(path):
-                if entry.name not in found or found[entry.name].reason == Reason.TIMEOUT:
-                    found[entry.name] = entry
-        return found
+    def _read_shards(self) -> None:
+        for shard in sorted(self.folder.glob("shard-*")):
+            self.read_shard(shard)
 
 
 def _identity(inputs: Sequence[Input], options: Options) -> str:
     digest = hashlib.sha256(json.dumps([pianogen.__version__, asdict(options)]).encode())
     for each in inputs:
-        digest.update(json.dumps([each.name, each.size, each.mtime_ns]).encode())
+        digest.update(f"{each.name}\0{each.size}\0{each.mtime_ns}\0".encode())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """MPI: who this rank is, and how the ranks share the inputs.
 
 Rank 0 hands out chunks on request, large ones first and ever smaller ones towards the end, and converts chunks itself;
-its parent process has nothing else to do, because the converting happens in a child. Every rank keeps two chunks at work,
+its parent process has nothing else to do, because the converting happens in a child. Every rank keeps a few chunks at work,
 so that none waits for an answer. Messages hold one chunk at most; rows never travel between ranks.
 """
 
@@ -16,7 +16,7 @@ from preprocess.isolation import Isolation, Tally
 from preprocess.sources import Input
 
 MAX_CHUNK = 256
-_CHUNKS_AHEAD = 2
+_CHUNKS_AHEAD = 4
 _POLL_S = 0.01  # MPI's own waiting takes a whole core
 _TO_DESK, _CHUNK, _CODE = 1, 2, 3
 _THROUGH, _GONE = "through", "gone"
@@ -61,7 +61,7 @@ def find_world() -> World:
 
 
 def lead(world: World, isolation: Isolation, inputs: Sequence[Input], report: Callable[[Tally], None]) -> None:
-    """Rank 0: has all inputs converted, by all ranks; when it returns, every shard is on disk.
+    """Rank 0: has all inputs converted, by all ranks; when it returns, every shard is whole.
 
     Args:
         report: called with every finished chunk of any rank.
@@ -137,7 +137,7 @@ class _Desk:
             time.sleep(_POLL_S)
 
     def _take(self) -> Sequence[Input]:
-        size = min(MAX_CHUNK, max(1, (len(self._inputs) - self._at) // (4 * self._world.size)))
+        size = min(MAX_CHUNK, max(1, (len(self._inputs) - self._at) // (2 * _CHUNKS_AHEAD * self._world.size)))
         chunk = self._inputs[self._at : self._at + size]
         self._at += len(chunk)
         return chunk

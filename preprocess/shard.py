@@ -102,11 +102,16 @@ def split_of(rows_sha256: bytes) -> Split:
     return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
 
 
-def read_entries(path: Path) -> Iterator[Entry]:
-    """The whole records of a shard, without their rows; ends where the first incomplete record begins."""
+def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator[Entry]:
+    """The whole records of a shard, without their rows; ends where the first incomplete record begins.
+
+    Args:
+        begin: a byte at which a record begins.
+        end: a byte at which one ended, while others may still be written; None reads all.
+    """
     with path.open("rb") as file:
-        handle, size = file.fileno(), os.fstat(file.fileno()).st_size
-        at = 0
+        handle, size = file.fileno(), os.fstat(file.fileno()).st_size if end is None else end
+        at = begin
         while at + _PREFIX.size <= size:
             start = os.pread(handle, _LIKELY_HEADER, at)  # one call for prefix and header, rarely another
             magic, header_size, body_size, header_crc = _PREFIX.unpack_from(start)
