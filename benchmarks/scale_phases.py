@@ -54,15 +54,17 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
     """Shards of random rolls, no two alike, of half to one and a half times the mean length."""
     import numpy as np
 
-    from pianogen.quantize import Counts
+    from pianogen.counts import Counts
     from pianogen.roll import PACKED_BYTES, Roll
     from preprocess import shard
     from preprocess.outcome import Outcome
 
     random = np.random.default_rng(0)
     lengths = random.integers(mean_steps - mean_steps // 2, mean_steps + mean_steps // 2, num_pieces, endpoint=True)
+    # As full as real rolls: about five bytes of a row are not zero, and a tempo lasts for three steps.
     rows = random.integers(0, 256, (2 * mean_steps + _CHUNK, PACKED_BYTES), np.uint8)
-    tempo_us = random.integers(300_000, 900_000, 2 * mean_steps, np.uint32)
+    rows[random.random(rows.shape) > 5 / PACKED_BYTES] = 0
+    tempo_us = np.repeat(random.integers(300_000, 900_000, mean_steps, np.uint32), 3)
     folder.mkdir()
     handles = [os.open(folder / f"shard-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666) for rank in range(_NUM_SHARDS)]
     for index, length in enumerate(lengths.tolist()):

@@ -3,8 +3,7 @@
 import os.path
 from typing import Literal
 
-from pianogen import smf
-from pianogen.quantize import Counts, quantize
+from pianogen.counts import Counts
 from pianogen.rejection import Reason, Rejection
 from pianogen.roll import Roll
 
@@ -39,9 +38,14 @@ def read_roll(data: bytes, name: str, parser: Parser = "smf", keep_rests: bool =
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
+    # Imported here: numba and music21 take 0.3 s and 100 MB each, for which many have no use who import this module.
+    from pianogen.quantize import quantize
+
     if parser == "smf" and not is_score(name):
+        from pianogen import smf
+
         return quantize(smf.read(data), keep_rests)
-    from pianogen import music21_reader  # its import takes 0.3 s and 100 MB, which a corpus of MIDI files never needs
+    from pianogen import music21_reader
 
     return quantize(music21_reader.read_score(data, name) if is_score(name) else music21_reader.read(data), keep_rests)
 

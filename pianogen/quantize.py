@@ -4,10 +4,9 @@ Every (track, channel, key) is a stream with its own depth of open notes, update
 events inside a tick does not matter. Ticks become steps by nearest sixteenth, exact halves down.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from pianogen.counts import Counts
 from pianogen.events import DEFAULT_TEMPO_US, Events
 from pianogen.kernel import kernel
 from pianogen.rejection import Reason, Rejection
@@ -19,28 +18,6 @@ _HOLD_BYTE = PACKED_BYTES // 2
 _NUM_STREAMS = 16 * NUM_KEYS  # (channel, key) within one track
 _DROPPED = _NUM_STREAMS  # the stream of events that are not read
 _NEVER = -1
-
-
-class Counts(NamedTuple):
-    """What a piece holds and what was left out of its roll, as the ledger shows it.
-
-    Attributes:
-        notes: onset cells of the roll.
-        notes_out_of_range: note-ons outside the 88 keys, dropped.
-        notes_drum: note-ons on the drum channel, dropped.
-        notes_merged: accepted note-ons that fell on a cell another one had struck already.
-        notes_unreleased: notes still open after the second reading, ended at their stream's last event.
-        tempo_seen: tempo events of the file.
-        tempo_kept: those in force at one step of the roll or more.
-    """
-
-    notes: int
-    notes_out_of_range: int
-    notes_drum: int
-    notes_merged: int
-    notes_unreleased: int
-    tempo_seen: int
-    tempo_kept: int
 
 
 def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:

@@ -26,13 +26,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from pianogen.errors import PianogenError
-from pianogen.kernel import compile_together
 from pianogen.midi_in import is_score, read_roll
 from pianogen.rejection import Reason
-from pianogen.sparse import expand, squeeze
 from preprocess import shard
 from preprocess.outcome import Options, Outcome, convert, rejected
 from preprocess.sources import Input
@@ -144,8 +140,11 @@ def _run_child(parent: int, body: Callable[[], None]) -> None:
 
 
 def _host(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
+    from pianogen.kernel import compile_together, release_compiler  # the rank itself needs neither numba nor its memory
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
-    compile_together(warm_up)  # workers inherit the kernels
+    compile_together(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
+    release_compiler()
     handle = None
     crew = None
     while (chunk := _next_chunk(connection)) is not None:
@@ -164,12 +163,6 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
     # No fsync: records say themselves whether they are whole, and what a power cut takes is converted again.
     if handle is not None:
         os.close(handle)  # a network file system shows other nodes what was written before
-
-
-def warm_up() -> None:
-    """Uses every kernel."""
-    roll, _ = read_roll(_WARM_UP, "warm.mid")
-    expand(np.frombuffer(b"".join(squeeze(roll)), np.uint8), len(roll))
 
 
 def _next_chunk(connection: Connection) -> list[Input] | None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pianogen import durable
+from pianogen.counts import Counts
 from pianogen.errors import PianogenError, UsageError
-from pianogen.quantize import Counts
 from pianogen.store import Pieces, Split, write_store
 from preprocess.shard import Entry
 from preprocess.sources import group_of

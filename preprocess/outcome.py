@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pianogen.counts import Counts
 from pianogen.midi_in import Parser, read_roll
-from pianogen.quantize import Counts
 from pianogen.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from preprocess.sources import Input

@@ -11,18 +11,15 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from pianogen.counts import Counts
 from pianogen.errors import PianogenError
-from pianogen.quantize import Counts
 from pianogen.roll import Roll
-from pianogen.sparse import expand, squeeze
 from pianogen.store import Split
 from preprocess.outcome import Outcome
+from preprocess.sparse import expand, squeeze
 
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
 _MAGIC = b"PGS1"
@@ -70,7 +67,7 @@ class Entry(NamedTuple):
             raise PianogenError(
                 f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
             )
-        return replace(expand(np.frombuffer(body, np.uint8), self.steps), first_step=self.first_step)
+        return expand(body, self.steps, self.first_step)
 
 
 def append(handle: int, outcome: Outcome) -> None:

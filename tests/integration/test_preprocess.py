@@ -308,7 +308,7 @@ def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_stor
     store = tmp_path / "store.h5"
     store.write_bytes(small_store.read_bytes())
     command = preprocess_command(0, small, "--store", store)
-    done = finished(["prlimit", "--fsize=3000", *command])
+    done = finished(["prlimit", "--fsize=1000", *command])
     assert done.returncode == 1
     assert "cannot be written: File too large; make room" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,8 +11,9 @@ from corpora import BAD_INPUTS, needs_corpora
 from plain_reading import Form, chunk, riff, variable_length, write_plainly
 from test_exactness import PARSERS
 
+from pianogen.counts import Counts
 from pianogen.midi_in import MAX_BYTES, SCORE_SUFFIXES, Parser, read_roll
-from pianogen.quantize import MAX_STEPS, Counts
+from pianogen.quantize import MAX_STEPS
 from pianogen.rejection import Reason, Rejection
 from pianogen.roll import Roll
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
 
 from pianogen import smf
+from pianogen.counts import Counts
 from pianogen.midi_in import read_roll
-from pianogen.quantize import Counts
 from pianogen.rejection import Reason, Rejection
 from pianogen.roll import Roll
 

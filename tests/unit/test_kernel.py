@@ -15,8 +15,8 @@ CODE = """\
 import json
 from pianogen import kernel, quantize, smf
 from pianogen.midi_in import read_roll
-from preprocess.isolation import _WARM_UP, warm_up
-kernel.compile_together(warm_up)
+from preprocess.isolation import _WARM_UP
+kernel.compile_together(lambda: read_roll(_WARM_UP, "x.mid"))
 roll, _ = read_roll(_WARM_UP, "x.mid")
 compiled = sum(sum(function.stats.cache_misses.values()) for function in (smf._scan_tracks, quantize._fill))
 print(json.dumps({"folder": str(kernel.FOLDER), "compiled": compiled, "roll": roll.packed.tobytes().hex()}))

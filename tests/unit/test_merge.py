@@ -13,12 +13,12 @@ from made_music import made_roll
 
 from pianogen.errors import UsageError
 from pianogen.rejection import Reason
-from pianogen.sparse import squeeze
 from pianogen.store import Split, Store
 from preprocess.merge import Merged, PreprocessError, merge, read_split_file
 from preprocess.outcome import Options, convert, rejected
 from preprocess.shard import Entry, append, read_entries, split_of
 from preprocess.sources import Input
+from preprocess.sparse import squeeze
 
 LEDGER = [
     *("name", "status", "reason", "message", "steps", "notes"),

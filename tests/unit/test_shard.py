@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pianogen.counts import Counts
 from pianogen.errors import PianogenError
-from pianogen.quantize import Counts
 from pianogen.rejection import Reason
 from pianogen.roll import Roll
-from pianogen.sparse import squeeze
 from preprocess.job import Job
 from preprocess.outcome import Options, Outcome
 from preprocess.shard import Entry, append, read_entries, split_of
 from preprocess.sources import Input
+from preprocess.sparse import squeeze
 
 exact = settings(derandomize=True, deadline=None, max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
