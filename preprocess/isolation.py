@@ -36,7 +36,7 @@ from preprocess.sources import Input
 MEMORY_LIMIT_BYTES = 4 << 30
 _WALL_PER_CPU = 10  # a sleeper is caught by the clock, a busy input on a loaded node is not
 _PR_SET_PDEATHSIG = 1
-_INPUTS_PER_WORKER = 4_096  # what libraries leak goes with the worker
+_INPUTS_PER_WORKER = 16_384  # what libraries leak goes with the worker
 _FINISHED, _REJECTED, _SHARD_SIZE, _WRITE_ERROR = range(4)  # places in the memory a worker shares with the host
 _WARM_UP = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
 
@@ -273,8 +273,7 @@ class _Crew:
                 outcome = self._conversion(source)
             except MemoryError:
                 outcome = rejected(source, Reason.MEMORY, f"needs more than {limits.memory_bytes >> 20} MiB of memory")
-            shard.append(self._handle, outcome)
-            self._numbers[_SHARD_SIZE] = os.fstat(self._handle).st_size
+            self._numbers[_SHARD_SIZE] += shard.append(self._handle, outcome)
             self._numbers[_REJECTED] += outcome.status == "rejected"
             self._numbers[_FINISHED] += 1
 

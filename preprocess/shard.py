@@ -70,8 +70,8 @@ class Entry(NamedTuple):
         return expand(body, self.steps, self.first_step)
 
 
-def append(handle: int, outcome: Outcome) -> None:
-    """Writes one outcome at the end of a shard opened with O_APPEND."""
+def append(handle: int, outcome: Outcome) -> int:
+    """Writes one outcome at the end of a shard opened with O_APPEND; how many bytes that were."""
     roll = outcome.roll
     content = hashlib.sha256()
     rows = tempo = b""
@@ -88,9 +88,11 @@ def append(handle: int, outcome: Outcome) -> None:
     ]
     text = json.dumps(header).encode()
     prefix = _PREFIX.pack(_MAGIC, len(text), len(rows) + len(tempo), zlib.crc32(text))
-    record = memoryview(b"".join([prefix, text, rows, tempo]))
-    while record:
-        record = record[os.write(handle, record) :]
+    record = b"".join([prefix, text, rows, tempo])
+    num_written = os.write(handle, record)
+    while num_written < len(record):
+        num_written += os.write(handle, memoryview(record)[num_written:])
+    return num_written
 
 
 def split_of(rows_sha256: bytes) -> Split:

@@ -4,9 +4,9 @@ import importlib.util
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from pianogen.errors import UsageError
 from pianogen.midi_in import MAX_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, too_large
@@ -16,8 +16,7 @@ from preprocess.archives import Member, is_archive, list_members, read_member
 _BUNDLED = "music21:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Input:
+class Input(NamedTuple):
     """One file, or member of an archive, that may become a piece.
 
     Attributes:
