@@ -7,6 +7,7 @@ inputs; rank 0 then merges the shards into the store.
 """
 
 import argparse
+import gc
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolation) -> int:
     if not options.store.parent.is_dir():
         raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
+    gc.disable()  # there are several objects for each input, all live to the end, and looking through them takes a while
     with job.locked(options.store):
         inputs = sources.scan(options.corpus, job.folder)
         splits, split_rule = _read_splits(options.split_file, inputs)

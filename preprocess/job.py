@@ -6,6 +6,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -103,8 +104,8 @@ class Job:
 
     def end(self) -> None:
         """Removes the shards: the store is written."""
-        for shard in self.folder.glob("shard-*"):
-            shard.unlink()
+        with ThreadPoolExecutor() as threads:  # removing gigabytes takes a while, and there is one shard a rank
+            list(threads.map(Path.unlink, self.folder.glob("shard-*")))
 
     def _read_shards(self) -> None:
         for shard in sorted(self.folder.glob("shard-*")):
