@@ -26,12 +26,22 @@ class ModelConfig(_Section):
     """Which network is trained.
 
     Attributes:
-        name: "base" is the report's LSTM, "gru" the same with a GRU.
-        units: width of the recurrent layer.
+        name: "base" is the report's LSTM and "gru" the same with a GRU; "rnn" has plain recurrent units, "mlstm" a multiplicative
+            and "peephole" a peephole LSTM; "stacked" has several LSTM layers, "bidirectional" reads a window both ways;
+            "split" has a head for the keys and one for the tempo, "pair" a second network for the tempo.
+        units: width of each recurrent layer.
+        layers: recurrent layers; 1, or 2 where the name is "stacked".
+        dense_layers: layers between the recurrent ones and the outputs' end: 2 in the report, or 1.
+        activation: of the last layer, where one vector holds keys and tempo.
+        silence: a third feature and output of each key, 1 where it is silent.
     """
 
-    name: Literal["base", "gru"] = "base"
+    name: Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair"] = "base"
     units: int = Field(default=64, ge=1)
+    layers: int | None = Field(default=None, ge=1)
+    dense_layers: Literal[1, 2] = 2
+    activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
+    silence: bool = False
 
 
 class DataConfig(_Section):
@@ -41,11 +51,15 @@ class DataConfig(_Section):
         window_steps: rows of input; the row after them is predicted.
         stride: steps from one window of a piece to the next.
         groups: train on pieces of these groups alone; all if empty.
+        transpose: semitones by which a window may be moved up or down, as far as it stays on the 88 keys.
+        memory_mb: rows in memory at a time; windows of a larger corpus are shuffled in pools of half as much.
     """
 
     window_steps: int = Field(default=64, ge=1)
     stride: int = Field(default=1, ge=1)
     groups: tuple[str, ...] = Field(default=(), strict=False)
+    transpose: int = Field(default=0, ge=0, le=11)
+    memory_mb: int = Field(default=2_000, ge=20)
 
 
 class TrainingConfig(_Section):
@@ -54,18 +68,44 @@ class TrainingConfig(_Section):
     Attributes:
         batch: windows of one iteration, over all replicas.
         epochs: how often every window is seen.
-        optimizer: rmsprop or adam.
+        max_iterations: ends the training within an epoch.
+        optimizer: rmsprop, adam or rprop.
         learning_rate: of the optimizer.
-        loss: mse, the mean squared error over the 177 outputs.
+        loss: of the keys: mse, the mean squared error; weighted_mse, where what is not zero counts `loss_weight` times;
+            crossentropy; weighted_crossentropy; focal. None takes the network's own: crossentropy where keys have a head of their
+            own, mse elsewhere.
+        loss_weight: of the weighted losses.
+        predict: last, the row after a window alone, as in the report; every, the row after each of its rows.
+        patience: epochs without a better validation loss after which training ends with its best weights; None never does.
+        mixed_precision: 16-bit arithmetic in the network, on GPUs.
         seed: of the initial weights and the order of windows.
     """
 
     batch: int = Field(default=64, ge=1)
     epochs: int = Field(default=25, ge=1)
-    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    max_iterations: int | None = Field(default=None, ge=1)
+    optimizer: Literal["rmsprop", "adam", "rprop"] = "rmsprop"
     learning_rate: float = Field(default=0.002, gt=0)
-    loss: Literal["mse"] = "mse"
+    loss: Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"] | None = None
+    loss_weight: float = Field(default=10.0, gt=0)
+    predict: Literal["last", "every"] = "last"
+    patience: int | None = Field(default=None, ge=1)
+    mixed_precision: bool = False
     seed: int = Field(default=0, ge=0)
+
+
+class CheckpointConfig(_Section):
+    """How much work a kill may cost; the result is the same.
+
+    Attributes:
+        every_iterations: iterations from one checkpoint to the next; None leaves it to the minutes.
+        every_min: minutes from one to the next.
+        keep: how many are kept.
+    """
+
+    every_iterations: int | None = Field(default=None, ge=1)
+    every_min: float = Field(default=10.0, gt=0)
+    keep: int = Field(default=2, ge=1)
 
 
 class SamplingConfig(_Section):
@@ -114,11 +154,12 @@ class SlurmConfig(_Section):
 
 
 class Config(_Section):
-    """A run. `device`, `logical_devices` and `slurm` say how it is run; the other sections change its result.
+    """A run. `model`, `data`, `training` and `sampling` change its result; the rest says how it is run.
 
     Attributes:
         device: gpu or cpu; there is no default, so that no run ends up on the other in silence.
         logical_devices: replicas on one CPU; more than one for tests of distribution.
+        local_copy: copy the store to the node's own temporary folder first.
     """
 
     model: ModelConfig = ModelConfig()
@@ -127,6 +168,8 @@ class Config(_Section):
     sampling: SamplingConfig = SamplingConfig()
     device: Literal["gpu", "cpu"]
     logical_devices: int = Field(default=1, ge=1)
+    local_copy: bool = False
+    checkpoints: CheckpointConfig = CheckpointConfig()
     slurm: SlurmConfig = SlurmConfig()
 
     def identity(self, fingerprint: str) -> str:
@@ -148,10 +191,9 @@ def parse(values: dict[str, Any], where: str) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(Config, detail, where) for detail in error.errors())) from None
-    if config.training.batch % config.logical_devices:
-        raise ConfigError(
-            f"{where}: training.batch {config.training.batch} is not divisible by {config.logical_devices} replicas"
-        )
+    replicas = max(config.logical_devices, config.slurm.gpus_per_node) * config.slurm.nodes
+    if config.training.batch % replicas:
+        raise ConfigError(f"{where}: training.batch {config.training.batch} is not divisible by {replicas} replicas")
     if config.device == "gpu" and config.logical_devices > 1:
         raise ConfigError(
             f"{where}: logical_devices {config.logical_devices} divides a CPU; device is gpu: remove one of the two"
@@ -160,7 +202,36 @@ def parse(values: dict[str, Any], where: str) -> Config:
         raise ConfigError(
             f"{where}: device {config.device} with slurm.gpus_per_node {config.slurm.gpus_per_node}; make them agree"
         )
+    _check_model(config, where)
     return config
+
+
+def _check_model(config: Config, where: str) -> None:
+    """Refuses settings that the network would ignore, and combinations that mean nothing."""
+    model, training = config.model, config.training
+    if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
+        raise ConfigError(f"{where}: model.layers {model.layers} with model.name {model.name}; stacked has 2 or more, the others 1")
+    has_heads = model.name in ("split", "pair")
+    standard = ModelConfig()
+    if has_heads and any(getattr(model, key) != getattr(standard, key) for key in ("activation", "silence", "dense_layers")):
+        raise ConfigError(
+            f"{where}: model.activation, model.silence and model.dense_layers belong to one vector of outputs; "
+            f"model.name {model.name} has a head of three states a key: remove them"
+        )
+    if has_heads and training.loss not in (None, "crossentropy", "weighted_crossentropy", "focal"):
+        raise ConfigError(f"{where}: training.loss {training.loss} with model.name {model.name}; it takes a cross-entropy or focal")
+    if not has_heads and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
+        raise ConfigError(
+            f"{where}: training.loss {training.loss} with model.activation {model.activation}, whose values are no probabilities; "
+            "say model.activation: sigmoid"
+        )
+    is_weighted = training.loss in ("weighted_mse", "weighted_crossentropy")
+    if training.loss_weight != TrainingConfig().loss_weight and not is_weighted:
+        raise ConfigError(f"{where}: training.loss_weight with training.loss {training.loss}; it belongs to the weighted losses")
+    if training.predict == "every" and model.name == "bidirectional":
+        raise ConfigError(f"{where}: training.predict every with model.name bidirectional, which would see what it predicts")
+    if training.mixed_precision and config.device == "cpu":
+        raise ConfigError(f"{where}: training.mixed_precision with device cpu, where it is slower and less exact; use a GPU")
 
 
 def parse_sampling(values: dict[str, Any]) -> SamplingConfig:
