@@ -2,18 +2,22 @@
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs import rundir
+from jobs.interruption import Interruption
 from jobs.rundir import Run
 from pianogen import durable
-from pianogen.errors import PianogenError
+from pianogen.errors import Interrupted, PianogenError
 from pianogen.sound import describe
+from pianogen.store import Store, StoreError
 
 
 def run_job(path: str) -> None:
@@ -27,23 +31,28 @@ def run_job(path: str) -> None:
         return
     log = run.path / rundir.begin_attempt(run)
     try:
-        with _output_to(log):
-            result = _train_and_sample(run)
+        with _output_to(log), Interruption() as is_interrupted:
+            result = _train_and_sample(run, is_interrupted)
+    except Interrupted as error:
+        rundir.end_attempt(run, left=str(error))
+        raise
     except BaseException as error:
-        rundir.end_attempt(run, str(error) if isinstance(error, PianogenError) else f"{type(error).__name__}: {error}; see {log}")
+        rundir.end_attempt(
+            run, error=str(error) if isinstance(error, PianogenError) else f"{type(error).__name__}: {error}; see {log}"
+        )
         raise
     rundir.end_attempt(run)
     durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
 
 
-def _train_and_sample(run: Run) -> dict[str, Any]:
+def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> dict[str, Any]:
     # TensorFlow is imported here, in the job: the commands that only submit or look never wait for it.
     import pianogen
     from pianogen import metrics, sampling, training
 
     config = run.read_config()
-    with run.open_store() as store:
-        trained = training.train(config, store, run.path)
+    with _near(run.open_store(), config.local_copy) as store:
+        trained = training.train(config, store, run.path, is_interrupted)
     rolls = sampling.draw_samples(trained.network, config.sampling, trained.corpus)
     origin = {"run": run.name, "checkpoint": trained.checkpoint}
     sampling.write_samples(run.path / "samples.h5", rolls, config.sampling, origin, pianogen.__version__)
@@ -58,6 +67,28 @@ def _train_and_sample(run: Run) -> dict[str, Any]:
         "constant_predictor_loss": metrics.constant_predictor_loss(trained.corpus),
         "samples": [asdict(describe(roll)) for roll in rolls],
     }
+
+
+@contextmanager
+def _near(store: Store, local_copy: bool) -> Iterator[Store]:
+    """The open store, or a copy of it in the node's temporary folder, removed at the end.
+
+    Raises:
+        StoreError: there is no room for the copy.
+    """
+    with store:
+        if not local_copy:
+            yield store
+            return
+        size, folder = store.path.stat().st_size, Path(tempfile.gettempdir())
+        if (free := shutil.disk_usage(folder).free) < size:
+            raise StoreError(
+                f"{folder} has {free:,} bytes free and {store.path} needs {size:,}; set TMPDIR to a local disk, or local_copy: false"
+            )
+        with tempfile.TemporaryDirectory(prefix="pianogen-", dir=folder) as name:
+            shutil.copyfile(store.path, Path(name, store.path.name))
+            with Store(Path(name, store.path.name)) as copy:
+                yield copy
 
 
 @contextmanager

@@ -83,6 +83,8 @@ class Run:
         last = attempts[-1]
         if "error" in last:
             return "failed", last["error"]
+        if "left" in last:
+            return "waiting", last["left"]
         if last["host"] == socket.gethostname() and not Path(f"/proc/{last['pid']}").exists():
             return "failed", f"its process ended without a word; see {self.path / last['log']}"
         return "running", ""
@@ -184,12 +186,17 @@ def begin_attempt(run: Run) -> str:
     return log
 
 
-def end_attempt(run: Run, error: str | None = None) -> None:
-    """Completes the record of the attempt at hand."""
+def end_attempt(run: Run, error: str | None = None, left: str | None = None) -> None:
+    """Completes the record of the attempt at hand.
+
+    Args:
+        error: why it failed.
+        left: what it said when it was asked to leave; it goes on when it is started again.
+    """
     provenance = run.read_provenance()
     provenance["attempts"][-1]["ended"] = _now()
-    if error is not None:
-        provenance["attempts"][-1]["error"] = error
+    outcome = {"error": error, "left": left}
+    provenance["attempts"][-1] |= {key: value for key, value in outcome.items() if value is not None}
     run.write_provenance(provenance)
 
 

@@ -210,7 +210,9 @@ def _check_model(config: Config, where: str) -> None:
     """Refuses settings that the network would ignore, and combinations that mean nothing."""
     model, training = config.model, config.training
     if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
-        raise ConfigError(f"{where}: model.layers {model.layers} with model.name {model.name}; stacked has 2 or more, the others 1")
+        raise ConfigError(
+            f"{where}: model.layers {model.layers} with model.name {model.name}; stacked has 2 or more, the others 1"
+        )
     has_heads = model.name in ("split", "pair")
     standard = ModelConfig()
     if has_heads and any(getattr(model, key) != getattr(standard, key) for key in ("activation", "silence", "dense_layers")):
@@ -219,7 +221,9 @@ def _check_model(config: Config, where: str) -> None:
             f"model.name {model.name} has a head of three states a key: remove them"
         )
     if has_heads and training.loss not in (None, "crossentropy", "weighted_crossentropy", "focal"):
-        raise ConfigError(f"{where}: training.loss {training.loss} with model.name {model.name}; it takes a cross-entropy or focal")
+        raise ConfigError(
+            f"{where}: training.loss {training.loss} with model.name {model.name}; it takes a cross-entropy or focal"
+        )
     if not has_heads and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
         raise ConfigError(
             f"{where}: training.loss {training.loss} with model.activation {model.activation}, whose values are no probabilities; "

@@ -1,5 +1,8 @@
 """The devices a run asked for, checked against what TensorFlow sees, as a strategy of tf.distribute."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import tensorflow as tf
 
 from pianogen.config import Config
@@ -10,29 +13,56 @@ class DeviceError(PianogenError):
     """The devices that were asked for are not there."""
 
 
-def find_strategy(config: Config) -> tf.distribute.Strategy:
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes that train one run together, one on each node.
+
+    Attributes:
+        rank: number of this one; 0 writes the files of the run.
+        addresses: host:port of each, by rank.
+    """
+
+    rank: int = 0
+    addresses: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        return max(1, len(self.addresses))
+
+
+def find_strategy(config: Config, workers: Workers) -> tf.distribute.Strategy:
     """The strategy of a run; call it before anything else of TensorFlow.
 
     Raises:
         DeviceError: fewer GPUs are seen than asked for.
     """
     tf.config.threading.set_intra_op_parallelism_threads(config.slurm.cpus_per_task)
-    if config.device == "cpu":
-        tf.config.set_visible_devices([], "GPU")  # never looks for one
-        if config.logical_devices == 1:
-            return tf.distribute.get_strategy()
+    devices = _find_gpus(config) if config.device == "gpu" else _find_cpus(config)
+    if workers.size > 1:
+        cluster = tf.train.ClusterSpec({"worker": list(workers.addresses)})
+        return tf.distribute.MultiWorkerMirroredStrategy(
+            tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, task_type="worker", task_id=workers.rank)
+        )
+    return tf.distribute.get_strategy() if len(devices) == 1 else tf.distribute.MirroredStrategy(devices)
+
+
+def _find_cpus(config: Config) -> list[str]:
+    tf.config.set_visible_devices([], "GPU")  # never looks for one
+    if config.logical_devices > 1:
         (cpu,) = tf.config.list_physical_devices("CPU")
         parts = [tf.config.LogicalDeviceConfiguration()] * config.logical_devices
         tf.config.set_logical_device_configuration(cpu, parts)
-        return tf.distribute.MirroredStrategy([f"/cpu:{number}" for number in range(config.logical_devices)])
-    gpus = tf.config.list_physical_devices("GPU")
-    if len(gpus) < config.slurm.gpus_per_node:
+    return [f"/cpu:{number}" for number in range(config.logical_devices)]
+
+
+def _find_gpus(config: Config) -> list[str]:
+    wanted, gpus = config.slurm.gpus_per_node, tf.config.list_physical_devices("GPU")
+    if len(gpus) < wanted:
         raise DeviceError(
-            f"{config.slurm.gpus_per_node} GPUs were asked for and TensorFlow sees {len(gpus)}; "
+            f"{wanted} GPUs were asked for and TensorFlow sees {len(gpus)}; "
             "check the driver, CUDA_VISIBLE_DEVICES and that pianogen[gpu] is installed, or say device: cpu"
         )
-    for gpu in gpus:
+    tf.config.set_visible_devices(gpus[:wanted], "GPU")
+    for gpu in gpus[:wanted]:
         tf.config.experimental.set_memory_growth(gpu, True)
-    if config.slurm.gpus_per_node == 1:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in range(config.slurm.gpus_per_node)])
+    return [f"/gpu:{number}" for number in range(wanted)]

@@ -11,3 +11,7 @@ class UsageError(PianogenError):
     """A wrong argument or configuration: nothing was started and nothing was written."""
 
     exit_code = 2
+
+
+class Interrupted(PianogenError):
+    """Work was asked to leave before its end; what it had done is kept, and it goes on when it is started again."""

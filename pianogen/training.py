@@ -1,7 +1,7 @@
 """The training loop: windows in, weights out, exact from the iteration it resumes at.
 
-One loop for one device and for several replicas: many iterations per compiled call, one checkpoint per epoch and every few
-minutes between, metrics at the end of each epoch.
+One loop for one device, for several replicas and for several nodes: many iterations per compiled call, checkpoints by
+iterations and minutes, metrics at the end of each epoch.
 """
 
 import math
@@ -16,19 +16,21 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen import devices, durable, models, plots
-from pianogen.config import Config
-from pianogen.errors import PianogenError
+from pianogen.checkpoint import Checkpoints
+from pianogen.config import Config, TrainingConfig
+from pianogen.devices import Workers
+from pianogen.errors import Interrupted, PianogenError
 from pianogen.history import History
-from pianogen.models.recurrent import Recurrent
+from pianogen.models.network import Network
 from pianogen.progress import Progress
+from pianogen.rprop import Rprop
 from pianogen.store import Split, Store
-from pianogen.windows import Windows, evaluation_batches, read_windows, training_batches
+from pianogen.windows import Windows, evaluation_batches, find_windows, training_batches
 
 MEASURES = ("loss", "categorical_crossentropy", "mean_absolute_error")
-_ITERATIONS_PER_CALL = 50
+_FIRST_CALL, _LONGEST_CALL, _CALL_S = 8, 200, 1.0
 _EVALUATION_BATCH = 512
-_CHECKPOINT_EVERY_S = 600.0
-_KEPT_CHECKPOINTS = 2
+_OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "rprop": Rprop}
 
 
 class TrainingError(PianogenError):
@@ -41,57 +43,72 @@ class Trained:
 
     Attributes:
         network: with its final weights.
-        corpus: the windows it was trained on.
+        windows: of the train split.
         history: metrics by epoch.
         checkpoint: name of the last checkpoint.
     """
 
-    network: Recurrent
-    corpus: Windows
+    network: Network
+    windows: Windows
     history: History
     checkpoint: str
 
 
-def train(config: Config, store: Store, run: Path) -> Trained:
+def train(
+    config: Config, store: Store, run: Path, is_interrupted: Callable[[], bool] = lambda: False, workers: Workers | None = None
+) -> Trained:
     """Trains a run to its end, from its last checkpoint if it has one.
 
     Writes checkpoints/, metrics.csv, tensorboard/, curves.png and model.keras below `run`.
 
+    Args:
+        is_interrupted: asked about once a second; when it says so, a checkpoint is written and training leaves.
+        workers: the processes that train together; None is this one alone.
+
     Raises:
-        TrainingError: the loss is no longer a number.
+        Interrupted: it left before its end.
+        TrainingError: the loss is no longer a number, or a checkpoint cannot be read or written.
         WindowError: the store has no window to train on.
     """
-    strategy = devices.find_strategy(config)
+    workers = workers or Workers()
+    strategy = devices.find_strategy(config, workers)
     keras.utils.set_random_seed(config.training.seed)
-    corpus = read_windows(store, Split.TRAIN, config.data)
-    held_out = read_windows(store, Split.VALID, config.data)
+    windows, held_out = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
     with strategy.scope():
         network, optimizer = _build(config)
-    loop = _Loop(config, strategy, network, optimizer, corpus, held_out, run)
-    loop.run()
-    with durable.replacing(run / "model.keras") as temporary:
-        network.keras.save(temporary)
-    return Trained(network, corpus, loop.history, loop.checkpoint_name)
+    loop = _Loop(config, strategy, workers, network, optimizer, windows, held_out, run)
+    loop.run(is_interrupted)
+    if workers.rank == 0:
+        with durable.replacing(run / "model.keras") as temporary:
+            network.keras.save(temporary)
+    return Trained(network, windows, loop.history, loop.checkpoints.newest)
 
 
-def restore(config: Config, run: Path) -> tuple[Recurrent, str]:
-    """The network of a run that has been trained, and the name of its checkpoint.
+def restore(config: Config, run: Path) -> tuple[Network, str]:
+    """The network of a run that has been trained, and the name of its last checkpoint.
 
     Raises:
-        TrainingError: there is no checkpoint.
+        TrainingError: it was not trained to its end, or its weights belong to another network.
     """
-    network, _ = _build(config)
-    path = tf.train.latest_checkpoint(run / "checkpoints")
-    if path is None:
-        raise TrainingError(f"{run} has no checkpoint; train it first")
-    tf.train.Checkpoint(model=network.keras).restore(path).expect_partial()
-    return network, Path(path).name
+    path, network = run / "model.keras", models.build(config.model, config.training, config.data.window_steps)
+    checkpoint = tf.train.latest_checkpoint(run / "checkpoints")
+    if not path.is_file() or checkpoint is None:
+        raise TrainingError(f"{run} has no model.keras or no checkpoint; train it first")
+    try:
+        network.keras.load_weights(path)
+    except ValueError as error:
+        raise TrainingError(f"{path} holds the weights of another network than {run / 'config.yaml'} says: {error}") from error
+    return network, Path(checkpoint).name
 
 
-def _build(config: Config) -> tuple[Recurrent, keras.optimizers.Optimizer]:
-    network = models.build(config.model)
-    kinds = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
-    optimizer = kinds[config.training.optimizer](config.training.learning_rate)
+def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
+    training = config.training
+    if training.mixed_precision:
+        keras.mixed_precision.set_global_policy("mixed_float16")
+    network = models.build(config.model, training, config.data.window_steps)
+    optimizer = _OPTIMIZERS[training.optimizer](training.learning_rate)
+    if training.mixed_precision:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.keras.trainable_variables)
     return network, optimizer
 
@@ -101,112 +118,184 @@ class _Loop:
         self,
         config: Config,
         strategy: tf.distribute.Strategy,
-        network: Recurrent,
+        workers: Workers,
+        network: Network,
         optimizer: keras.optimizers.Optimizer,
-        corpus: Windows,
+        windows: Windows,
         held_out: Windows,
         run: Path,
     ) -> None:
-        self._config, self._strategy, self._network, self._optimizer = config, strategy, network, optimizer
-        self._corpus, self._held_out, self._run = corpus, held_out, run
+        self._config, self._strategy, self._workers, self._network = config, strategy, workers, network
+        self._windows, self._held_out, self._run = windows, held_out, run
         self._iteration = tf.Variable(0, dtype=tf.int64)
         self._totals = tf.Variable(np.zeros(len(MEASURES)))  # sums over the epoch at hand
-        state = tf.train.Checkpoint(model=network.keras, optimizer=optimizer, iteration=self._iteration, totals=self._totals)
-        self._manager = tf.train.CheckpointManager(
-            state, str(run / "checkpoints"), _KEPT_CHECKPOINTS, step_counter=self._iteration
-        )
-        self._manager.restore_or_initialize()
+        self._stopping = _EarlyStopping(config.training, network.keras)
+        content = {"model": network.keras, "optimizer": optimizer, "iteration": self._iteration, "totals": self._totals}
+        state = tf.train.Checkpoint(**content, **self._stopping.state)
+        self.checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, workers.rank == 0)
         self.history = History(run / "metrics.csv", until_iteration=int(self._iteration))
-        self._train_some = _compile_training(strategy, network, optimizer, config.training.batch)
+        self._train_some = compile_training(strategy, network, optimizer, config.training.batch)
         self._evaluate = tf.function(lambda packed, tempo_us: _sums(network.losses(packed, tempo_us, training=False)))
 
-    @property
-    def checkpoint_name(self) -> str:
-        return Path(self._manager.latest_checkpoint).name
-
-    def run(self) -> None:
-        training = self._config.training
-        replicas = self._strategy.num_replicas_in_sync
-        done = int(self._iteration)
-        batches = iter(
-            self._strategy.distribute_datasets_from_function(
-                # Consecutive parts of a global batch go to the replicas in turn, so the batch is the same for any number.
-                lambda _: training_batches(self._corpus, training.batch // replicas, training.seed, done * replicas)
-            )
-        )
-        ends = [self._end_of_epoch(epoch) for epoch in range(1, training.epochs + 1)]
+    def run(self, is_interrupted: Callable[[], bool]) -> None:
+        ends = _ends_of_epochs(len(self._windows), self._config.training)
+        batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._batches()))
         if not len(self._held_out):
             print("no piece of the valid split has a window: there are no validation metrics", flush=True)
-        saved = time.monotonic()
         with (
             Progress(f"train {self._run.name}", ends[-1], "iterations") as progress,
-            tf.summary.create_file_writer(str(self._run / "tensorboard")).as_default(),
+            tf.summary.create_file_writer(str(self._run / "tensorboard")).as_default(self._workers.rank == 0),
         ):
-            progress.advance(done)
-            for epoch, end in enumerate(ends, start=1):
-                while done < end:
-                    count = min(_ITERATIONS_PER_CALL, end - done)
-                    self._totals.assign_add(self._checked(self._train_some(batches, tf.constant(count)).numpy(), done, count))
-                    done += count
-                    self._iteration.assign(done)
-                    measured = self._totals.numpy()[0] / (done - (ends[epoch - 2] if epoch > 1 else 0))
-                    progress.advance(count, f"epoch {epoch}, loss {measured:.5f}")
-                    if done < end and time.monotonic() - saved > _CHECKPOINT_EVERY_S:
-                        self._manager.save(checkpoint_number=self._iteration)
-                        saved = time.monotonic()
+            progress.advance(int(self._iteration))
+            for epoch, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
+                self._run_epoch(epoch, begin, end, batches, progress, is_interrupted)
                 if end > self.history.last_iteration:
-                    self._end_epoch(epoch, end, end - (ends[epoch - 2] if epoch > 1 else 0))
-                    saved = time.monotonic()
+                    self._end_epoch(epoch, end, end - begin)
+                if self._stopping.is_over:
+                    break
+        self._stopping.finish()
 
-    def _end_of_epoch(self, epoch: int) -> int:
-        """The iteration with which an epoch's last window is seen; a batch may hold windows of two epochs."""
-        return math.ceil(epoch * len(self._corpus) / self._config.training.batch)
+    def _batches(self) -> tf.data.Dataset:
+        """This process's parts of every global batch, from the iteration at hand on."""
+        training, num_parts = self._config.training, self._strategy.num_replicas_in_sync
+        here = num_parts // self._workers.size
+        parts = range(self._workers.rank * here, (self._workers.rank + 1) * here)
+        return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_parts, parts)
 
-    def _checked(self, sums: np.ndarray, done: int, count: int) -> np.ndarray:
-        if not np.isfinite(sums).all():
-            raise TrainingError(
-                f"the loss is {sums[0]} in iterations {done} to {done + count}; the last checkpoint is kept: "
-                "lower training.learning_rate"
+    def _run_epoch(
+        self, epoch: int, begin: int, end: int, batches: Any, progress: Progress, is_interrupted: Callable[[], bool]
+    ) -> None:
+        """Iterations up to the end of an epoch, some at a time; how many does not change a bit of the result."""
+        done, count = int(self._iteration), _FIRST_CALL
+        while done < end:
+            count = min(count, self.checkpoints.next_iteration(done) - done, end - done)
+            started = time.monotonic()
+            totals, first_bad, num_leaving = self._train_some(
+                batches, tf.constant(count), self._totals.read_value(), tf.constant(float(is_interrupted()))
             )
-        return sums
+            if first_bad >= 0:
+                raise TrainingError(
+                    f"the loss of batch {done + int(first_bad)} in epoch {epoch} is no number; {self.checkpoints.newest} is kept: "
+                    "lower training.learning_rate, or submit it with another training.seed to see whether the corpus is the cause"
+                )
+            self._totals.assign(totals)
+            done += count
+            self._iteration.assign(done)
+            progress.advance(count, f"epoch {epoch}, loss {totals[0] / (done - begin):.5f}")
+            # Workers must agree on when to leave, so what counts is what they told each other in the call.
+            if num_leaving > 0 and done < end:
+                self.checkpoints.save()
+                raise Interrupted(f"left at iteration {done} with a checkpoint; started again, it goes on there")
+            if done < end:
+                self.checkpoints.save_if_due()
+            taken = time.monotonic() - started
+            count = min(_LONGEST_CALL, max(1, int(count * min(2.0, _CALL_S / taken))))
 
     def _end_epoch(self, epoch: int, iteration: int, num_iterations: int) -> None:
         row: dict[str, Any] = {"epoch": epoch, "iteration": iteration}
         row |= dict(zip(MEASURES, (self._totals.numpy() / num_iterations).tolist(), strict=True))
         if len(self._held_out):
-            sums = sum(self._evaluate(*batch).numpy() for batch in evaluation_batches(self._held_out, _EVALUATION_BATCH))
-            row |= {f"valid_{name}": value for name, value in zip(MEASURES, (sums / len(self._held_out)).tolist(), strict=True)}
+            means = self._evaluate_all() / len(self._held_out)
+            row |= {f"valid_{name}": value for name, value in zip(MEASURES, means.tolist(), strict=True)}
+            self._stopping.judge(row["valid_loss"])
         for name, value in row.items():
             tf.summary.scalar(name, value, step=iteration)
-        # History before checkpoint: a kill between the two repeats an epoch's end, never loses one.
-        self.history.append(row)
         self._totals.assign(np.zeros(len(MEASURES)))
-        self._manager.save(checkpoint_number=self._iteration)
-        plots.draw_curves(self.history.rows, self._run / "curves.png")
+        # History before checkpoint: a kill between the two repeats an epoch's end, never loses one.
+        if self._workers.rank == 0:
+            self.history.append(row)
+            plots.draw_curves(self.history.rows, self._run / "curves.png")
+        self.checkpoints.save()
+
+    def _evaluate_all(self) -> np.ndarray:
+        """(M,) sums over the held-out windows, of which each worker evaluates a part."""
+        batches = evaluation_batches(self._held_out, _EVALUATION_BATCH).shard(self._workers.size, self._workers.rank)
+        sums = np.zeros(len(MEASURES))
+        for batch in batches:
+            sums += self._evaluate(*batch).numpy()
+        if self._workers.size == 1:
+            return sums
+        here = self._strategy.num_replicas_in_sync // self._workers.size
+        parts = self._strategy.run(lambda part: part, args=(tf.constant(sums / here),))
+        return np.asarray(self._strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None))
+
+
+class _EarlyStopping:
+    """Ends a training whose validation loss has not become better for some epochs, and gives back its best weights."""
+
+    def __init__(self, training: TrainingConfig, model: keras.Model) -> None:
+        self._patience, self._weights = training.patience, model.trainable_variables
+        self.state: dict[str, Any] = {}
+        if self._patience is not None:
+            self._best, self._waited = tf.Variable(math.inf, dtype=tf.float64), tf.Variable(0)
+            self._best_weights = [tf.Variable(weight) for weight in self._weights]
+            self.state = {"best": self._best, "waited": self._waited, "best_weights": self._best_weights}
+
+    def judge(self, loss: float) -> None:
+        """Takes note of the validation loss of an epoch."""
+        if self._patience is None:
+            return
+        if loss < float(self._best):
+            self._best.assign(loss)
+            self._waited.assign(0)
+            _assign(self._best_weights, self._weights)
+        else:
+            self._waited.assign_add(1)
+
+    @property
+    def is_over(self) -> bool:
+        return self._patience is not None and int(self._waited) >= self._patience
+
+    def finish(self) -> None:
+        """Gives the network its best weights, if there was ever a validation."""
+        if self._patience is not None and math.isfinite(float(self._best)):
+            _assign(self._weights, self._best_weights)
+
+
+def _assign(targets: list[Any], sources: list[Any]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(source)
+
+
+def _ends_of_epochs(num_windows: int, training: TrainingConfig) -> list[int]:
+    """The iterations with which each epoch's last window is seen; a batch may hold windows of two epochs."""
+    most = training.max_iterations or math.inf
+    ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
+    return [end for end in ends if end < most] + (
+        [training.max_iterations] if training.max_iterations and ends[-1] >= most else []
+    )
 
 
 def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in MEASURES]), tf.float64)
 
 
-def _compile_training(
-    strategy: tf.distribute.Strategy, network: Recurrent, optimizer: keras.optimizers.Optimizer, batch: int
-) -> Callable[..., tf.Tensor]:
+def compile_training(
+    strategy: tf.distribute.Strategy, network: Network, optimizer: keras.optimizers.Optimizer, batch: int
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Many iterations as one call: (batches, count, totals, is_leaving) to (totals, first bad iteration, how many leave)."""
     variables = network.keras.trainable_variables
 
     def iterate(packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             losses = network.losses(packed, tempo_us, training=True)
             loss = tf.reduce_sum(losses["loss"]) / batch  # of the global batch: gradients are summed over the replicas
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
         return _sums(losses) / batch
 
-    def train_some(batches: Any, count: tf.Tensor) -> tf.Tensor:
-        """Sums of the measures over `count` iterations."""
-        sums = tf.zeros(len(MEASURES), tf.float64)
-        for _ in tf.range(count):
-            sums += strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=next(batches)), axis=None)
-        return sums
+    def train_some(
+        batches: Any, count: tf.Tensor, totals: tf.Tensor, is_leaving: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Totals after `count` iterations more, the first whose loss is no number or -1, and how many want to leave."""
+        first_bad = tf.constant(-1)
+        for i in tf.range(count):
+            measures = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=next(batches)), axis=None)
+            totals += measures
+            if first_bad < 0 and not tf.math.is_finite(measures[0]):
+                first_bad = i
+        told = strategy.run(lambda: is_leaving)
+        return totals, first_bad, strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
-    compiled: Callable[..., tf.Tensor] = tf.function(train_some)
+    compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(train_some)
     return compiled
