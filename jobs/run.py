@@ -37,9 +37,8 @@ def run_job(path: str) -> None:
         rundir.end_attempt(run, left=str(error))
         raise
     except BaseException as error:
-        rundir.end_attempt(
-            run, error=str(error) if isinstance(error, PianogenError) else f"{type(error).__name__}: {error}; see {log}"
-        )
+        expected = isinstance(error, PianogenError)
+        rundir.end_attempt(run, error=str(error) if expected else f"{type(error).__name__}: {error}; see {log}")
         raise
     rundir.end_attempt(run)
     durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
@@ -83,7 +82,8 @@ def _near(store: Store, local_copy: bool) -> Iterator[Store]:
         size, folder = store.path.stat().st_size, Path(tempfile.gettempdir())
         if (free := shutil.disk_usage(folder).free) < size:
             raise StoreError(
-                f"{folder} has {free:,} bytes free and {store.path} needs {size:,}; set TMPDIR to a local disk, or local_copy: false"
+                f"{folder} has {free:,} bytes free and {store.path} needs {size:,}; "
+                "set TMPDIR to a local disk, or local_copy: false"
             )
         with tempfile.TemporaryDirectory(prefix="pianogen-", dir=folder) as name:
             shutil.copyfile(store.path, Path(name, store.path.name))

@@ -226,8 +226,8 @@ def _check_model(config: Config, where: str) -> None:
         )
     if not has_heads and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
         raise ConfigError(
-            f"{where}: training.loss {training.loss} with model.activation {model.activation}, whose values are no probabilities; "
-            "say model.activation: sigmoid"
+            f"{where}: training.loss {training.loss} with model.activation {model.activation}, "
+            "whose values are no probabilities; say model.activation: sigmoid"
         )
     is_weighted = training.loss in ("weighted_mse", "weighted_crossentropy")
     if training.loss_weight != TrainingConfig().loss_weight and not is_weighted:

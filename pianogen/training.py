@@ -175,8 +175,8 @@ class _Loop:
             )
             if first_bad >= 0:
                 raise TrainingError(
-                    f"the loss of batch {done + int(first_bad)} in epoch {epoch} is no number; {self.checkpoints.newest} is kept: "
-                    "lower training.learning_rate, or submit it with another training.seed to see whether the corpus is the cause"
+                    f"the loss of batch {done + int(first_bad)}, in epoch {epoch}, is no number; "
+                    f"{self.checkpoints.newest} is kept: lower training.learning_rate and submit it again"
                 )
             self._totals.assign(totals)
             done += count
@@ -259,11 +259,9 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
 
 def _ends_of_epochs(num_windows: int, training: TrainingConfig) -> list[int]:
     """The iterations with which each epoch's last window is seen; a batch may hold windows of two epochs."""
-    most = training.max_iterations or math.inf
     ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
-    return [end for end in ends if end < most] + (
-        [training.max_iterations] if training.max_iterations and ends[-1] >= most else []
-    )
+    last = min(ends[-1], training.max_iterations or ends[-1])
+    return [end for end in ends if end < last] + [last]
 
 
 def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -47,6 +47,14 @@ def attempt(run: Run) -> list[str]:
     return [sys.executable, str(ROOT / "tests" / "attempt.py"), str(run.path)]
 
 
+def ended_at(run: Run, iteration: int, number: int) -> int:
+    """Sends a signal to an attempt that has come to an iteration; its exit code."""
+    process = subprocess.Popen(attempt(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: iteration_of(run) >= iteration or process.poll() is not None, f"iteration {iteration} of {run.path}")
+    process.send_signal(number)
+    return process.wait(60)
+
+
 def iteration_of(run: Run) -> int:
     """The iteration of the newest checkpoint."""
     pointer = run.path / "checkpoints" / "checkpoint"
@@ -72,10 +80,7 @@ def test_five_kills_and_five_signals_change_no_bit(tmp_path: Path, store: Path, 
     for name, number, code in (("killed", signal.SIGKILL, -signal.SIGKILL), ("told", signal.SIGUSR2, 3)):
         run = runs[name]
         for at in sorted(chosen.sample(range(1, last - last // 4), 5)):
-            process = subprocess.Popen(attempt(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait_until(lambda: iteration_of(run) >= at or process.poll() is not None, f"iteration {at} of {name}")
-            process.send_signal(number)
-            assert process.wait(60) == code
+            assert ended_at(run, at, number) == code
             assert run.state()[0] == {"killed": "failed", "told": "waiting"}[name]
         assert finished(attempt(run)).returncode == 0
         assert run.state() == ("done", "")
@@ -92,7 +97,7 @@ def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Pa
         run.mkdir()
         values = SETTINGS | {"logical_devices": replicas, "training": {"batch": 8, "max_iterations": 200}}
         (tmp_path / f"{name}.yaml").write_text(config.dump_yaml(values))
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)] if num_workers > 1 else ["127.0.0.1:1"]
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)]
         processes = [
             subprocess.Popen(
                 [
