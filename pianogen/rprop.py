@@ -13,8 +13,8 @@ _SMALLEST_STEP, _LARGEST_STEP = 1e-6, 50.0
 class Rprop(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
     """The variant iRprop- of Igel and Hüsken (2000), with the constants of Riedmiller and Braun.
 
-    Where a gradient keeps its sign, the step grows by 1.2; where it turns, the step is halved, and this time not taken. It was made
-    for gradients of all data: the larger the batch, the better.
+    Where a gradient keeps its sign, the step grows by 1.2; where it turns, the step is halved, and this time not taken. It was
+    made for gradients of all data: the larger the batch, the better.
 
     Args:
         learning_rate: the initial step size of every weight.

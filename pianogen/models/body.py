@@ -116,9 +116,7 @@ class Bidirectional:
             "num_rows": tf.constant(0),
         }
 
-    def step(
-        self, packed: tf.Tensor, tempo_us: tf.Tensor, state: dict[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         after = {
             "packed": tf.concat([state["packed"][:, 1:], packed[:, tf.newaxis]], axis=1),
             "tempo_us": tf.concat([state["tempo_us"][:, 1:], tempo_us[:, tf.newaxis]], axis=1),

@@ -39,8 +39,6 @@ def curves(target: tf.Tensor, output: tf.Tensor) -> dict[str, tf.Tensor]:
     epsilon = keras.backend.epsilon()
     share = output / tf.maximum(tf.reduce_sum(output, axis=-1, keepdims=True), epsilon)
     return {
-        "categorical_crossentropy": -tf.reduce_sum(
-            target * tf.math.log(tf.clip_by_value(share, epsilon, 1 - epsilon)), axis=-1
-        ),
+        "categorical_crossentropy": -tf.reduce_sum(target * tf.math.log(tf.clip_by_value(share, epsilon, 1 - epsilon)), axis=-1),
         "mean_absolute_error": tf.reduce_mean(tf.abs(output - target), axis=-1),
     }
