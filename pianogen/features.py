@@ -1,8 +1,11 @@
 """Packed rows to the numbers a network reads, on the device: 88 onsets, 88 holds, 1 tempo.
 
 The tempo feature is logarithmic, as tempo is heard: 0 at 15 bpm, 1 at 480 bpm, five octaves, clipped beyond. So it lies in
-the same range as the keys and a regression over all features stays balanced.
+the same range as the keys and a regression over all features stays balanced. Between holds and tempo, a network may ask for
+88 more: 1 where a key is silent.
 """
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,24 +19,46 @@ _OCTAVES = 5
 
 @keras.saving.register_keras_serializable("pianogen")
 class Features(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """(…, 22) uint8 packed rows and (…) int32 tempo_us to (…, 177) float features."""
+    """(…, 22) uint8 packed rows and (…) int32 tempo_us to (…, F) float features.
+
+    Args:
+        silence: with 88 silent bits.
+        tempo: with the tempo.
+    """
+
+    def __init__(self, silence: bool = False, tempo: bool = True, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._silence, self._tempo = silence, tempo
 
     def call(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        return features(packed, tempo_us, self.compute_dtype)
+        return features(packed, tempo_us, self.compute_dtype, silence=self._silence, tempo=self._tempo)
 
     def compute_output_shape(self, packed_shape: tuple[int, ...], tempo_us_shape: tuple[int, ...]) -> tuple[int, ...]:
         del tempo_us_shape  # Keras asks by these names
-        return (*packed_shape[:-1], NUM_FEATURES)
+        return (*packed_shape[:-1], num_features(self._silence, self._tempo))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "silence": self._silence, "tempo": self._tempo}
 
 
-def features(packed: tf.Tensor, tempo_us: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-    """(…, 177) features of (…, 22) packed rows and (…) tempo_us."""
+def num_features(silence: bool = False, tempo: bool = True) -> int:
+    """F: 177; 88 more with silence, 1 less without the tempo."""
+    return (3 if silence else 2) * NUM_KEYS + (1 if tempo else 0)
+
+
+def features(
+    packed: tf.Tensor, tempo_us: tf.Tensor, dtype: str = "float32", *, silence: bool = False, tempo: bool = True
+) -> tf.Tensor:
+    """(…, F) features of (…, 22) packed rows and (…) tempo_us: onsets, holds, silences if asked for, the tempo last."""
     bits = tf.bitwise.bitwise_and(packed[..., tf.newaxis], tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8))
     shape = tf.concat([tf.shape(packed)[:-1], [8 * PACKED_BYTES]], axis=0)
     keys = tf.cast(tf.reshape(bits, shape) > 0, dtype)
-    tempo = tf.cast(tempo_feature(tempo_us), dtype)[..., tf.newaxis]
-    joined = tf.concat([keys, tempo], axis=-1)
-    return tf.ensure_shape(joined, [*packed.shape[:-1], NUM_FEATURES])
+    blocks = [keys]
+    if silence:
+        blocks.append(1 - keys[..., :NUM_KEYS] - keys[..., NUM_KEYS:])
+    if tempo:
+        blocks.append(tf.cast(tempo_feature(tempo_us), dtype)[..., tf.newaxis])
+    return tf.ensure_shape(tf.concat(blocks, axis=-1), [*packed.shape[:-1], num_features(silence, tempo)])
 
 
 def tempo_feature(tempo_us: tf.Tensor) -> tf.Tensor:

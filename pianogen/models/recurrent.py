@@ -1,93 +1,90 @@
-"""The report's model: one recurrent layer, a linear and a softplus layer of 177, one vector of outputs for keys and tempo.
+"""Networks that judge each key on its own: recurrent layers, and a readout of what they say of the row that follows."""
 
-With an LSTM of 64 it has 104,963 parameters, with a GRU 89,667. It predicts the row after a window by regression: trained
-with squared error against zeros and ones, an output is the expectation of its bit, and is read as its probability.
-"""
-
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
-from pianogen.config import ModelConfig
 from pianogen.decision import Decision, decide
-from pianogen.features import NUM_FEATURES, Features, features, tempo_us_of
-from pianogen.roll import NUM_KEYS, PACKED_BYTES
+from pianogen.features import tempo_us_of
+from pianogen.models.body import Body
+from pianogen.roll import HOLD, NUM_KEYS, PACKED_BYTES
 
-_LAYERS = {"base": keras.layers.LSTM, "gru": keras.layers.GRU}
-_LEAST_PROBABILITY = 1e-4
+
+class Readout(Protocol):
+    """From what bodies give to an output, and what the output means."""
+
+    def __call__(self, states: list[tf.Tensor]) -> Any:
+        """(…, U) of each body to an output for the row that follows."""
+
+    def losses(self, output: Any, packed: tf.Tensor, tempo_us: tf.Tensor) -> dict[str, tf.Tensor]:
+        """(…,) float32 each, for the rows (…, 22) and (…,) that followed."""
+
+    def logits(self, output: Any) -> tf.Tensor:
+        """(B, 88, 3): log probabilities of SILENT, ONSET, HOLD, up to a constant per key."""
+
+    def tempo(self, output: Any) -> tf.Tensor:
+        """(B,): the tempo feature."""
 
 
 class Recurrent:
-    """The network `base` or `gru`.
+    """Bodies, and one readout of them all.
+
+    Args:
+        every: the row after each row of a window is predicted, not the row after its last alone.
 
     Attributes:
-        keras: the Keras model: (B, T, 22) uint8 and (B, T) int32 to (B, 177), the features of the row that follows.
+        keras: the Keras model: (B, T, 22) uint8 and (B, T) int32 to the readout's output for the row that follows.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._units = config.units
-        self._features = Features()
-        self._recurrent = _LAYERS[config.name](config.units, name=config.name)
-        self._dense = keras.layers.Dense(NUM_FEATURES, name="linear")
-        self._output = keras.layers.Dense(NUM_FEATURES, activation="softplus", name="output")
+    def __init__(self, name: str, bodies: Sequence[Body], readout: Readout, every: bool) -> None:
+        self._bodies, self._readout, self._every = bodies, readout, every
         packed = keras.Input((None, PACKED_BYTES), dtype="uint8", name="packed")
         tempo_us = keras.Input((None,), dtype="int32", name="tempo_us")
-        body = self._recurrent(self._features(packed, tempo_us))
-        self.keras = keras.Model([packed, tempo_us], self._output(self._dense(body)), name=config.name)
+        states = [body(packed, tempo_us) for body in bodies]
+        self.keras = keras.Model([packed, tempo_us], readout(states), name=name)
 
     def losses(self, packed: tf.Tensor, tempo_us: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         """What is measured on each window: `loss`, which is minimised, and the report's two other curves.
 
         Args:
-            packed: (B, W + 1, 22) uint8; the last row is the one to predict.
+            packed: (B, W + 1, 22) uint8; the last row is predicted, or all but the first.
             tempo_us: (B, W + 1) int32.
 
         Returns:
-            (B,) float32 each.
+            (B,) float32 each; means over the predicted rows.
         """
-        target = features(packed[:, -1], tempo_us[:, -1])
         output = self.keras([packed[:, :-1], tempo_us[:, :-1]], training=training)
-        return {
-            "loss": tf.reduce_mean(tf.square(output - target), axis=-1),
-            "categorical_crossentropy": keras.losses.categorical_crossentropy(target, output),
-            "mean_absolute_error": tf.reduce_mean(tf.abs(output - target), axis=-1),
-        }
+        if not self._every:
+            return self._readout.losses(output, packed[:, -1], tempo_us[:, -1])
+        losses = self._readout.losses(output, packed[:, 1:], tempo_us[:, 1:])
+        return {name: tf.reduce_mean(of_rows, axis=1) for name, of_rows in losses.items()}
 
-    def initial_state(self, batch: int) -> list[tf.Tensor]:
-        """The recurrent state before the first row."""
-        return [tf.zeros((batch, self._units)) for _ in tf.nest.flatten(self._recurrent.cell.state_size)]
+    def predict(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> Any:
+        """The output for the row after (B, W, 22) and (B, W)."""
+        output = self.keras([packed, tempo_us], training=False)
+        return tf.nest.map_structure(lambda rows: rows[:, -1], output) if self._every else output
 
-    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
-        """Reads one row and predicts the next.
+    def initial_state(self, batch: int) -> list[Any]:
+        """The state before the first row, of each body."""
+        return [body.initial_state(batch) for body in self._bodies]
 
-        Args:
-            packed: (B, 22) uint8.
-            tempo_us: (B,) int32.
-            state: from the row before.
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
+        """Reads one row, (B, 22) and (B,), and predicts the next: its output, and the state after this row."""
+        read = [body.step(packed, tempo_us, before) for body, before in zip(self._bodies, state, strict=True)]
+        return self._readout([units for units, _ in read]), [after for _, after in read]
 
-        Returns:
-            What `draw` takes, and the state after this row.
-        """
-        body, state = self._recurrent.cell(self._features(packed, tempo_us), state, training=False)
-        return self._output(self._dense(body)), list(state)
+    def log_likelihood(self, output: Any, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        """(B,) float32: log probability in nats of the states (B, 88), keys apart, where only `sounding` keys can be held."""
+        is_possible = sounding[..., tf.newaxis] | (tf.range(3) != HOLD)
+        log_probabilities = tf.nn.log_softmax(tf.where(is_possible, self._readout.logits(output), -float("inf")))
+        of_keys = tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=2)
+        return tf.reduce_sum(tf.ensure_shape(of_keys, (None, NUM_KEYS)), axis=-1)
 
     def draw(
-        self, output: tf.Tensor, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision
+        self, output: Any, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """A legal row from a prediction.
-
-        Args:
-            output: (B, 177), from `step`.
-            sounding: (B, 88) bool, keys that sounded at the step before and may be held.
-            count: (B,) int32, how many they were.
-            noise: (B, NUM_NOISE) uniform numbers, all the randomness there is.
-
-        Returns:
-            (B, 88) uint8 states, (B,) int32 tempo_us, (B,) int32 sounding keys.
-        """
-        onset, hold = output[:, :NUM_KEYS], output[:, NUM_KEYS : 2 * NUM_KEYS]
-        probabilities = tf.stack([1 - onset - hold, onset, hold], axis=-1)
-        logits = tf.math.log(tf.clip_by_value(probabilities, _LEAST_PROBABILITY, 1.0))
-        states, count = decide(logits, sounding, count, noise, decision)
-        return states, tempo_us_of(output[:, -1]), count
+        """A legal row from an output, by the same probabilities: see `Network.draw`."""
+        states, count = decide(self._readout.logits(output), sounding, count, noise, decision)
+        return states, tempo_us_of(self._readout.tempo(output)), count
