@@ -46,12 +46,14 @@ class Trained:
         windows: of the train split.
         history: metrics by epoch.
         checkpoint: name of the last checkpoint.
+        iterations_per_s: of this attempt, once compiled; None if it had nothing to do.
     """
 
     network: Network
     windows: Windows
     history: History
     checkpoint: str
+    iterations_per_s: float | None
 
 
 def train(
@@ -81,7 +83,7 @@ def train(
     if workers.rank == 0:
         with durable.replacing(run / "model.keras") as temporary:
             network.keras.save(temporary)
-    return Trained(network, windows, loop.history, loop.checkpoints.newest)
+    return Trained(network, windows, loop.history, loop.checkpoints.newest, loop.iterations_per_s)
 
 
 def restore(config: Config, run: Path) -> tuple[Network, str]:
@@ -135,7 +137,12 @@ class _Loop:
         self.checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, workers.rank == 0)
         self.history = History(run / "metrics.csv", until_iteration=int(self._iteration))
         self._train_some = compile_training(strategy, network, optimizer, config.training.batch)
+        self._resumed_at, self._timed_iterations, self._timed_s = int(self._iteration), 0, 0.0
         self._evaluate = tf.function(lambda packed, tempo_us: _sums(network.losses(packed, tempo_us, training=False)))
+
+    @property
+    def iterations_per_s(self) -> float | None:
+        return self._timed_iterations / self._timed_s if self._timed_iterations else None
 
     def run(self, is_interrupted: Callable[[], bool]) -> None:
         ends = _ends_of_epochs(len(self._windows), self._config.training)
@@ -178,6 +185,9 @@ class _Loop:
                     f"the loss of batch {done + int(first_bad)}, in epoch {epoch}, is no number; "
                     f"{self.checkpoints.newest} is kept: lower training.learning_rate and submit it again"
                 )
+            taken = time.monotonic() - started
+            if done > self._resumed_at:  # the first call compiles
+                self._timed_iterations, self._timed_s = self._timed_iterations + count, self._timed_s + taken
             self._totals.assign(totals)
             done += count
             self._iteration.assign(done)
@@ -188,7 +198,6 @@ class _Loop:
                 raise Interrupted(f"left at iteration {done} with a checkpoint; started again, it goes on there")
             if done < end:
                 self.checkpoints.save_if_due()
-            taken = time.monotonic() - started
             count = min(_LONGEST_CALL, max(1, int(count * min(2.0, _CALL_S / taken))))
 
     def _end_epoch(self, epoch: int, iteration: int, num_iterations: int) -> None:
