@@ -137,7 +137,8 @@ class _Loop:
         self.checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, workers.rank == 0)
         self.history = History(run / "metrics.csv", until_iteration=int(self._iteration))
         self._train_some = compile_training(strategy, network, optimizer, config.training.batch)
-        self._resumed_at, self._timed_iterations, self._timed_s = int(self._iteration), 0, 0.0
+        self._resumed_at, self._timed_iterations = int(self._iteration), 0
+        self._timed_s = 0.0
         self._evaluate = tf.function(lambda packed, tempo_us: _sums(network.losses(packed, tempo_us, training=False)))
 
     @property

@@ -5,6 +5,7 @@ exactly once per epoch, batch b is positions b·B to b·B + B - 1, and a stream 
 packed, 22 bytes a step and a tempo, until a layer of the model unpacks them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,10 @@ class Windows:
     def __len__(self) -> int:
         return int(self.num_windows.sum())
 
+    def blocks(self) -> Iterator[tuple[Roll, np.ndarray]]:
+        """Whole pieces end to end, and where each begins."""
+        yield self.rows, self.first_row
+
 
 def read_windows(store: Store, split: Split, config: DataConfig) -> Windows:
     """The windows of one split, of the configured groups.
@@ -64,6 +69,9 @@ def read_windows(store: Store, split: Split, config: DataConfig) -> Windows:
         window_steps=config.window_steps,
         stride=config.stride,
     )
+
+
+find_windows = read_windows
 
 
 def training_batches(windows: Windows, batch: int, seed: int, first_batch: int = 0) -> tf.data.Dataset:

@@ -31,7 +31,11 @@ def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
 
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
     """A corpus of one made piece per split, in groups A and B by turns."""
-    rolls = [made_roll(seed, steps + seed) for seed in range(len(splits))]
+    return store_of(path, [made_roll(seed, steps + seed) for seed in range(len(splits))], splits)
+
+
+def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
+    """A corpus of these rolls, in groups A and B by turns."""
     pieces = Pieces(
         name=[f"{'AB'[i % 2]}/{i:03d}.mid" for i in range(len(rolls))],
         group=["AB"[i % 2] for i in range(len(rolls))],

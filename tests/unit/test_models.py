@@ -9,19 +9,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll, made_store
+from made_music import made_roll
 
 from pianogen import models
-from pianogen.config import DataConfig, ModelConfig, TrainingConfig
+from pianogen.config import ModelConfig, TrainingConfig
 from pianogen.decision import NUM_NOISE, Decision
 from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
-from pianogen.metrics import constant_predictor_loss
 from pianogen.models.mlstm import MultiplicativeLSTMCell
 from pianogen.models.network import Network
 from pianogen.models.peephole import PeepholeLSTMCell
 from pianogen.roll import HOLD, ONSET, SILENT
-from pianogen.store import Split, Store
-from pianogen.windows import read_windows
 
 WITH_HEADS = {"split", "pair"}
 ALL = sorted(models.NETWORKS)
@@ -368,19 +365,6 @@ def test_saved_models_open_in_keras_and_hold_all_weights(tmp_path: Path) -> None
         loaded = keras.models.load_model(tmp_path / "model.keras")
         inputs = list(music(steps=5))
         assert np.array_equal(flat(loaded(inputs)), flat(network.keras(inputs)))
-
-
-def test_constant_predictor_is_the_mean_of_the_predicted_rows(tmp_path: Path) -> None:
-    path = made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TRAIN])
-    with Store(path) as store:
-        windows = read_windows(store, Split.TRAIN, DataConfig(window_steps=30, stride=7))
-    rows = [piece[first + 30] for piece in map(as_features, (0, 1)) for first in range(0, len(piece) - 30, 7)]
-    assert constant_predictor_loss(windows) == pytest.approx(np.mean((rows - np.mean(rows, axis=0)) ** 2), rel=1e-5)
-
-
-def as_features(seed: int) -> np.ndarray:
-    roll = made_roll(seed, 120 + seed)
-    return features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
 
 
 @pytest.fixture
