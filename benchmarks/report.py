@@ -193,16 +193,21 @@ def _claims(results: Results, kept: dict[str, Any], composer: _Composer) -> list
         ),
         Claim(
             "after 150 epochs the output is all zeros",
-            f"samples silent at {100 * many['sample_silent_share']:.0f} % of steps, {100 * few['sample_silent_share']:.0f} % after 25",
+            _compared_silence(many, few, "after 25"),
             many["sample_silent_share"] > 0.9,
         ),
         Claim(
             "kept rests teach silence",
-            f"samples silent at {100 * rests['sample_silent_share']:.0f} % of steps, {100 * base['sample_silent_share']:.0f} % trimmed",
+            _compared_silence(rests, base, "trimmed"),
             rests["sample_silent_share"] > base["sample_silent_share"],
         ),
         Claim("a split model could not be trained", f"onset F1 {split:.3f}, base {best_base:.3f}", split <= best_base),
     ]
+
+
+def _compared_silence(one: dict[str, float], other: dict[str, float], name: str) -> str:
+    here, there = (100 * each["sample_silent_share"] for each in (one, other))
+    return f"samples silent at {here:.0f} % of steps, {there:.0f} % {name}"
 
 
 def _listed(losses: dict[Any, float]) -> str:

@@ -1,6 +1,5 @@
 """Checkpoints of a training: when they are due, written whole before the pointer to them is swapped, a few kept."""
 
-import math
 import time
 from pathlib import Path
 
@@ -50,10 +49,10 @@ class Checkpoints:
         path = self._manager.latest_checkpoint
         return "no checkpoint" if path is None else Path(path).name
 
-    def next_iteration(self, done: int) -> float:
-        """The next iteration behind which one is due, however little time has passed."""
+    def next_iteration(self, done: int, end: int) -> int:
+        """The next iteration behind which one is due, however little time has passed; `end` at the latest."""
         every = self._config.every_iterations
-        return math.inf if every is None else (done // every + 1) * every
+        return end if every is None else min(end, (done // every + 1) * every)
 
     def save_if_due(self) -> None:
         """Writes one if the iterations or the minutes say so."""

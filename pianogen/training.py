@@ -176,7 +176,7 @@ class _Loop:
         """Iterations up to the end of an epoch, some at a time; how many does not change a bit of the result."""
         done, count = int(self._iteration), _FIRST_CALL
         while done < end:
-            count = min(count, self.checkpoints.next_iteration(done) - done, end - done)
+            count = min(count, self.checkpoints.next_iteration(done, end) - done)
             started = time.monotonic()
             totals, first_bad, num_leaving = self._train_some(
                 batches, tf.constant(count), self._totals.read_value(), tf.constant(float(is_interrupted()))
@@ -302,7 +302,7 @@ def compile_training(
             totals += measures
             if first_bad < 0 and not tf.math.is_finite(measures[0]):
                 first_bad = i
-        told = strategy.run(lambda: is_leaving)
+        told = strategy.run(tf.identity, args=(is_leaving,))
         return totals, first_bad, strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
     compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(train_some)

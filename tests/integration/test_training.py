@@ -14,6 +14,7 @@ import pytest
 from made_music import made_store
 from processes import ENVIRONMENT, ROOT, finished, wait_until
 
+import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
 from jobs import grid, rundir
 from jobs.rundir import Run
 from pianogen import config
