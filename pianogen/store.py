@@ -296,11 +296,12 @@ class Store:
         rows = self.rows(start, start + int(self.pieces.steps[index]))
         return Roll(rows.packed, rows.tempo_us, int(self.pieces.first_step[index]))
 
-    def pieces_joined(self, indices: np.ndarray) -> Roll:
-        """The rows of some pieces, end to end, read in as few stretches as their order allows.
+    def read_pieces(self, indices: np.ndarray, into: Roll) -> None:
+        """Reads the rows of some pieces, end to end, in as few stretches as their order and memory allow.
 
         Args:
             indices: (N,) ascending.
+            into: as many rows as the pieces have; they are overwritten.
 
         Raises:
             StoreError: a checksum fails.
@@ -309,8 +310,13 @@ class Store:
         stops = starts + self.pieces.steps[indices]
         is_first = np.append(True, starts[1:] != stops[:-1])[: len(indices)]
         is_last = np.append(is_first[1:], True)[: len(indices)]
-        stretches = zip(starts[is_first].tolist(), stops[is_last].tolist(), strict=True)
-        return _join([self.rows(start, stop) for start, stop in stretches] or [self.rows(0, 0)])
+        at = 0
+        for start, stop in zip(starts[is_first].tolist(), stops[is_last].tolist(), strict=True):
+            for first in range(start, stop, _READ_STEPS):
+                rows = self.rows(first, min(first + _READ_STEPS, stop))
+                into.packed[at : at + len(rows)] = rows.packed
+                into.tempo_us[at : at + len(rows)] = rows.tempo_us
+                at += len(rows)
 
     def verify(self) -> None:
         """Reads every row and compares the fingerprint.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
+from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, pack
 from pianogen.store import Pieces, Split, write_store
 
 
@@ -32,6 +32,13 @@ def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
     """A corpus of one made piece per split, in groups A and B by turns."""
     return store_of(path, [made_roll(seed, steps + seed) for seed in range(len(splits))], splits)
+
+
+def numbered_store(path: Path, steps: list[int]) -> Path:
+    """A corpus of silent pieces to train on, whose tempos number their rows: 1000 * (piece + 1) + row."""
+    tempos = [1000 * (piece + 1) + np.arange(count, dtype=np.uint32) for piece, count in enumerate(steps)]
+    rolls = [Roll(np.zeros((len(tempo_us), PACKED_BYTES), np.uint8), tempo_us) for tempo_us in tempos]
+    return store_of(path, rolls, [Split.TRAIN] * len(rolls))
 
 
 def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
