@@ -40,4 +40,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
+        return [{name: _number(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)  # written again, it is the same text

@@ -257,8 +257,8 @@ def test_transposition_follows_from_seed_epoch_and_window_alone(music: Windows) 
 
 
 def test_epochs_and_seeds_differ_in_order(folder: Path) -> None:
-    windows = numbered(folder, [100, 90, 80], 8)
-    for windows in (windows, pooled(windows)):
+    whole = numbered(folder, [100, 90, 80], 8)
+    for windows in (whole, pooled(whole)):
         count = len(windows)
         both = drawn(training_batches(windows, count, 1), 2)
         other = drawn(training_batches(windows, count, 2), 1)
