@@ -383,6 +383,15 @@ def as_features(seed: int) -> np.ndarray:
     return features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
 
 
+@pytest.mark.parametrize("name", ["base", "gru", "stacked", "bidirectional", "split", "pair"])
+def test_leaving_cudnn_is_an_error_where_a_gpu_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that TensorFlow lists and whose kernels do not run: Keras would take its slow loop in silence."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["a GPU"])
+    network = build(name)
+    with pytest.raises(ValueError, match="use_cudnn=True was specified"):
+        network.predict(*music(steps=4))
+
+
 @pytest.fixture
 def mixed_precision() -> Iterator[None]:
     keras.mixed_precision.set_global_policy("mixed_float16")
