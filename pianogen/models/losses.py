@@ -33,8 +33,8 @@ def curves(target: tf.Tensor, output: tf.Tensor) -> dict[str, tf.Tensor]:
         output: (…, 177), what was predicted of it: probabilities, or what is read as such, and the tempo feature.
 
     Returns:
-        (…,) float32 each. The cross-entropy is Keras's: outputs are divided by their sum, and clipped. A sum of 0, which
-        relu can give, is taken for the smallest number that Keras divides by.
+        (…,) float32 each. The cross-entropy is Keras's: outputs are divided by their sum, and clipped; but a sum of
+        0, which relu can give and Keras would divide by, is taken for epsilon.
     """
     epsilon = keras.backend.epsilon()
     share = output / tf.maximum(tf.reduce_sum(output, axis=-1, keepdims=True), epsilon)

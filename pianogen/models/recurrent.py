@@ -9,7 +9,7 @@ import tensorflow as tf
 from pianogen.decision import Decision, decide
 from pianogen.features import tempo_us_of
 from pianogen.models.body import Body
-from pianogen.roll import HOLD, NUM_KEYS, PACKED_BYTES
+from pianogen.roll import HOLD, PACKED_BYTES
 
 
 class Readout(Protocol):
@@ -80,7 +80,7 @@ class Recurrent:
         is_possible = sounding[..., tf.newaxis] | (tf.range(3) != HOLD)
         log_probabilities = tf.nn.log_softmax(tf.where(is_possible, self._readout.logits(output), -float("inf")))
         of_keys = tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=2)
-        return tf.reduce_sum(tf.ensure_shape(of_keys, (None, NUM_KEYS)), axis=-1)
+        return tf.reduce_sum(of_keys, axis=-1)
 
     def draw(
         self, output: Any, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision

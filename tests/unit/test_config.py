@@ -34,6 +34,48 @@ def test_invalid_values_are_named(values: dict, message: str) -> None:
     assert message in str(caught.value)
 
 
+HEADS = {"name": "split"}
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "message"),
+    [
+        ({"layers": 2}, {}, "model.layers 2 with model.name base"),
+        ({"name": "stacked", "layers": 1}, {}, "model.layers 1 with model.name stacked"),
+        (HEADS | {"activation": "sigmoid"}, {}, "belong to one vector"),
+        (HEADS | {"silence": True}, {}, "belong to one vector"),
+        ({"name": "pair", "dense_layers": 1}, {}, "belong to one vector"),
+        (HEADS, {"loss": "mse"}, "training.loss mse with model.name split"),
+        ({"name": "pair"}, {"loss": "weighted_mse"}, "training.loss weighted_mse with model.name pair"),
+        ({}, {"loss": "crossentropy"}, "say model.activation: sigmoid"),
+        ({"activation": "relu"}, {"loss": "focal"}, "say model.activation: sigmoid"),
+        ({}, {"loss_weight": 3.0}, "training.loss_weight with training.loss None"),
+        ({}, {"loss": "mse", "loss_weight": 3.0}, "training.loss_weight with training.loss mse"),
+        ({"name": "bidirectional"}, {"predict": "every"}, "which would see what it predicts"),
+        ({}, {"mixed_precision": True}, "mixed_precision with device cpu"),
+    ],
+)
+def test_combinations_that_mean_nothing_are_refused(model: dict, training: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^here: ") as caught:
+        config.parse({"device": "cpu", "model": model, "training": training}, "here")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({"name": "stacked"}, {}),
+        ({"name": "stacked", "layers": 3}, {"predict": "every"}),
+        ({"name": "gru", "layers": 1}, {"loss": "weighted_mse", "loss_weight": 3.0}),
+        ({"activation": "sigmoid", "silence": True}, {"loss": "weighted_crossentropy"}),
+        (HEADS, {"loss": "focal", "predict": "every"}),
+        ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop"}),
+    ],
+)
+def test_combinations_that_mean_something_are_taken(model: dict, training: dict) -> None:
+    assert config.parse({"device": "cpu", "model": model, "training": training}, "here").device == "cpu"
+
+
 def test_all_errors_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "here")

@@ -1,0 +1,57 @@
+"""What networks read of a row, and what the best constant guess of it costs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from made_music import made_roll, made_store
+
+from pianogen.config import DataConfig
+from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
+from pianogen.metrics import constant_predictor_loss
+from pianogen.roll import HOLD, ONSET, SILENT
+from pianogen.store import Split, Store
+from pianogen.windows import read_windows
+
+
+def test_features_are_onsets_holds_and_tempo() -> None:
+    roll = made_roll(3)
+    found = features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
+    assert found.shape == (len(roll), NUM_FEATURES)
+    assert np.array_equal(found[:, :88], roll.states == ONSET)
+    assert np.array_equal(found[:, 88:176], roll.states == HOLD)
+    assert np.allclose(found[:, 176], np.log2(60e6 / roll.tempo_us / 15) / 5, atol=1e-6)
+
+
+def test_features_with_silence_and_without_tempo() -> None:
+    roll = made_roll(3)
+    rows = tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))
+    plain, more, less = (features(*rows, **asked).numpy() for asked in ({}, {"silence": True}, {"tempo": False}))
+    assert np.array_equal(more[:, 176:264], roll.states == SILENT)
+    assert np.array_equal(np.delete(more, range(176, 264), axis=1), plain)
+    assert np.array_equal(less, plain[:, :176])
+
+
+@pytest.mark.parametrize(("bpm", "feature"), [(15, 0.0), (60, 0.4), (120, 0.6), (480, 1.0), (3.6, 0.0), (6e7, 1.0)])
+def test_tempo_feature_is_logarithmic_and_bounded(bpm: float, feature: float) -> None:
+    assert tempo_feature(tf.constant(int(60e6 / bpm))).numpy() == pytest.approx(feature, abs=1e-6)
+
+
+def test_tempo_survives_its_feature() -> None:
+    tempo_us = tf.constant([125_000, 333_333, 500_000, 1_000_000, 4_000_000])
+    back = tempo_us_of(tempo_feature(tempo_us)).numpy()
+    assert np.allclose(back, tempo_us.numpy(), rtol=3e-6)
+
+
+def test_constant_predictor_is_the_mean_of_the_predicted_rows(tmp_path: Path) -> None:
+    path = made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TRAIN])
+    with Store(path) as store:
+        windows = read_windows(store, Split.TRAIN, DataConfig(window_steps=30, stride=7))
+    rows = [piece[first + 30] for piece in map(as_features, (0, 1)) for first in range(0, len(piece) - 30, 7)]
+    assert constant_predictor_loss(windows) == pytest.approx(np.mean((rows - np.mean(rows, axis=0)) ** 2), rel=1e-5)
+
+
+def as_features(seed: int) -> np.ndarray:
+    roll = made_roll(seed, 120 + seed)
+    return features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
