@@ -39,12 +39,15 @@ def run_job(path: str) -> None:
 def _train_and_sample(run: Run) -> dict[str, Any]:
     # TensorFlow is imported here, in the job: the commands that only submit or look never wait for it.
     import pianogen
-    from pianogen import metrics, sampling, training
+    from pianogen import evaluation, sampling, training
+    from pianogen.statistics import gather_statistics
 
     config = run.read_config()
     with run.open_store() as store:
         trained = training.train(config, store, run.path)
-    rolls = sampling.draw_samples(trained.network, config.sampling, trained.corpus)
+        statistics = gather_statistics(trained.corpus)
+        held_out = evaluation.evaluate_held_out(trained.network, store, config.data, statistics)
+    rolls = sampling.draw_samples(trained.network, config.sampling, statistics, config.data.window_steps)
     origin = {"run": run.name, "checkpoint": trained.checkpoint}
     sampling.write_samples(run.path / "samples.h5", rolls, config.sampling, origin, pianogen.__version__)
     last = trained.history.rows[-1]
@@ -55,7 +58,8 @@ def _train_and_sample(run: Run) -> dict[str, Any]:
         "windows": len(trained.corpus),
         **last,
         "best_valid_loss": best,
-        "constant_predictor_loss": metrics.constant_predictor_loss(trained.corpus),
+        "constant_predictor_loss": statistics.constant_predictor_loss,
+        "held_out": held_out,
         "samples": [asdict(describe(roll)) for roll in rolls],
     }
 

@@ -73,6 +73,7 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     """Draws the samples of one run."""
     import pianogen
     from pianogen import devices, sampling, training, windows
+    from pianogen.statistics import gather_statistics
     from pianogen.store import Split
 
     run = Run(Path(path))
@@ -81,8 +82,8 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     devices.find_strategy(run_config)
     network, checkpoint = training.restore(run_config, run.path)
     with run.open_store() as store:
-        corpus = windows.read_windows(store, Split.TRAIN, run_config.data)
-    rolls = sampling.draw_samples(network, sampling_config, corpus)
+        statistics = gather_statistics(windows.find_windows(store, Split.TRAIN, run_config.data))
+    rolls = sampling.draw_samples(network, sampling_config, statistics, run_config.data.window_steps)
     origin = {"run": run.name, "checkpoint": checkpoint}
     sampling.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, SILENT, Roll
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
 NUM_NOISE = 3 * NUM_KEYS + 1
 _SMALLEST_UNIFORM = 2.0**-24
@@ -31,26 +31,6 @@ class Decision:
     temperature: float
     threshold: float | None
     count_odds: np.ndarray
-
-
-def count_odds(rows: Roll, first_row: np.ndarray) -> np.ndarray:
-    """How many keys sound at a step, given how many did at the step before: (89, 89) float32, cumulative along rows.
-
-    A count that is followed by nothing in the corpus is followed by what is usual over all steps.
-
-    Args:
-        rows: pieces, end to end.
-        first_row: (P,) where each piece begins.
-    """
-    half = PACKED_BYTES // 2
-    sounding = np.bitwise_count(rows.packed[:, :half] | rows.packed[:, half:]).sum(axis=1, dtype=np.int64)
-    is_first = np.zeros(len(rows), bool)
-    is_first[first_row] = True
-    table = np.zeros((NUM_KEYS + 1, NUM_KEYS + 1))
-    np.add.at(table, (sounding[:-1][~is_first[1:]], sounding[1:][~is_first[1:]]), 1)
-    table[table.sum(axis=1) == 0] = np.bincount(sounding, minlength=NUM_KEYS + 1)
-    cumulative = np.cumsum(table, axis=1)
-    return (cumulative / cumulative[:, -1:]).astype(np.float32)
 
 
 def decide(

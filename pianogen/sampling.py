@@ -12,31 +12,32 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import SamplingConfig
-from pianogen.decision import NUM_NOISE, Decision, count_odds
+from pianogen.decision import NUM_NOISE, Decision
 from pianogen.errors import UsageError
 from pianogen.midi_in import read_roll
-from pianogen.models.recurrent import Recurrent
+from pianogen.models.network import Network
 from pianogen.rejection import Rejection
 from pianogen.roll import HOLD, ONSET, PACKED_BYTES, Roll, pack
+from pianogen.statistics import Statistics
 from pianogen.store import Pieces, Split, write_store
-from pianogen.windows import Windows
 
 BATCH = 16
 
 
-def draw_samples(network: Recurrent, config: SamplingConfig, corpus: Windows) -> list[Roll]:
+def draw_samples(network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int) -> list[Roll]:
     """Draws `config.num` rolls of `config.steps` steps; the steps of a primer are not repeated in them.
 
     Args:
-        corpus: what the network was trained on: the dynamic threshold follows it, and without a primer a
+        statistics: of what the network was trained on: the dynamic threshold follows it, and without a primer a
             sample starts from silence at its median tempo.
+        window_steps: rows of the windows it was trained on, and of that silence.
 
     Raises:
-        UsageError: the primer cannot be read.
+        UsageError: the primer cannot be read, or holds no notes.
     """
-    primer = read_primer(config.primer) if config.primer else _silence(corpus)
+    primer = read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
     threshold = None if config.threshold == "dynamic" else float(config.threshold)
-    decision = Decision(config.temperature, threshold, count_odds(corpus.rows, corpus.first_row))
+    decision = Decision(config.temperature, threshold, statistics.count_odds)
     loop = tf.function(lambda noise: _draw(network, primer, decision, noise))
     rolls: list[Roll] = []
     for first in range(0, config.num, BATCH):
@@ -89,10 +90,9 @@ def write_samples(path: Path, rolls: list[Roll], config: SamplingConfig, origin:
     write_store(path, "samples", pieces, rolls, {"version": version, **config.model_dump(mode="json")})
 
 
-def _silence(corpus: Windows) -> Roll:
+def _silence(tempo_us: int, steps: int) -> Roll:
     """A window of silence: networks that learned from windows have never been asked after a single row."""
-    steps = corpus.window_steps
-    return Roll(np.zeros((steps, PACKED_BYTES), np.uint8), np.full(steps, np.median(corpus.rows.tempo_us), np.uint32))
+    return Roll(np.zeros((steps, PACKED_BYTES), np.uint8), np.full(steps, tempo_us, np.uint32))
 
 
 def _noise(config: SamplingConfig, index: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def _noise(config: SamplingConfig, index: int) -> np.ndarray:
     return generator.random((config.steps, NUM_NOISE), np.float32)
 
 
-def _draw(network: Recurrent, primer: Roll, decision: Decision, noise: tf.Tensor) -> Any:
+def _draw(network: Network, primer: Roll, decision: Decision, noise: tf.Tensor) -> Any:
     """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_NOISE) noise."""
     num_steps, batch = noise.shape[0], noise.shape[1]
     packed = tf.repeat(tf.constant(primer.packed)[:, tf.newaxis], batch, axis=1)

@@ -1,6 +1,5 @@
 """Samples are legal, independent of their batch, and follow the corpus."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -11,27 +10,30 @@ from made_music import made_roll, made_store
 
 from pianogen import models
 from pianogen.config import DataConfig, ModelConfig, SamplingConfig
-from pianogen.decision import NUM_NOISE, Decision, count_odds, decide
+from pianogen.decision import NUM_NOISE, Decision, decide
 from pianogen.errors import UsageError
 from pianogen.midi_out import write_midi
-from pianogen.models.recurrent import Recurrent
+from pianogen.models.network import Network
 from pianogen.roll import HOLD, ONSET, SILENT, Roll
 from pianogen.sampling import BATCH, draw_samples, write_samples
+from pianogen.statistics import Statistics, gather_statistics
 from pianogen.store import Split, Store
-from pianogen.windows import Windows, read_windows
+from pianogen.windows import find_windows
+
+WINDOW_STEPS = 64
 
 
 @pytest.fixture(scope="module")
-def network() -> Recurrent:
+def network() -> Network:
     keras.utils.set_random_seed(4)
     return models.build(ModelConfig(units=16))
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Windows:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Statistics:
     path = made_store(tmp_path_factory.mktemp("store") / "c.h5", [Split.TRAIN] * 3)
     with Store(path) as store:
-        return read_windows(store, Split.TRAIN, DataConfig())
+        return gather_statistics(find_windows(store, Split.TRAIN, DataConfig()))
 
 
 def is_legal(roll: Roll) -> bool:
@@ -41,39 +43,29 @@ def is_legal(roll: Roll) -> bool:
 
 @pytest.mark.parametrize("threshold", ["dynamic", 0.2])
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
-def test_samples_are_legal(network: Recurrent, corpus: Windows, threshold: str | float, temperature: float) -> None:
-    rolls = draw_samples(network, SamplingConfig(num=3, steps=60, temperature=temperature, threshold=threshold), corpus)
+def test_samples_are_legal(network: Network, corpus: Statistics, threshold: str | float, temperature: float) -> None:
+    rolls = draw_samples(
+        network, SamplingConfig(num=3, steps=60, temperature=temperature, threshold=threshold), corpus, WINDOW_STEPS
+    )
     assert [len(roll) for roll in rolls] == [60] * 3
     assert all(is_legal(roll) for roll in rolls)
     assert all(roll.tempo_us.min() >= 125_000 and roll.tempo_us.max() <= 4_000_000 for roll in rolls)
 
 
-def test_sample_depends_on_seed_and_index_alone(network: Recurrent, corpus: Windows) -> None:
-    many = draw_samples(network, SamplingConfig(num=BATCH + 2, steps=30), corpus)
-    few = draw_samples(network, SamplingConfig(num=2, steps=30), corpus)
-    other = draw_samples(network, SamplingConfig(num=2, steps=30, seed=1), corpus)
+def test_sample_depends_on_seed_and_index_alone(network: Network, corpus: Statistics) -> None:
+    many = draw_samples(network, SamplingConfig(num=BATCH + 2, steps=30), corpus, WINDOW_STEPS)
+    few = draw_samples(network, SamplingConfig(num=2, steps=30), corpus, WINDOW_STEPS)
+    other = draw_samples(network, SamplingConfig(num=2, steps=30, seed=1), corpus, WINDOW_STEPS)
     assert many[:2] == few
     assert len({roll.packed.tobytes() for roll in [*many, *other]}) == BATCH + 4
 
 
-def test_dynamic_threshold_follows_the_corpus(network: Recurrent, corpus: Windows) -> None:
-    rolls = draw_samples(network, SamplingConfig(num=8, steps=400), corpus)
+def test_dynamic_threshold_follows_the_corpus(network: Network, corpus: Statistics) -> None:
+    rolls = draw_samples(network, SamplingConfig(num=8, steps=400), corpus, WINDOW_STEPS)
     sounding = np.concatenate([(roll.states != SILENT).sum(axis=1) for roll in rolls])
     wanted = np.concatenate([(made_roll(seed, 120 + seed).states != SILENT).sum(axis=1) for seed in range(3)])
     assert abs(sounding.mean() - wanted.mean()) < 0.15
     assert set(sounding) <= set(wanted) | {0}
-
-
-def test_count_odds_are_those_of_the_corpus(corpus: Windows) -> None:
-    table = np.zeros((89, 89))
-    for seed in range(3):
-        counts = (made_roll(seed, 120 + seed).states != SILENT).sum(axis=1)
-        for before, after in pairwise(counts):
-            table[before, after] += 1
-    odds = count_odds(corpus.rows, corpus.first_row)
-    seen = table.sum(axis=1) > 0
-    assert np.allclose(odds[seen], np.cumsum(table[seen], axis=1) / table[seen].sum(axis=1, keepdims=True), atol=1e-6)
-    assert np.all(odds[:, -1] == 1)
 
 
 @pytest.mark.parametrize(("threshold", "sounds"), [(0.2, [True, True, False]), (0.5, [True, False, False]), (0.95, [False] * 3)])
@@ -93,11 +85,11 @@ def test_static_threshold_lets_the_probable_sound(threshold: float, sounds: list
     assert count.numpy() == [sum(sounds)]
 
 
-def test_primer_is_continued_and_not_repeated(network: Recurrent, corpus: Windows, tmp_path: Path) -> None:
+def test_primer_is_continued_and_not_repeated(network: Network, corpus: Statistics, tmp_path: Path) -> None:
     primer = tmp_path / "theme.mid"
     primer.write_bytes(write_midi(made_roll(11, 40)))
-    plain = draw_samples(network, SamplingConfig(num=1, steps=30), corpus)
-    primed = draw_samples(network, SamplingConfig(num=1, steps=30, primer=str(primer)), corpus)
+    plain = draw_samples(network, SamplingConfig(num=1, steps=30), corpus, WINDOW_STEPS)
+    primed = draw_samples(network, SamplingConfig(num=1, steps=30, primer=str(primer)), corpus, WINDOW_STEPS)
     assert len(primed[0]) == 30
     assert is_legal(primed[0])
     assert primed != plain
@@ -106,17 +98,17 @@ def test_primer_is_continued_and_not_repeated(network: Recurrent, corpus: Window
 @pytest.mark.parametrize(
     "content", [None, b"no MIDI", write_midi(Roll(np.zeros((4, 22), np.uint8), np.full(4, 500_000, np.uint32)))]
 )
-def test_unusable_primer_is_told(network: Recurrent, corpus: Windows, tmp_path: Path, content: bytes | None) -> None:
+def test_unusable_primer_is_told(network: Network, corpus: Statistics, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "theme.mid"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UsageError, match=r"primer .*theme\.mid cannot be used"):
-        draw_samples(network, SamplingConfig(num=1, steps=4, primer=str(path)), corpus)
+        draw_samples(network, SamplingConfig(num=1, steps=4, primer=str(path)), corpus, WINDOW_STEPS)
 
 
-def test_samples_are_a_store(network: Recurrent, corpus: Windows, tmp_path: Path) -> None:
+def test_samples_are_a_store(network: Network, corpus: Statistics, tmp_path: Path) -> None:
     settings = SamplingConfig(num=3, steps=20)
-    rolls = draw_samples(network, settings, corpus)
+    rolls = draw_samples(network, settings, corpus, WINDOW_STEPS)
     write_samples(tmp_path / "samples.h5", rolls, settings, {"run": "0000-base", "checkpoint": "ckpt-1"}, "1")
     with Store(tmp_path / "samples.h5") as store:
         store.verify()
