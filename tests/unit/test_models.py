@@ -6,12 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll
+from made_music import made_roll, made_store
 
 from pianogen import models
-from pianogen.config import ModelConfig
+from pianogen.config import DataConfig, ModelConfig
 from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
+from pianogen.metrics import constant_predictor_loss
 from pianogen.roll import HOLD, ONSET
+from pianogen.store import Split, Store
+from pianogen.windows import read_windows
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("base", 104_963), ("gru", 89_667)])
@@ -70,3 +73,16 @@ def test_losses_are_those_of_the_row_after_the_window() -> None:
     losses = network.losses(packed, tempo_us, training=False)
     assert losses["loss"].numpy() == pytest.approx(np.mean((output - target) ** 2), rel=1e-5)
     assert losses["mean_absolute_error"].numpy() == pytest.approx(np.mean(np.abs(output - target)), rel=1e-5)
+
+
+def test_constant_predictor_is_the_mean_of_the_predicted_rows(tmp_path: Path) -> None:
+    path = made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TRAIN])
+    with Store(path) as store:
+        windows = read_windows(store, Split.TRAIN, DataConfig(window_steps=30, stride=7))
+    rows = [piece[first + 30] for piece in map(as_features, (0, 1)) for first in range(0, len(piece) - 30, 7)]
+    assert constant_predictor_loss(windows) == pytest.approx(np.mean((rows - np.mean(rows, axis=0)) ** 2), rel=1e-5)
+
+
+def as_features(seed: int) -> np.ndarray:
+    roll = made_roll(seed, 120 + seed)
+    return features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
