@@ -90,8 +90,9 @@ def trivial(windows: Windows, statistics: Statistics) -> dict[str, dict[str, Any
     """What predictors without a network reach on the steps and by the measures of `evaluate`.
 
     `nothing` is silence, `repeat` does what the last step did; they state no probabilities. `marginal` gives each key the
-    frequencies of its states, `markov` those that followed the state it is in, with one added to every count (Laplace).
-    `nothing` and `marginal` expect the median tempo, the others the last one. Thresholds are chosen on the train split.
+    frequencies of its states, whatever came before, `markov` those that followed the state it is in, with one added to every
+    count (Laplace). `nothing` and `marginal` expect the median tempo, the others the last one. Thresholds are chosen on the
+    train split.
 
     Args:
         statistics: of the train split.

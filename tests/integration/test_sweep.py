@@ -77,6 +77,9 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
         assert {"samples.h5", "result.json", "log"} <= names
         result = json.loads((run / "result.json").read_text())
         assert result["loss"] < result["constant_predictor_loss"] * 3
+        assert list(result["held_out"]) == ["valid"]
+        assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
+        assert all("collapse" in sample for sample in result["samples"])
         assert len(read_rows(run / "metrics.csv")) == 2
 
     primer = tmp_path / "theme.mid"
