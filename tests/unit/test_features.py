@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from made_music import made_roll, made_store
+from pianogen.metrics import constant_predictor_loss
 
 from pianogen.config import DataConfig
 from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
-from pianogen.metrics import constant_predictor_loss
 from pianogen.roll import HOLD, ONSET, SILENT
 from pianogen.store import Split, Store
 from pianogen.windows import read_windows

@@ -9,7 +9,7 @@ import tensorflow as tf
 from made_music import made_roll, made_store
 
 from pianogen import models
-from pianogen.config import DataConfig, ModelConfig, SamplingConfig
+from pianogen.config import DataConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pianogen.decision import NUM_NOISE, Decision, decide
 from pianogen.errors import UsageError
 from pianogen.midi_out import write_midi
@@ -26,7 +26,7 @@ WINDOW_STEPS = 64
 @pytest.fixture(scope="module")
 def network() -> Network:
     keras.utils.set_random_seed(4)
-    return models.build(ModelConfig(units=16))
+    return models.build(ModelConfig(units=16), TrainingConfig(), WINDOW_STEPS)
 
 
 @pytest.fixture(scope="module")
