@@ -80,10 +80,11 @@ def _status(out: Path, as_json: bool) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     table = Table(box=None, header_style="bold")
-    for column in ("run", "state", "epoch", "loss", "valid loss", "reason"):
-        table.add_column(column)
+    shown = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
+    for column in ("run", "state", *shown, "reason"):
+        table.add_column(column.replace("_", " "))
     for row in rows:
-        numbers = [f"{row[name]:g}" if isinstance(row[name], float | int) else "" for name in ("epoch", "loss", "valid_loss")]
+        numbers = [f"{row[name]:.4g}" if isinstance(row[name], float | int) else "" for name in shown]
         table.add_row(row["run"], row["state"], *numbers, row["reason"])
     Console().print(table)
     return 0
@@ -105,7 +106,15 @@ def _row(run: Run) -> dict[str, Any]:
     configured = run.read_config().model_dump(mode="json", include={"model", "data", "training", "sampling"})
     flat = {f"{section}.{key}": value for section, values in configured.items() for key, value in values.items()}
     result = run.read_result() or {}
-    return {"run": run.name, "state": state, "reason": reason, **flat, **{name: result.get(name) for name in _METRICS}}
+    measured = {name: result.get(name) for name in _METRICS}
+    return {"run": run.name, "state": state, "reason": reason, **flat, **measured, **_held_out(result)}
+
+
+def _held_out(result: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows of the evaluation on the valid split."""
+    network = result.get("held_out", {}).get("valid", {}).get("network", {})
+    best = network.get("static_threshold", {})
+    return {"valid_nats_per_step": network.get("nats_per_step"), "valid_onset_f1": best.get("onset_f1")}
 
 
 if __name__ == "__main__":
