@@ -5,6 +5,7 @@ padded size, so that the arithmetic of one does not depend on how many are drawn
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,26 @@ def draw_samples(network: Network, config: SamplingConfig, statistics: Statistic
     Raises:
         UsageError: the primer cannot be read, or holds no notes.
     """
+    draw_batch = compile_drawing(network, config, statistics, window_steps)
+    rolls = [roll for first in range(0, config.num, BATCH) for roll in draw_batch(first)]
+    return rolls[: config.num]
+
+
+def compile_drawing(
+    network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int
+) -> Callable[[int], list[Roll]]:
+    """A function that draws the BATCH samples from an index on; see `draw_samples`."""
     primer = read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
     threshold = None if config.threshold == "dynamic" else float(config.threshold)
     decision = Decision(config.temperature, threshold, statistics.count_odds)
     loop = tf.function(lambda noise: _draw(network, primer, decision, noise))
-    rolls: list[Roll] = []
-    for first in range(0, config.num, BATCH):
+
+    def draw_batch(first: int) -> list[Roll]:
         noise = np.stack([_noise(config, index) for index in range(first, first + BATCH)], axis=1)
         states, tempo_us = (each.numpy() for each in loop(tf.constant(noise)))
-        wanted = min(BATCH, config.num - first)
-        rolls += [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(wanted)]
-    return rolls
+        return [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(BATCH)]
+
+    return draw_batch
 
 
 def read_primer(path: str) -> Roll:
