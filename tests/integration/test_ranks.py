@@ -1,0 +1,87 @@
+"""Rank 0 waits for nobody: neither for a rank that is slow to take its chunk nor for its own host."""
+
+import sys
+
+from made_corpus import ENDLESS
+from processes import finished, preprocess_command
+
+# Rank 1 asks for a chunk, too long for MPI to deliver before it is looked for, and takes it when rank 0 has gone on.
+LATE = """
+import sys
+import time
+from pathlib import Path
+
+from preprocess import ranks
+from preprocess.isolation import Tally
+from preprocess.sources import Input
+
+
+class Instantly:
+    def __init__(self):
+        self.sizes = []
+
+    def submit(self, chunk):
+        self.sizes.append(len(chunk))
+
+    def collect(self, timeout_s):
+        return Tally(self.sizes.pop(0), 0, Path("shard"), 0) if self.sizes else None
+
+    def close(self):
+        pass
+
+
+def report(tally):
+    marker.touch()
+    sizes.append(tally.num_inputs)
+
+
+marker, sizes = Path(sys.argv[1]), []
+world = ranks.find_world()
+if world.rank == 0:
+    world.comm.probe(source=1)
+    ranks.lead(world, Instantly(), [Input(f"{number:0>1000}.mid", "", 0, 0) for number in range(20_000)], report)
+    ranks.dismiss(world, 0)
+    print(sum(sizes))
+else:
+    world.comm.send(None, 0, ranks._TO_DESK)
+    while not marker.exists():
+        time.sleep(0.01)
+    chunk = world.comm.recv(source=0, tag=ranks._CHUNK)
+    world.comm.send(Tally(len(chunk), 0, Path("shard"), 0), 0, ranks._TO_DESK)
+    ranks.follow(world, Instantly())
+"""
+
+
+def test_rank_0_goes_on_while_a_rank_is_slow_to_take_its_chunk(tmp_path):
+    command = preprocess_command(2)
+    done = finished([*command[: command.index("-m")], "-c", LATE, str(tmp_path / "marker")])
+    assert (done.returncode, done.stdout) == (0, "20000\n"), done.stderr
+
+
+# What the host is at keeps it for a second; chunks with names of this length fill the pipe to it.
+BUSY = """
+import sys
+from pathlib import Path
+
+from preprocess.isolation import Isolation, Limits
+from preprocess.outcome import Options
+from preprocess.sources import Input
+
+folder = Path(sys.argv[1])
+isolation = Isolation(folder / "shard", Options(), Limits(cpu_s=1))
+isolation.submit([Input("endless.musicxml", str(folder / "endless.musicxml"), 1, 0)])
+for chunk in range(3):
+    isolation.submit([Input(f"{chunk} {number:0>200}.mid", f"/nowhere/{number:0>200}", 1, 0) for number in range(256)])
+print(isolation.collect(0))
+for _ in range(4):
+    while (tally := isolation.collect(60)) is None:
+        pass
+    print(tally.num_inputs, tally.num_rejected)
+isolation.close()
+"""
+
+
+def test_chunks_are_handed_over_without_waiting_for_the_one_at_work(tmp_path):
+    (tmp_path / "endless.musicxml").write_text(ENDLESS)
+    done = finished([sys.executable, "-c", BUSY, str(tmp_path)])
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["None", "1 1", *["256 256"] * 3]), done.stderr
