@@ -2,14 +2,17 @@
 
 import sys
 
+import pytest
 from made_corpus import ENDLESS
 from processes import finished, preprocess_command
 
-# Rank 1 asks for a chunk, too long for MPI to deliver before it is looked for, and takes it when rank 0 has gone on.
-LATE = """
+# Chunks that are too long for MPI to deliver them before they are looked for, and are converted in no time.
+WORLD = """
 import sys
 import time
 from pathlib import Path
+
+from pianogen.errors import PianogenError
 
 from preprocess import ranks
 from preprocess.isolation import Tally
@@ -30,16 +33,20 @@ class Instantly:
         pass
 
 
+inputs = [Input(f"{number:0>1000}.mid", "", 0, 0) for number in range(20_000)]
+world = ranks.find_world()
+"""
+# Rank 1 asks for a chunk and takes it when rank 0 has gone on.
+LATE = """
 def report(tally):
     marker.touch()
     sizes.append(tally.num_inputs)
 
 
 marker, sizes = Path(sys.argv[1]), []
-world = ranks.find_world()
 if world.rank == 0:
     world.comm.probe(source=1)
-    ranks.lead(world, Instantly(), [Input(f"{number:0>1000}.mid", "", 0, 0) for number in range(20_000)], report)
+    ranks.lead(world, Instantly(), inputs, report)
     ranks.dismiss(world, 0)
     print(sum(sizes))
 else:
@@ -54,8 +61,35 @@ else:
 
 def test_rank_0_goes_on_while_a_rank_is_slow_to_take_its_chunk(tmp_path):
     command = preprocess_command(2)
-    done = finished([*command[: command.index("-m")], "-c", LATE, str(tmp_path / "marker")])
+    done = finished([*command[: command.index("-m")], "-c", WORLD + LATE, str(tmp_path / "marker")])
     assert (done.returncode, done.stdout) == (0, "20000\n"), done.stderr
+
+
+# Rank 0 fails at some moment of its work.
+FAILING = """
+def report(tally):
+    sizes.append(tally.num_inputs)
+    if len(sizes) == int(sys.argv[1]):
+        raise PianogenError("no room")
+
+
+sizes, code = [], 1
+if world.rank == 0:
+    try:
+        ranks.lead(world, Instantly(), inputs, report)
+    except PianogenError:
+        ranks.dismiss(world, 1)
+else:
+    code = ranks.follow(world, Instantly())
+print(f"code {code}\\n", end="")
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13, 21])
+def test_ranks_end_in_order_when_rank_0_gives_up(at):
+    command = preprocess_command(3)
+    done = finished([*command[: command.index("-m")], "-c", WORLD + FAILING, str(at)])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "code 1\n" * 3, "")
 
 
 # What the host is at keeps it for a second; chunks with names of this length fill the pipe to it.
