@@ -2,7 +2,7 @@
 # make demo   a corpus to a store, a sweep, samples and MIDI below demo/; CORPUS=folder for your own, EPOCHS=n for longer
 # make test   all tests
 # make check  formatter, linter and type checker
-# make bench  every benchmark, on CORPUS=folder of MIDI files; an hour, and 8 GB of disk for a while
+# make bench  every benchmark, on CORPUS=folder of MIDI files; an hour, and 7 GB of disk for a while
 
 PYTHON ?= python3
 CORPUS ?= music21:bach

@@ -30,6 +30,12 @@ _UTF8_NAME = 0x800
 _POINT_BYTES = 4 << 20
 _MOST_POINTS = 2_048
 _LIKELY_RATIO = 4
+_TAR_END = bytes(tarfile.BLOCKSIZE)
+# What the readers of archives raise over damaged ones; of the built-in errors, those of numbers and texts that make no sense.
+_DAMAGES = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, indexed_gzip.ZranError, struct.error),
+    *(EOFError, ArithmeticError, ValueError, RuntimeError),
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,7 +79,7 @@ def list_members(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]
                 yield from _list_tar(file, "tar")
         else:
             yield from _list_gzip(path, folder)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, indexed_gzip.ZranError) as error:
+    except (OSError, *_DAMAGES) as error:
         raise UsageError(f"{path} cannot be read as an archive ({error}); copy it again, or take it out of the corpus") from error
 
 
@@ -85,16 +91,10 @@ def read_member(path: str, member: Member, size: int, folder: Path) -> bytes:
     """
     if member.method < 0:
         raise Rejection(Reason.UNREADABLE, "a link out of the archive, an encrypted or a sparse member")
-    if member.kind == "zip":
-        return _read_zip(path, member, size)
-    if member.kind == "tar":
-        with open(path, "rb") as file:
-            file.seek(member.offset)
-            data = file.read(size)
-    else:
-        gzip = _open_gzip(path, folder)
-        gzip.seek(member.offset)
-        data = gzip.read(size)
+    try:
+        data = _read_zip(path, member, size) if member.kind == "zip" else _read_tar(path, member, size, folder)
+    except _DAMAGES as error:
+        raise Rejection(Reason.UNREADABLE, f"the member is damaged: {error}") from error
     if len(data) != size:
         raise Rejection(Reason.UNREADABLE, f"{len(data)} of {size} bytes are in the archive")
     return data
@@ -103,7 +103,7 @@ def read_member(path: str, member: Member, size: int, folder: Path) -> bytes:
 def _list_zip(path: str) -> Iterator[tuple[bytes, int, Member]]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            if info.orig_filename.endswith("/"):
                 continue
             # A name without the UTF-8 flag is bytes of unknown meaning; Python reads them as code page 437.
             name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "surrogateescape")
@@ -121,18 +121,24 @@ def _read_zip(path: str, member: Member, size: int) -> bytes:
         raise Rejection(Reason.UNREADABLE, f"zip compression method {member.method}; stored and deflated members are read")
     data = stored
     if member.method == zipfile.ZIP_DEFLATED:
-        try:
-            # One byte more than announced is enough to see that the announcement was false.
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, size + 1)
-        except zlib.error as error:
-            raise Rejection(Reason.UNREADABLE, f"the compressed member is damaged: {error}") from error
+        # One byte more than announced is enough to see that the announcement was false.
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, size + 1)
     if signature != b"PK\x03\x04" or len(data) != size or zlib.crc32(data) != member.crc:
         raise Rejection(Reason.UNREADABLE, "the member is not what the archive's directory says")
     return data
 
 
+class _Header(tarfile.TarInfo):
+    """A member's header; a negative size would have tarfile go back and forth for ever (CVE-2025-8194)."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError(f"a member of {count} bytes")
+        return -(-count // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
 def _list_tar(file: "io.BufferedIOBase", kind: Literal["tar", "gzip"]) -> Iterator[tuple[bytes, int, Member]]:
-    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
+    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as archive:
         for info in archive:
             name = info.name.encode("utf-8", "surrogateescape")
             target: tarfile.TarInfo | None = info
@@ -145,6 +151,9 @@ def _list_tar(file: "io.BufferedIOBase", kind: Literal["tar", "gzip"]) -> Iterat
                 yield _plain(name), 0, Member(kind, 0, 0, -1)
             else:
                 yield _plain(name), target.size, Member(kind, target.offset_data, target.size)
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != _TAR_END:  # tarfile takes a damaged or missing header for the end
+            raise tarfile.ReadError(f"neither a member nor the end of the archive at byte {archive.offset}")
 
 
 def _find(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
@@ -162,6 +171,16 @@ def _list_gzip(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]:
         gzip.export_index(str(_index(path, folder)))
 
 
+def _read_tar(path: str, member: Member, size: int, folder: Path) -> bytes:
+    if member.kind == "gzip":
+        gzip = _open_gzip(path, folder)
+        gzip.seek(member.offset)
+        return bytes(gzip.read(size))
+    with open(path, "rb") as file:
+        file.seek(member.offset)
+        return file.read(size)
+
+
 @functools.lru_cache(maxsize=4)
 def _open_gzip(path: str, folder: Path) -> "indexed_gzip.IndexedGzipFile":
     # It opens the archive for each read and closes it again, so that forked workers never share a position.
@@ -173,5 +192,5 @@ def _index(path: str, folder: Path) -> Path:
 
 
 def _plain(name: bytes) -> bytes:
-    """A member's path below the archive's root; it is a name and never a place on disk."""
-    return b"/".join(part for part in name.split(b"/") if part not in (b"", b".", b".."))
+    """A member's path below the archive's root; it is a name and never a place on disk, and ends at a NUL."""
+    return b"/".join(part for part in name.partition(b"\0")[0].split(b"/") if part not in (b"", b".", b".."))

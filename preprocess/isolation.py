@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from preprocess.sources import Input
 MEMORY_LIMIT_BYTES = 4 << 30
 _WALL_PER_CPU = 10  # a sleeper is caught by the clock, a busy input on a loaded node is not
 _PR_SET_PDEATHSIG = 1
+_CHUNKS_SENT = 2  # the one the host is at and the next
 _INPUTS_PER_WORKER = 16_384  # what libraries leak goes with the worker
 _FINISHED, _REJECTED, _SHARD_SIZE, _WRITE_ERROR = range(4)  # places in the memory a worker shares with the host
 _WARM_UP = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
@@ -91,11 +93,20 @@ class Isolation:
             _run_child(parent, lambda: _host(theirs, path, options, limits))
         theirs.close()
         self._pid = pid
+        self._waiting: deque[list[Input]] = deque()
+        self._num_sent = 0
 
     def submit(self, chunk: Sequence[Input]) -> None:
-        """Hands over a chunk; chunks are converted in turn."""
+        """Hands over a chunk, without waiting; chunks are converted in turn."""
+        self._waiting.append(list(chunk))
+        self._send()
+
+    def _send(self) -> None:
+        """Sends what the pipe has room for, so that it never blocks: the host takes nothing while it is at a chunk."""
         with suppress(BrokenPipeError):  # the host is gone, as collecting will tell
-            self._connection.send(list(chunk))
+            while self._waiting and self._num_sent < _CHUNKS_SENT:
+                self._connection.send(self._waiting.popleft())
+                self._num_sent += 1
 
     def collect(self, timeout_s: float) -> Tally | None:
         """The tally of the oldest chunk at work, None if it is not done in time.
@@ -113,6 +124,9 @@ class Isolation:
             ) from None
         if isinstance(answer, PianogenError):
             raise answer
+        if answer is not None:
+            self._num_sent -= 1
+            self._send()
         return answer
 
     def close(self) -> None:

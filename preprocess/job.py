@@ -4,10 +4,11 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from preprocess.merge import PreprocessError
 from preprocess.outcome import Options
 from preprocess.shard import Entry, read_entries
 from preprocess.sources import Input
+
+_HIDDEN_S = 90.0  # NFS may take a minute to show what another node has written
+_LOOK_EVERY_S = 1.0
 
 
 class Job:
@@ -68,23 +72,27 @@ class Job:
         Args:
             size: bytes that are finished while it is still being written.
         """
-        for entry in read_entries(shard, self._bytes_read.get(shard, 0), size):
-            if entry.name not in self._entries or self._entries[entry.name].reason == Reason.TIMEOUT:
-                self._entries[entry.name] = entry
-            self._bytes_read[shard] = entry.body_at + entry.body_size
+        with suppress(FileNotFoundError):  # a new one on another node, which `finished` will wait for
+            for entry in read_entries(shard, self._bytes_read.get(shard, 0), size):
+                if entry.name not in self._entries or self._entries[entry.name].reason == Reason.TIMEOUT:
+                    self._entries[entry.name] = entry
+                self._bytes_read[shard] = entry.body_at + entry.body_size
 
     def finished(self, inputs: Sequence[Input]) -> list[Entry]:
-        """One entry per input, in the order of the inputs.
+        """One entry per input, in the order of the inputs, once a network file system shows them all.
 
         Raises:
             PreprocessError: some are missing.
         """
-        self._read_shards()  # nearly all was read while it came in; a network file system may have hidden some of it till now
-        missing = [each.name for each in inputs if each.name not in self._entries]
-        if missing:
-            raise PreprocessError(
-                f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
-            )
+        deadline = time.monotonic() + _HIDDEN_S
+        self._read_shards()  # nearly all was read while it came in
+        while missing := [each.name for each in inputs if each.name not in self._entries]:
+            if time.monotonic() > deadline:
+                raise PreprocessError(
+                    f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
+                )
+            time.sleep(_LOOK_EVERY_S)
+            self._read_shards()
         return [self._entries[each.name] for each in inputs]
 
     @contextmanager

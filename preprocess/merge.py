@@ -1,7 +1,6 @@
 """Shards to one store and one ledger: duplicates, splits and the order of pieces, decided from the entries alone."""
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,15 +122,14 @@ def merge(
 
 
 def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[bytes, str]) -> None:
-    text = io.StringIO()
-    # All text in quotes: the csv module would leave a carriage return in a name bare.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(_LEDGER)
-    for entry in entries:
-        if entry.counts is None:
-            writer.writerow([entry.name, entry.status, entry.reason, entry.message, *_NO_NUMBERS])
-            continue
-        first = first_of[entry.content]
-        status, message = (entry.status, entry.message) if first == entry.name else ("duplicate", f"equal to {first}")
-        writer.writerow([entry.name, status, entry.reason, message, entry.steps, *entry.counts])
-    durable.write_text(path, text.getvalue())
+    with durable.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        # All text in quotes: the csv module would leave a carriage return in a name bare.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(_LEDGER)
+        for entry in entries:
+            if entry.counts is None:
+                writer.writerow([entry.name, entry.status, entry.reason, entry.message, *_NO_NUMBERS])
+                continue
+            first = first_of[entry.content]
+            status, message = (entry.status, entry.message) if first == entry.name else ("duplicate", f"equal to {first}")
+            writer.writerow([entry.name, status, entry.reason, message, entry.steps, *entry.counts])

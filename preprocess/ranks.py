@@ -120,8 +120,16 @@ class _Desk:
         self._world, self._inputs, self._report = world, inputs, report
         self._at = 0
         self._followers = world.size - 1
+        self._answers: list[Any] = []  # on their way: MPI holds back a long message until its receiver looks for it
 
     def run(self, isolation: Isolation) -> None:
+        try:
+            self._run(isolation)
+        finally:
+            for answer in self._answers:  # soon: each has a rank that waits for it
+                answer.wait()
+
+    def _run(self, isolation: Isolation) -> None:
         at_work = 0
         while at_work or self._at < len(self._inputs):
             while at_work < _CHUNKS_AHEAD and (chunk := self._take()):
@@ -143,10 +151,11 @@ class _Desk:
         return chunk
 
     def _serve(self) -> None:
+        self._answers = [each for each in self._answers if not each.test()[0]]
         while (message := _receive(self._world, _TO_DESK)) is not None:
             content, source = message
             if content is None:
-                self._world.comm.send(self._take(), source, _CHUNK)
+                self._answers.append(self._world.comm.isend(self._take(), source, _CHUNK))
             elif content == _THROUGH:
                 self._followers -= 1
             else:

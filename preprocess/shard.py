@@ -35,7 +35,7 @@ class Entry(NamedTuple):
         steps: rows of the roll, 0 if rejected.
         first_step: of the roll.
         hash_split: the split that the packed rows decide.
-        content: sha256 of the squeezed rows and tempo, as bytes; equal pieces are duplicates.
+        content: sha256 of the squeezed rows, tempo and length, as bytes; equal pieces are duplicates.
         shard: the file it lies in.
         body_at: where its roll begins there.
         body_size: bytes of it.
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
             raise PianogenError(
                 f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
             )
-        return expand(body, self.steps, self.first_step)
+        return expand(body, self.first_step)
 
 
 def append(handle: int, outcome: Outcome) -> int:
@@ -109,7 +109,9 @@ def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator
         end: a byte at which one ended, while others may still be written; None reads all.
     """
     with path.open("rb") as file:
-        handle, size = file.fileno(), os.fstat(file.fileno()).st_size if end is None else end
+        handle, size = file.fileno(), os.fstat(file.fileno()).st_size
+        if end is not None:
+            size = min(size, end)  # a network file system may not show yet all that another node has written
         at = begin
         while at + _PREFIX.size <= size:
             start = os.pread(handle, _LIKELY_HEADER, at)  # one call for prefix and header, rarely another

@@ -1,7 +1,8 @@
 """Rolls without their zeros, as shards hold them: most keys are silent at most steps, and few tempos differ from the last.
 
 Rows and tempo changes are seen as 32-bit words. What is kept is a bit per word, whether it is other than zero, and the words
-that are: a third of the bytes, found in less time than it takes to hash all of them.
+that are: a third of the bytes, found in less time than it takes to hash all of them. The number of steps follows; without
+it, a roll with silence at its end could be taken for a shorter one.
 """
 
 import numpy as np
@@ -12,14 +13,16 @@ _WORD = np.dtype("<u4")
 
 
 def squeeze(roll: Roll) -> tuple[bytes, bytes]:
-    """The packed rows and the tempo of a roll; equal ones give equal bytes, others never do."""
+    """The packed rows of a roll, and its tempo and length; joined, they are equal for equal rows and tempos alone."""
     changes = roll.tempo_us.astype(_WORD)
     changes[1:] -= roll.tempo_us[:-1]
-    return _without_zeros(roll.packed.reshape(-1)), _without_zeros(changes.view(np.uint8))
+    tempo = _without_zeros(changes.view(np.uint8))
+    return _without_zeros(roll.packed.reshape(-1)), tempo + len(roll).to_bytes(_WORD.itemsize, "little")
 
 
-def expand(squeezed: bytes, num_steps: int, first_step: int) -> Roll:
-    """The roll whose rows and tempo `squeeze` gave, joined."""
+def expand(squeezed: bytes, first_step: int) -> Roll:
+    """The roll whose rows, tempo and length `squeeze` gave, joined."""
+    num_steps = int.from_bytes(squeezed[-_WORD.itemsize :], "little")
     rows, rest = _with_zeros(np.frombuffer(squeezed, np.uint8), num_steps * PACKED_BYTES)
     changes, _ = _with_zeros(rest, num_steps * _WORD.itemsize)
     return Roll(rows.reshape(num_steps, PACKED_BYTES), np.cumsum(changes.view(_WORD), dtype=_WORD), first_step)

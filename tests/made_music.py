@@ -29,6 +29,43 @@ def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
     return Roll(pack(states), tempo_us.astype(np.uint32))
 
 
+def million_notes() -> tuple[bytes, Roll]:
+    """A MIDI file of a million notes, none of which falls on another, and the roll of it.
+
+    Eight of the 88 keys are struck at each of 125,000 steps, up to half a step too early or too late, and held for up to
+    three steps.
+    """
+    random = np.random.default_rng(0)
+    steps, chord, ticks_per_step = 125_000, 8, 120
+    key = np.argpartition(random.random((steps, 88), np.float32), chord)[:, :chord].ravel().astype(np.int64)
+    start = np.repeat(np.arange(steps), chord)
+    by_key = np.lexsort((start, key))
+    key, start = key[by_key], start[by_key]
+    is_followed = np.append(key[1:] == key[:-1], False)
+    length = random.integers(1, 4, len(key))
+    stop = start + np.where(is_followed, np.minimum(length, np.roll(start, -1) - start), length)
+
+    states = np.full((stop.max(), 88), SILENT, np.uint8)
+    for later in (1, 2):
+        is_held = start + later < stop
+        states[start[is_held] + later, key[is_held]] = HOLD
+    states[start, key] = ONSET
+
+    # A step of silence in front, so that no tick is negative. A tick half a step late belongs to this step, half early to none.
+    tick = (np.concatenate([start, stop]) + 1) * ticks_per_step + random.integers(-59, 61, 2 * len(key))
+    in_time = np.argsort(tick, kind="stable")
+    delta = np.diff(tick[in_time], prepend=0)
+    events = np.empty((len(tick), 4), np.uint8)  # a delta of two bytes, key and velocity, in running status
+    events[:, 0], events[:, 1] = 0x80 | delta >> 7, delta & 0x7F
+    events[:, 2] = np.tile(key + 21, 2)[in_time]
+    events[:, 3] = np.repeat([64, 0], len(key))[in_time]
+    notes = events.tobytes()
+    track = notes[:2] + b"\x90" + notes[2:] + b"\0\xff\x2f\0"
+    header = b"MThd\0\0\0\6\0\0\0\1" + (4 * ticks_per_step).to_bytes(2, "big")
+    midi = header + b"MTrk" + len(track).to_bytes(4, "big") + track
+    return midi, Roll(pack(states), np.full(len(states), 500_000, np.uint32), 1)
+
+
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
     """A corpus of one made piece per split, in groups A and B by turns."""
     return store_of(path, [made_roll(seed, steps + seed) for seed in range(len(splits))], splits)
@@ -54,3 +91,8 @@ def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
     )
     write_store(path, "corpus", pieces, rolls, {"version": "test"})
     return path
+
+
+def empty_roll(steps: int) -> Roll:
+    """Room for rows that are read into it."""
+    return Roll(np.empty((steps, PACKED_BYTES), np.uint8), np.empty(steps, np.uint32))

@@ -103,7 +103,7 @@ def test_every_input_is_accounted_for(corpus, undisturbed):
     assert not any(part in provenance for part in (str(corpus), str(undisturbed), os.uname().nodename))
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 def test_any_number_of_ranks_writes_the_bytes_of_one_process(corpus, undisturbed, tmp_path, ranks):
     done = finished(mixed_command(ranks, corpus, tmp_path / "other name.h5"))
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,10 @@
 
 import io
 import os
+import random
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -134,7 +136,7 @@ def test_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.zip", "bomb.mid", tmp_path).reason is Reason.UNREADABLE
 
 
-@pytest.mark.parametrize("change", ["encrypted", "method", "content", "header"])
+@pytest.mark.parametrize("change", ["encrypted", "method", "content", "header", "place", "place_beyond_the_end"])
 def test_damaged_member_is_refused_alone(tmp_path: Path, change: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.mid", made_midi(0))
@@ -147,12 +149,88 @@ def test_damaged_member_is_refused_alone(tmp_path: Path, change: str) -> None:
         data[directory + 10] = 99
     elif change == "content":
         data[60] ^= 0xFF
+    elif change.startswith("place"):
+        data[directory + 42 + 2 * (change == "place_beyond_the_end")] ^= 0x01
     else:
         data[0] = 0
     (tmp_path / "x.zip").write_bytes(data)
     assert refusal(tmp_path / "x.zip", "a.mid", tmp_path).reason is Reason.UNREADABLE
     (other,) = [each for each in sources.scan([str(tmp_path / "x.zip")], tmp_path) if each.name == "b.mid"]
     assert other.read(tmp_path) == made_midi(1)
+
+
+def small_archive(path: Path) -> tuple[bytes, set[bytes]]:
+    """An archive of three MIDI files, all in one folder, and what they hold."""
+    folder = path.parent / "three"
+    folder.mkdir()
+    for seed in range(3):
+        (folder / f"{seed}.mid").write_bytes(made_midi(seed))
+    made = packed(folder, "tar" if path.suffix == ".tar" else path.name.partition(".")[2])
+    return made.read_bytes(), set(map(made_midi, range(3)))
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+def test_archive_cut_off_anywhere_is_refused_or_has_every_member(tmp_path: Path, name: str) -> None:
+    data, members = small_archive(tmp_path / name)
+    lengths = {*range(0, len(data), 512), *random.Random(0).sample(range(len(data)), 60)}
+    num_refused = 0
+    for length in sorted(lengths):
+        (tmp_path / name).write_bytes(data[:length])
+        try:
+            found = contents(tmp_path / name, tmp_path)
+        except UsageError:
+            num_refused += 1
+        else:
+            assert set(found.values()) == members, f"cut at byte {length}"
+    assert num_refused > len(lengths) / 4
+
+
+@pytest.mark.parametrize("hundred", range(3))
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+def test_archive_with_changed_bytes_is_refused_or_read_and_no_member_of_a_tar_is_lost(
+    tmp_path: Path, name: str, hundred: int
+) -> None:
+    data, members = small_archive(tmp_path / name)
+    for seed in range(100 * hundred, 100 * (hundred + 1)):
+        draw, damaged = random.Random(seed), bytearray(data)
+        for _ in range(draw.randint(1, 3)):
+            damaged[draw.randrange(len(data))] = draw.choice([0, 0x80, 0xFF, draw.randrange(256)])
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            found = sources.scan([str(tmp_path / name)], tmp_path)
+        except UsageError:
+            continue
+        assert len(found) == 3 or name == "x.zip"  # whose names no checksum guards
+        for each in found:
+            with suppress(Rejection):
+                assert each.read(tmp_path) in members or name == "x.tar"  # whose content no checksum guards
+
+
+def test_tar_with_a_member_of_negative_size_is_refused(tmp_path: Path) -> None:
+    """Two members that lead to each other would be listed for ever."""
+    blocks = []
+    for seed, size in enumerate([512, -1024]):
+        member = tarfile.TarInfo(f"{seed}.mid")
+        member.size = size
+        blocks += [member.tobuf(tarfile.GNU_FORMAT), bytes(512)]
+    (tmp_path / "x.tar").write_bytes(b"".join(blocks) + bytes(1024))
+    with pytest.raises(UsageError, match=r"x\.tar cannot be read as an archive \(a member of -1024 bytes\)"):
+        sources.scan([str(tmp_path / "x.tar")], tmp_path)
+
+
+def test_zip_whose_names_are_no_text_as_they_claim_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("größe.mid", made_midi(0))
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace("ö".encode(), b"\xff\xff"))
+    with pytest.raises(UsageError, match=r"x\.zip cannot be read as an archive"):
+        sources.scan([str(tmp_path / "x.zip")], tmp_path)
+
+
+def test_name_of_a_member_ends_at_a_nul(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("a.mid+b.mid", made_midi(0))
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace(b"+", b"\0"))
+    assert list(contents(tmp_path / "x.zip", tmp_path)) == ["a.mid"]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])

@@ -4,6 +4,7 @@ import pytest
 from corpora import PIANO_MIDI_DE, needs_corpora
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_music import million_notes
 from plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
 
 from pianogen import smf
@@ -107,6 +108,13 @@ def test_every_form_of_a_file_has_one_normal_form(file):
     tpq, tracks, end_ticks, form = file
     as_written = Form(running_status=form.running_status, velocity_zero_offs=form.velocity_zero_offs)
     assert smf.normalise(write_plainly(tpq, tracks, end_ticks, form)) == write_plainly(tpq, tracks, end_ticks, as_written)
+
+
+def test_million_notes_are_read_as_they_were_written():
+    data, roll = million_notes()
+    found, counts = read_roll(data, "million.mid")
+    assert found == roll
+    assert counts == Counts(1_000_000, 0, 0, 0, 0, 0, 0)
 
 
 @needs_corpora

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from pianogen.counts import Counts
 from pianogen.errors import PianogenError
 from pianogen.rejection import Reason
 from pianogen.roll import Roll
+from preprocess import job as jobs
 from preprocess.job import Job
+from preprocess.merge import PreprocessError
 from preprocess.outcome import Options, Outcome
 from preprocess.shard import Entry, append, read_entries, split_of
 from preprocess.sources import Input
@@ -137,6 +140,27 @@ def test_damaged_rows_are_found_when_they_are_read(tmp_path):
         assert is_what_was_written(entries[1], written[1])
 
 
+@exact
+@given(written=st.lists(outcomes(), max_size=6), cuts=st.lists(st.integers(0, 6), max_size=4))
+def test_shard_read_in_pieces_has_the_entries_of_reading_it_once(tmp_path_factory, written, cuts):
+    path = tmp_path_factory.mktemp("shard") / "shard-1"
+    ends = [0, *write(path, written)]
+    stops = sorted(ends[min(cut, len(written))] for cut in cuts)
+    pieces = [read_entries(path, begin, end) for begin, end in zip([0, *stops], [*stops, None], strict=True)]
+    assert [entry for piece in pieces for entry in piece] == list(read_entries(path))
+
+
+@pytest.mark.parametrize("end", [1, 19, 20, 10_000, 1 << 40])
+def test_end_beyond_what_is_there_reads_what_is_there(tmp_path, end):
+    """A network file system may show less of a shard than its writer has told."""
+    path = tmp_path / "shard"
+    path.touch()
+    assert list(read_entries(path, 0, end)) == []
+    (size,) = write(path, [kept("a.mid", 1)])
+    assert len(list(read_entries(path, 0, end))) == (end >= size)
+    assert list(read_entries(path, size, end)) == []
+
+
 def test_empty_shard_has_no_records(tmp_path):
     (tmp_path / "shard").touch()
     assert list(read_entries(tmp_path / "shard")) == []
@@ -161,6 +185,45 @@ def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_ran_out_of_tim
         ("c.mid", "rejected"),
         ("d.mid", "kept"),
     ]
+
+
+@exact
+@given(data=st.data())
+def test_job_that_reads_shards_while_they_grow_knows_what_one_that_reads_them_at_the_end_knows(tmp_path_factory, data):
+    job = Job(tmp_path_factory.mktemp("work"))
+    inputs = [Input(f"{index}.mid", "", 1, 1) for index in range(data.draw(st.integers(1, 12)))]
+    paths = [job.new_shard() for _ in range(3)]
+    for seed, each in enumerate(inputs):
+        path = data.draw(st.sampled_from(paths))
+        is_kept = data.draw(st.booleans())
+        (size,) = write(path, [kept(each.name, seed) if is_kept else Outcome(each.name, "rejected", Reason.NO_NOTES, "none")])
+        with path.open("ab") as file:
+            file.write(b"PGS1 and what is being written")
+        if data.draw(st.booleans()):
+            job.read_shard(path, size)
+            job.read_shard(path, data.draw(st.sampled_from([0, size])))  # told late, or twice
+        os.truncate(path, size)
+    assert job.finished(inputs) == Job(job.folder).finished(inputs)
+
+
+def test_shard_that_another_node_is_about_to_show_is_awaited(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_LOOK_EVERY_S", 0.01)
+    job, source = Job(tmp_path), Input("a.mid", "", 1, 1)
+    path = job.new_shard()
+    job.read_shard(path, 100)
+    late = threading.Timer(0.1, write, (path, [kept("a.mid", 1)]))
+    late.start()
+    (entry,) = job.finished([source])
+    late.join()
+    assert is_what_was_written(entry, kept("a.mid", 1))
+
+
+def test_input_in_no_shard_is_an_error_and_never_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_HIDDEN_S", 0.0)
+    job = Job(tmp_path)
+    write(job.new_shard(), [kept("a.mid", 1)])
+    with pytest.raises(PreprocessError, match=r"1 inputs are in no shard of .*, b\.mid among them; run the same command again"):
+        job.finished([Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)])
 
 
 @pytest.mark.parametrize("change", ["size", "time", "name", "number", "options"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
+CORPORA = Path(__file__).parents[1].parent / "shared" / "corpora"
 PIANO_MIDI_DE = CORPORA / "piano_midi_de" / "midis"
 BAD_INPUTS = CORPORA / "bad_inputs"
 

@@ -1,0 +1,193 @@
+"""A corpus of all that can be wrong with an input: one run, one row each, and the reason that reading the bytes alone gives."""
+
+import csv
+import os
+import random
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import BAD_INPUTS, PIANO_MIDI_DE
+from made_corpus import DRUMS, made_midi
+from made_music import million_notes
+from processes import finished, preprocess_command
+
+from pianogen.midi_in import Parser, read_roll
+from pianogen.rejection import Rejection
+from pianogen.roll import Roll
+from pianogen.store import Store
+
+GAP = b"\xff\xff\xff\x7f"  # 2**28 - 1 ticks, the longest delta there is
+GIGABYTES = 2 << 30
+NAMES = {
+    b"two words.mid": "two words.mid",
+    b" '\"quoted\"', with commas.mid": " '\"quoted\"', with commas.mid",
+    b"two\nlines\r.mid": "two\nlines\r.mid",
+    b"caf\xe9.mid": "caf\\xe9.mid",
+    b"back\\slash.mid": "back\\\\slash.mid",
+    b"-rf *.mid": "-rf *.mid",
+}
+
+
+def one_track(track: bytes) -> bytes:
+    """A MIDI file of one track."""
+    return DRUMS[:14] + b"MTrk" + len(track).to_bytes(4, "big") + track + b"\0\xff\x2f\0"
+
+
+def originals() -> dict[str, bytes]:
+    """Sound files to damage: a made one, and the smallest real one where there is one."""
+    real = min(PIANO_MIDI_DE.glob("*/*.mid"), key=lambda path: path.stat().st_size, default=None)
+    return {"made": made_midi(0)} | ({} if real is None else {"real": real.read_bytes()})
+
+
+def damaged_files() -> dict[str, bytes]:
+    """Names and contents: cut off, with flipped bytes, with gaps, without any music."""
+    files = {
+        "empty.mid": b"",
+        "zeros.mid": bytes(4096),
+        "text.mid": b"this is no music",
+        "drums.mid": DRUMS,
+        "gap in front.mid": one_track(GAP + b"\x90\x3c\x40\x60\x3c\0"),
+        "gap inside.mid": one_track(b"\0\x90\x3c\x40\x60\x3c\0" + GAP + b"\x3c\x40\x60\x3c\0"),
+        "gap held.mid": one_track(b"\0\x90\x3c\x40" + GAP + b"\x3c\0"),
+        "gaps.mid": one_track(b"\0\x90\x3c\x40" + (GAP + b"\x3c\x40\x60\x3c\0") * 1_000),
+        "bad score.musicxml": b"<score-partwise",
+    }
+    if BAD_INPUTS.is_dir():
+        files |= {f"collected/{path.name}": path.read_bytes() for path in BAD_INPUTS.glob("*.mid")}
+    draw = random.Random(0)
+    for name, data in originals().items():
+        for length in draw.sample(range(len(data)), 40):
+            files[f"cut/{name} {length:05}.mid"] = data[:length]
+        for number in range(60):
+            flipped = bytearray(data)
+            for _ in range(draw.randint(1, 3)):
+                flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            files[f"flipped/{name} {number:02}.mid"] = bytes(flipped)
+    return files
+
+
+def write_bombs(path: Path) -> None:
+    """A zip of a few kilobytes, one member of which unpacks to gigabytes and says so, and one that claims to be small."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    megabyte = pack.compress(bytes(1 << 20)) + pack.flush(zlib.Z_FULL_FLUSH)
+    packed = megabyte * (GIGABYTES >> 20) + zlib.compressobj(wbits=-zlib.MAX_WBITS).flush()
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("honest.mid", "lying.mid"):
+            file.writestr(name, packed)
+        file.writestr("sound.mid", made_midi(1))
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    for claimed in (GIGABYTES, 100):
+        data[directory + 10 : directory + 12] = zipfile.ZIP_DEFLATED.to_bytes(2, "little")
+        data[directory + 24 : directory + 28] = claimed.to_bytes(4, "little")
+        directory = data.index(b"PK\x01\x02", directory + 1)
+    path.write_bytes(data)
+
+
+Verdict = tuple[str, str, Roll | None]
+
+
+def verdict(data: bytes, name: str, parser: Parser) -> Verdict:
+    """Reason, message and roll of a file's bytes, read in this process."""
+    try:
+        return "", "", read_roll(data, name, parser)[0]
+    except Rejection as refused:
+        return refused.reason, str(refused), None
+
+
+@dataclass
+class Result:
+    """What a run said, and what reading each input alone says."""
+
+    store: Path
+    rows: list[dict[str, str]]
+    expected: dict[str, Verdict]
+    stderr: str
+
+
+def write_corpus(root: Path, with_million: bool) -> dict[str, bytes]:
+    """The files of which reading the bytes alone tells the verdict, by the names they have in the ledger."""
+    files = damaged_files()
+    if with_million:
+        files["million.mid"] = million_notes()[0]
+    for name, data in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(data)
+    for seed, (raw, name) in enumerate(NAMES.items(), 20):
+        files[name] = made_midi(seed)
+        Path(os.fsdecode(os.fsencode(root) + b"/" + raw)).write_bytes(files[name])
+    return files
+
+
+def write_unreadable(root: Path) -> list[str]:
+    """What is an input by its name and cannot be read; root can read what it may not."""
+    os.mkfifo(root / "pipe.mid")
+    (root / "nowhere.mid").symlink_to("no such file")
+    (root / "failing.mid").symlink_to("/proc/self/mem")
+    (root / "endless.mid").symlink_to("/dev/zero")
+    (root / "locked.mid").write_bytes(made_midi(2))
+    (root / "locked.mid").chmod(0)
+    names = ["pipe.mid", "nowhere.mid", "failing.mid", "endless.mid", "bombs.zip/lying.mid"]
+    return names if os.access(root / "locked.mid", os.R_OK) else [*names, "locked.mid"]
+
+
+@pytest.fixture(scope="module", params=["smf", "music21"])
+def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    parser: Any = request.param
+    folder = tmp_path_factory.mktemp("hostile")
+    root = folder / "corpus"
+    root.mkdir()
+    # music21 takes minutes for a million notes, by which it would be refused.
+    expected = {name: verdict(data, name, parser) for name, data in write_corpus(root, parser == "smf").items()}
+    write_bombs(root / "bombs.zip")
+    expected["bombs.zip/sound.mid"] = verdict(made_midi(1), "sound.mid", parser)
+    expected["bombs.zip/honest.mid"] = ("too_large", "2,147,483,648 bytes; at most 16,777,216 are read", None)
+    expected["locked.mid"] = verdict(made_midi(2), "locked.mid", parser)
+    expected |= dict.fromkeys(write_unreadable(root), ("unreadable", "", None))
+    store = folder / "a.h5"
+    done = finished(preprocess_command(2, root, "--store", store, "--parser", parser, "--max-rejects", 1))
+    assert done.returncode == 0, done.stderr
+    with store.with_suffix(".ledger.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    return Result(store, rows, expected, done.stderr)
+
+
+def test_every_input_has_one_row(result: Result) -> None:
+    assert [row["name"] for row in result.rows] == sorted(result.expected)
+    assert {"rejected", "kept", "duplicate"} == {row["status"] for row in result.rows}
+
+
+def test_reason_is_that_of_the_bytes(result: Result) -> None:
+    assert {row["name"]: row["reason"] for row in result.rows} == {
+        name: reason for name, (reason, _, _) in result.expected.items()
+    }
+    for row in result.rows:
+        _, message, _ = result.expected[row["name"]]
+        assert row["message"] == message or (row["message"] and row["reason"] in ("", "unreadable")), row
+
+
+def test_every_roll_is_that_of_the_bytes(result: Result) -> None:
+    kept = [row["name"] for row in result.rows if row["status"] == "kept"]
+    with Store(result.store) as store:
+        store.verify()
+        assert store.pieces.name == kept
+        for index, name in enumerate(kept):
+            assert store.roll(index) == result.expected[name][2], name
+
+
+def test_duplicate_is_equal_to_the_piece_it_names(result: Result) -> None:
+    for row in result.rows:
+        if row["status"] == "duplicate":
+            one, other = (result.expected[name][2] for name in (row["name"], row["message"].removeprefix("equal to ")))
+            assert one is not None
+            assert other is not None
+            assert Roll(one.packed, one.tempo_us) == Roll(other.packed, other.tempo_us)
+
+
+def test_nothing_looks_like_an_accident_and_nothing_is_left_behind(result: Result) -> None:
+    assert not any(accident in result.stderr for accident in ("Traceback", "Abort", "Warning", "Error"))
+    assert {path.name for path in result.store.parent.iterdir()} == {"corpus", "a.h5", "a.ledger.csv"}
