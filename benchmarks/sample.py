@@ -11,6 +11,7 @@ import statistics as figures_of
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     draw_batch = compile_drawing(network, settings, statistics, window_steps)
     rows = []
     for batch in (1, 64):
-        ours = _steps_per_s(lambda number=batch: _draw(draw_batch, number), batch * options.steps, options.rounds)
-        predict = _steps_per_s(
-            lambda number=batch: _slide(network, number, window_steps), batch * _PREDICTED_STEPS, options.rounds
-        )
+        drawing, sliding = partial(_draw, draw_batch, batch), partial(_slide, network, batch, window_steps)
+        ours = _steps_per_s(drawing, batch * options.steps, options.rounds)
+        predict = _steps_per_s(sliding, batch * _PREDICTED_STEPS, options.rounds)
         rows.append({"batch": batch, "steps_per_s": ours, "predict_steps_per_s": predict, "times": ours / predict})
     table = Table(box=None, header_style="bold")
     for column in rows[0]:
