@@ -13,7 +13,6 @@ from pianogen.transposition import transposed
 
 ROW_BYTES = PACKED_BYTES + 4
 _GATHERED_BYTES = 1 << 23  # gathered at a time; at half of it NumPy would not ask for huge pages, and take twice as long
-_GATHERING_AT_A_TIME = 2
 _READY_BATCHES = 4
 _ALIGNMENT = 64  # of memory that TensorFlow takes over without a copy
 
@@ -73,7 +72,8 @@ def streamed(pools: Callable[[], Iterator[Pool]], gather: _Gather, length: int, 
         def block_at(begin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return gather(pool, tf.range(begin, tf.minimum(begin + num, pool.span[1])))
 
-        return tf.data.Dataset.range(pool.span[0], pool.span[1], num).map(block_at, num_parallel_calls=_GATHERING_AT_A_TIME)
+        # In parallel to whoever takes the block before, but no two blocks at a time: their memory counts.
+        return tf.data.Dataset.range(pool.span[0], pool.span[1], num).map(block_at, num_parallel_calls=1)
 
     blocks = tf.data.Dataset.from_generator(pools, output_signature=_SPEC).prefetch(1).flat_map(blocks_of)
     return blocks.rebatch(batch).prefetch(_READY_BATCHES)

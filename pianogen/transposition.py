@@ -5,6 +5,7 @@ import numpy as np
 from pianogen.roll import PACKED_BYTES
 
 _STATE_BYTES = PACKED_BYTES // 2  # the onset bits of a row, and as many hold bits
+_MOST_BYTES = 3  # that a bit can come from, 11 semitones away
 
 
 def transposed(packed: np.ndarray, draws: np.ndarray, most: int) -> np.ndarray:
@@ -18,8 +19,8 @@ def transposed(packed: np.ndarray, draws: np.ndarray, most: int) -> np.ndarray:
     Returns:
         (B, T, 22) uint8.
     """
-    struck_or_held = np.bitwise_or.reduce(packed, axis=1)
-    sounds = np.unpackbits(struck_or_held[:, :_STATE_BYTES] | struck_or_held[:, _STATE_BYTES:], axis=1)
+    united = np.bitwise_or.reduce(packed, axis=1)
+    sounds = np.unpackbits(united[:, :_STATE_BYTES] | united[:, _STATE_BYTES:], axis=1)
     down = np.minimum(most, sounds.argmax(axis=1))
     up = np.minimum(most, sounds[:, ::-1].argmax(axis=1))
     semitones = (draws * (down + up + 1) >> 32) - down
@@ -31,13 +32,10 @@ def transposed(packed: np.ndarray, draws: np.ndarray, most: int) -> np.ndarray:
 
 
 def _moved(packed: np.ndarray, semitones: int) -> np.ndarray:
-    """Rows whose keys all lie that much higher; those beyond an end are lost."""
-    states = packed.reshape(-1, 2, _STATE_BYTES)
+    """Rows whose keys all lie that much higher, none of which may leave the keyboard."""
+    # As one long string of bits: what stays on the keyboard stays in its row. Key 0 is the highest bit of a byte, so up is right.
     whole, bits = divmod(semitones, 8)
-    # Key 0 is the highest bit of the first byte, so that up is towards the end, across bytes.
-    around = np.zeros((len(states), 2, 3 * _STATE_BYTES + 1), np.uint8)
-    first = _STATE_BYTES + 1
-    around[..., first : first + _STATE_BYTES] = states
-    here = around[..., first - whole : first - whole + _STATE_BYTES]
-    before = around[..., first - whole - 1 : first - whole - 1 + _STATE_BYTES]
+    around = np.pad(packed.reshape(-1), _MOST_BYTES)
+    here = around[_MOST_BYTES - whole :][: packed.size]
+    before = around[_MOST_BYTES - whole - 1 :][: packed.size]
     return (here >> bits | before << (8 - bits)).reshape(packed.shape)
