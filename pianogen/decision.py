@@ -56,9 +56,19 @@ def decide(
     if decision.threshold is None:
         odds = tf.gather(tf.constant(decision.count_odds), count)
         wanted = tf.searchsorted(odds, uniform[:, :1], side="right")[:, 0]
-        rank = tf.argsort(tf.argsort(strength, axis=-1, direction="DESCENDING", stable=True), axis=-1, stable=True)
-        sounds = rank < wanted[:, tf.newaxis]
+        sounds = _strongest(strength, wanted)
     else:
         sounds = strength > np.log(decision.threshold / (1 - decision.threshold))
     states = tf.where(sounds, tf.where(onset >= hold, ONSET, HOLD), SILENT)
     return tf.cast(states, tf.uint8), tf.reduce_sum(tf.cast(sounds, tf.int32), axis=-1)
+
+
+def _strongest(strength: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """(B, 88) bool: the `wanted` strongest keys of each row, the lower of two equal ones; faster than sorting, as few are wanted."""
+    sounds, number, most = tf.zeros_like(strength, tf.bool), tf.constant(0), tf.reduce_max(wanted)
+    while number < most:
+        best = tf.argmax(tf.where(sounds, -np.inf, strength), axis=-1)
+        is_wanted = (number < wanted)[:, tf.newaxis]
+        sounds |= is_wanted & tf.one_hot(best, NUM_KEYS, on_value=True, off_value=False, dtype=tf.bool)
+        number += 1
+    return sounds

@@ -22,7 +22,7 @@ from pianogen.roll import HOLD, ONSET, PACKED_BYTES, Roll, pack
 from pianogen.statistics import Statistics
 from pianogen.store import Pieces, Split, write_store
 
-BATCH = 16
+BATCH = 8
 
 
 def draw_samples(network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int) -> list[Roll]:
@@ -48,7 +48,7 @@ def compile_drawing(
     primer = read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
     threshold = None if config.threshold == "dynamic" else float(config.threshold)
     decision = Decision(config.temperature, threshold, statistics.count_odds)
-    loop = tf.function(lambda noise: _draw(network, primer, decision, noise))
+    loop = tf.function(lambda noise: _draw(network, primer, decision, noise), jit_compile=True)
 
     def draw_batch(first: int) -> list[Roll]:
         noise = np.stack([_noise(config, index) for index in range(first, first + BATCH)], axis=1)
