@@ -64,7 +64,7 @@ def decide(
 
 
 def _strongest(strength: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """(B, 88) bool: the `wanted` strongest keys of each row, the lower of two equal ones; faster than sorting, as few are wanted."""
+    """(B, 88) bool: the `wanted` strongest keys of each row, the lower of two equal ones; few are wanted, so no sorting."""
     sounds, number, most = tf.zeros_like(strength, tf.bool), tf.constant(0), tf.reduce_max(wanted)
     while number < most:
         best = tf.argmax(tf.where(sounds, -np.inf, strength), axis=-1)
