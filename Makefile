@@ -2,7 +2,7 @@
 # make demo   a corpus to a store, a sweep, samples and MIDI below demo/; CORPUS=folder for your own, EPOCHS=n for longer
 # make test   all tests
 # make check  formatter, linter and type checker
-# make bench  every benchmark, on CORPUS=folder of MIDI files; an hour, and 7 GB of disk for a while
+# make bench  every benchmark, on CORPUS=folder of MIDI files; two hours, and 7 GB of disk for a while
 
 PYTHON ?= python3
 CORPUS ?= music21:bach
@@ -50,3 +50,8 @@ bench: env
 	python -m benchmarks.parse '$(CORPUS)'
 	python -m benchmarks.preprocess '$(CORPUS)'
 	python -m benchmarks.scale
+	python -m benchmarks.input
+	rm -rf bench
+	python -m benchmarks.report '$(CORPUS)' --folder bench
+	python -m benchmarks.train bench/trimmed.h5
+	python -m benchmarks.sample bench/trimmed-runs/0000-base

@@ -7,6 +7,7 @@ short runs are submitted to this machine; what is compared stands in their resul
 that a claim that does not hold here may hold after days.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -73,8 +74,8 @@ def main(arguments: Sequence[str]) -> int:
             _run("preprocess", options.corpus, "--store", folder / f"{store}.h5", *split, *more)
         composer = _find_composer(folder / "trimmed.h5")
         runs = _runs(options.iterations, composer)
-        results = _train(folder, "trimmed", runs, options.stride, options.jobs)
-        kept = _train(folder, "rests", {"base": runs["base"]}, options.stride, options.jobs)
+        results = _train(folder, "trimmed", runs, options)
+        kept = _train(folder, "rests", {"base": {}}, options)
     claims = _claims(results, kept["base"], composer)
     _print_tables(results | {"base, rests kept": kept["base"]}, claims)
     figures = {name: _summary(result) for name, result in (results | {"rests kept": kept["base"]}).items()}
@@ -86,7 +87,13 @@ def main(arguments: Sequence[str]) -> int:
 def _runs(iterations: int, composer: "_Composer") -> dict[str, dict[str, Any]]:
     """What each run changes of the base model, by name."""
     few, many = (
-        {"training.epochs": epochs, "data.groups": [composer.name], "data.stride": composer.stride, "sampling.threshold": 0.5}
+        {
+            "training.epochs": epochs,
+            "training.max_iterations": None,
+            "data.groups": [composer.name],
+            "data.stride": composer.stride,
+            "sampling.threshold": 0.5,
+        }
         for epochs in (_FEW_EPOCHS, _MANY_EPOCHS)
     )
     runs: dict[str, dict[str, Any]] = {
@@ -102,11 +109,12 @@ def _runs(iterations: int, composer: "_Composer") -> dict[str, dict[str, Any]]:
         "pair": {"model.name": "pair"},
         "one composer": {"data.groups": [composer.name]},
         **{f"rate {rate}": {"training.learning_rate": rate} for rate in _RATES if rate != 0.002},
-        **{f"batch {batch}": {"training.batch": batch} for batch in (128, 256)},
+        # As many windows, not as many iterations.
+        **{
+            f"batch {batch}": {"training.batch": batch, "training.max_iterations": iterations * _BATCH // batch}
+            for batch in (128, 256)
+        },
     }
-    # At larger batches as many windows, not as many iterations.
-    for run in runs.values():
-        run["training.max_iterations"] = iterations * _BATCH // run.get("training.batch", _BATCH)
     return runs | {f"{_FEW_EPOCHS} epochs": few, f"{_MANY_EPOCHS} epochs": many}
 
 
@@ -120,14 +128,14 @@ def _find_composer(path: Path) -> _Composer:
     return _Composer(name, max(1, steps[name] // (_EPOCH_ITERATIONS * _BATCH)))
 
 
-def _train(folder: Path, store: str, runs: dict[str, dict[str, Any]], stride: int, jobs: int) -> Results:
+def _train(folder: Path, store: str, runs: dict[str, dict[str, Any]], options: argparse.Namespace) -> Results:
     """Submits the runs as a sweep to this machine; their results by name."""
     sweep, out = folder / f"{store}.yaml", folder / f"{store}-runs"
     values = {
         "device": "cpu",
-        "data": {"stride": stride},
-        "training": {"epochs": 1_000},
-        "slurm": {"cpus_per_task": 1, "max_parallel": jobs},
+        "data": {"stride": options.stride},
+        "training": {"epochs": 1_000, "max_iterations": options.iterations},
+        "slurm": {"cpus_per_task": 1, "max_parallel": options.jobs},
         "runs": list(runs.values()),
     }
     sweep.write_text(config.dump_yaml(values))
