@@ -50,3 +50,4 @@ bench: env
 	python -m benchmarks.parse '$(CORPUS)'
 	python -m benchmarks.preprocess '$(CORPUS)'
 	python -m benchmarks.scale
+	python -m benchmarks.input
