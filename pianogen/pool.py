@@ -59,6 +59,9 @@ def empty_roll(steps: int) -> Roll:
 def streamed(pools: Callable[[], Iterator[Pool]], gather: _Gather, length: int, batch: int) -> tf.data.Dataset:
     """Batches of what `gather` makes of the numbers of one pool after another; only the last may be smaller.
 
+    An iterator over them is to be let go before the interpreter ends: a thread of tf.data may be in the midst of reading then,
+    and Python and TensorFlow would wait for each other.
+
     Args:
         pools: the next one is asked for while one is in use, so two are in memory.
         gather: the (n, length, 22) packed rows and (n, length) tempos of (n,) numbers of the stream.
