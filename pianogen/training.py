@@ -146,8 +146,15 @@ class _Loop:
         return self._timed_iterations / self._timed_s if self._timed_iterations else None
 
     def run(self, is_interrupted: Callable[[], bool]) -> None:
+        self._stream = iter(self._strategy.distribute_datasets_from_function(lambda _: self._batches()))
+        try:
+            self._run_epochs(is_interrupted)
+        finally:
+            self._stream = None  # a thread that still reads windows when the interpreter ends would keep it waiting
+        self._stopping.finish()
+
+    def _run_epochs(self, is_interrupted: Callable[[], bool]) -> None:
         ends = _ends_of_epochs(len(self._windows), self._config.training)
-        batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._batches()))
         if not len(self._held_out):
             print("no piece of the valid split has a window: there are no validation metrics", flush=True)
         with (
@@ -156,12 +163,11 @@ class _Loop:
         ):
             progress.advance(int(self._iteration))
             for epoch, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
-                self._run_epoch(epoch, begin, end, batches, progress, is_interrupted)
+                self._run_epoch(epoch, begin, end, progress, is_interrupted)
                 if end > self.history.last_iteration:
                     self._end_epoch(epoch, end, end - begin)
                 if self._stopping.is_over:
                     break
-        self._stopping.finish()
 
     def _batches(self) -> tf.data.Dataset:
         """This process's parts of every global batch, from the iteration at hand on."""
@@ -170,17 +176,20 @@ class _Loop:
         parts = range(self._workers.rank * here, (self._workers.rank + 1) * here)
         return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_parts, parts)
 
-    def _run_epoch(
-        self, epoch: int, begin: int, end: int, batches: Any, progress: Progress, is_interrupted: Callable[[], bool]
-    ) -> None:
+    def _run_epoch(self, epoch: int, begin: int, end: int, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
         """Iterations up to the end of an epoch, some at a time; how many does not change a bit of the result."""
         done, count = int(self._iteration), _FIRST_CALL
         while done < end:
             count = min(count, self.checkpoints.next_iteration(done, end) - done)
             started = time.monotonic()
-            totals, first_bad, num_leaving = self._train_some(
-                batches, tf.constant(count), self._totals.read_value(), tf.constant(float(is_interrupted()))
-            )
+            is_leaving = tf.constant(float(is_interrupted()))
+            try:
+                totals, first_bad, num_leaving = self._train_some(
+                    self._stream, tf.constant(count), self._totals.read_value(), is_leaving
+                )
+            except tf.errors.OpError as error:
+                message = f"iterations from {done} on failed: {_cause_of(error)}; {self.checkpoints.newest} is kept"
+                raise TrainingError(message) from error.with_traceback(None)  # whose frames would hold the stream
             if first_bad >= 0:
                 raise TrainingError(
                     f"the loss of batch {done + int(first_bad)}, in epoch {epoch}, is no number; "
@@ -272,6 +281,12 @@ def _ends_of_epochs(num_windows: int, training: TrainingConfig) -> list[int]:
     ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
     last = min(ends[-1], training.max_iterations or ends[-1])
     return [end for end in ends if end < last] + [last]
+
+
+def _cause_of(error: tf.errors.OpError) -> str:
+    """The line of TensorFlow's message that says what happened: of an error in the stream of windows, or the first."""
+    lines = str(error).strip().splitlines()
+    return next((line.partition("StoreError: ")[2] for line in lines if "StoreError: " in line), lines[0])
 
 
 def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:
