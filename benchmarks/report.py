@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from jobs.rundir import Run
 from pianogen import command, config
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store
@@ -140,8 +141,13 @@ def _train(folder: Path, store: str, runs: dict[str, dict[str, Any]], options: a
     }
     sweep.write_text(config.dump_yaml(values))
     _run("jobs.sweep", "submit", sweep, "--store", folder / f"{store}.h5", "--out", out, "--cluster", "local")
-    paths = sorted(out.glob("*/result.json"))
-    return {name: json.loads(path.read_text()) for name, path in zip(runs, paths, strict=True)}
+    return {name: _read(Run(path)) for name, path in zip(runs, sorted(out.glob("0*")), strict=True)}
+
+
+def _read(run: Run) -> dict[str, Any]:
+    """Its result, and how fast its last attempt was."""
+    result = json.loads((run.path / "result.json").read_text())
+    return {**result, "iterations_per_s": run.read_provenance()["attempts"][-1]["iterations_per_s"]}
 
 
 def _run(module: str, *arguments: object) -> None:

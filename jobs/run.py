@@ -32,7 +32,7 @@ def run_job(path: str) -> None:
     log = run.path / rundir.begin_attempt(run)
     try:
         with _output_to(log), Interruption() as is_interrupted:
-            result = _train_and_sample(run, is_interrupted)
+            result, iterations_per_s = _train_and_sample(run, is_interrupted)
     except Interrupted as error:
         rundir.end_attempt(run, left=str(error))
         raise
@@ -40,11 +40,12 @@ def run_job(path: str) -> None:
         expected = isinstance(error, PianogenError)
         rundir.end_attempt(run, error=str(error) if expected else f"{type(error).__name__}: {error}; see {log}")
         raise
-    rundir.end_attempt(run)
+    rundir.end_attempt(run, iterations_per_s=iterations_per_s)
     durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
 
 
-def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> dict[str, Any]:
+def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> tuple[dict[str, Any], float | None]:
+    """The result, equal for equal runs, and how fast it went."""
     # TensorFlow is imported here, in the job: the commands that only submit or look never wait for it.
     import pianogen
     from pianogen import evaluation, sampling, training
@@ -60,17 +61,17 @@ def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> dict[str,
     sampling.write_samples(run.path / "samples.h5", rolls, config.sampling, origin, pianogen.__version__)
     last = trained.history.rows[-1]
     best = min((row["valid_loss"] for row in trained.history.rows if "valid_loss" in row), default=None)
-    return {
+    result = {
         "checkpoint": trained.checkpoint,
         "parameters": trained.network.keras.count_params(),
         "windows": len(trained.windows),
-        "iterations_per_s": trained.iterations_per_s,
         **last,
         "best_valid_loss": best,
         "constant_predictor_loss": statistics.constant_predictor_loss,
         "held_out": held_out,
         "samples": [asdict(describe(roll)) for roll in rolls],
     }
+    return result, trained.iterations_per_s
 
 
 @contextmanager

@@ -186,16 +186,17 @@ def begin_attempt(run: Run) -> str:
     return log
 
 
-def end_attempt(run: Run, error: str | None = None, left: str | None = None) -> None:
+def end_attempt(run: Run, error: str | None = None, left: str | None = None, iterations_per_s: float | None = None) -> None:
     """Completes the record of the attempt at hand.
 
     Args:
         error: why it failed.
         left: what it said when it was asked to leave; it goes on when it is started again.
+        iterations_per_s: how fast it trained.
     """
     provenance = run.read_provenance()
     provenance["attempts"][-1]["ended"] = _now()
-    outcome = {"error": error, "left": left}
+    outcome = {"error": error, "left": left, "iterations_per_s": iterations_per_s}
     provenance["attempts"][-1] |= {key: value for key, value in outcome.items() if value is not None}
     run.write_provenance(provenance)
 

@@ -13,39 +13,19 @@ import numpy as np
 import pytest
 from made_music import made_store
 from processes import ENVIRONMENT, ROOT, finished, wait_until
+from runs import SETTINGS, attempt, iteration_of, prepare
 
 import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
-from jobs import grid, rundir
 from jobs.rundir import Run
 from pianogen import config
-from pianogen.store import Split, Store
+from pianogen.store import Split
 
 SPLITS = [Split.TRAIN] * 6 + [Split.VALID]
-SETTINGS = {
-    "device": "cpu",
-    "model": {"units": 8},
-    "data": {"window_steps": 12},
-    "training": {"batch": 8, "epochs": 5, "patience": 4},
-    "sampling": {"num": 2, "steps": 12},
-    "checkpoints": {"every_iterations": 9},
-    "slurm": {"cpus_per_task": 1},
-}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_store(tmp_path_factory.mktemp("store") / "corpus.h5", SPLITS, steps=220)
-
-
-def prepare(folder: Path, store: Path, **changes: object) -> Run:
-    values = SETTINGS | changes
-    with Store(store) as opened:
-        (run,) = rundir.prepare_runs(folder, values, grid.expand(values, "test"), opened)
-    return run
-
-
-def attempt(run: Run) -> list[str]:
-    return [sys.executable, str(ROOT / "tests" / "attempt.py"), str(run.path)]
 
 
 def ended_at(run: Run, iteration: int, number: int) -> int:
@@ -54,12 +34,6 @@ def ended_at(run: Run, iteration: int, number: int) -> int:
     wait_until(lambda: iteration_of(run) >= iteration or process.poll() is not None, f"iteration {iteration} of {run.path}")
     process.send_signal(number)
     return process.wait(60)
-
-
-def iteration_of(run: Run) -> int:
-    """The iteration of the newest checkpoint."""
-    pointer = run.path / "checkpoints" / "checkpoint"
-    return int(pointer.read_text().split('"')[1].rpartition("-")[2]) if pointer.is_file() else 0
 
 
 def weights_of(path: Path) -> list[np.ndarray]:

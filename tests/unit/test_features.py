@@ -1,18 +1,12 @@
-"""What networks read of a row, and what the best constant guess of it costs."""
-
-from pathlib import Path
+"""What networks read of a row."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll, made_store
-from pianogen.metrics import constant_predictor_loss
+from made_music import made_roll
 
-from pianogen.config import DataConfig
 from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
 from pianogen.roll import HOLD, ONSET, SILENT
-from pianogen.store import Split, Store
-from pianogen.windows import read_windows
 
 
 def test_features_are_onsets_holds_and_tempo() -> None:
@@ -42,16 +36,3 @@ def test_tempo_survives_its_feature() -> None:
     tempo_us = tf.constant([125_000, 333_333, 500_000, 1_000_000, 4_000_000])
     back = tempo_us_of(tempo_feature(tempo_us)).numpy()
     assert np.allclose(back, tempo_us.numpy(), rtol=3e-6)
-
-
-def test_constant_predictor_is_the_mean_of_the_predicted_rows(tmp_path: Path) -> None:
-    path = made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TRAIN])
-    with Store(path) as store:
-        windows = read_windows(store, Split.TRAIN, DataConfig(window_steps=30, stride=7))
-    rows = [piece[first + 30] for piece in map(as_features, (0, 1)) for first in range(0, len(piece) - 30, 7)]
-    assert constant_predictor_loss(windows) == pytest.approx(np.mean((rows - np.mean(rows, axis=0)) ** 2), rel=1e-5)
-
-
-def as_features(seed: int) -> np.ndarray:
-    roll = made_roll(seed, 120 + seed)
-    return features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()

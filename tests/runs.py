@@ -1,0 +1,39 @@
+"""Runs of a sweep for the tests: prepared as submitting does, attempted as jobs do, in processes of their own."""
+
+import sys
+from pathlib import Path
+
+from processes import ROOT
+
+from jobs import grid, rundir
+from jobs.rundir import Run
+from pianogen.store import Store
+
+SETTINGS = {
+    "device": "cpu",
+    "model": {"units": 8},
+    "data": {"window_steps": 12},
+    "training": {"batch": 8, "epochs": 5, "patience": 4},
+    "sampling": {"num": 2, "steps": 12},
+    "checkpoints": {"every_iterations": 9},
+    "slurm": {"cpus_per_task": 1},
+}
+
+
+def prepare(folder: Path, store: Path, **changes: object) -> Run:
+    """A run that waits, with these sections instead of those of SETTINGS."""
+    values = SETTINGS | changes
+    with Store(store) as opened:
+        (run,) = rundir.prepare_runs(folder, values, grid.expand(values, Path("test")), opened)
+    return run
+
+
+def attempt(run: Run) -> list[str]:
+    """The command line of one attempt; it exits with 3 if it was told to leave, and with 1 if it failed."""
+    return [sys.executable, str(ROOT / "tests" / "attempt.py"), str(run.path)]
+
+
+def iteration_of(run: Run) -> int:
+    """The iteration of its newest checkpoint, 0 if there is none."""
+    pointer = run.path / "checkpoints" / "checkpoint"
+    return int(pointer.read_text().split('"')[1].rpartition("-")[2]) if pointer.is_file() else 0
