@@ -5,7 +5,9 @@ file. Workers open it once per chunk, and chunks follow the archive's order, so 
 """
 
 import functools
+import gzip
 import io
+import os
 import posixpath
 import struct
 import tarfile
@@ -165,17 +167,33 @@ def _find(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
 
 def _list_gzip(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]:
     spacing = max(_POINT_BYTES, _LIKELY_RATIO * Path(path).stat().st_size // _MOST_POINTS)
-    with indexed_gzip.IndexedGzipFile(path, spacing=spacing) as gzip:
-        yield from _list_tar(gzip, "gzip")
-        gzip.build_full_index()
-        gzip.export_index(str(_index(path, folder)))
+    with indexed_gzip.IndexedGzipFile(path, spacing=spacing) as stream:
+        yield from _list_tar(stream, "gzip")
+        stream.build_full_index()
+        _check_end(path, stream.seek(0, os.SEEK_END))
+        stream.export_index(str(_index(path, folder)))
+
+
+def _check_end(path: str, size: int) -> None:
+    """Refuses a stream that ends before its checksum, which reading with an index would take for whole.
+
+    Args:
+        size: bytes it unpacked to. The last four bytes of a file of one stream say the same (RFC 1952).
+    """
+    with open(path, "rb") as file:
+        file.seek(-4, os.SEEK_END)
+        if int.from_bytes(file.read(4), "little") == size % (1 << 32):
+            return
+    with gzip.open(path) as stream:  # several streams, or one that is damaged: unpacked once more, this tells
+        while stream.read(1 << 20):
+            pass
 
 
 def _read_tar(path: str, member: Member, size: int, folder: Path) -> bytes:
     if member.kind == "gzip":
-        gzip = _open_gzip(path, folder)
-        gzip.seek(member.offset)
-        return bytes(gzip.read(size))
+        stream = _open_gzip(path, folder)
+        stream.seek(member.offset)
+        return bytes(stream.read(size))
     with open(path, "rb") as file:
         file.seek(member.offset)
         return file.read(size)

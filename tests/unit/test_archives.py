@@ -1,5 +1,6 @@
 """Archives are read where they lie, and are folders of their content."""
 
+import gzip
 import io
 import os
 import random
@@ -205,6 +206,22 @@ def test_archive_with_changed_bytes_is_refused_or_read_and_no_member_of_a_tar_is
         for each in found:
             with suppress(Rejection):
                 assert each.read(tmp_path) in members or name == "x.tar"  # whose content no checksum guards
+
+
+def test_compressed_tar_whose_stream_lost_its_end_is_refused(tmp_path: Path) -> None:
+    """All members are there, but the checksum that would vouch for them is not."""
+    data, _ = small_archive(tmp_path / "x.tar.gz")
+    for lost in (1, 4, 8, 9):
+        (tmp_path / "x.tar.gz").write_bytes(data[:-lost])
+        with pytest.raises(UsageError, match="cannot be read as an archive"):
+            sources.scan([str(tmp_path / "x.tar.gz")], tmp_path)
+
+
+def test_compressed_tar_of_several_streams_is_read(tmp_path: Path) -> None:
+    data, members = small_archive(tmp_path / "x.tar.gz")
+    tar = gzip.decompress(data)
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(tar[:1_000]) + gzip.compress(tar[1_000:]))
+    assert set(contents(tmp_path / "x.tar.gz", tmp_path).values()) == members
 
 
 def test_tar_with_a_member_of_negative_size_is_refused(tmp_path: Path) -> None:
