@@ -26,6 +26,7 @@ from pianogen.sampling import BATCH, compile_drawing
 from pianogen.statistics import gather_statistics
 from pianogen.store import Split
 from pianogen.windows import find_windows
+from pianogen.workers import Workers
 
 _PREDICTED_STEPS = 30
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     run = Run(options.run)
     config = run.read_config()
-    devices.find_strategy(config, devices.Workers())
+    devices.find_strategy(config, Workers())
     network, _ = training.restore(config, run.path)
     window_steps = config.data.window_steps
     with run.open_store() as store:

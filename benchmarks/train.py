@@ -22,11 +22,11 @@ from rich.table import Table
 
 from pianogen import command, config, devices, models
 from pianogen.config import Config
-from pianogen.devices import Workers
 from pianogen.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
 from pianogen.training import MEASURES, compile_training
 from pianogen.windows import Windows, find_windows, training_batches
+from pianogen.workers import Workers
 
 _FIT_BLOCK = 65_536
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobs import rundir
+from jobs import rundir, status
 from jobs.rundir import Run
 from pianogen import command, durable
 from pianogen.errors import UsageError
@@ -69,14 +69,13 @@ def _collect_run(run: Run, out: Path) -> list[dict[str, Any]]:
 def _render(title: str, runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     environment = Environment(loader=PackageLoader("jobs", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     entries = []
-    for run in runs:
-        state, reason = run.state()
+    for run, found in zip(runs, status.look(runs), strict=True):
         midi = [row for row in rows if row["run"] == run.name]
         entries.append(
             {
                 "name": run.name,
-                "state": state,
-                "reason": reason,
+                "state": found.state,
+                "reason": found.reason,
                 "config": run.read_config(),
                 "result": run.read_result() or {},
                 "curves": _picture(run.path / "curves.png"),

@@ -37,22 +37,39 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: the file or an override cannot be read, or an override would be without effect.
     """
     values = config.load_yaml(path)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{override!r} is not an override; expected key=value, such as training.epochs=3")
-        try:
-            value = YAML(typ="safe", pure=True).load(text)
-        except YAMLError as error:
-            raise ConfigError(f"the value of {override!r} is no YAML: {error}") from error
+    for text in overrides:
+        key, value = _parse_override(text)
         if key.startswith("grid."):
             _mapping(values, "grid", path)[key.removeprefix("grid.")] = value
             continue
         varied = [*_mapping(values, "grid", path), *(name for run in _runs(values, path) for name in run)]
         if key in varied:
             raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or take it out of the sweep")
-        _set(values, key, value, f"override {override!r}")
+        _set(values, key, value, f"override {text!r}")
     return values
+
+
+def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of one run with `key=value` laid over them.
+
+    Raises:
+        ConfigError: an override cannot be read.
+    """
+    values = copy.deepcopy(values)
+    for text in overrides:
+        key, value = _parse_override(text)
+        _set(values, key, value, f"override {text!r}")
+    return values
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} is not an override; expected key=value, such as training.epochs=3")
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise ConfigError(f"the value of {text!r} is no YAML: {error}") from error
 
 
 def expand(values: dict[str, Any], where: Path) -> list[Variation]:

@@ -1,14 +1,17 @@
-"""How work is started: on Slurm as a capped job array, on this machine a few processes at a time, or in this process."""
+"""How work is started: on Slurm as job arrays, on this machine a few processes at a time, or in this process."""
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import submitit
 
+from jobs import slurm, snapshot, submission
+from jobs.slurm import Array, SlurmRefusal
 from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
 from pianogen.progress import Progress
@@ -32,49 +35,72 @@ def check(cluster: Cluster) -> None:
 
 
 def launch(
-    cluster: Cluster, function: Callable[[str], None], arguments: Sequence[str], folder: Path, slurm: SlurmConfig, name: str
-) -> None:
-    """Calls a function once per argument, each in a job of its own.
+    cluster: Cluster,
+    function: Callable[[str], None],
+    arguments: Sequence[str],
+    folder: Path,
+    ask: SlurmConfig,
+    name: str,
+    after: Collection[str] = (),
+) -> list[str]:
+    """Calls a function once per argument, each in a job of its own, with a copy of this code.
 
     On Slurm it returns when the jobs are queued; elsewhere when all have ended.
 
     Args:
-        folder: for submitit's own files.
+        folder: a folder for what belongs to the jobs is made in it.
+        after: jobs of Slurm that must have ended before.
+
+    Returns:
+        The ids of the jobs on Slurm.
 
     Raises:
+        SlurmRefusal: Slurm does not take them; nothing is queued, and nothing left in the folder.
         JobError: a job on this machine failed; the others were still run.
     """
-    if cluster == "slurm":
-        _submit_array(function, arguments, folder, slurm, name)
-    elif cluster == "local":
-        _run_here(function, arguments, folder, slurm, name)
-    else:
+    if cluster == "debug":
         for argument in arguments:
             function(argument)
+        return []
+    had_folder = folder.exists()
+    place = submission.begin(folder, name)
+    code = snapshot.take(folder)
+    if cluster == "local":
+        with snapshot.used_by_children(code):
+            _run_here(function, arguments, place, ask, name)
+        return []
+    try:
+        return _queue(Array(f"{folder.parent.name}-{name}", function, arguments, place, code, ask, ask.max_parallel, after))
+    except SlurmRefusal:
+        shutil.rmtree(place if had_folder else folder)
+        raise
 
 
-def _submit_array(function: Callable[[str], None], arguments: Sequence[str], folder: Path, slurm: SlurmConfig, name: str) -> None:
-    executor = submitit.SlurmExecutor(folder=folder)
-    asked = {"partition": slurm.partition, "account": slurm.account}
-    executor.update_parameters(
-        job_name=name,
-        time=slurm.timeout_min,
-        nodes=slurm.nodes,
-        ntasks_per_node=1,
-        gpus_per_node=slurm.gpus_per_node or None,
-        cpus_per_task=slurm.cpus_per_task,
-        mem=f"{slurm.memory_gb}GB",
-        array_parallelism=slurm.max_parallel,
-        **{key: value for key, value in asked.items() if value is not None},
-    )
-    jobs = executor.map_array(function, arguments)
-    print(f"queued {len(jobs)} jobs: {jobs[0].job_id} to {jobs[-1].job_id}")
+def _queue(whole: Array) -> list[str]:
+    """Queues it in as many arrays as the site's limit on their size demands."""
+    queued: dict[str, str] = {}
+    largest = slurm.max_array_size()
+    starts = range(0, len(whole.arguments), largest)
+    max_parallel = max(1, whole.ask.max_parallel // len(starts))
+    for start in starts:
+        part = replace(whole, arguments=whole.arguments[start : start + largest], max_parallel=max_parallel)
+        try:
+            jobs = slurm.submit(part)
+        except SlurmRefusal as error:
+            if not queued:
+                raise
+            raise JobError(
+                f"{error}; the {len(queued)} before them are queued: submit again when they have ended, for the others"
+            ) from None
+        queued |= dict(zip(jobs, part.arguments, strict=True))
+        submission.record(whole.folder, {job: Path(argument).name for job, argument in queued.items()})
+    return list(queued)
 
 
-def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder: Path, slurm: SlurmConfig, name: str) -> None:
+def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder: Path, ask: SlurmConfig, name: str) -> None:
     executor = submitit.LocalExecutor(folder=folder)
-    executor.update_parameters(timeout_min=slurm.timeout_min)
-    at_once = max(1, min(slurm.max_parallel, (os.cpu_count() or 1) // slurm.cpus_per_task))
+    executor.update_parameters(timeout_min=ask.timeout_min)
+    at_once = max(1, min(ask.max_parallel, (os.cpu_count() or 1) // ask.cpus_per_task))
     waiting = list(arguments)
     running: list[tuple[str, submitit.Job[None]]] = []
     failures: list[tuple[str, str]] = []

@@ -1,62 +1,138 @@
-"""What one job of a sweep does: train, draw samples, and only then say that it is done."""
+"""What one job of a sweep does: train, evaluate, draw samples, and only then say that it is done."""
 
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs import rundir
+from jobs import rundir, slurm, status, workers
 from jobs.interruption import Interruption
 from jobs.rundir import Run
+from jobs.slurm import OwnJob, SlurmError
 from pianogen import durable
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.sound import describe
 from pianogen.store import Store, StoreError
 
+_LOOK_EVERY_S = 1.0
+_VAIN_ATTEMPTS = 10
+
+
+class RunError(PianogenError):
+    """A run cannot be attempted, or not again."""
+
 
 def run_job(path: str) -> None:
     """Trains a run and draws its samples, from wherever the last attempt came; nothing, if it is done.
 
+    Told to leave by a time limit or a preemption, its job is queued again.
+
     Raises:
         PianogenError: what stopped it; provenance.json has the message too.
     """
-    run = Run(Path(path))
+    run, own = Run(Path(path)), slurm.own_job()
     if run.read_result() is not None:
         return
-    log = run.path / rundir.begin_attempt(run)
+    with Interruption() as interruption:
+        if own.rank == 0:
+            _lead(run, own, interruption)
+        else:
+            _assist(run, own, interruption)
+
+
+def _lead(run: Run, own: OwnJob, interruption: Interruption) -> None:
+    _check_alone(run, own)
+    log = run.path / rundir.begin_attempt(run, own.id, own.restart)
     try:
-        with _output_to(log), Interruption() as is_interrupted:
-            result, iterations_per_s = _train_and_sample(run, is_interrupted)
+        with _output_to(log):
+            result, facts = _train_and_sample(run, own, interruption)
     except Interrupted as error:
         rundir.end_attempt(run, left=str(error))
+        if own.id and interruption.is_to_return:
+            _come_back(run, own)
         raise
     except BaseException as error:
         expected = isinstance(error, PianogenError)
-        rundir.end_attempt(run, error=str(error) if expected else f"{type(error).__name__}: {error}; see {log}")
+        rundir.end_attempt(run, error=f"{error if expected else _describe(error)}; see {log}")
         raise
-    rundir.end_attempt(run, iterations_per_s=iterations_per_s)
+    rundir.end_attempt(run, **facts)
     durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
 
 
-def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> tuple[dict[str, Any], float | None]:
-    """The result, equal for equal runs, and how fast it went."""
+def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
+    """What a worker does that does not write the files of its run."""
+    from pianogen import training
+
+    (run.path / "log").mkdir(exist_ok=True)
+    config = run.read_config()
+    with _output_to(run.path / "log" / f"worker-{own.rank}.log"), workers.meet(run, own) as found:
+        with _near(run.open_store(), config.local_copy) as store:
+            training.train(config, store, run.path, interruption, found)
+        # TensorFlow ends all workers where one is gone; the first still evaluates and draws samples.
+        while run.read_result() is None and not interruption():
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _check_alone(run: Run, own: OwnJob) -> None:
+    """Two processes that train one run would spoil it."""
+    attempts = run.read_provenance()["attempts"]
+    if not attempts or "ended" in attempts[-1]:
+        return
+    last = attempts[-1]
+    if last["job"] and last["job"] != own.id:
+        known = slurm.ask({last["job"]}).get(last["job"])
+        if known is not None and known.phase == "running":
+            raise RunError(f"{run.path} is being trained by job {last['job']}; wait for it, or cancel it")
+    if pid := status.local_process(run):
+        raise RunError(f"{run.path} is being trained by process {pid}; wait for it, or end it")
+
+
+def _come_back(run: Run, own: OwnJob) -> None:
+    """Has Slurm queue this job again, as often as needed, as long as that leads anywhere."""
+    last = [attempt.get("left") for attempt in run.read_provenance()["attempts"][-_VAIN_ATTEMPTS:]]
+    if len(last) == _VAIN_ATTEMPTS and len(set(last)) == 1:
+        rundir.end_attempt(
+            run,
+            error=f"preempted too often: {_VAIN_ATTEMPTS} attempts in a row came no further ({last[0]}); "
+            "give it more time with slurm.timeout_min, or a partition that preempts less",
+        )
+        return
+    try:
+        slurm.requeue(own.id)
+    except SlurmError as error:
+        rundir.end_attempt(run, error=f"{last[-1]}, but could not be queued again: {error}")
+        raise
+
+
+def _describe(error: BaseException) -> str:
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        return f"out of memory ({(str(error).splitlines() or [kind])[0]}): raise slurm.memory_gb, or lower training.batch"
+    return f"{kind}: {error}"
+
+
+def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result, equal for equal runs, and what is worth knowing of the attempt."""
     # TensorFlow is imported here, in the job: the commands that only submit or look never wait for it.
+    import tensorflow as tf
+
     import pianogen
     from pianogen import evaluation, sampling, training
     from pianogen.statistics import gather_statistics
 
     config = run.read_config()
-    with _near(run.open_store(), config.local_copy) as store:
-        trained = training.train(config, store, run.path, is_interrupted)
+    with workers.meet(run, own) as found, _near(run.open_store(), config.local_copy) as store:
+        trained = training.train(config, store, run.path, interruption, found)
         statistics = gather_statistics(trained.windows)
-        held_out = evaluation.evaluate_held_out(trained.network, store, config.data, statistics)
-    rolls = sampling.draw_samples(trained.network, config.sampling, statistics, config.data.window_steps)
+        held_out = evaluation.evaluate_held_out(trained.network, store, config.data, statistics, interruption)
+        rolls = sampling.draw_samples(trained.network, config.sampling, statistics, config.data.window_steps, interruption)
     origin = {"run": run.name, "checkpoint": trained.checkpoint}
     sampling.write_samples(run.path / "samples.h5", rolls, config.sampling, origin, pianogen.__version__)
     last = trained.history.rows[-1]
@@ -71,7 +147,10 @@ def _train_and_sample(run: Run, is_interrupted: Callable[[], bool]) -> tuple[dic
         "held_out": held_out,
         "samples": [asdict(describe(roll)) for roll in rolls],
     }
-    return result, trained.iterations_per_s
+    facts: dict[str, Any] = {"devices": [device.name for device in tf.config.list_logical_devices()]}
+    if trained.iterations_per_s is not None:
+        facts["iterations_per_s"] = trained.iterations_per_s
+    return result, facts
 
 
 @contextmanager

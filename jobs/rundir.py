@@ -2,26 +2,21 @@
 
 import json
 import os
-import platform
+import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pianogen
+from jobs import origin
 from jobs.grid import Variation
 from pianogen import config, durable
 from pianogen.config import Config
 from pianogen.errors import UsageError
 from pianogen.store import Store
-
-State = Literal["waiting", "running", "done", "failed"]
-_PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "h5py", "music21", "submitit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,12 @@ class Run:
         """Its configuration, as it was submitted."""
         path = self.path / "config.yaml"
         return config.parse(config.load_yaml(path), str(path))
+
+    def write_config(self, content: Config) -> None:
+        """Replaces config.yaml, if it says anything else."""
+        path, text = self.path / "config.yaml", config.dump_yaml(content.model_dump(mode="json"))
+        if not path.is_file() or path.read_text() != text:
+            durable.write_text(path, text)
 
     def read_provenance(self) -> dict[str, Any]:
         """Where it comes from, and a record of each attempt."""
@@ -73,22 +74,6 @@ class Run:
         path = self.path / "result.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def state(self) -> tuple[State, str]:
-        """Its state, and in a failed one's case why."""
-        if self.read_result() is not None:
-            return "done", ""
-        attempts = self.read_provenance()["attempts"]
-        if not attempts:
-            return "waiting", ""
-        last = attempts[-1]
-        if "error" in last:
-            return "failed", last["error"]
-        if "left" in last:
-            return "waiting", last["left"]
-        if last["host"] == socket.gethostname() and not Path(f"/proc/{last['pid']}").exists():
-            return "failed", f"its process ended without a word; see {self.path / last['log']}"
-        return "running", ""
-
 
 def open_runs(target: Path) -> list[Run]:
     """The runs of a sweep, or the one run, in order.
@@ -103,39 +88,74 @@ def open_runs(target: Path) -> list[Run]:
     raise UsageError(f"{target} is no sweep and no run: it has neither sweep.yaml nor config.yaml; submit a sweep first")
 
 
-def prepare_runs(out: Path, values: dict[str, Any], variations: Sequence[Variation], store: Store) -> list[Run]:
-    """Creates the directories of the runs that are not there yet; all runs of these variations, in their order.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The runs of a submission.
 
-    A run is known by its identity, so a sweep that has grown keeps its runs and their numbers.
+    Attributes:
+        runs: all of them, in the order of the sweep.
+        new: those whose directories were made for it.
+        sweep_before: what sweep.yaml said before; None if there was none.
+    """
+
+    out: Path
+    runs: list[Run]
+    new: list[Run]
+    sweep_before: str | None
+
+    def undo(self) -> None:
+        """Leaves no trace of a submission of which nothing was queued."""
+        for run in self.new:
+            shutil.rmtree(run.path)
+        if self.sweep_before is not None:
+            durable.write_text(self.out / "sweep.yaml", self.sweep_before)
+        else:
+            shutil.rmtree(self.out)
+
+
+def prepare_runs(out: Path, values: dict[str, Any], variations: Sequence[Variation], store: Store) -> Prepared:
+    """Creates the directories of the runs that are not there yet.
+
+    A run is known by its identity, so a sweep that has grown keeps its runs and their numbers. What it asks of the scheduler,
+    and whatever else does not change its result, is as submitted last.
 
     Raises:
         UsageError: `out` holds something else, or another sweep.
     """
-    known = _identities(out)
+    known = identities(out)
     wanted = [variation.config.identity(store.fingerprint) for variation in variations]
     if known and not set(known) & set(wanted):
         raise UsageError(
             f"{out} holds another sweep: none of its {len(known)} runs has a configuration and store of this one; "
             "choose another --out"
         )
+    sweep = out / "sweep.yaml"
+    sweep_before = sweep.read_text() if sweep.is_file() else None
     out.mkdir(parents=True, exist_ok=True)
-    durable.write_text(out / "sweep.yaml", config.dump_yaml(values))
-    origin = _origin(store)
+    durable.write_text(sweep, config.dump_yaml(values))
+    known_origin = origin.describe(store)
     number = max((int(path.name[:4]) + 1 for path in known.values()), default=0)
+    new = []
     for variation, identity in zip(variations, wanted, strict=True):
         if identity in known:
+            Run(known[identity]).write_config(variation.config)
             continue
-        path = out / f"{number:04d}-{variation.label}"
-        path.mkdir()
-        Run(path).write_provenance({"identity": identity, **origin, "attempts": []})
-        # The configuration last: a directory without it is no run yet.
-        durable.write_text(path / "config.yaml", config.dump_yaml(variation.config.model_dump(mode="json")))
-        known[identity] = path
+        run = Run(out / f"{number:04d}-{variation.label}")
+        run.path.mkdir()
+        run.write_provenance({"identity": identity, **known_origin, "attempts": []})
+        run.write_config(variation.config)  # last: a directory without it is no run yet
+        new.append(run)
+        known[identity] = run.path
         number += 1
-    return [Run(known[identity]) for identity in wanted]
+    return Prepared(out, [Run(known[identity]) for identity in wanted], new, sweep_before)
 
 
-def _identities(out: Path) -> dict[str, Path]:
+def identities(out: Path) -> dict[str, Path]:
+    """The directories of a sweep's runs by identity; none if there is no sweep yet.
+
+    Raises:
+        UsageError: `out` is something else.
+    """
     if not out.exists():
         return {}
     if not out.is_dir() or (any(out.iterdir()) and not (out / "sweep.yaml").is_file()):
@@ -143,61 +163,34 @@ def _identities(out: Path) -> dict[str, Path]:
     return {Run(path.parent).read_provenance()["identity"]: path.parent for path in out.glob("*/config.yaml")}
 
 
-def _origin(store: Store) -> dict[str, Any]:
-    return {
-        "store": {"path": str(store.path.resolve()), "fingerprint": store.fingerprint},
-        "command": sys.argv,
-        "git": _git(),
-        "versions": {"pianogen": pianogen.__version__, "python": platform.python_version(), **_versions()},
-    }
+def begin_attempt(run: Run, job: str, restart: int) -> str:
+    """Adds the record of an attempt; the path of its log below the run.
 
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            continue
-    return found
-
-
-def _git() -> dict[str, str] | None:
-    """Commit and uncommitted changes of the code, None where it is not run from a checkout."""
-    folder = Path(pianogen.__file__).parent
-    try:
-        commit, diff = (
-            subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, check=True).stdout
-            for command in (["rev-parse", "HEAD"], ["diff", "HEAD"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit.strip(), "diff": diff}
-
-
-def begin_attempt(run: Run) -> str:
-    """Adds the record of an attempt; the path of its log below the run."""
+    Args:
+        job: Slurm's id of the job; '' outside of Slurm.
+        restart: how often Slurm has queued that job again.
+    """
     provenance = run.read_provenance()
     number = len(provenance["attempts"]) + 1
     log = f"log/attempt-{number:02d}.log"
-    provenance["attempts"].append({"started": _now(), "host": socket.gethostname(), "pid": os.getpid(), "log": log})
+    place = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "restart": restart}
+    code = Path(pianogen.__file__).parents[1].name
+    provenance["attempts"].append({"started": _now(), **place, "code": code, "log": log})
     run.write_provenance(provenance)
     (run.path / log).parent.mkdir(exist_ok=True)
+    (run.path / "log" / "progress.json").unlink(missing_ok=True)  # of the attempt before
     return log
 
 
-def end_attempt(run: Run, error: str | None = None, left: str | None = None, iterations_per_s: float | None = None) -> None:
+def end_attempt(run: Run, **outcome: Any) -> None:
     """Completes the record of the attempt at hand.
 
     Args:
-        error: why it failed.
-        left: what it said when it was asked to leave; it goes on when it is started again.
-        iterations_per_s: how fast it trained.
+        outcome: `error`, why it failed; or `left`, what it said when it was asked to leave, and goes on when it is started
+            again; and what else is known of it.
     """
     provenance = run.read_provenance()
-    provenance["attempts"][-1]["ended"] = _now()
-    outcome = {"error": error, "left": left, "iterations_per_s": iterations_per_s}
-    provenance["attempts"][-1] |= {key: value for key, value in outcome.items() if value is not None}
+    provenance["attempts"][-1] |= {"ended": _now(), **outcome}
     run.write_provenance(provenance)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from jobs import launch, rundir
+from jobs import launch, rundir, status
 from jobs.rundir import Run
 from pianogen import command, config
 from pianogen.config import SamplingConfig
@@ -52,10 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     if settings.primer is not None and not Path(settings.primer).is_file():
         raise UsageError(f"the primer {options.primer} does not exist; name a MIDI file or score")
     runs = rundir.open_runs(options.target)
-    trained = [run for run in runs if run.state()[0] == "done"]
+    found = dict(zip(runs, status.look(runs), strict=True))
+    trained = [run for run in runs if found[run].state == "done"]
     for run in runs:
         if run not in trained:
-            print(f"{run.path} is {run.state()[0]}: no samples of it")
+            print(f"{run.path} is {found[run].state}: no samples of it")
     if not trained:
         raise UsageError(f"no run of {options.target} is done; see python -m jobs.sweep status")
     todo = [run for run in trained if not _is_there(run, settings)]
@@ -75,11 +76,12 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     from pianogen import devices, sampling, training, windows
     from pianogen.statistics import gather_statistics
     from pianogen.store import Split
+    from pianogen.workers import Workers
 
     run = Run(Path(path))
     sampling_config = config.parse_sampling(settings)
     run_config = run.read_config()
-    devices.find_strategy(run_config, devices.Workers())
+    devices.find_strategy(run_config, Workers())
     network, checkpoint = training.restore(run_config, run.path)
     with run.open_store() as store:
         statistics = gather_statistics(windows.find_windows(store, Split.TRAIN, run_config.data))

@@ -1,50 +1,68 @@
-"""A sweep: its runs submitted, and what became of them.
+"""A sweep: its runs submitted, looked at, submitted again, cancelled.
 
 python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3
 python -m jobs.sweep status runs/quick
 """
 
 import argparse
-import csv
-import io
-import json
+import os
+import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from rich.console import Console
-from rich.table import Table
-
-from jobs import grid, launch, rundir
+from jobs import grid, launch, preflight, rundir, slurm, status, submission, table
+from jobs.grid import Variation
+from jobs.launch import Cluster
 from jobs.run import run_job
 from jobs.rundir import Run
-from pianogen import command, durable
+from jobs.slurm import Array, SlurmRefusal
+from jobs.status import Status
+from pianogen import command, config
+from pianogen.config import Config, ConfigError, SlurmConfig
 from pianogen.store import Store
 
-_METRICS = ("epoch", "loss", "valid_loss", "best_valid_loss", "constant_predictor_loss", "parameters")
+_ACTIONS = ("submit", "status", "resubmit", "cancel")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.sweep`."""
     parser = command.Parser(
         prog="python -m jobs.sweep",
-        description="Submit the runs of a sweep, or see what became of them.",
+        description="submit    check every run of a sweep, make its directory, and queue them\n"
+        "status    a table of what waits, runs, is done or failed, and why\n"
+        "resubmit  say why runs have not ended, and queue those that are neither queued nor running\n"
+        "cancel    end what is queued or runs; it goes on where it was when submitted again",
         epilog="examples:\n"
+        "  python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --dry-run\n"
         "  python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3\n"
-        "  python -m jobs.sweep status runs/quick",
+        "  python -m jobs.sweep status runs/quick --watch\n"
+        "  python -m jobs.sweep resubmit runs/quick slurm.memory_gb=32",
     )
-    parser.add_argument("action", choices=["submit", "status"], help="submit SWEEP.yaml [key=value …], or status runs/NAME")
-    parser.add_argument("target", type=Path, metavar="SWEEP.yaml|runs/NAME", help="what to submit, or whose status to print")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="submit: laid over the sweep")
+    parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
+    parser.add_argument("target", type=Path, metavar="SWEEP.yaml|runs/NAME", help="submit: the sweep; else: its directory")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="submit: laid over the sweep; resubmit: over how its runs are run, such as slurm.timeout_min=480",
+    )
     parser.add_argument("--store", type=Path, help="submit: the corpus to train on")
     parser.add_argument("--out", type=Path, metavar="runs/NAME", help="submit: the sweep's directory")
-    parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="slurm", help="submit: where (default: slurm)")
-    parser.add_argument("--dry-run", action="store_true", help="submit: print the runs and write nothing")
+    parser.add_argument("--cluster", choices=get_args(Cluster), default="slurm", help="submit, resubmit: where (default: slurm)")
+    parser.add_argument("--dry-run", action="store_true", help="submit: check, print the runs and the script, write nothing")
+    parser.add_argument("--shared", action="store_true", help="submit: the nodes do see these paths, whatever it looks like")
     parser.add_argument("--json", action="store_true", help="status: print JSON, for programs")
+    parser.add_argument("--watch", action="store_true", help="status: look again every 15 s, until nothing waits or runs")
     options = parser.parse_intermixed_args(arguments)
     if options.action == "status":
-        return _status(options.target, options.json)
+        return table.watch(options.target) if options.watch else table.show(options.target, options.json)
+    if options.action == "resubmit":
+        return _resubmit(options)
+    if options.action == "cancel":
+        return _cancel(options.target)
     if options.store is None or options.out is None:
         parser.error("submit needs --store and --out")
     return _submit(options)
@@ -55,66 +73,124 @@ def _submit(options: argparse.Namespace) -> int:
     values = grid.load_sweep(options.target, options.overrides)
     variations = grid.expand(values, options.target)
     with Store(options.store) as store:
+        known = rundir.identities(options.out)
+        is_done = {identity for identity, path in known.items() if Run(path).read_result() is not None}
+        new = [each for each in variations if each.config.identity(store.fingerprint) not in is_done]
+        if new:
+            _check(options, new)
         if options.dry_run:
-            for variation in variations:
-                print(f"{variation.label}  {variation.config.identity(store.fingerprint)[:12]}")
-            print(f"{len(variations)} runs; nothing was written")
+            _print_plan(options, variations, store.fingerprint, known)
             return 0
-        runs = rundir.prepare_runs(options.out, values, variations, store)
-    todo = [run for run in runs if run.state()[0] != "done"]
-    print(f"{options.out}: {len(runs)} runs, {len(runs) - len(todo)} of them done", flush=True)
-    if todo:
-        try:
-            paths = [str(run.path.resolve()) for run in todo]
-            launch.launch(options.cluster, run_job, paths, options.out / "jobs", variations[0].config.slurm, options.out.name)
-        finally:
-            _write_table(options.out)
+        prepared = rundir.prepare_runs(options.out, values, variations, store)
+    try:
+        _queue(options, prepared.runs, only=("waiting",))
+    except SlurmRefusal:
+        prepared.undo()
+        raise
+    return 0
+
+
+def _check(options: argparse.Namespace, variations: Sequence[Variation]) -> None:
+    ask = variations[0].config.slurm
+    array = _array(options.out, [each.label for each in variations], ask)
+    preflight.check_place(options.cluster, array, [options.store.absolute(), options.out.absolute()], options.shared)
+    preflight.check_models(options.store, [each.config for each in variations])
+
+
+def _array(out: Path, names: Sequence[str], ask: SlurmConfig) -> Array:
+    """The array that a submission queues, as far as it can be known before."""
+    jobs = out.absolute() / "jobs"
+    return Array(out.name, run_job, names, jobs / "0000-train", jobs / "code", ask, ask.max_parallel)
+
+
+def _print_plan(options: argparse.Namespace, variations: Sequence[Variation], fingerprint: str, known: dict[str, Path]) -> None:
+    for variation in variations:
+        identity = variation.config.identity(fingerprint)
+        print(f"{identity[:12]}  {known[identity].name if identity in known else variation.label + '  (new)'}")
     if options.cluster == "slurm":
-        print(f"see them with: python -m jobs.sweep status {options.out}")
-    return 0
+        print(f"\n{slurm.text_of(_array(options.out, [each.label for each in variations], variations[0].config.slurm))}")
+    print(f"{len(variations)} runs; nothing was written")
 
 
-def _status(out: Path, as_json: bool) -> int:
-    rows = _write_table(out)
-    if as_json:
-        print(json.dumps(rows, indent=2))
+def _queue(options: argparse.Namespace, runs: Sequence[Run], only: Sequence[status.State]) -> None:
+    """Starts those runs that are in one of these states and have no job."""
+    found = dict(zip(runs, status.look(runs), strict=True))
+    todo = [run for run in runs if found[run].state in only and not found[run].is_queued_or_running]
+    out = runs[0].path.parent
+    print(f"{out}: {_counted(list(found.values()))}; {len(todo)} to start", flush=True)
+    groups: dict[str, list[Run]] = {}
+    for run in todo:
+        groups.setdefault(run.read_config().slurm.model_dump_json(), []).append(run)
+    try:
+        for ask, group in groups.items():
+            paths = [str(run.path.absolute()) for run in group]
+            jobs = launch.launch(options.cluster, run_job, paths, out / "jobs", SlurmConfig.model_validate_json(ask), "train")
+            if jobs:
+                print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
+    finally:
+        if out.is_dir():
+            table.write(out)
+    if any(each.state == "failed" for each in found.values()) and "failed" not in only:
+        print(f"those that failed are left: see why with status, and queue them with python -m jobs.sweep resubmit {out}")
+    if options.cluster == "slurm":
+        print(f"see them with: python -m jobs.sweep status {out}")
+
+
+def _counted(found: Sequence[Status]) -> str:
+    counts = Counter(each.state for each in found)
+    return f"{len(found)} runs, " + ", ".join(f"{counts[state]} {state}" for state in get_args(status.State) if counts[state])
+
+
+def _resubmit(options: argparse.Namespace) -> int:
+    launch.check(options.cluster)
+    runs = rundir.open_runs(options.target)
+    unfinished = []
+    for run, found in zip(runs, status.look(runs), strict=True):
+        if found.state != "done":
+            print(f"{run.name}: {found.state}" + (f": {found.reason}" if found.reason else ""))
+            if not found.is_queued_or_running:
+                unfinished.append(run)
+    if not unfinished:
+        print("nothing to start")
         return 0
-    table = Table(box=None, header_style="bold")
-    shown = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
-    for column in ("run", "state", *shown, "reason"):
-        table.add_column(column.replace("_", " "))
-    for row in rows:
-        numbers = [f"{row[name]:.4g}" if isinstance(row[name], float | int) else "" for name in shown]
-        table.add_row(row["run"], row["state"], *numbers, row["reason"])
-    Console().print(table)
+    changed = [_changed(run, options.overrides) for run in unfinished]
+    array = _array(options.target, [run.name for run in unfinished], changed[0].slurm)
+    preflight.check_place(options.cluster, array, [options.target.absolute()], is_shared=True)
+    for run, content in zip(unfinished, changed, strict=True):
+        run.write_config(content)
+    _queue(options, unfinished, only=("waiting", "failed"))
     return 0
 
 
-def _write_table(out: Path) -> list[dict[str, Any]]:
-    """Writes runs.csv; its rows."""
-    rows = [_row(run) for run in rundir.open_runs(out)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    durable.write_text(out / "runs.csv", text.getvalue())
-    return rows
+def _changed(run: Run, overrides: Sequence[str]) -> Config:
+    """A run's configuration with what the command line changes of how it is run.
+
+    Raises:
+        ConfigError: it would change the result.
+    """
+    before = run.read_config()
+    after = config.parse(grid.override(before.model_dump(mode="json"), overrides), str(run.path / "config.yaml"))
+    if after.identity("") != before.identity(""):
+        raise ConfigError(
+            f"{' '.join(overrides)} would change the result of {run.name}; that is another run: submit it with the sweep. "
+            "How a run is run can be changed: slurm, checkpoints, device, local_copy"
+        )
+    return after
 
 
-def _row(run: Run) -> dict[str, Any]:
-    state, reason = run.state()
-    configured = run.read_config().model_dump(mode="json", include={"model", "data", "training", "sampling"})
-    flat = {f"{section}.{key}": value for section, values in configured.items() for key, value in values.items()}
-    result = run.read_result() or {}
-    measured = {name: result.get(name) for name in _METRICS}
-    return {"run": run.name, "state": state, "reason": reason, **flat, **measured, **_held_out(result)}
-
-
-def _held_out(result: dict[str, Any]) -> dict[str, Any]:
-    """What the table shows of the evaluation on the valid split."""
-    network = result.get("held_out", {}).get("valid", {}).get("network", {})
-    best = network.get("static_threshold", {})
-    return {"valid_nats_per_step": network.get("nats_per_step"), "valid_onset_f1": best.get("onset_f1")}
+def _cancel(out: Path) -> int:
+    runs = rundir.open_runs(out)
+    queued = {job for each in submission.read_all(out / "jobs") for job in each.jobs}
+    live = [job for job, known in slurm.ask(queued).items() if known.phase != "ended"] if queued else []
+    if live:
+        slurm.cancel(live)
+    here = [
+        pid for run, found in zip(runs, status.look(runs), strict=True) if not found.job and (pid := status.local_process(run))
+    ]
+    for pid in here:
+        os.kill(pid, signal.SIGTERM)
+    print(f"{len(live)} jobs and {len(here)} processes of this machine were told to end; status says when they have")
+    return 0
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class SlurmConfig(_Section):
     partition: str | None = None
     account: str | None = None
     timeout_min: int = Field(default=240, ge=1)
-    nodes: int = Field(default=1, ge=1, le=1)
+    nodes: int = Field(default=1, ge=1)
     gpus_per_node: int = Field(default=0, ge=0)
     cpus_per_task: int = Field(default=4, ge=1)
     memory_gb: int = Field(default=16, ge=1)

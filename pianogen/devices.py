@@ -1,33 +1,14 @@
 """The devices a run asked for, checked against what TensorFlow sees, as a strategy of tf.distribute."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import tensorflow as tf
 
 from pianogen.config import Config
 from pianogen.errors import PianogenError
+from pianogen.workers import Workers
 
 
 class DeviceError(PianogenError):
     """The devices that were asked for are not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """The processes that train one run together, one on each node.
-
-    Attributes:
-        rank: number of this one; 0 writes the files of the run.
-        addresses: host:port of each, by rank.
-    """
-
-    rank: int = 0
-    addresses: Sequence[str] = ()
-
-    @property
-    def size(self) -> int:
-        return max(1, len(self.addresses))
 
 
 def find_strategy(config: Config, workers: Workers) -> tf.distribute.Strategy:

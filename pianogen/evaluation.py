@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pianogen.config import DataConfig
 from pianogen.decision import NUM_NOISE, Decision
+from pianogen.errors import Interrupted
 from pianogen.models.network import Network
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, unpack
 from pianogen.statistics import NUM_STATES, Statistics, count_transitions, each_piece
@@ -27,34 +28,51 @@ _NO_NOISE = 1e-6  # a temperature
 Scores = dict[str, float | None]
 
 
-def evaluate_held_out(network: Network, store: Store, data: DataConfig, statistics: Statistics) -> dict[str, dict[str, Any]]:
+def evaluate_held_out(
+    network: Network,
+    store: Store,
+    data: DataConfig,
+    statistics: Statistics,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, dict[str, Any]]:
     """`evaluate` and `trivial` on those of the splits valid and test that have windows.
 
     The threshold is chosen on valid; test is read with it.
 
     Args:
         statistics: of the train split.
+        is_interrupted: asked between batches.
 
     Returns:
         By split, {"network": as `evaluate`, "trivial": as `trivial`}.
+
+    Raises:
+        Interrupted: it was told to leave.
     """
     found: dict[str, dict[str, Any]] = {}
     threshold = None
     for split in (Split.VALID, Split.TEST):
         windows = find_windows(store, split, data)
         if len(windows):
-            measured = evaluate(network, windows, statistics, threshold)
+            measured = evaluate(network, windows, statistics, threshold, is_interrupted)
             threshold = measured["static_threshold"]["threshold"]
             found[split.name.lower()] = {"network": measured, "trivial": trivial(windows, statistics)}
     return found
 
 
-def evaluate(network: Network, windows: Windows, statistics: Statistics, threshold: float | None = None) -> dict[str, Any]:
+def evaluate(
+    network: Network,
+    windows: Windows,
+    statistics: Statistics,
+    threshold: float | None = None,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
     """What a network predicts for the step after every window, against what followed.
 
     Args:
         statistics: of the train split.
         threshold: the static one; None takes that of THRESHOLDS with the best onset F1 on these windows.
+        is_interrupted: asked between batches.
 
     Returns:
         steps: how many were predicted;
@@ -69,6 +87,8 @@ def evaluate(network: Network, windows: Windows, statistics: Statistics, thresho
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     log_likelihood = tempo_error = 0.0
     for packed, tempo_us in evaluation_batches(windows, _BATCH):
+        if is_interrupted():
+            raise Interrupted("left while it evaluated; started again, it begins that anew")
         states, sounding = unpack(packed[:, -1].numpy()), unpack(packed[:, -2].numpy()) != SILENT
         likelihoods, tempo, drawn = measure(packed[:, :-1], tempo_us[:, :-1], states, sounding)
         log_likelihood += likelihoods.numpy().sum(dtype=np.float64)

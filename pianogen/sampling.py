@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pianogen.config import SamplingConfig
 from pianogen.decision import NUM_NOISE, Decision
-from pianogen.errors import UsageError
+from pianogen.errors import Interrupted, UsageError
 from pianogen.midi_in import read_roll
 from pianogen.models.network import Network
 from pianogen.rejection import Rejection
@@ -25,19 +25,31 @@ from pianogen.store import Pieces, Split, write_store
 BATCH = 8
 
 
-def draw_samples(network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int) -> list[Roll]:
+def draw_samples(
+    network: Network,
+    config: SamplingConfig,
+    statistics: Statistics,
+    window_steps: int,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> list[Roll]:
     """Draws `config.num` rolls of `config.steps` steps; the steps of a primer are not repeated in them.
 
     Args:
         statistics: of what the network was trained on: the dynamic threshold follows it, and without a primer a
             sample starts from silence at its median tempo.
         window_steps: rows of the windows it was trained on, and of that silence.
+        is_interrupted: asked between batches.
 
     Raises:
         UsageError: the primer cannot be read, or holds no notes.
+        Interrupted: it was told to leave.
     """
     draw_batch = compile_drawing(network, config, statistics, window_steps)
-    rolls = [roll for first in range(0, config.num, BATCH) for roll in draw_batch(first)]
+    rolls: list[Roll] = []
+    for first in range(0, config.num, BATCH):
+        if is_interrupted():
+            raise Interrupted("left while it drew samples; started again, it begins that anew")
+        rolls += draw_batch(first)
     return rolls[: config.num]
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -18,7 +18,6 @@ import tensorflow as tf
 from pianogen import devices, durable, models, plots
 from pianogen.checkpoint import Checkpoints
 from pianogen.config import Config, TrainingConfig
-from pianogen.devices import Workers
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.history import History
 from pianogen.models.network import Network
@@ -26,6 +25,7 @@ from pianogen.progress import Progress
 from pianogen.rprop import Rprop
 from pianogen.store import Split, Store
 from pianogen.windows import Windows, evaluation_batches, find_windows, training_batches
+from pianogen.workers import Workers
 
 MEASURES = ("loss", "categorical_crossentropy", "mean_absolute_error")
 _FIRST_CALL, _LONGEST_CALL, _CALL_S = 8, 200, 1.0
@@ -61,10 +61,11 @@ def train(
 ) -> Trained:
     """Trains a run to its end, from its last checkpoint if it has one.
 
-    Writes checkpoints/, metrics.csv, tensorboard/, curves.png and model.keras below `run`.
+    Writes checkpoints/, metrics.csv, tensorboard/, curves.png, model.keras and, as it goes, log/progress.json below `run`.
 
     Args:
         is_interrupted: asked about once a second; when it says so, a checkpoint is written and training leaves.
+            Of several workers all leave when one is told to.
         workers: the processes that train together; None is this one alone.
 
     Raises:
@@ -158,16 +159,19 @@ class _Loop:
         if not len(self._held_out):
             print("no piece of the valid split has a window: there are no validation metrics", flush=True)
         with (
-            Progress(f"train {self._run.name}", ends[-1], "iterations") as progress,
+            self._progress(ends[-1]) as progress,
             tf.summary.create_file_writer(str(self._run / "tensorboard")).as_default(self._workers.rank == 0),
         ):
-            progress.advance(int(self._iteration))
             for epoch, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
                 self._run_epoch(epoch, begin, end, progress, is_interrupted)
                 if end > self.history.last_iteration:
-                    self._end_epoch(epoch, end, end - begin)
+                    self._end_epoch(epoch, end, end - begin, is_interrupted)
                 if self._stopping.is_over:
                     break
+
+    def _progress(self, total: int) -> Progress:
+        record = self._run / "log" / "progress.json" if self._workers.rank == 0 else None
+        return Progress(f"train {self._run.name}", total, "iterations", done=int(self._iteration), record=record)
 
     def _batches(self) -> tf.data.Dataset:
         """This process's parts of every global batch, from the iteration at hand on."""
@@ -204,17 +208,20 @@ class _Loop:
             progress.advance(count, f"epoch {epoch}, loss {totals[0] / (done - begin):.5f}")
             # Workers must agree on when to leave, so what counts is what they told each other in the call.
             if num_leaving > 0 and done < end:
-                self.checkpoints.save()
-                raise Interrupted(f"left at iteration {done} with a checkpoint; started again, it goes on there")
+                self._leave()
             if done < end:
                 self.checkpoints.save_if_due()
             count = min(_LONGEST_CALL, max(1, int(count * min(2.0, _CALL_S / taken))))
 
-    def _end_epoch(self, epoch: int, iteration: int, num_iterations: int) -> None:
+    def _leave(self) -> NoReturn:
+        self.checkpoints.save()
+        raise Interrupted(f"left at iteration {int(self._iteration)} with a checkpoint; started again, it goes on there")
+
+    def _end_epoch(self, epoch: int, iteration: int, num_iterations: int, is_interrupted: Callable[[], bool]) -> None:
         row: dict[str, Any] = {"epoch": epoch, "iteration": iteration}
         row |= dict(zip(MEASURES, (self._totals.numpy() / num_iterations).tolist(), strict=True))
         if len(self._held_out):
-            means = self._evaluate_all() / len(self._held_out)
+            means = self._evaluate_all(is_interrupted) / len(self._held_out)
             row |= {f"valid_{name}": value for name, value in zip(MEASURES, means.tolist(), strict=True)}
             self._stopping.judge(row["valid_loss"])
         for name, value in row.items():
@@ -226,11 +233,13 @@ class _Loop:
             plots.draw_curves(self.history.rows, self._run / "curves.png")
         self.checkpoints.save()
 
-    def _evaluate_all(self) -> np.ndarray:
+    def _evaluate_all(self, is_interrupted: Callable[[], bool]) -> np.ndarray:
         """(M,) sums over the held-out windows, of which each worker evaluates a part."""
         batches = evaluation_batches(self._held_out, _EVALUATION_BATCH).shard(self._workers.size, self._workers.rank)
         sums = np.zeros(len(MEASURES))
         for batch in batches:
+            if self._workers.size == 1 and is_interrupted():  # several would have to agree; they leave after this
+                self._leave()
             sums += self._evaluate(*batch).numpy()
         if self._workers.size == 1:
             return sums

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from processes import ROOT
 
-from jobs import grid, rundir
+from jobs import grid, rundir, status
 from jobs.rundir import Run
 from pianogen.store import Store
 
@@ -24,8 +24,15 @@ def prepare(folder: Path, store: Path, **changes: object) -> Run:
     """A run that waits, with these sections instead of those of SETTINGS."""
     values = SETTINGS | changes
     with Store(store) as opened:
-        (run,) = rundir.prepare_runs(folder, values, grid.expand(values, Path("test")), opened)
+        prepared = rundir.prepare_runs(folder, values, grid.expand(values, Path("test")), opened)
+    (run,) = prepared.runs
     return run
+
+
+def state_of(run: Run) -> tuple[str, str]:
+    """Its state, and why."""
+    (found,) = status.look([run])
+    return found.state, found.reason
 
 
 def attempt(run: Run) -> list[str]:

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from pianogen import config
-from pianogen.devices import Workers
 from pianogen.store import Store
 from pianogen.training import train
+from pianogen.workers import Workers
 
 if __name__ == "__main__":
     settings, path, run = (Path(text) for text in sys.argv[1:4])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_music import made_store
 from processes import ENVIRONMENT, finished, wait_until
-from runs import SETTINGS, attempt, iteration_of, prepare
+from runs import SETTINGS, attempt, iteration_of, prepare, state_of
 
 from jobs.rundir import Run
 from pianogen import config
@@ -34,13 +34,13 @@ def test_full_disk_costs_no_checkpoint(tmp_path: Path, store: Path) -> None:
     leave(run)
     kept = iteration_of(run)
     assert finished(["prlimit", "--fsize=100000", *attempt(run)]).returncode == 1
-    state, reason = run.state()
+    state, reason = state_of(run)
     assert state == "failed"
     assert "no checkpoint can be written" in reason
     assert f"ckpt-{kept} is kept: make room" in reason
     assert iteration_of(run) == kept
     assert finished(attempt(run)).returncode == 0
-    assert run.state() == ("done", "")
+    assert state_of(run) == ("done", "")
 
 
 def test_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path, store: Path) -> None:
@@ -50,15 +50,15 @@ def test_checkpoint_of_another_model_is_refused_and_kept(tmp_path: Path, store: 
     other = SETTINGS | {"model": {"units": 9}}
     (run.path / "config.yaml").write_text(config.dump_yaml(other))
     assert finished(attempt(run)).returncode == 1
-    assert "cannot be restored" in run.state()[1]
-    assert "of another model" in run.state()[1]
+    assert "cannot be restored" in state_of(run)[1]
+    assert "of another model" in state_of(run)[1]
     assert iteration_of(run) == kept
 
 
 def test_loss_that_is_no_number_stops_the_run_and_names_the_batch(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 1, "learning_rate": 1e30})
     assert finished(attempt(run)).returncode == 1
-    assert "the loss of batch 1, in epoch 1, is no number" in run.state()[1]
+    assert "the loss of batch 1, in epoch 1, is no number" in state_of(run)[1]
 
 
 def test_local_copy_trains_the_same_and_leaves_nothing(tmp_path: Path, store: Path) -> None:

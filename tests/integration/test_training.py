@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from made_music import made_store
 from processes import ENVIRONMENT, ROOT, finished, wait_until
-from runs import SETTINGS, attempt, iteration_of, prepare
+from runs import SETTINGS, attempt, iteration_of, prepare, state_of
 
 import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
 from jobs.rundir import Run
@@ -56,9 +56,9 @@ def test_five_kills_and_five_signals_change_no_bit(tmp_path: Path, store: Path, 
         run = runs[name]
         for at in sorted(chosen.sample(range(1, last - last // 4), 5)):
             assert ended_at(run, at, number) == code
-            assert run.state()[0] == {"killed": "failed", "told": "waiting"}[name]
+            assert state_of(run)[0] == {"killed": "failed", "told": "waiting"}[name]
         assert finished(attempt(run)).returncode == 0
-        assert run.state() == ("done", "")
+        assert state_of(run) == ("done", "")
         assert are_equal(run, runs["undisturbed"])
         assert len(run.read_provenance()["attempts"]) == 6
         results = [json.loads((each.path / "result.json").read_text()) for each in (run, runs["undisturbed"])]

@@ -1,0 +1,47 @@
+"""What was submitted for a sweep: a folder for each submission below its jobs/, and in it which job does what.
+
+It only tells whom to ask. What became of a run stands in the run's own directory.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pianogen import durable
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Jobs that were queued together.
+
+    Attributes:
+        folder: runs/NAME/jobs/0003-train, with scripts, pickles, and what jobs printed before they had a log.
+        name: train, sample or decode.
+        jobs: Slurm's id of each job, to what it works on.
+    """
+
+    folder: Path
+    name: str
+    jobs: Mapping[str, str]
+
+
+def begin(jobs: Path, name: str) -> Path:
+    """A new folder for a submission; ids of jobs begin anew on a new cluster, folders of submissions never do."""
+    number = max((int(path.name[:4]) for path in jobs.glob("[0-9][0-9][0-9][0-9]-*")), default=-1) + 1
+    folder = jobs / f"{number:04d}-{name}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def record(folder: Path, jobs: Mapping[str, str]) -> None:
+    """Writes down which job does what."""
+    durable.write_text(folder / "jobs.json", json.dumps(jobs, indent=1) + "\n")
+
+
+def read_all(jobs: Path) -> list[Submission]:
+    """All that was queued, oldest first."""
+    return [
+        Submission(path.parent, path.parent.name.partition("-")[2], json.loads(path.read_text()))
+        for path in sorted(jobs.glob("*/jobs.json"))
+    ]
