@@ -18,6 +18,7 @@ from pianogen.progress import Progress
 
 Cluster = Literal["slurm", "local", "debug"]
 _POLL_S = 0.2
+_FRAME = "-" * 22
 
 
 class JobError(PianogenError):
@@ -115,7 +116,7 @@ def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder:
                     running.remove((argument, job))
                     error = job.exception()
                     if error is not None:
-                        failures.append((argument, _last_line(str(error))))
+                        failures.append((argument, _cause(str(error))))
                     progress.advance(1, f"{len(failures)} failed" if failures else "")
         finally:
             for _, job in running:
@@ -125,5 +126,7 @@ def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder:
         raise JobError(f"{len(failures)} of {len(arguments)} jobs failed:\n{lines}")
 
 
-def _last_line(text: str) -> str:
-    return [line for line in text.strip().splitlines() if line.strip("- ")][-1]
+def _cause(text: str) -> str:
+    """The last line of the traceback that submitit frames with dashes."""
+    parts = text.split(_FRAME)
+    return (parts[1] if len(parts) > 2 else text).strip().splitlines()[-1]

@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 from processes import ROOT
 
+import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
 from jobs import grid, rundir, status
 from jobs.rundir import Run
 from pianogen.store import Store
@@ -44,3 +47,15 @@ def iteration_of(run: Run) -> int:
     """The iteration of its newest checkpoint, 0 if there is none."""
     pointer = run.path / "checkpoints" / "checkpoint"
     return int(pointer.read_text().split('"')[1].rpartition("-")[2]) if pointer.is_file() else 0
+
+
+def weights_of(path: Path) -> list[np.ndarray]:
+    """The weights in a model.keras."""
+    return keras.models.load_model(path).get_weights()
+
+
+def are_equal(one: Run, other: Run) -> bool:
+    """Whether two runs have the same weights and metrics, bit for bit."""
+    pairs = zip(weights_of(one.path / "model.keras"), weights_of(other.path / "model.keras"), strict=True)
+    same_curves = (one.path / "metrics.csv").read_bytes() == (other.path / "metrics.csv").read_bytes()
+    return same_curves and all(np.array_equal(a, b) for a, b in pairs)

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from made_music import made_roll, made_store
 from music21.midi import MidiFile
+from processes import finished
+from runs import attempt
 
 from jobs import collect, decode, grid, rundir, sample, sweep
+from jobs.rundir import Run
 from pianogen import command
 from pianogen.errors import PianogenError
 from pianogen.midi_in import read_roll
@@ -128,11 +131,13 @@ def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
 def test_failed_run_says_why(tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local"]
-    assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30"]) == 1
-    assert "2 of 2 jobs failed" in capfd.readouterr().err
-    rows = read_rows(out / "runs.csv")
-    assert [row["state"] for row in rows] == ["failed", "failed"]
-    assert all("is no number" in row["reason"] for row in rows)
+    assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30", "grid.model.name=[gru]"]) == 1
+    error = capfd.readouterr().err
+    assert "1 of 1 jobs failed" in error
+    assert "the loss of batch 1, in epoch 1, is no number" in error
+    (row,) = read_rows(out / "runs.csv")
+    assert row["state"] == "failed"
+    assert "the loss of batch 1, in epoch 1, is no number" in row["reason"]
 
 
 def test_sweep_that_cannot_be_trained_is_refused_before_anything(
@@ -193,9 +198,9 @@ def test_wrong_places_are_refused(tmp_path: Path, small: Path, store: Path, caps
 def test_changed_store_is_noticed_by_its_runs(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path, "mine")
     made_store(store, [Split.TRAIN] * 3)
-    assert train(run).wait(100) != 0
-    attempt = json.loads((run / "provenance.json").read_text())["attempts"][0]
-    assert "was submitted with" in attempt["error"]
+    assert finished(attempt(Run(run))).returncode == 1
+    record = json.loads((run / "provenance.json").read_text())["attempts"][0]
+    assert "was submitted with" in record["error"]
 
 
 def test_no_slurm_is_told(

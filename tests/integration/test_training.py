@@ -8,14 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from made_music import made_store
 from processes import ENVIRONMENT, ROOT, finished, wait_until
-from runs import SETTINGS, attempt, iteration_of, prepare, state_of
+from runs import SETTINGS, are_equal, attempt, iteration_of, prepare, state_of, weights_of
 
-import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
 from jobs.rundir import Run
 from pianogen import config
 from pianogen.store import Split
@@ -34,16 +32,6 @@ def ended_at(run: Run, iteration: int, number: int) -> int:
     wait_until(lambda: iteration_of(run) >= iteration or process.poll() is not None, f"iteration {iteration} of {run.path}")
     process.send_signal(number)
     return process.wait(60)
-
-
-def weights_of(path: Path) -> list[np.ndarray]:
-    return keras.models.load_model(path).get_weights()
-
-
-def are_equal(one: Run, other: Run) -> bool:
-    pairs = zip(weights_of(one.path / "model.keras"), weights_of(other.path / "model.keras"), strict=True)
-    same_curves = (one.path / "metrics.csv").read_bytes() == (other.path / "metrics.csv").read_bytes()
-    return same_curves and all(np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
