@@ -14,7 +14,7 @@ from typing import get_args
 from jobs import launch, rundir, status
 from jobs.rundir import Run
 from pianogen import command, config
-from pianogen.config import SamplingConfig
+from pianogen.config import Config, SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -64,7 +64,10 @@ def main(arguments: Sequence[str]) -> int:
     if todo:
         draw = functools.partial(draw_job, settings=settings.model_dump(mode="json"))
         paths = [str(run.path.resolve()) for run in todo]
-        launch.launch(options.cluster, draw, paths, options.target / "jobs", trained[0].read_config().slurm, "sample")
+        folder = todo[0].path.parent / "jobs"
+        jobs = launch.launch(options.cluster, draw, paths, folder, _one_device(todo[0].read_config()).slurm, "sample")
+        if jobs:
+            print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     for run in trained:
         print(run.path / _file_name(settings))
     return 0
@@ -80,7 +83,7 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
 
     run = Run(Path(path))
     sampling_config = config.parse_sampling(settings)
-    run_config = run.read_config()
+    run_config = _one_device(run.read_config())
     devices.find_strategy(run_config, Workers())
     network, checkpoint = training.restore(run_config, run.path)
     with run.open_store() as store:
@@ -88,6 +91,12 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     rolls = sampling.draw_samples(network, sampling_config, statistics, run_config.data.window_steps)
     origin = {"run": run.name, "checkpoint": checkpoint}
     sampling.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
+
+
+def _one_device(trained: Config) -> Config:
+    """Drawing takes one device of one node, however many trained."""
+    ask = trained.slurm.model_copy(update={"nodes": 1, "gpus_per_node": min(1, trained.slurm.gpus_per_node)})
+    return trained.model_copy(update={"slurm": ask, "logical_devices": 1})
 
 
 def _file_name(settings: SamplingConfig) -> str:

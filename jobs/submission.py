@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs import slurm
 from pianogen import durable
 
 
@@ -37,6 +38,16 @@ def begin(jobs: Path, name: str) -> Path:
 def record(folder: Path, jobs: Mapping[str, str]) -> None:
     """Writes down which job does what."""
     durable.write_text(folder / "jobs.json", json.dumps(jobs, indent=1) + "\n")
+
+
+def live_jobs(jobs: Path) -> set[str]:
+    """The jobs of all submissions that are queued or running.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    queued = {job for each in read_all(jobs) for job in each.jobs}
+    return {job for job, known in slurm.ask(queued).items() if known.phase != "ended"}
 
 
 def read_all(jobs: Path) -> list[Submission]:

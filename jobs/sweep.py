@@ -180,8 +180,7 @@ def _changed(run: Run, overrides: Sequence[str]) -> Config:
 
 def _cancel(out: Path) -> int:
     runs = rundir.open_runs(out)
-    queued = {job for each in submission.read_all(out / "jobs") for job in each.jobs}
-    live = [job for job, known in slurm.ask(queued).items() if known.phase != "ended"] if queued else []
+    live = submission.live_jobs(runs[0].path.parent / "jobs")
     if live:
         slurm.cancel(live)
     here = [

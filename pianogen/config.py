@@ -134,6 +134,7 @@ class SlurmConfig(_Section):
 
     Attributes:
         partition: None takes the site's default.
+        cpu_partition: of decoding, which needs no GPU; None takes the site's default.
         account: None takes the user's default.
         timeout_min: limit of one attempt.
         nodes: nodes of one run.
@@ -144,6 +145,7 @@ class SlurmConfig(_Section):
     """
 
     partition: str | None = None
+    cpu_partition: str | None = None
     account: str | None = None
     timeout_min: int = Field(default=240, ge=1)
     nodes: int = Field(default=1, ge=1)
