@@ -62,9 +62,9 @@ def check_place(cluster: Cluster, array: Array, paths: Sequence[Path], is_shared
     for path in paths:
         if "%" in str(path):
             raise UsageError(f"{path} holds a %, which Slurm takes for a placeholder; choose another name")
-    slurm.test(array)
     if not is_shared:
         shared.check_paths(paths, slurm.nodes_of(array.ask.partition))
+    slurm.test(array)
 
 
 def _try_models(store: str, dumped: Sequence[str]) -> int:

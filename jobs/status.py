@@ -5,6 +5,7 @@ at work, if its scheduler knows it, or else was killed, and then the scheduler k
 """
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,8 @@ from jobs.slurm import JobState
 
 State = Literal["waiting", "running", "done", "failed"]
 _LOCAL = ""
+# What Slurm writes into a job's log where its accounting says FAILED: without control groups, and with them.
+_OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
 _CAUSES = {
     "OUT_OF_MEMORY": "out of memory: it needed more than slurm.memory_gb; raise that, or lower training.batch",
     "TIMEOUT": "its time limit ended it before it could leave; raise slurm.timeout_min",
@@ -109,11 +112,13 @@ def _queued(known: JobState, job: str, last: Mapping[str, Any] | None) -> str:
 
 def _ended(run: Run, known: JobState, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
     """What a job that has ended left behind where its attempt did not say it."""
-    log = run.path / last["log"] if last is not None and last["job"] == job else next(folder.glob(f"{job}_*.err"), folder)
+    said_by_slurm = folder / f"{job}_0_log.err"  # submitit's name for it
+    log = run.path / last["log"] if last is not None and last["job"] == job else said_by_slurm
     if known.state == "CANCELLED":
         return Status("waiting", f"job {job} was cancelled; it is not queued")
-    if known.state in _CAUSES:
-        return Status("failed", f"{_CAUSES[known.state]}; see {log}")
+    state = "OUT_OF_MEMORY" if known.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(said_by_slurm)) else known.state
+    if state in _CAUSES:
+        return Status("failed", f"{_CAUSES[state]}; see {log}")
     ending = f"signal {known.signal} ({_name(known.signal)})" if known.signal else f"exit code {known.exit_code}"
     said = _last_line(log)
     return Status("failed", f"job {job} ended with {ending} and without a word" + (f": {said}" if said else "") + f"; see {log}")
@@ -142,8 +147,10 @@ def _name(number: int) -> str:
         return "unknown"
 
 
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
 def _last_line(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in _text(path).splitlines() if line.strip()]
     return lines[-1].strip()[:300] if lines else ""

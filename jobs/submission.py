@@ -4,7 +4,7 @@ It only tells whom to ask. What became of a run stands in the run's own director
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,13 @@ def record(folder: Path, jobs: Mapping[str, str]) -> None:
     durable.write_text(folder / "jobs.json", json.dumps(jobs, indent=1) + "\n")
 
 
-def live_jobs(jobs: Path) -> set[str]:
-    """The jobs of all submissions that are queued or running.
+def live_jobs(jobs: Path, names: Collection[str]) -> set[str]:
+    """The jobs that are queued or running for some runs.
 
     Raises:
         SlurmError: Slurm does not answer.
     """
-    queued = {job for each in read_all(jobs) for job in each.jobs}
+    queued = {job for each in read_all(jobs) for job, name in each.jobs.items() if name in names}
     return {job for job, known in slurm.ask(queued).items() if known.phase != "ended"}
 
 

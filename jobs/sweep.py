@@ -180,7 +180,7 @@ def _changed(run: Run, overrides: Sequence[str]) -> Config:
 
 def _cancel(out: Path) -> int:
     runs = rundir.open_runs(out)
-    live = submission.live_jobs(runs[0].path.parent / "jobs")
+    live = submission.live_jobs(runs[0].path.parent / "jobs", [run.name for run in runs])
     if live:
         slurm.cancel(live)
     here = [

@@ -61,7 +61,10 @@ AccountingStoragePort={dbd}
 AccountingStoragePass={folder}/run/munge.sock
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+# Without control groups the memory of a job is looked at once a second.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 ReturnToService=2
@@ -74,7 +77,10 @@ KillWait=2
 CompleteWait=0
 GresTypes=gpu
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+# A machine that is not there, as the nodes of a cluster are to its login node.
+NodeName=far NodeHostname=elsewhere NodeAddr=127.0.0.1 Port={far} CPUs=4 RealMemory=4000 State=DOWN
+PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE State=UP
+PartitionName=elsewhere Nodes=far MaxTime=INFINITE State=UP
 """
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=4000 Gres=gpu:{gpus}"
 _GRES_CONF = "AutoDetect=off\nNodeName={nodes} Name=gpu File=/dev/zero,/dev/full\n"
@@ -205,7 +211,7 @@ class _Supervisor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._born_s = time.time()
-        names = ("ctld", "dbd", "database", *NODES)
+        names = ("ctld", "dbd", "database", "far", *NODES)
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self._env = dict(os.environ) | {"SLURM_CONF": str(folder / "etc/slurm.conf"), "PATH": _path()}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -255,6 +261,7 @@ class _Supervisor:
         (folder / "munge/key").chmod(0o400)
         nodes = [_NODE.format(name=name, host=host, port=self._ports[name], gpus=GPUS_PER_NODE) for name in NODES]
         values = {**self._ports, "folder": folder, "user": user, "host": host, "nodes": "\n".join(nodes)}
+        values["names"] = ",".join(NODES)
         values["first_job"] = random.randrange(1_000, 10_000_000)
         (folder / "etc/plugstack.conf").touch()
         (folder / "etc/slurm.conf").write_text(_SLURM_CONF.format(**values))

@@ -1,12 +1,18 @@
 """Sweeps on a real Slurm: queued, preempted, killed, resumed, and told apart."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 from made_music import made_store
-from runs import are_equal, iteration_of
+from processes import finished
+from runs import are_equal, iteration_of, weights_of
 from slurm_cluster import SlurmCluster, wait_until
 
 from jobs.rundir import Run
@@ -28,19 +34,20 @@ SETTINGS = {
 class Sweep:
     """A sweep of the user of a cluster."""
 
-    def __init__(self, slurm: SlurmCluster, folder: Path, out: Path, **changes: object) -> None:
+    def __init__(self, cluster: SlurmCluster, folder: Path, out: Path, steps: int = 220, **changes: object) -> None:
         folder.mkdir(exist_ok=True)
-        self._slurm, self.out, self._file = slurm, out, folder / "sweep.yaml"
+        self._cluster, self.out, self._file = cluster, out, folder / "sweep.yaml"
         self.store = folder / "corpus.h5"
         if not self.store.exists():
-            made_store(self.store, [Split.TRAIN] * 3 + [Split.VALID])
+            made_store(self.store, [Split.TRAIN] * 3 + [Split.VALID], steps=steps)
         self._file.write_text(config.dump_yaml(SETTINGS | changes))
 
-    def call(self, module: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        return self._slurm.run(sys.executable, "-m", module, *map(str, arguments), cwd=ROOT, timeout_s=150)
+    def call(self, module: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        return finished(command, ROOT, **(self._cluster.env | environment))
 
-    def submit(self, *more: object) -> "subprocess.CompletedProcess[str]":
-        return self.call("jobs.sweep", "submit", self._file, "--store", self.store, "--out", self.out, *more)
+    def submit(self, *more: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return self.call("jobs.sweep", "submit", self._file, "--store", self.store, "--out", self.out, *more, **environment)
 
     def rows(self) -> list[dict[str, object]]:
         asked = self.call("jobs.sweep", "status", self.out, "--json")
@@ -126,3 +133,105 @@ def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path
     attempts = run.read_provenance()["attempts"]
     assert len(attempts) == 7
     assert all(attempt["code"].startswith("code-") for attempt in attempts)
+
+
+def test_failures_are_named_and_mended(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """One run is done, one meets an obstacle, one needs too much memory, one is killed."""
+    training = {"epochs": 1_000, "max_iterations": 40, "batch": 16}
+    greedy = {"model.units": 64, "data.window_steps": 300, "training.batch": 600, "training.max_iterations": 1}
+    runs = [{"training.seed": 0}, {"training.seed": 1}, greedy, {"training.seed": 2, "training.max_iterations": 100_000}]
+    ask = SETTINGS["slurm"] | {"memory_gb": 1}
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", steps=1_000, training=training, runs=runs, slurm=ask)
+    succeeded(sweep.submit("--dry-run"))
+    assert not sweep.out.exists()
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # they wait until the obstacle is there
+    succeeded(sweep.submit())
+    done, hindered, _, killed = sweep.runs()
+    (hindered.path / "checkpoints").write_text("in the way")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    wait_until(lambda: iteration_of(killed) > 0, 100, "it to train")
+    os.kill(killed.read_provenance()["attempts"][-1]["pid"], signal.SIGKILL)
+    sweep.wait_for("done", "failed", "failed", "failed")
+    reasons = [str(row["reason"]) for row in sweep.rows()]
+    assert str(hindered.path / "checkpoints") in reasons[1]
+    assert "out of memory" in reasons[2]
+    assert "raise slurm.memory_gb" in reasons[2]
+    assert "signal 9 (SIGKILL)" in reasons[3]
+    before, kept = done.read_provenance(), iteration_of(killed)
+
+    refused = sweep.call("jobs.sweep", "resubmit", sweep.out, "training.max_iterations=50")
+    assert refused.returncode == 2
+    assert "would change the result" in refused.stderr
+    (hindered.path / "checkpoints").unlink()
+    for run in sweep.runs():
+        assert run.read_config().slurm.memory_gb == 1
+    said = succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out, "slurm.memory_gb=3"))
+    assert all(reason in said for reason in reasons[1:])
+    assert "queued 3 jobs" in said
+    sweep.wait_for("done", "done", "done", "running")
+    wait_until(lambda: iteration_of(killed) > kept, 100, "it to train on")
+    assert "1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
+    sweep.wait_for("done", "done", "done", "waiting")
+    assert "left at iteration" in str(sweep.rows()[3]["reason"])
+    assert done.read_provenance() == before
+
+
+def test_two_nodes_train_as_one(slurm: SlurmCluster, tmp_path: Path) -> None:
+    training = {"epochs": 1_000, "max_iterations": 200, "batch": 16}
+    two = Sweep(slurm, tmp_path, tmp_path / "two", training=training, slurm=SETTINGS["slurm"] | {"nodes": 2})
+    succeeded(two.submit())
+    (run,) = two.runs()
+    wait_until(lambda: iteration_of(run) > 0, 150, "it to train")
+    slurm.run("scancel", "--signal=USR2", two.rows()[0]["job"])
+    two.wait_for("done")
+    assert len(run.read_provenance()["attempts"]) == 2
+    one = Sweep(slurm, tmp_path, tmp_path / "one", training=training)
+    succeeded(one.submit("--cluster", "debug"))
+    (other,) = one.runs()
+    for weights, expected in zip(*(weights_of(each.path / "model.keras") for each in (run, other)), strict=True):
+        assert np.allclose(weights, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["slurm.partition=nowhere"], "nowhere"),
+        (["slurm.account=nobody", "slurm.timeout_min=5"], "more than 10"),
+        (["device=gpu", "slurm.gpus_per_node=9", "training.batch=18"], "Requested node configuration is not available"),
+        (["slurm.partition=elsewhere"], "that the nodes share"),
+        (["training.bach=3"], "did you mean batch?"),
+    ],
+)
+def test_what_slurm_cannot_do_is_refused_before_anything(
+    slurm: SlurmCluster, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    refused = sweep.submit(*overrides)
+    assert refused.returncode == 2, refused.stderr
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not sweep.out.exists()
+
+
+def test_refusal_of_sbatch_leaves_nothing_behind(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Slurm may take jobs when it is asked, and refuse them when they come."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    real = shutil.which("sbatch", path=slurm.env["PATH"])
+    sbatch.write_text(f'#!/bin/bash\n[[ $1 == --test-only ]] && exec {real} "$@"\nexec {real} --partition=closed "$@"\n')
+    sbatch.chmod(0o755)
+    path = f"{sbatch.parent}:{slurm.env['PATH']}"
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", grid={"training.seed": [0, 1]})
+    refused = sweep.submit(PATH=path)
+    assert refused.returncode == 2, refused.stderr
+    assert "invalid partition specified: closed" in refused.stderr
+    assert not sweep.out.exists()
+    succeeded(sweep.submit("grid.training.seed=[0]"))
+    sweep.wait_for("done")
+    kept = contents(sweep.out)
+    assert sweep.submit(PATH=path).returncode == 2
+    assert contents(sweep.out) == kept
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "runs.csv"}
