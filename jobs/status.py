@@ -23,7 +23,7 @@ _LOCAL = ""
 # What Slurm writes into a job's log where its accounting says FAILED: without control groups, and with them.
 _OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
 _CAUSES = {
-    "OUT_OF_MEMORY": "out of memory: it needed more than slurm.memory_gb; raise that, or lower training.batch",
+    "OUT_OF_MEMORY": "out of memory: raise slurm.memory_gb, or lower training.batch",
     "TIMEOUT": "its time limit ended it before it could leave; raise slurm.timeout_min",
     "DEADLINE": "its time limit ended it before it could leave; raise slurm.timeout_min",
     "NODE_FAIL": "its node failed, and Slurm did not queue it again",

@@ -4,11 +4,12 @@ It only tells whom to ask. What became of a run stands in the run's own director
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import slurm
+from jobs.rundir import Run
 from pianogen import durable
 
 
@@ -40,13 +41,19 @@ def record(folder: Path, jobs: Mapping[str, str]) -> None:
     durable.write_text(folder / "jobs.json", json.dumps(jobs, indent=1) + "\n")
 
 
-def live_jobs(jobs: Path, names: Collection[str]) -> set[str]:
-    """The jobs that are queued or running for some runs.
+def live_jobs(runs: Sequence[Run]) -> set[str]:
+    """The jobs that are queued or running for some runs of a sweep; of a run that is done, none that trains.
 
     Raises:
         SlurmError: Slurm does not answer.
     """
-    queued = {job for each in read_all(jobs) for job, name in each.jobs.items() if name in names}
+    is_done = {run.name: run.read_result() is not None for run in runs}
+    queued = {
+        job
+        for each in read_all(runs[0].path.parent / "jobs")
+        for job, name in each.jobs.items()
+        if name in is_done and not (each.name == "train" and is_done[name])
+    }
     return {job for job, known in slurm.ask(queued).items() if known.phase != "ended"}
 
 

@@ -180,12 +180,9 @@ def _changed(run: Run, overrides: Sequence[str]) -> Config:
 
 def _cancel(out: Path) -> int:
     runs = rundir.open_runs(out)
-    live = submission.live_jobs(runs[0].path.parent / "jobs", [run.name for run in runs])
-    if live:
+    if live := submission.live_jobs(runs):
         slurm.cancel(live)
-    here = [
-        pid for run, found in zip(runs, status.look(runs), strict=True) if not found.job and (pid := status.local_process(run))
-    ]
+    here = [pid for run in runs if (pid := status.local_process(run))]
     for pid in here:
         os.kill(pid, signal.SIGTERM)
     print(f"{len(live)} jobs and {len(here)} processes of this machine were told to end; status says when they have")

@@ -89,6 +89,7 @@ def test_sweep_of_six_gives_on_slurm_what_it_gives_here(slurm: SlurmCluster, tmp
         assert len(list(collected.glob("*/*.mid"))) == 12
 
 
+@pytest.mark.timeout(900)
 def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path) -> None:
     changes = {"training": {"epochs": 1_000, "max_iterations": 6_000, "batch": 16}}
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", **changes)
