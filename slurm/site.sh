@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Settings of your site for the scripts in slurm/. All are optional: remove the # in front of those you need.
+# Settings of your site for the scripts in slurm/ and the jobs of sweeps. All are optional: remove the # in front of those you need.
 # A job reads this file from the folder it was submitted from. Where yours lies elsewhere, export PIANOGEN_SITE=/path/to/it,
 # or hand that over where sbatch exports nothing else: sbatch --export=PIANOGEN_SITE=/path/to/it ...
 
