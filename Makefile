@@ -21,7 +21,7 @@ env: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python 3.11 or newer is needed, found " + sys.version.split()[0] + ": make env PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	pip install --quiet --disable-pip-version-check --upgrade pip
-	pip install --quiet --editable '.[cpu,test]' '$(MPI)'
+	pip install --quiet --editable '.[cpu,test]' $(if $(MPI),'$(MPI)')
 	touch $@
 
 demo: env

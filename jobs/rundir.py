@@ -142,7 +142,8 @@ def prepare_runs(out: Path, values: dict[str, Any], variations: Sequence[Variati
             continue
         run = Run(out / f"{number:04d}-{variation.label}")
         run.path.mkdir()
-        run.write_provenance({"identity": identity, **known_origin, "attempts": []})
+        resolved = variation.config.changing_the_result()
+        run.write_provenance({"identity": identity, "config": resolved, **known_origin, "attempts": []})
         run.write_config(variation.config)  # last: a directory without it is no run yet
         new.append(run)
         known[identity] = run.path

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -83,7 +83,7 @@ def _submit(options: argparse.Namespace) -> int:
             return 0
         prepared = rundir.prepare_runs(options.out, values, variations, store)
     try:
-        _queue(options, prepared.runs, only=("waiting",))
+        _queue(options, dict.fromkeys(prepared.runs, variations[0].config.slurm), only=("waiting",))
     except SlurmRefusal:
         prepared.undo()
         raise
@@ -112,19 +112,19 @@ def _print_plan(options: argparse.Namespace, variations: Sequence[Variation], fi
     print(f"{len(variations)} runs; nothing was written")
 
 
-def _queue(options: argparse.Namespace, runs: Sequence[Run], only: Sequence[status.State]) -> None:
-    """Starts those runs that are in one of these states and have no job."""
-    found = dict(zip(runs, status.look(runs), strict=True))
-    todo = [run for run in runs if found[run].state in only and not found[run].is_queued_or_running]
-    out = runs[0].path.parent
+def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: Sequence[status.State]) -> None:
+    """Starts those runs that are in one of these states and have no job, each with what it asks for."""
+    found = dict(zip(asks, status.look(list(asks)), strict=True))
+    todo = [run for run in asks if found[run].state in only and not found[run].is_queued_or_running]
+    out = next(iter(asks)).path.parent
     print(f"{out}: {_counted(list(found.values()))}; {len(todo)} to start", flush=True)
-    groups: dict[str, list[Run]] = {}
+    groups: dict[SlurmConfig, list[Run]] = {}
     for run in todo:
-        groups.setdefault(run.read_config().slurm.model_dump_json(), []).append(run)
+        groups.setdefault(asks[run], []).append(run)
     try:
         for ask, group in groups.items():
             paths = [str(run.path.absolute()) for run in group]
-            jobs = launch.launch(options.cluster, run_job, paths, out / "jobs", SlurmConfig.model_validate_json(ask), "train")
+            jobs = launch.launch(options.cluster, run_job, paths, out / "jobs", ask, "train")
             if jobs:
                 print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     finally:
@@ -158,7 +158,8 @@ def _resubmit(options: argparse.Namespace) -> int:
     preflight.check_place(options.cluster, array, [options.target.absolute()], is_shared=True)
     for run, content in zip(unfinished, changed, strict=True):
         run.write_config(content)
-    _queue(options, unfinished, only=("waiting", "failed"))
+    asks = {run: content.slurm for run, content in zip(unfinished, changed, strict=True)}
+    _queue(options, asks, only=("waiting", "failed"))
     return 0
 
 

@@ -75,7 +75,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _row(run: Run, found: Status) -> dict[str, Any]:
-    configured = run.read_config().model_dump(mode="json", include={"model", "data", "training", "sampling"})
+    configured = run.read_provenance()["config"]
     flat = {f"{section}.{key}": value for section, values in configured.items() for key, value in values.items()}
     result = run.read_result() or {}
     measured = {name: result.get(name) for name in _METRICS}

@@ -176,8 +176,12 @@ class Config(_Section):
 
     def identity(self, fingerprint: str) -> str:
         """What a run is known by: the hash of all that changes its result, the store's fingerprint among it."""
-        content = self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
-        return hashlib.sha256(json.dumps([content, fingerprint], sort_keys=True).encode()).hexdigest()
+        content = [self.changing_the_result(), fingerprint]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def changing_the_result(self) -> dict[str, dict[str, Any]]:
+        """The sections that are not only about how it is run, as JSON knows them."""
+        return self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
 
 
 def parse(values: dict[str, Any], where: str) -> Config:

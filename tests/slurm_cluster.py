@@ -39,6 +39,7 @@ _SLURM_CONF = """\
 ClusterName=test
 # MPICH names its shared memory after the job, and a job that was killed leaves it behind on this machine.
 FirstJobId={first_job}
+MaxArraySize=150
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld}
 SlurmUser={user}

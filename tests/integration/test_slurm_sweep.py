@@ -236,3 +236,12 @@ def test_refusal_of_sbatch_leaves_nothing_behind(slurm: SlurmCluster, tmp_path: 
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "runs.csv"}
+
+
+def test_two_hundred_runs_take_two_arrays_and_one_question(slurm: SlurmCluster, tmp_path: Path) -> None:
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    said = succeeded(sweep.call("benchmarks.queue", sweep.store, "--runs", 200, "--rounds", 1))
+    figures = json.loads(said.splitlines()[-1])
+    assert figures["submit"]["asked"]["sbatch"] == 3  # once whether it would take them, and an array holds 150
+    assert figures["status"]["asked"] == {"squeue": 1}
+    assert figures["cancel"]["asked"]["scancel"] == 1
