@@ -4,7 +4,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,11 +79,7 @@ def launch(
 def _queue(whole: Array) -> list[str]:
     """Queues it in as many arrays as the site's limit on their size demands."""
     queued: dict[str, str] = {}
-    largest = slurm.max_array_size()
-    starts = range(0, len(whole.arguments), largest)
-    max_parallel = max(1, whole.ask.max_parallel // len(starts))
-    for start in starts:
-        part = replace(whole, arguments=whole.arguments[start : start + largest], max_parallel=max_parallel)
+    for part in slurm.split(whole):
         try:
             jobs = slurm.submit(part)
         except SlurmRefusal as error:

@@ -64,7 +64,7 @@ def check_place(cluster: Cluster, array: Array, paths: Sequence[Path], is_shared
             raise UsageError(f"{path} holds a %, which Slurm takes for a placeholder; choose another name")
     if not is_shared:
         shared.check_paths(paths, slurm.nodes_of(array.ask.partition))
-    slurm.test(array)
+    slurm.test(slurm.split(array)[0])
 
 
 def _try_models(store: str, dumped: Sequence[str]) -> int:

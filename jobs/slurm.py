@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ _COLUMN = 60
 _QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 _AT_WORK = ("RUNNING", "CONFIGURING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
 _SIGNALLED = 128
+_USUAL_ARRAY_SIZE = 1_001
 
 
 class SlurmError(PianogenError):
@@ -117,11 +118,13 @@ def submit(array: Array) -> list[str]:
     return [job.job_id for job in queued]
 
 
-def max_array_size() -> int:
-    """How many jobs one array may have here."""
+def split(array: Array) -> list[Array]:
+    """The arrays as which it must be queued, since a site limits their size; together they keep its limit on jobs at a time."""
     shown = _run(["scontrol", "show", "config"])
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", shown.stdout, re.MULTILINE)
-    return int(found.group(1)) if found else 1_000
+    largest = int(found.group(1)) if found else _USUAL_ARRAY_SIZE
+    parts = [array.arguments[start : start + largest] for start in range(0, len(array.arguments), largest)]
+    return [replace(array, arguments=part, max_parallel=max(1, array.max_parallel // len(parts))) for part in parts]
 
 
 def nodes_of(partition: str | None) -> list[str]:

@@ -108,7 +108,10 @@ def _print_plan(options: argparse.Namespace, variations: Sequence[Variation], fi
         identity = variation.config.identity(fingerprint)
         print(f"{identity[:12]}  {known[identity].name if identity in known else variation.label + '  (new)'}")
     if options.cluster == "slurm":
-        print(f"\n{slurm.text_of(_array(options.out, [each.label for each in variations], variations[0].config.slurm))}")
+        arrays = slurm.split(_array(options.out, [each.label for each in variations], variations[0].config.slurm))
+        print(f"\n{slurm.text_of(arrays[0])}")
+        if len(arrays) > 1:
+            print(f"and {len(arrays) - 1} more like it: the site limits the size of an array")
     print(f"{len(variations)} runs; nothing was written")
 
 
