@@ -160,13 +160,12 @@ def _share(part: np.integer, whole: np.integer) -> float | None:
 
 def _compile(network: Network, statistics: Statistics, thresholds: Sequence[float]) -> Callable[..., Any]:
     """A function of windows, what followed and what sounded: (B,) log likelihood, (B,) tempo_us, (thresholds, B, 88) states."""
-    decisions = [Decision(_NO_NOISE, threshold, statistics.count_odds) for threshold in thresholds]
+    decisions = [Decision(_NO_NOISE, threshold, statistics.held_odds, statistics.struck_odds) for threshold in thresholds]
 
     def measure(packed: tf.Tensor, tempo_us: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor) -> Any:
         output = network.predict(packed, tempo_us)
-        count = tf.reduce_sum(tf.cast(sounding, tf.int32), axis=-1)
         noise = tf.fill([tf.shape(states)[0], NUM_NOISE], 0.5)
-        drawn = [network.draw(output, sounding, count, noise, decision) for decision in decisions]
+        drawn = [network.draw(output, sounding, noise, decision) for decision in decisions]
         return network.log_likelihood(output, states, sounding), drawn[0][1], tf.stack([each[0] for each in drawn])
 
     compiled: Callable[..., Any] = tf.function(measure)

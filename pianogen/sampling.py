@@ -18,7 +18,7 @@ from pianogen.errors import Interrupted, UsageError
 from pianogen.midi_in import read_roll
 from pianogen.models.network import Network
 from pianogen.rejection import Rejection
-from pianogen.roll import HOLD, ONSET, PACKED_BYTES, Roll, pack
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, Roll, pack
 from pianogen.statistics import Statistics
 from pianogen.store import Pieces, Split, write_store
 
@@ -59,7 +59,7 @@ def compile_drawing(
     """A function that draws the BATCH samples from an index on; see `draw_samples`."""
     primer = read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
     threshold = None if config.threshold == "dynamic" else float(config.threshold)
-    decision = Decision(config.temperature, threshold, statistics.count_odds)
+    decision = Decision(config.temperature, threshold, statistics.held_odds, statistics.struck_odds)
     loop = tf.function(lambda noise: _draw(network, primer, decision, noise), jit_compile=True)
 
     def draw_batch(first: int) -> list[Roll]:
@@ -131,14 +131,12 @@ def _draw(network: Network, primer: Roll, decision: Decision, noise: tf.Tensor) 
     output, state = network.step(packed[0], tempo_us[0], network.initial_state(batch))
     for step in tf.range(1, len(primer)):
         output, state = network.step(packed[step], tempo_us[step], state)
-    last = primer.states[-1]
-    count = tf.fill([batch], tf.constant(int(np.isin(last, (ONSET, HOLD)).sum()), tf.int32))
     # Nothing may be held into a sample: the primer is not part of it, and a hold follows an onset or a hold.
-    sounding = tf.zeros((batch, len(last)), tf.bool)
+    sounding = tf.zeros((batch, NUM_KEYS), tf.bool)
     all_states = tf.TensorArray(tf.uint8, num_steps)
     all_tempos = tf.TensorArray(tf.int32, num_steps)
     for step in tf.range(num_steps):
-        states, tempo, count = network.draw(output, sounding, count, noise[step], decision)
+        states, tempo = network.draw(output, sounding, noise[step], decision)
         all_states = all_states.write(step, states)
         all_tempos = all_tempos.write(step, tempo)
         sounding = states > 0

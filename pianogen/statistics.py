@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.features import tempo_feature
-from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, Roll
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, Roll
 from pianogen.windows import Windows
 
 NUM_STATES = 3
-_NUM_COUNTS = NUM_KEYS + 1  # of sounding keys at a step: 0 to 88
+_NUM_COUNTS = NUM_KEYS + 1  # of keys at a step: 0 to 88
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,29 +25,29 @@ class Statistics:
 
     Attributes:
         median_tempo_us: of the steps; halves are cut off.
-        sounding_counts: (89,) int64, steps at which so many keys sound.
-        sounding_transitions: (89, 89) int64, how often a step with so many sounding keys is followed by one with so many.
+        held_counts: (89, 89) int64, how often, of so many keys that sound, so many are held at the next step.
+        struck_counts: (89, 89) int64, how often, beside so many held keys, so many are struck.
         state_counts: (88, 3) int64, steps at which a key is SILENT, ONSET, HOLD.
         transition_counts: (88, 3, 3) int64, how often a key goes from one state to the other at the next step of its piece.
         feature_variance: (177,) float64, of each feature over the rows that windows predict.
     """
 
     median_tempo_us: int
-    sounding_counts: np.ndarray
-    sounding_transitions: np.ndarray
+    held_counts: np.ndarray
+    struck_counts: np.ndarray
     state_counts: np.ndarray
     transition_counts: np.ndarray
     feature_variance: np.ndarray
 
     @property
-    def count_odds(self) -> np.ndarray:
-        """How many keys sound at a step, given how many did at the step before: (89, 89) float32, cumulative along rows.
+    def held_odds(self) -> np.ndarray:
+        """(89, 89) float32: `held_counts` as cumulative distributions along rows; see `_odds`."""
+        return _odds(self.held_counts)
 
-        A count that is followed by nothing in the corpus is followed by what is usual over all steps.
-        """
-        is_followed = self.sounding_transitions.any(axis=1, keepdims=True)
-        cumulative = np.cumsum(np.where(is_followed, self.sounding_transitions, self.sounding_counts), axis=1)
-        return np.asarray(cumulative / cumulative[:, -1:], np.float32)
+    @property
+    def struck_odds(self) -> np.ndarray:
+        """(89, 89) float32: `struck_counts` as cumulative distributions along rows; see `_odds`."""
+        return _odds(self.struck_counts)
 
     @property
     def constant_predictor_loss(self) -> float:
@@ -55,11 +55,16 @@ class Statistics:
         return float(self.feature_variance.mean())
 
 
+def _odds(counts: np.ndarray) -> np.ndarray:
+    """Cumulative distributions along rows; a row that never occurs in the corpus is what is usual over all."""
+    cumulative = np.cumsum(np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0)), axis=1)
+    return np.asarray(cumulative / cumulative[:, -1:], np.float32)
+
+
 def gather_statistics(windows: Windows) -> Statistics:
     """The statistics of the pieces of `windows`, which has one window at least."""
     tempos, predicted_tempos = Counter[int](), Counter[int]()
-    sounding_counts = np.zeros(_NUM_COUNTS, np.int64)
-    sounding_transitions = np.zeros(_NUM_COUNTS**2, np.int64)
+    held_counts, struck_counts = np.zeros((2, _NUM_COUNTS**2), np.int64)
     state_counts, predicted_counts = np.zeros((2, NUM_KEYS, NUM_STATES), np.int64)
     transition_counts = np.zeros((NUM_KEYS, NUM_STATES, NUM_STATES), np.int64)
     for piece, predicted in each_piece(windows):
@@ -67,15 +72,15 @@ def gather_statistics(windows: Windows) -> Statistics:
         state_counts += _count_per_key(states, NUM_STATES)
         predicted_counts += _count_per_key(states[predicted], NUM_STATES)
         transition_counts += count_transitions(states[:-1], states[1:])
-        sounding = (states != SILENT).sum(axis=1)
-        sounding_counts += np.bincount(sounding, minlength=_NUM_COUNTS)
-        sounding_transitions += np.bincount(_NUM_COUNTS * sounding[:-1] + sounding[1:], minlength=_NUM_COUNTS**2)
+        held, struck = ((states == state).sum(axis=1) for state in (HOLD, ONSET))
+        held_counts += np.bincount(_NUM_COUNTS * (held + struck)[:-1] + held[1:], minlength=_NUM_COUNTS**2)
+        struck_counts += np.bincount(_NUM_COUNTS * held + struck, minlength=_NUM_COUNTS**2)
         _count_tempos(tempos, piece.tempo_us)
         _count_tempos(predicted_tempos, piece.tempo_us[predicted])
     return Statistics(
         median_tempo_us=_median(tempos),
-        sounding_counts=sounding_counts,
-        sounding_transitions=sounding_transitions.reshape(_NUM_COUNTS, _NUM_COUNTS),
+        held_counts=held_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
+        struck_counts=struck_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
         state_counts=state_counts,
         transition_counts=transition_counts,
         feature_variance=_feature_variance(predicted_counts, predicted_tempos),

@@ -64,17 +64,14 @@ class Network(Protocol):
             sounding: (B, 88) bool, keys that sounded at the step before; only these can be held.
         """
 
-    def draw(
-        self, output: Any, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """A legal row from an output.
 
         Args:
             output: from `predict` or `step`.
             sounding: (B, 88) bool, keys that sounded at the step before and may be held.
-            count: (B,) int32, how many they were.
             noise: (B, NUM_NOISE) uniform numbers, all the randomness there is.
 
         Returns:
-            (B, 88) uint8 states, (B,) int32 tempo_us, (B,) int32 sounding keys.
+            (B, 88) uint8 states and (B,) int32 tempo_us.
         """

@@ -82,9 +82,7 @@ class Recurrent:
         of_keys = tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=2)
         return tf.reduce_sum(of_keys, axis=-1)
 
-    def draw(
-        self, output: Any, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """A legal row from an output, by the same probabilities: see `Network.draw`."""
-        states, count = decide(self._readout.logits(output), sounding, count, noise, decision)
-        return states, tempo_us_of(self._readout.tempo(output)), count
+        states = decide(self._readout.logits(output), sounding, noise, decision)
+        return states, tempo_us_of(self._readout.tempo(output))

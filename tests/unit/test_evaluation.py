@@ -37,9 +37,8 @@ class Stated:
         del sounding
         return tf.reduce_sum(tf.gather(tf.nn.log_softmax(output[0]), tf.cast(states, tf.int32), batch_dims=2), axis=-1)
 
-    def draw(self, output: Any, sounding: tf.Tensor, count: tf.Tensor, noise: tf.Tensor, decision: Decision) -> Any:
-        states, count = decide(output[0], sounding, count, noise, decision)
-        return states, output[1], count
+    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> Any:
+        return decide(output[0], sounding, noise, decision), output[1]
 
 
 class Projection(Stated):

@@ -61,19 +61,19 @@ def test_states_and_transitions_are_counted(statistics: Statistics, rolls: list[
     assert np.array_equal(statistics.transition_counts, transitions)
 
 
-def test_count_odds_are_those_of_the_corpus(statistics: Statistics, rolls: list[Roll]) -> None:
-    table, usual = np.zeros((89, 89)), np.zeros(89)
+def test_odds_of_counts_are_those_of_the_corpus(statistics: Statistics, rolls: list[Roll]) -> None:
+    held_table, struck_table = np.zeros((2, 89, 89))
     for roll in rolls:
-        counts = (roll.states > 0).sum(axis=1)
-        for before, after in pairwise(counts):
-            table[before, after] += 1
-        for count in counts:
-            usual[count] += 1
-    for before in range(89):
-        row = table[before] if table[before].any() else usual
-        assert np.allclose(statistics.count_odds[before], np.cumsum(row) / row.sum(), atol=1e-6)
-    assert statistics.count_odds.dtype == np.float32
-    assert np.all(statistics.count_odds[:, -1] == 1)
+        for before, after in pairwise(roll.states):
+            held_table[(before != 0).sum(), (after == 2).sum()] += 1
+        for row in roll.states:
+            struck_table[(row == 2).sum(), (row == 1).sum()] += 1
+    for odds, table in ((statistics.held_odds, held_table), (statistics.struck_odds, struck_table)):
+        for before in range(89):
+            row = table[before] if table[before].any() else table.sum(axis=0)
+            assert np.allclose(odds[before], np.cumsum(row) / row.sum(), atol=1e-6)
+        assert odds.dtype == np.float32
+        assert np.all(odds[:, -1] == 1)
 
 
 def test_median_tempo_is_that_of_the_steps(statistics: Statistics, rolls: list[Roll]) -> None:
@@ -112,5 +112,8 @@ def test_statistics_do_not_depend_on_blocks(rolls: list[Roll], cut: int) -> None
     assert whole.median_tempo_us == int(np.median(np.concatenate([roll.tempo_us for roll in rolls])))
     assert np.all(whole.state_counts.sum(axis=1) == steps)
     assert np.all(whole.transition_counts.sum(axis=(1, 2)) == steps - len(rolls))
-    assert whole.sounding_counts @ np.arange(89) == whole.state_counts[:, 1:].sum()
-    assert whole.sounding_transitions.sum() == steps - len(rolls)
+    first_holds = sum(int((roll.states[0] == 2).sum()) for roll in rolls)
+    assert (whole.held_counts @ np.arange(89)).sum() == whole.state_counts[:, 2].sum() - first_holds
+    assert (whole.struck_counts @ np.arange(89)).sum() == whole.state_counts[:, 1].sum()
+    assert whole.held_counts.sum() == steps - len(rolls)
+    assert whole.struck_counts.sum() == steps
