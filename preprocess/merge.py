@@ -114,10 +114,9 @@ def merge(
         sha256=[entry.source.hex() for entry in kept],
     )
     write_store(store, "corpus", pieces, read_rows(kept), provenance)
-    totals: Counter[str] = Counter(steps=sum(entry.steps for entry in kept))
-    for entry in kept:
-        if entry.counts:
-            totals.update(entry.counts._asdict())
+    counts = [entry.counts for entry in kept if entry.counts]
+    totals = Counter({field: sum(getattr(each, field) for each in counts) for field in Counts._fields})
+    totals["steps"] = sum(entry.steps for entry in kept)
     return Merged(len(kept), len(entries) - len(kept) - rejected.total(), rejected, totals)
 
 
