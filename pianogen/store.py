@@ -82,7 +82,7 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
     Equal arguments give equal bytes.
 
     Args:
-        rolls: one for each piece, in order.
+        rolls: those of the pieces, in order; several may come as one, end to end.
         provenance: what made the content; nothing about where, when or by how many ranks.
 
     Raises:
@@ -127,7 +127,7 @@ def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[
     for block in _blocks(pieces, rolls):
         packed[at : at + len(block)] = block.packed
         tempo_us[at : at + len(block)] = block.tempo_us
-        digest.update(block.packed.tobytes())
+        digest.update(block.packed.reshape(-1).data)
         at += len(block)
     _add_rows(digest, tempo_us)
     file.attrs["fingerprint"] = digest.hexdigest()
@@ -159,26 +159,38 @@ def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:
 
 def _blocks(pieces: Pieces, rolls: Iterable[Roll]) -> Iterator[Roll]:
     """The rows of all rolls in blocks of whole chunks, the last block excepted."""
-    waiting: list[Roll] = []
-    num_waiting = 0
+    ends = np.cumsum(pieces.steps, dtype=np.int64)
     remaining = iter(rolls)
-    for name, steps in zip(pieces.name, pieces.steps, strict=True):
-        roll = next(remaining, None)
-        if roll is None or len(roll) != steps:
-            found = "no roll" if roll is None else f"{len(roll)} steps"
-            raise StoreError(f"piece {name} has {found} where {steps} steps were announced")
-        waiting.append(roll)
-        num_waiting += len(roll)
-        if num_waiting >= _READ_STEPS:
-            joined = _join(waiting)
-            whole = num_waiting // CHUNK_STEPS * CHUNK_STEPS
-            yield Roll(joined.packed[:whole], joined.tempo_us[:whole])
-            waiting = [Roll(joined.packed[whole:], joined.tempo_us[whole:])]
-            num_waiting -= whole
-    if next(remaining, None) is not None:
+    waiting: list[Roll] = []
+    begin = end = 0  # of what waits
+    for stop in _block_stops(ends):
+        while end < stop:
+            if (roll := next(remaining, None)) is None:
+                raise StoreError(f"the rolls have {end} steps where {ends[-1]} were announced")
+            waiting.append(roll)
+            end += len(roll)
+            last = min(int(np.searchsorted(ends, end)), len(ends) - 1)
+            if ends[last] != end:
+                raise StoreError(f"the rolls up to piece {pieces.name[last]} have {end} steps where {ends[last]} were announced")
+        joined, size = _join(waiting), stop - begin
+        yield Roll(joined.packed[:size], joined.tempo_us[:size])
+        waiting = [Roll(joined.packed[size:], joined.tempo_us[size:])]
+        begin = stop
+    if any(len(roll) for roll in remaining):
         raise StoreError(f"there are more rolls than the {len(pieces)} pieces that were announced")
-    if waiting:
-        yield _join(waiting)
+
+
+def _block_stops(ends: np.ndarray) -> Iterator[int]:
+    """The row at which each block stops.
+
+    It follows from where the pieces end, not from how their rolls arrive: the order in which chunks are written is that in
+    which they lie in the file, and equal arguments give equal bytes.
+    """
+    begin = 0
+    while begin < ends[-1]:
+        piece = np.searchsorted(ends, begin + _READ_STEPS)
+        begin = int(ends[piece]) // CHUNK_STEPS * CHUNK_STEPS if piece < len(ends) else int(ends[-1])
+        yield begin
 
 
 def _join(rolls: list[Roll]) -> Roll:
@@ -195,7 +207,7 @@ def _begin_fingerprint(pieces: Pieces) -> "hashlib._Hash":
 
 def _add_rows(digest: "hashlib._Hash", rows: h5py.Dataset) -> None:
     for start in range(0, len(rows), _READ_STEPS):
-        digest.update(rows[start : start + _READ_STEPS].tobytes())
+        digest.update(rows[start : start + _READ_STEPS].reshape(-1))
 
 
 class Store:

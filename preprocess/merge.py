@@ -13,7 +13,7 @@ from pianogen import durable
 from pianogen.counts import Counts
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Pieces, Split, write_store
-from preprocess.shard import Entry
+from preprocess.shard import Entry, read_rows
 from preprocess.sources import group_of
 
 _LEDGER = ["name", "status", "reason", "message", "steps", *Counts._fields]
@@ -113,11 +113,10 @@ def merge(
         split=np.array(split, np.uint8),
         sha256=[entry.source.hex() for entry in kept],
     )
-    write_store(store, "corpus", pieces, (entry.read_roll() for entry in kept), provenance)
-    totals: Counter[str] = Counter(steps=sum(entry.steps for entry in kept))
-    for entry in kept:
-        if entry.counts:
-            totals.update(entry.counts._asdict())
+    write_store(store, "corpus", pieces, read_rows(kept), provenance)
+    counts = [entry.counts for entry in kept if entry.counts]
+    totals = Counter({field: sum(getattr(each, field) for each in counts) for field in Counts._fields})
+    totals["steps"] = sum(entry.steps for entry in kept)
     return Merged(len(kept), len(entries) - len(kept) - rejected.total(), rejected, totals)
 
 

@@ -10,7 +10,8 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from preprocess.sparse import expand, squeeze
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
 _MAGIC = b"PGS1"
 _LIKELY_HEADER = 1_024
+_BATCH_STEPS = 1 << 17
+_MAX_OPEN = 64  # there may be a shard a rank, and rank 0 may hold a connection to each rank as well
 
 
 class Entry(NamedTuple):
@@ -54,20 +57,6 @@ class Entry(NamedTuple):
     shard: Path
     body_at: int
     body_size: int
-
-    def read_roll(self) -> Roll:
-        """The rows of a kept piece.
-
-        Raises:
-            PianogenError: they are not what was written.
-        """
-        with self.shard.open("rb") as file:
-            body = os.pread(file.fileno(), self.body_size, self.body_at)
-        if hashlib.sha256(body).digest() != self.content:
-            raise PianogenError(
-                f"{self.shard}: the rows of {self.name} are damaged; remove this file and run the same command again"
-            )
-        return expand(body, self.first_step)
 
 
 def append(handle: int, outcome: Outcome) -> int:
@@ -141,3 +130,39 @@ def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator
                 body_size=body_size,
             )
             at = body_at + body_size
+
+
+def read_rows(entries: Iterable[Entry]) -> Iterator[Roll]:
+    """The rows of kept pieces end to end, some pieces at a time, none of them divided.
+
+    Raises:
+        PianogenError: they are not what was written.
+    """
+    squeezed: list[bytes] = []
+    num_steps = 0
+    for entry, body in _read_bodies(entries):
+        squeezed.append(body)
+        num_steps += entry.steps
+        if num_steps >= _BATCH_STEPS:
+            yield expand(squeezed)
+            squeezed, num_steps = [], 0
+    if squeezed:
+        yield expand(squeezed)
+
+
+def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """What `squeeze` gave for each; shards stay open, because opening one again and again takes a while on a shared disk."""
+    with ExitStack() as files:
+        handles: dict[Path, int] = {}
+        for entry in entries:
+            if (handle := handles.get(entry.shard)) is None:
+                if len(handles) == _MAX_OPEN:
+                    files.close()
+                    handles.clear()
+                handle = handles[entry.shard] = files.enter_context(entry.shard.open("rb")).fileno()
+            body = os.pread(handle, entry.body_size, entry.body_at)
+            if hashlib.sha256(body).digest() != entry.content:
+                raise PianogenError(
+                    f"{entry.shard}: the rows of {entry.name} are damaged; remove this file and run the same command again"
+                )
+            yield entry, body

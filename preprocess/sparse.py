@@ -5,6 +5,8 @@ that are: a third of the bytes, found in less time than it takes to hash all of 
 it, a roll with silence at its end could be taken for a shorter one.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pianogen.roll import PACKED_BYTES, Roll
@@ -20,12 +22,19 @@ def squeeze(roll: Roll) -> tuple[bytes, bytes]:
     return _without_zeros(roll.packed.reshape(-1)), tempo + len(roll).to_bytes(_WORD.itemsize, "little")
 
 
-def expand(squeezed: bytes, first_step: int) -> Roll:
-    """The roll whose rows, tempo and length `squeeze` gave, joined."""
-    num_steps = int.from_bytes(squeezed[-_WORD.itemsize :], "little")
-    rows, rest = _with_zeros(np.frombuffer(squeezed, np.uint8), num_steps * PACKED_BYTES)
-    changes, _ = _with_zeros(rest, num_steps * _WORD.itemsize)
-    return Roll(rows.reshape(num_steps, PACKED_BYTES), np.cumsum(changes.view(_WORD), dtype=_WORD), first_step)
+def expand(squeezed: Sequence[bytes]) -> Roll:
+    """The rows and tempos of rolls, end to end; all at once, because NumPy's calls take longer than their work on one.
+
+    Args:
+        squeezed: for each, what `squeeze` gave, joined; of one step or more.
+    """
+    num_steps = np.frombuffer(b"".join([each[-_WORD.itemsize :] for each in squeezed]), _WORD).astype(np.int64)
+    rows, ends = _with_zeros(squeezed, np.zeros_like(num_steps), num_steps * PACKED_BYTES)
+    changes, _ = _with_zeros(squeezed, ends, num_steps * _WORD.itemsize)
+    tempo_us = np.cumsum(changes.view(_WORD), dtype=_WORD)
+    # The sum runs on from roll to roll, and over the end of a word: what the rolls before have added is taken off again.
+    before = np.append(_WORD.type(0), tempo_us[np.cumsum(num_steps)[:-1] - 1])
+    return Roll(rows.reshape(-1, PACKED_BYTES), tempo_us - np.repeat(before, num_steps))
 
 
 def _without_zeros(data: np.ndarray) -> bytes:
@@ -37,13 +46,38 @@ def _without_zeros(data: np.ndarray) -> bytes:
     return b"".join(part.tobytes() for part in parts)
 
 
-def _with_zeros(squeezed: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(size,) uint8, and what lies behind it."""
-    num_words, num_last = divmod(size, _WORD.itemsize)
-    begin = -(-num_words // 8)
-    (kept,) = np.unpackbits(squeezed[:begin], count=num_words, bitorder="little").nonzero()
-    end = begin + len(kept) * _WORD.itemsize
-    data = np.zeros(size, np.uint8)
-    data[: size - num_last].view(_WORD)[kept] = squeezed[begin:end].view(_WORD)
-    data[size - num_last :] = squeezed[end : end + num_last]
-    return data, squeezed[end + num_last :]
+def _with_zeros(squeezed: Sequence[bytes], begins: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_without_zeros` was given for each roll, end to end.
+
+    Args:
+        begins: (N,) int64, the byte in each at which its result begins.
+        sizes: (N,) int64, bytes of what it was given.
+
+    Returns:
+        (sum of sizes,) uint8, and (N,) int64, the byte in each at which its result ended.
+    """
+    num_words, num_last = np.divmod(sizes, _WORD.itemsize)
+    mask_sizes = -(-num_words // 8)
+    words_at = begins + mask_sizes
+    mask = _cut(squeezed, begins, words_at)
+    mask_at = np.cumsum(mask_sizes) - mask_sizes
+    last_at = words_at + np.add.reduceat(np.bitwise_count(mask), mask_at, dtype=np.int64) * _WORD.itemsize
+    ends = last_at + num_last
+    # Each roll has a word for every bit of its mask, also for those that fill up the last byte; joining leaves these out.
+    words = np.zeros(8 * len(mask), _WORD)
+    np.place(words, np.unpackbits(mask, bitorder="little").view(bool), _cut(squeezed, words_at, last_at).view(_WORD))
+    view = words.data
+    parts = [
+        part
+        for each, at, count, last, end in zip(
+            squeezed, (8 * mask_at).tolist(), num_words.tolist(), last_at.tolist(), ends.tolist(), strict=True
+        )
+        for part in (view[at : at + count], each[last:end])
+    ]
+    return np.frombuffer(b"".join(parts), np.uint8), ends
+
+
+def _cut(squeezed: Sequence[bytes], begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(sum of ends - begins,) uint8: these bytes of each, joined."""
+    spans = zip(squeezed, begins.tolist(), ends.tolist(), strict=True)
+    return np.frombuffer(b"".join([each[begin:end] for each, begin, end in spans]), np.uint8)

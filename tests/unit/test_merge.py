@@ -13,10 +13,11 @@ from made_music import made_roll
 
 from pianogen.errors import UsageError
 from pianogen.rejection import Reason
+from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from preprocess.merge import Merged, PreprocessError, merge, read_split_file
 from preprocess.outcome import Options, convert, rejected
-from preprocess.shard import Entry, append, read_entries, split_of
+from preprocess.shard import Entry, append, read_entries, read_rows, split_of
 from preprocess.sources import Input
 from preprocess.sparse import squeeze
 
@@ -248,8 +249,9 @@ def test_store_holds_the_pieces_in_order_of_name_with_their_origin(tmp_path):
     with Store(tmp_path / "a.h5") as store:
         store.verify()
         assert store.provenance == PROVENANCE
-        assert [store.roll(index) for index in range(4)] == [entry.read_roll() for entry in entries]
-        assert store.pieces.notes.tolist() == [entry.read_roll().num_notes for entry in entries]
+        rolls = [Roll(rows.packed, rows.tempo_us, entry.first_step) for entry in entries for rows in read_rows([entry])]
+        assert [store.roll(index) for index in range(4)] == rolls
+        assert store.pieces.notes.tolist() == [roll.num_notes for roll in rolls]
 
 
 def test_equal_entries_give_equal_bytes_in_whatever_order_they_were_finished(tmp_path):

@@ -15,10 +15,11 @@ from pianogen.errors import PianogenError
 from pianogen.rejection import Reason
 from pianogen.roll import Roll
 from preprocess import job as jobs
+from preprocess import shard as shards
 from preprocess.job import Job
 from preprocess.merge import PreprocessError
 from preprocess.outcome import Options, Outcome
-from preprocess.shard import Entry, append, read_entries, split_of
+from preprocess.shard import Entry, append, read_entries, read_rows, split_of
 from preprocess.sources import Input
 from preprocess.sparse import squeeze
 
@@ -61,7 +62,9 @@ def is_what_was_written(entry: Entry, outcome: Outcome) -> bool:
     if outcome.roll is None:
         return same and entry.steps == 0
     is_same_split = entry.hash_split == split_of(hashlib.sha256(squeeze(outcome.roll)[0]).digest())
-    return same and is_same_split and entry.read_roll() == outcome.roll
+    (rows,) = read_rows([entry])
+    found = Roll(rows.packed, rows.tempo_us, entry.first_step)
+    return same and is_same_split and found == outcome.roll and entry.steps == len(outcome.roll)
 
 
 @exact
@@ -135,9 +138,38 @@ def test_damaged_rows_are_found_when_they_are_read(tmp_path):
         damaged[position] ^= 1
         path.write_bytes(damaged)
         entries = list(read_entries(path))
-        with pytest.raises(PianogenError, match=r"shard: the rows of a\.mid are damaged; remove this file"):
-            entries[0].read_roll()
+        for several in (entries, reversed(entries), entries[:1]):
+            with pytest.raises(PianogenError, match=r"shard: the rows of a\.mid are damaged; remove this file"):
+                list(read_rows(several))
         assert is_what_was_written(entries[1], written[1])
+
+
+@exact
+@given(steps=st.lists(st.integers(1, 30), min_size=1, max_size=12), batch_steps=st.integers(1, 60), data=st.data())
+def test_rows_of_many_pieces_are_theirs_end_to_end_with_few_files_open(tmp_path_factory, steps, batch_steps, data):
+    folder = tmp_path_factory.mktemp("shards")
+    written = [kept(f"{index:02}.mid", index, count) for index, count in enumerate(steps)]
+    for outcome in written:
+        write(folder / f"shard-{data.draw(st.integers(0, 4))}", [outcome])
+    entries = sorted(entry for path in folder.iterdir() for entry in read_entries(path))
+    ends = set(np.cumsum(steps).tolist())
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_BATCH_STEPS", batch_steps)
+        patch.setattr(shards, "_MAX_OPEN", 2)
+        for rows in read_rows(entries):
+            read.append(rows)
+            assert sum(map(len, read)) in ends
+            assert len(rows) < batch_steps + max(steps)
+            assert num_open_below(folder) <= 2
+    assert num_open_below(folder) == 0
+    assert np.array_equal(np.concatenate([rows.packed for rows in read]), np.concatenate([each.roll.packed for each in written]))
+    tempos = [each.roll.tempo_us for each in written]
+    assert np.array_equal(np.concatenate([rows.tempo_us for rows in read]), np.concatenate(tempos))
+
+
+def num_open_below(folder: Path) -> int:
+    return sum(os.path.realpath(handle).startswith(str(folder)) for handle in Path("/proc/self/fd").iterdir())
 
 
 @exact

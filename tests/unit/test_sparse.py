@@ -28,11 +28,23 @@ def squeezed(roll: Roll) -> bytes:
 
 
 @exact
-@given(roll=rolls())
-def test_expanded_roll_is_the_roll(roll):
-    found = expand(squeezed(roll), roll.first_step)
-    assert found == roll
+@given(several=st.lists(rolls(), min_size=1, max_size=6))
+def test_expanded_rolls_are_the_rolls_end_to_end(several):
+    found = expand([squeezed(roll) for roll in several])
+    joined = Roll(np.concatenate([roll.packed for roll in several]), np.concatenate([roll.tempo_us for roll in several]))
+    assert found == joined
     assert (found.packed.dtype, found.tempo_us.dtype) == (np.uint8, np.uint32)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (0, 0, 0), (4, 0, 4)])
+def test_silent_full_short_and_odd_rolls_do_not_run_into_each_other(order):
+    full = Roll(np.full((7, 22), 255, np.uint8), np.full(7, 16_777_215, np.uint32))
+    silent = [Roll(np.zeros((steps, 22), np.uint8), np.full(steps, 1, np.uint32)) for steps in (1, 16, 3)]
+    kinds = [*silent, full, Roll(full.packed[:1], full.tempo_us[:1])]
+    several = [kinds[index] for index in order]
+    assert expand([squeezed(roll) for roll in several]) == Roll(
+        np.concatenate([roll.packed for roll in several]), np.concatenate([roll.tempo_us for roll in several])
+    )
 
 
 @exact

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from made_music import empty_roll, made_roll, made_store
 from processes import descendants, finished, started
 
+from pianogen import store as stores
 from pianogen.roll import Roll
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
 
@@ -120,6 +122,28 @@ def test_equal_arguments_give_equal_bytes(tmp_path):
     assert others == [first, first]
 
 
+def joined(rolls: list[Roll]) -> Roll:
+    return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))
+
+
+@settings(exact, max_examples=10)
+@given(seed=st.integers(0, 99), cuts=st.sets(st.integers(1, 60)))
+def test_bytes_do_not_depend_on_how_many_rolls_come_at_a_time(tmp_path_factory, seed, cuts):
+    # More chunks than HDF5 holds in memory, and pieces of many chunks: the order of writing shows in the file.
+    rolls = [random_roll(seed, steps) for steps in np.random.default_rng(seed).integers(0, 300, 61).tolist()]
+    several = [joined(rolls[first:last]) for first, last in pairwise(sorted({0, *cuts, len(rolls)}))]
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stores, "CHUNK_STEPS", 8)
+        patch.setattr(stores, "_READ_STEPS", 64)
+        for name, given_rolls in (("a.h5", rolls), ("b.h5", several)):
+            write_store(folder / name, "corpus", table_of(rolls), iter(given_rolls), PROVENANCE)
+        with Store(folder / "b.h5") as store:
+            store.verify()
+            assert [store.roll(index) for index in range(len(rolls))] == rolls
+    assert (folder / "a.h5").read_bytes() == (folder / "b.h5").read_bytes()
+
+
 def test_layout_is_the_documented_one(whole):
     with h5py.File(whole, "r") as file:
         assert set(file) == {"roll", "tempo_us", "piece"}
@@ -198,11 +222,17 @@ def failing(rolls: list[Roll]) -> Iterator[Roll]:
     raise OSError(28, "No space left on device")
 
 
+def cut(roll: Roll, at: int) -> list[Roll]:
+    return [Roll(roll.packed[part], roll.tempo_us[part]) for part in (slice(at), slice(at, None))]
+
+
 WRONG_ROLLS = {
     "source_fails": (failing, OSError),
     "one_too_short": (lambda rolls: [rolls[0], Roll(rolls[1].packed[1:], rolls[1].tempo_us[1:])], StoreError),
     "one_too_few": (lambda rolls: rolls[:1], (StoreError, ValueError)),
     "one_too_many": (lambda rolls: [*rolls, rolls[0]], (StoreError, ValueError)),
+    "one_step_in_the_wrong_one": (lambda rolls: cut(joined(rolls), len(rolls[0]) - 1), StoreError),
+    "one_too_many_in_one_go": (lambda rolls: [joined([*rolls, rolls[0]])], StoreError),
 }
 
 
@@ -218,11 +248,21 @@ def test_failing_write_leaves_the_old_store_and_nothing_else(tmp_path, wrong):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("wrong", ["one_too_few", "one_too_many", "one_too_short"])
+SAID_OF_WRONG = {
+    "one_too_short": r"the rolls up to piece 001\.mid have 59 steps where 60 were announced",
+    "one_too_few": "the rolls have 30 steps where 60 were announced",
+    "one_too_many": "there are more rolls than the 2 pieces that were announced",
+    "one_step_in_the_wrong_one": r"the rolls up to piece 000\.mid have 29 steps where 30 were announced",
+    "one_too_many_in_one_go": r"the rolls up to piece 001\.mid have 90 steps where 60 were announced",
+}
+
+
+@pytest.mark.parametrize("wrong", SAID_OF_WRONG)
 def test_rolls_unlike_their_table_are_refused_as_documented(tmp_path, wrong):
     rolls = [random_roll(seed, 30) for seed in range(2)]
-    with pytest.raises(StoreError):
-        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), WRONG_ROLLS[wrong][0](rolls), PROVENANCE)
+    make, _ = WRONG_ROLLS[wrong]
+    with pytest.raises(StoreError, match=SAID_OF_WRONG[wrong]):
+        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), make(rolls), PROVENANCE)
 
 
 STOPS_HALF_WAY = """
