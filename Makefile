@@ -55,3 +55,4 @@ bench: env
 	python -m benchmarks.report '$(CORPUS)' --folder bench
 	python -m benchmarks.train bench/trimmed.h5
 	python -m benchmarks.sample bench/trimmed-runs/0000-base
+	python -m benchmarks.decode bench/trimmed.h5

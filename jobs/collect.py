@@ -3,23 +3,20 @@
 python -m jobs.collect runs/quick --out collected
 """
 
-import base64
-import csv
-import io
-import json
-import shutil
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from jobs import rundir, status
+from jobs import midi_files, report, rundir
+from jobs.decode import find_samples
+from jobs.report import Entry, Sample, SampleSet
 from jobs.rundir import Run
 from pianogen import command, durable
-from pianogen.errors import UsageError
+from pianogen.errors import PianogenError, UsageError
 from pianogen.sound import describe
 from pianogen.store import Store
 
@@ -28,68 +25,67 @@ def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.collect`."""
     parser = command.Parser(
         prog="python -m jobs.collect",
-        description="Copy every decoded MIDI file of a sweep into one folder, by run, and write index.csv and report.html.",
+        description="Copy every decoded MIDI file of a sweep into one folder, by run, and write index.csv and report.html:\n"
+        "its runs in a table, their curves over each other, and what they wrote as pictures.",
         epilog="example:\n  python -m jobs.collect runs/quick --out collected",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep's directory")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     options = parser.parse_args(arguments)
     runs = rundir.open_runs(options.sweep)
-    rows = [row for run in runs for row in _collect_run(run, options.out)]
+    rows: list[dict[str, Any]] = []
+    entries = []
+    for run in runs:
+        sets = []
+        for path in find_samples(run):
+            found, samples = _collect_store(run, path, options.out)
+            rows += found
+            sets.append(samples)
+        entries.append(Entry(run, sets))
     if not rows:
         raise UsageError(f"{options.sweep} has no MIDI yet; decode it first: python -m jobs.decode {options.sweep}")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    durable.write_text(options.out / "index.csv", text.getvalue())
-    durable.write_text(options.out / "report.html", _render(options.sweep.name, runs, rows))
+    durable.write_text(options.out / "index.csv", midi_files.index_text(rows))
+    # A folder's name may hold bytes that are no text.
+    page = report.render(options.sweep.resolve().name, entries).encode(errors="backslashreplace")
+    durable.write_bytes(options.out / "report.html", page)
     print(f"{len(rows)} MIDI files of {len(runs)} runs in {options.out}; open {options.out / 'report.html'}")
     return 0
 
 
-def _collect_run(run: Run, out: Path) -> list[dict[str, Any]]:
-    """Copies the files of one run; a row of the index for each."""
-    rows = []
-    for path in sorted(run.path.glob("samples*.h5")):
-        with Store(path) as store:
-            for index, name in enumerate(store.pieces.name):
-                midi = run.path / "midi" / f"{path.stem}-{name}.mid"
-                if not midi.exists():
-                    continue
-                target = out / run.name / midi.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with durable.replacing(target) as temporary:
-                    shutil.copyfile(midi, temporary)
-                drawn = json.loads(store.pieces.sample[index]) if store.pieces.sample else {}
-                rows.append({"file": f"{run.name}/{midi.name}", **drawn, **asdict(describe(store.roll(index)))})
-    return rows
+def _collect_store(run: Run, path: Path, out: Path) -> tuple[list[dict[str, Any]], SampleSet]:
+    """Copies the decoded files of one store of samples; a row of the index for each, and what the report shows."""
+    rows, samples = [], []
+    with Store(path) as store:
+        names = midi_files.file_names(store)
+        decoded = _read_decoded(run.path / "midi", path.stem, names)
+        drawn = midi_files.index_rows(store, names)
+        for index, name in enumerate(names):
+            if name not in decoded:
+                continue
+            target = out / run.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_bytes(target, decoded[name])
+            sound = describe(store.roll(index))
+            file = f"{run.name}/{name}"
+            rows.append({**drawn[index], "file": file, "run": run.name, **asdict(sound)})
+            samples.append(Sample(store.pieces.name[index], file, decoded.get(midi_files.picture_name(name), b""), sound))
+    if len(samples) < len(names):
+        print(f"{path}: {len(names) - len(samples)} of {len(names)} samples are not decoded; python -m jobs.decode {run.path}")
+    return rows, SampleSet(drawn[0], samples)
 
 
-def _render(title: str, runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
-    environment = Environment(loader=PackageLoader("jobs", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    entries = []
-    for run, found in zip(runs, status.look(runs), strict=True):
-        midi = [row for row in rows if row["run"] == run.name]
-        entries.append(
-            {
-                "name": run.name,
-                "state": found.state,
-                "reason": found.reason,
-                "config": run.read_config(),
-                "result": run.read_result() or {},
-                "curves": _picture(run.path / "curves.png"),
-                "midi": [
-                    {**row, "picture": _picture(run.path / "midi" / Path(row["file"]).with_suffix(".png").name)} for row in midi
-                ],
-            }
-        )
-    return environment.get_template("report.html.jinja").render(sweep=title, entries=entries)
-
-
-def _picture(path: Path) -> str:
-    """A PNG as a data URI, '' if there is none."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path.exists() else ""
+def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:
+    """Those MIDI files and pictures of a store that are there, in the folder or in the store's archive."""
+    wanted = [*names, *map(midi_files.picture_name, names)]
+    found = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+    archive = folder / f"{stem}.zip"
+    if archive.is_file():
+        try:
+            with ZipFile(archive) as opened:
+                found |= {name: opened.read(name) for name in set(wanted) & set(opened.namelist())}
+        except (BadZipFile, zlib.error) as error:
+            raise PianogenError(f"{archive} is damaged ({error}); remove it and decode the run again") from error
+    return found
 
 
 if __name__ == "__main__":

@@ -5,94 +5,128 @@ python -m jobs.decode corpus.h5 --out corpus-midi
 """
 
 import functools
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import get_args
 
-from jobs import launch, rundir
-from pianogen import command, durable
+from jobs import launch, rundir, status, submission
+from jobs.launch import Cluster
+from jobs.rundir import Run
+from pianogen import command
 from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
-from pianogen.store import Store
+
+_SLURM_CPUS = 4
+_TIMEOUT_MIN = 120
+_MEMORY_GB = 3  # 200 MB a process; the picture of the longest piece takes as much again
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.decode`."""
     parser = command.Parser(
         prog="python -m jobs.decode",
-        description="Write a MIDI file and a picture of every roll of a sweep's samples, a run's, or a store's.\n"
-        "Files that are there are kept.",
-        epilog="examples:\n  python -m jobs.decode runs/quick\n  python -m jobs.decode corpus.h5 --out corpus-midi",
+        description="Write a MIDI file and a picture of every roll of a sweep's samples, a run's, or a store's,\n"
+        "and an index.csv of them. What is there is kept.",
+        epilog="examples:\n  python -m jobs.decode runs/quick\n  python -m jobs.decode corpus.h5 --archive",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN|STORE", help="a sweep, one run, or a store")
     parser.add_argument("--out", type=Path, help="folder (default: midi/ in each run; STORE without suffix + -midi/)")
-    parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="local", help="where it runs (default: local)")
+    parser.add_argument(
+        "--archive",
+        action="store_true",
+        help="write one ZIP file of each store instead, where files are counted: midi/SAMPLES.zip in each run; STORE-midi.zip",
+    )
+    parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse_args(arguments)
     launch.check(options.cluster)
-    stores = _find_stores(options.target, options.out)
-    folder = options.target / "jobs" if options.target.is_dir() else options.target.with_suffix(".jobs")
-    decode = functools.partial(decode_job, outs={str(store): str(out) for store, out in stores.items()})
-    slurm = SlurmConfig(cpus_per_task=1, memory_gb=4)
-    launch.launch(options.cluster, decode, [str(store) for store in stores], folder, slurm, "decode")
-    for store, out in stores.items():
-        print(f"{store} -> {out}")
+    outs = _find_outs(options.target, options.out, options.archive, options.cluster)
+    cpus = _cpus(options.cluster, len(outs))
+    decode = functools.partial(
+        decode_job, outs={path: str(out.resolve()) for path, out in outs.items()}, archive=options.archive, processes=cpus
+    )
+    runs = rundir.open_runs(options.target) if options.target.is_dir() else []
+    folder = runs[0].path.parent / "jobs" if runs else options.target.with_suffix(".jobs")
+    after = submission.live_jobs(runs) if runs and options.cluster == "slurm" else set()
+    jobs = launch.launch(options.cluster, decode, list(outs), folder, _ask(runs, cpus), "decode", after)
+    if jobs:
+        print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}" + (f", after {len(after)} others" if after else ""))
+    for path, out in outs.items():
+        print(f"{path} -> {out}")
     return 0
 
 
-def decode_job(path: str, outs: dict[str, str]) -> None:
-    """Writes the files of one store."""
-    decode_store(Path(path), Path(outs[path]))
+def decode_job(path: str, outs: dict[str, str], archive: bool = False, processes: int = 1) -> None:
+    """Writes the files of one store, or of all samples that a run has by now.
 
-
-def decode_store(path: Path, out: Path) -> None:
-    """Writes NAME.mid and NAME.png of every roll; in a run's folder NAME begins with the store's.
+    Args:
+        path: a store, or a run's directory.
+        outs: by path, the folder its files go to; for a store, the archive itself.
+        archive: one ZIP file of each store.
+        processes: the most to work in.
 
     Raises:
-        StoreError: the store cannot be read.
-        PianogenError: a piece's name leads out of the folder, or two lead to one file.
+        StoreError: a store cannot be read.
+        PianogenError: the run has no samples, or a store's pieces have names that no folder can have.
     """
-    from pianogen import plots
-    from pianogen.midi_out import write_midi
+    from jobs import midi_files  # music21 and all it takes, in the job only
 
-    with Store(path) as store:
-        names = [_file_name(name, path.stem if store.kind == "samples" else "") for name in store.pieces.name]
-        if len(set(names)) < len(names):
-            raise PianogenError(f"{path}: two of its pieces would become one MIDI file; rename them in the corpus")
-        for index, name in enumerate(names):
-            midi = out / name
-            picture = midi.with_suffix(".png")
-            if midi.exists() and picture.exists():
-                continue
-            midi.parent.mkdir(parents=True, exist_ok=True)
-            roll = store.roll(index)
-            plots.draw_roll(roll, name.removesuffix(".mid"), picture)
-            durable.write_bytes(midi, write_midi(roll))
+    target, out = Path(path), Path(outs[path])
+    stores = find_samples(Run(target)) if target.is_dir() else [target]
+    if not stores:
+        raise PianogenError(f"{target} has no samples; see python -m jobs.sweep status {target.parent}")
+    if not archive:
+        midi_files.write_folder(stores, out, processes)
+        return
+    for store in stores:
+        midi_files.write_archive(store, out / f"{store.stem}.zip" if target.is_dir() else out, processes)
 
 
-def _file_name(name: str, prefix: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise PianogenError(f"the piece {name!r} names a place outside the folder; this store was not made by preprocessing")
-    plain = name if path.suffix.lower() == ".mid" else f"{name}.mid"
-    return f"{prefix}-{plain}" if prefix else plain
+def find_samples(run: Run) -> list[Path]:
+    """The stores of a run's samples; what a killed writer has left is none."""
+    found = [path for path in run.path.glob("samples*.h5") if ".h5.tmp-" not in path.name]
+    return sorted(found, key=lambda path: path.stem)  # those it ended with first
 
 
-def _find_stores(target: Path, out: Path | None) -> dict[Path, Path]:
-    """Each store with the folder its files go to."""
+def _find_outs(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> dict[str, Path]:
+    """Each run or store with where its files go."""
     if target.is_file():
-        return {target.resolve(): (out or target.with_name(target.stem + "-midi")).resolve()}
+        name = target.stem + "-midi"
+        return {str(target.resolve()): (out or target.parent) / f"{name}.zip" if archive else out or target.with_name(name)}
+    found = {}
     runs = rundir.open_runs(target)
-    found = {
-        store.resolve(): (out / run.name if out else run.path / "midi").resolve()
-        for run in runs
-        for store in sorted(run.path.glob("samples*.h5"))
-    }
+    for run, each in zip(runs, status.look(runs), strict=True):
+        # On a cluster a run may be sampled while its decoding waits; here it would have to be done by now.
+        if cluster == "slurm" or find_samples(run):
+            found[str(run.path.resolve())] = out / run.name if out else run.path / "midi"
+        else:
+            print(f"{run.path} is {each.state}: it has no samples")
     if not found:
         raise UsageError(
             f"no run of {target} has samples; see python -m jobs.sweep status, or draw some with python -m jobs.sample"
         )
     return found
+
+
+def _ask(runs: Sequence[Run], cpus: int) -> SlurmConfig:
+    """What a job asks for: where the sweep says that jobs without a GPU go."""
+    site = runs[0].read_config().slurm if runs else SlurmConfig()
+    return SlurmConfig(
+        partition=site.cpu_partition,
+        account=site.account,
+        timeout_min=_TIMEOUT_MIN,
+        cpus_per_task=cpus,
+        memory_gb=_MEMORY_GB,
+        max_parallel=site.max_parallel,
+    )
+
+
+def _cpus(cluster: Cluster, num_jobs: int) -> int:
+    """Cores of each job; the jobs of this machine share what it has."""
+    if cluster == "local":
+        return max(1, len(os.sched_getaffinity(0)) // num_jobs)
+    return _SLURM_CPUS if cluster == "slurm" else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A roll to a MIDI file of one piano track, through music21's MIDI events."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,17 +28,14 @@ def write_midi(roll: Roll) -> bytes:
         raise PianogenError(
             f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file holds 1 to {MAX_TEMPO_US}"
         )
-    track = MidiTrack(0)
+    parts = []
     now = 0
     for step, kind, value in _timeline(roll):
-        track.events += [DeltaTime(track, time=(step - now) * TICKS_PER_STEP), _event(track, kind, value)]
+        parts += [_delta((step - now) * TICKS_PER_STEP), _event(kind, value)]
         now = step
-    end = MidiEvent(track, type=MetaEvents.END_OF_TRACK)
-    end.data = b""
-    track.events += [DeltaTime(track, time=(len(roll) - now) * TICKS_PER_STEP), end]
-    file = MidiFile()
-    file.format, file.ticksPerQuarterNote, file.tracks = 0, TICKS_PER_QUARTER, [track]
-    return file.writestr()
+    parts += [_delta((len(roll) - now) * TICKS_PER_STEP), _end()]
+    track = b"".join(parts)
+    return _header() + MidiTrack.headerId + len(track).to_bytes(4, "big") + track
 
 
 def _timeline(roll: Roll) -> Iterator[tuple[int, int, int]]:
@@ -57,13 +55,32 @@ def _timeline(roll: Roll) -> Iterator[tuple[int, int, int]]:
     return iter(map(tuple, rows[order].tolist()))
 
 
-def _event(track: MidiTrack, kind: int, value: int) -> MidiEvent:
+# A piece has few different events, and to have music21 write each of them anew takes eight times as long.
+@functools.lru_cache(maxsize=65_536)
+def _event(kind: int, value: int) -> bytes:
     if kind == _TEMPO:
-        event = MidiEvent(track, type=MetaEvents.SET_TEMPO)
+        event = MidiEvent(type=MetaEvents.SET_TEMPO)
         event.data = value.to_bytes(3, "big")
-        return event
+        return event.getBytes()
     is_on = kind == _NOTE_ON
-    event = MidiEvent(track, type=ChannelVoiceMessages.NOTE_ON if is_on else ChannelVoiceMessages.NOTE_OFF, channel=1)
+    event = MidiEvent(type=ChannelVoiceMessages.NOTE_ON if is_on else ChannelVoiceMessages.NOTE_OFF, channel=1)
     event.pitch = value
     event.velocity = VELOCITY if is_on else 0
-    return event
+    return event.getBytes()
+
+
+@functools.lru_cache(maxsize=65_536)
+def _delta(ticks: int) -> bytes:
+    return DeltaTime(time=ticks).getBytes()
+
+
+def _end() -> bytes:
+    event = MidiEvent(type=MetaEvents.END_OF_TRACK)
+    event.data = b""
+    return event.getBytes()
+
+
+def _header() -> bytes:
+    file = MidiFile()
+    file.format, file.ticksPerQuarterNote, file.tracks = 0, TICKS_PER_QUARTER, [MidiTrack(0)]
+    return file.writeMThdStr()

@@ -76,14 +76,16 @@ def test_sweep_of_six_gives_on_slurm_what_it_gives_here(slurm: SlurmCluster, tmp
     assert set(there.states()) <= {"waiting", "running", "done"}
     again = succeeded(there.submit())
     assert "0 to start" in again  # what is queued or runs is not queued twice
+    assert "queued 6 jobs" in succeeded(there.call("jobs.decode", there.out, "--cluster", "slurm"))  # after the others
     there.wait_for(*["done"] * 6)
     here = Sweep(slurm, tmp_path / "a folder", tmp_path / "here", grid=grid)
     succeeded(here.submit("--cluster", "local"))
     for one, other in zip(there.runs(), here.runs(), strict=True):
         assert one.read_result() == other.read_result()
         assert (one.path / "samples.h5").read_bytes() == (other.path / "samples.h5").read_bytes()
+    succeeded(here.call("jobs.decode", here.out))
+    wait_until(lambda: len(list(there.out.glob("*/midi/index.csv"))) == 6, 100, "its samples to be decoded")
     for sweep in (there, here):
-        succeeded(sweep.call("jobs.decode", sweep.out, "--cluster", "local"))
         collected = sweep.out.with_name(sweep.out.name + " collected")
         succeeded(sweep.call("jobs.collect", sweep.out, "--out", collected))
         assert len(list(collected.glob("*/*.mid"))) == 12

@@ -1,0 +1,74 @@
+"""Curves stay within their chart, whatever the losses are."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.curves import SIZE, Chart, make_chart
+
+LOSSES = st.floats(width=32) | st.floats(1e-9, 1e9)
+
+
+def points_of(path: str) -> list[tuple[float, float]]:
+    assert re.fullmatch(r"M[\d.]+ [\d.]+( L[\d.]+ [\d.]+)*( h0)?", path), path
+    return [(float(x), float(y)) for x, y in (each.split() for each in path.removesuffix(" h0")[1:].split(" L"))]
+
+
+def made(curves: dict[int, list[float]]) -> Chart:
+    chart = make_chart("loss", {run: list(enumerate(values, start=1)) for run, values in curves.items()})
+    assert chart is not None
+    return chart
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.dictionaries(st.integers(0, 30), st.lists(LOSSES, max_size=6), max_size=4))
+def test_lines_and_ticks_are_within_the_chart(curves: dict[int, list[float]]) -> None:
+    kept = {run: [value for value in values if math.isfinite(value)] for run, values in curves.items()}
+    chart = make_chart("loss", {run: list(enumerate(values, start=1)) for run, values in curves.items()})
+    assert (chart is None) == (not any(kept.values()))
+    if chart is None:
+        return
+    assert {line.run: line.last for line in chart.lines} == {run: values[-1] for run, values in kept.items() if values}
+    assert [line.last for line in chart.lines] == sorted((line.last for line in chart.lines), reverse=True)
+    for line in chart.lines:
+        assert all(0 <= x <= SIZE and 0 <= y <= SIZE for x, y in points_of(line.path))
+    for tick in [*chart.x_ticks, *chart.y_ticks]:
+        assert 0 <= tick.percent <= 100
+    assert len(chart.y_ticks) >= 1
+
+
+def test_better_is_lower_and_later_is_right() -> None:
+    chart = made({0: [5.0, 3.0, 1.0], 1: [4.0, 4.0]})
+    falling, level = (points_of(next(line.path for line in chart.lines if line.run == run)) for run in (0, 1))
+    assert [x for x, _ in falling] == [0, SIZE / 2, SIZE]
+    assert [x for x, _ in level] == [0, SIZE / 2]
+    assert falling[0][1] < level[0][1] == level[1][1] < falling[1][1] < falling[2][1]
+
+
+@pytest.mark.parametrize(("last", "is_log"), [(0.5, False), (0.01, True), (0.0, False), (-1.0, False)])
+def test_wide_ranges_have_logarithmic_scales(last: float, is_log: bool) -> None:
+    assert made({0: [1.0, last]}).is_log == is_log
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    chart = made({0: [2.0, math.nan, 1.0], 1: [math.inf]})
+    assert [(line.run, len(points_of(line.path))) for line in chart.lines] == [(0, 2)]
+
+
+def test_one_epoch_is_a_dot() -> None:
+    (line,) = made({0: [0.3]}).lines
+    assert line.path.endswith(" h0")
+
+
+def test_long_trainings_are_thinned_and_keep_their_end() -> None:
+    (line,) = made({0: [1 / epoch for epoch in range(1, 4_001)]}).lines
+    assert 250 <= len(points_of(line.path)) <= 501
+    assert points_of(line.path)[-1][0] == SIZE
+
+
+def test_forty_runs_have_twenty_four_styles() -> None:
+    chart = made({run: [1.0] for run in range(40)})
+    assert len({line.style for line in chart.lines}) == 24

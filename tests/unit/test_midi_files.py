@@ -1,0 +1,183 @@
+"""MIDI files, pictures and their index: complete, told apart, and never outside their folder."""
+
+import csv
+import io
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+import pytest
+from made_music import made_roll, store_of
+
+from jobs import midi_files
+from pianogen.config import SamplingConfig
+from pianogen.errors import PianogenError
+from pianogen.midi_in import read_roll
+from pianogen.midi_out import write_midi
+from pianogen.roll import Roll
+from pianogen.roll_picture import draw_roll
+from pianogen.sampling import write_samples
+from pianogen.store import Pieces, Split, Store, StoreError, write_store
+
+ORIGIN = {"run": "0003-gru", "checkpoint": "ckpt-7"}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return store_of(tmp_path / "corpus.h5", [made_roll(seed, 40) for seed in range(4)], [Split.TRAIN, Split.VALID] * 2)
+
+
+def named(path: Path, *names: str) -> Path:
+    """A corpus with these names."""
+    rolls = [made_roll(seed, 8) for seed in range(len(names))]
+    count = len(names)
+    pieces = Pieces(
+        name=list(names),
+        group=[""] * count,
+        steps=np.full(count, 8, np.uint32),
+        first_step=np.zeros(count, np.uint32),
+        notes=np.array([roll.num_notes for roll in rolls], np.uint32),
+        split=np.full(count, Split.NONE, np.uint8),
+        sha256=[roll.sha256 for roll in rolls],
+    )
+    write_store(path, "corpus", pieces, rolls, {"version": "test"})
+    return path
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_corpus_becomes_its_own_rolls(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    midi_files.write_folder([corpus], out, 1)
+    with Store(corpus) as store:
+        for index, name in enumerate(store.pieces.name):
+            roll, _ = read_roll((out / name).read_bytes(), name, keep_rests=True)
+            assert roll == store.roll(index)
+            assert (out / name).with_suffix(".png").read_bytes() == draw_roll(roll)
+    assert len(contents(out)) == 2 * 4 + 1
+    rows = rows_of((out / "index.csv").read_text())
+    assert [row["file"] for row in rows] == ["A/000.mid", "B/001.mid", "A/002.mid", "B/003.mid"]
+    assert {key: rows[1][key] for key in ("name", "group", "split", "steps")} == {
+        "name": "B/001.mid",
+        "group": "B",
+        "split": "valid",
+        "steps": "40",
+    }
+    assert [int(row["notes"]) for row in rows] == [made_roll(seed, 40).num_notes for seed in range(4)]
+
+
+def test_index_says_how_samples_were_drawn(tmp_path: Path) -> None:
+    rolls = [made_roll(seed, 12) for seed in range(2)]
+    first, second = tmp_path / "samples.h5", tmp_path / "samples-seed9.h5"
+    write_samples(first, rolls, SamplingConfig(num=2, steps=12, threshold=0.3), ORIGIN, "test")
+    write_samples(second, rolls, SamplingConfig(num=2, steps=12, seed=9, primer='a,"b".mid'), ORIGIN, "test")
+    midi_files.write_folder([first, second], tmp_path / "midi", 1)
+    rows = rows_of((tmp_path / "midi" / "index.csv").read_text())
+    assert [row["file"] for row in rows] == [
+        "samples-0000.mid",
+        "samples-0001.mid",
+        "samples-seed9-0000.mid",
+        "samples-seed9-0001.mid",
+    ]
+    assert list(rows[0].values())[1:] == ["0003-gru", "0", "0", "1.0", "0.3", "", "ckpt-7"]
+    assert list(rows[3].values())[1:] == ["0003-gru", "9", "1", "1.0", "dynamic", 'a,"b".mid', "ckpt-7"]
+    assert all((tmp_path / "midi" / row["file"]).is_file() for row in rows)
+
+
+def test_archive_holds_the_files_of_the_folder(corpus: Path, tmp_path: Path) -> None:
+    midi_files.write_folder([corpus], tmp_path / "folder", 1)
+    midi_files.write_archive(corpus, tmp_path / "one.zip", 1)
+    midi_files.write_archive(corpus, tmp_path / "other.zip", 1)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
+    with ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == contents(tmp_path / "folder")
+        infos = archive.infolist()
+        midi = [info.filename for info in infos if info.filename.endswith(".mid")]
+    assert midi == sorted(midi)
+    assert {info.date_time for info in infos} == {(1980, 1, 1, 0, 0, 0)}
+    assert all(info.compress_type == ZIP_STORED for info in infos if info.filename.endswith(".png"))
+
+
+def test_what_is_there_is_kept(corpus: Path, tmp_path: Path) -> None:
+    out, archive = tmp_path / "out", tmp_path / "corpus.zip"
+    midi_files.write_folder([corpus], out, 1)
+    wanted = contents(out)
+    (out / "A" / "000.mid").write_bytes(b"mine")
+    (out / "A" / "002.png").unlink()
+    (out / "B" / "001.mid").unlink()
+    midi_files.write_folder([corpus], out, 1)
+    assert contents(out) == wanted | {"A/000.mid": b"mine"}
+    archive.write_bytes(b"mine")
+    midi_files.write_archive(corpus, archive, 1)
+    assert archive.read_bytes() == b"mine"
+
+
+def test_damaged_store_leaves_no_archive(corpus: Path, tmp_path: Path) -> None:
+    data = bytearray(corpus.read_bytes())
+    with Store(corpus) as store:
+        at = data.find(store.roll(2).packed.tobytes())
+    data[at + 5] ^= 4
+    corpus.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged"):
+        midi_files.write_archive(corpus, tmp_path / "corpus.zip", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.h5"]
+
+
+def test_tempo_that_no_midi_file_holds_is_told_with_its_piece(tmp_path: Path) -> None:
+    roll = made_roll(1, 20)
+    store = store_of(tmp_path / "c.h5", [Roll(roll.packed, np.full(20, 1 << 25, np.uint32))], [Split.NONE])
+    with pytest.raises(StoreError, match=r"c\.h5: A/000\.mid: step 0 has a tempo of 33554432"):
+        midi_files.write_folder([store], tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("name", ["../up.mid", "/etc/x.mid", "a/../../up", "..", ".", "", "a/\0b.mid"])
+def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PianogenError, match="outside the folder"):
+        midi_files._file_name(name)
+    if name.rstrip("."):
+        store = named(tmp_path / "c.h5", "a.mid", name)
+        if "\0" not in name:  # which HDF5 cuts off
+            with pytest.raises(PianogenError, match="outside the folder"):
+                midi_files.write_folder([store], tmp_path / "deep" / "out", 1)
+            assert contents(tmp_path).keys() == {"c.h5"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "a.mid"], "would become one MIDI file"),
+        (["a.mid", "./a.mid"], "would become one MIDI file"),
+        (["a.mid", "a.mid/b.mid"], "would be a file, and the folder of"),
+        (["a.mid", "a.png/b.mid"], "would be a file, and the folder of"),
+        (["index.csv/b.mid"], "would be a file, and the folder of"),
+    ],
+)
+def test_names_that_cannot_be_there_together_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    store = named(tmp_path / "c.h5", *names)
+    with pytest.raises(PianogenError, match=message):
+        midi_files.write_folder([store], tmp_path / "out", 1)
+    with pytest.raises(PianogenError, match=message):
+        midi_files.write_archive(store, tmp_path / "c.zip", 1)
+    assert not (tmp_path / "c.zip").exists()
+
+
+def test_strange_names_are_kept(tmp_path: Path) -> None:
+    names = ["Ä ö.mid", "a.MID", "a.kar", "a\\\\b\\xff.mid", "b/c d/é'\"<&>.mid", "con:.mid", ".mid"]
+    store = named(tmp_path / "c.h5", *names)
+    midi_files.write_folder([store], tmp_path / "out", 1)
+    midi_files.write_archive(store, tmp_path / "c.zip", 1)
+    rows = rows_of((tmp_path / "out" / "index.csv").read_text())
+    assert [row["name"] for row in rows] == names
+    assert [row["file"] for row in rows] == [name if name.endswith(".mid") else f"{name}.mid" for name in names]
+    with ZipFile(tmp_path / "c.zip") as archive:
+        for index, row in enumerate(rows):
+            midi = write_midi(made_roll(index, 8))
+            assert (tmp_path / "out" / row["file"]).read_bytes() == midi
+            assert archive.read(row["file"]) == midi
