@@ -67,9 +67,11 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, A
     # One job at a time may begin; that it begins does not matter.
     submit_s = counted.call("submit", sweep, "--store", options.store, "--out", out)
     submitted = counted.take()
-    status_s = statistics.median(counted.call("status", out) for _ in range(options.rounds))
-    asked = {client: count // options.rounds for client, count in counted.take().items()}
-    cancel_s = counted.call("cancel", out)
+    try:
+        status_s = statistics.median(counted.call("status", out) for _ in range(options.rounds))
+        asked = {client: count // options.rounds for client, count in counted.take().items()}
+    finally:
+        cancel_s = counted.call("cancel", out)
     return {
         "submit": {"s": submit_s, "asked": submitted},
         "status": {"s": status_s, "asked": asked},

@@ -4,22 +4,17 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_COME_BACK = (signal.SIGUSR1, signal.SIGUSR2)  # a time limit or a preemption is near: there is more time elsewhere
-_SIGNALS = (*_COME_BACK, signal.SIGTERM)
+_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """While it is entered, the signals of a time limit, a preemption or an end only set flags; calling it reads the first.
+    """While it is entered, the signals of a time limit, a preemption or an end only set a flag; calling it reads the flag.
 
     Nothing else happens in the handlers: they run between any two instructions of the program, a checkpoint's among them.
-
-    Attributes:
-        is_to_return: whether it was told to leave for now. After SIGTERM alone it is not: whoever cancels a job wants no
-            other, and a scheduler that preempts it so queues it again by itself.
     """
 
     def __init__(self) -> None:
-        self._is_set = self.is_to_return = False
+        self._is_set = False
 
     def __call__(self) -> bool:
         return self._is_set
@@ -33,6 +28,5 @@ class Interruption:
             signal.signal(each, handler)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
-        del frame
+        del number, frame
         self._is_set = True
-        self.is_to_return = self.is_to_return or number in _COME_BACK

@@ -95,8 +95,10 @@ def _queue(whole: Array) -> list[str]:
 
 def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder: Path, ask: SlurmConfig, name: str) -> None:
     executor = submitit.LocalExecutor(folder=folder)
-    executor.update_parameters(timeout_min=ask.timeout_min)
+    executor.update_parameters(timeout_min=ask.timeout_min, gpus_per_node=ask.gpus_per_node)
     at_once = max(1, min(ask.max_parallel, (os.cpu_count() or 1) // ask.cpus_per_task))
+    if ask.gpus_per_node:
+        at_once = 1  # submitit gives every job the first ones
     waiting = list(arguments)
     running: list[tuple[str, submitit.Job[None]]] = []
     failures: list[tuple[str, str]] = []

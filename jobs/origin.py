@@ -38,7 +38,7 @@ def _git() -> dict[str, str] | None:
     folder = Path(pianogen.__file__).parent
     try:
         commit, diff = (
-            subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, check=True).stdout
+            subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, errors="replace", check=True).stdout
             for command in (["rev-parse", "HEAD"], ["diff", "HEAD"])
         )
     except (OSError, subprocess.CalledProcessError):

@@ -14,6 +14,7 @@ from pianogen.config import Config
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
 
+_NOT_IN_PATHS = ":%\n"  # of PYTHONPATH, of the names of logs, of scripts
 _LEAST_MIN = 10  # starting takes minutes of it, and a job is told to leave 90 s before
 
 
@@ -52,16 +53,18 @@ def check_place(cluster: Cluster, array: Array, paths: Sequence[Path], is_shared
         SlurmRefusal: Slurm would not take them.
         UsageError: they have too little time, or the nodes would not find a path.
     """
-    if cluster != "slurm":
+    if cluster == "debug":
+        return
+    for path in paths:
+        if found := set(str(path)) & set(_NOT_IN_PATHS):
+            raise UsageError(f"{path} holds {found.pop()!r}, which has a meaning of its own where jobs are started; rename it")
+    if cluster == "local":
         return
     if array.ask.timeout_min <= _LEAST_MIN:
         raise UsageError(
             f"slurm.timeout_min is {array.ask.timeout_min}: an attempt would spend most of it on starting, and is told to "
             f"leave 90 s before its end; say more than {_LEAST_MIN}"
         )
-    for path in paths:
-        if "%" in str(path):
-            raise UsageError(f"{path} holds a %, which Slurm takes for a placeholder; choose another name")
     if not is_shared:
         shared.check_paths(paths, slurm.nodes_of(array.ask.partition))
     slurm.test(slurm.split(array)[0])

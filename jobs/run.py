@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def _lead(run: Run, own: OwnJob, interruption: Interruption) -> None:
             result, facts = _train_and_sample(run, own, interruption)
     except Interrupted as error:
         rundir.end_attempt(run, left=str(error))
-        if own.id and interruption.is_to_return:
+        if own.id:
             _come_back(run, own)
         raise
     except BaseException as error:
@@ -73,10 +73,10 @@ def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
     (run.path / "log").mkdir(exist_ok=True)
     config = run.read_config()
     with _output_to(run.path / "log" / f"worker-{own.rank}.log"), workers.meet(run, own) as found:
-        with _near(run.open_store(), config.local_copy) as store:
+        with _near(run.open_store(), config.local_copy) as store, suppress(Interrupted):
             training.train(config, store, run.path, interruption, found)
-        # TensorFlow ends all workers where one is gone; the first still evaluates and draws samples.
-        while run.read_result() is None and not interruption():
+        # The first worker still writes its checkpoint, or evaluates and draws samples; where one is gone, all are ended.
+        while "ended" not in run.read_provenance()["attempts"][-1]:
             time.sleep(_LOOK_EVERY_S)
 
 
@@ -95,7 +95,7 @@ def _check_alone(run: Run, own: OwnJob) -> None:
 
 
 def _come_back(run: Run, own: OwnJob) -> None:
-    """Has Slurm queue this job again, as often as needed, as long as that leads anywhere."""
+    """Has Slurm queue this job again, as often as needed, as long as it is wanted and that leads anywhere."""
     last = [attempt.get("left") for attempt in run.read_provenance()["attempts"][-_VAIN_ATTEMPTS:]]
     if len(last) == _VAIN_ATTEMPTS and len(set(last)) == 1:
         rundir.end_attempt(
@@ -105,7 +105,8 @@ def _come_back(run: Run, own: OwnJob) -> None:
         )
         return
     try:
-        slurm.requeue(own.id)
+        if slurm.is_wanted(own.id):
+            slurm.requeue(own.id)
     except SlurmError as error:
         rundir.end_attempt(run, error=f"{last[-1]}, but could not be queued again: {error}")
         raise

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,13 @@ class Run:
         path = self.path / "config.yaml"
         return config.parse(config.load_yaml(path), str(path))
 
-    def write_config(self, content: Config) -> None:
-        """Replaces config.yaml, if it says anything else."""
+    def write_config(self, content: Config) -> bool:
+        """Replaces config.yaml, if it says anything else; whether it did."""
         path, text = self.path / "config.yaml", config.dump_yaml(content.model_dump(mode="json"))
-        if not path.is_file() or path.read_text() != text:
+        is_other = not path.is_file() or path.read_text() != text
+        if is_other:
             durable.write_text(path, text)
+        return is_other
 
     def read_provenance(self) -> dict[str, Any]:
         """Where it comes from, and a record of each attempt."""
@@ -81,10 +83,14 @@ def open_runs(target: Path) -> list[Run]:
     Raises:
         UsageError: it is neither.
     """
+    target = target if target.name else target.resolve()  # '.' has no name
     if (target / "config.yaml").is_file():
         return [Run(target)]
     if (target / "sweep.yaml").is_file():
-        return [Run(path.parent) for path in sorted(target.glob("*/config.yaml"))]
+        runs = [Run(path.parent) for path in sorted(target.glob("*/config.yaml"))]
+        if not runs:
+            raise UsageError(f"{target} has no runs: submitting it was stopped; submit it again")
+        return runs
     raise UsageError(f"{target} is no sweep and no run: it has neither sweep.yaml nor config.yaml; submit a sweep first")
 
 
@@ -95,29 +101,43 @@ class Prepared:
     Attributes:
         runs: all of them, in the order of the sweep.
         new: those whose directories were made for it.
+        changed: what config.yaml said of those that are run otherwise now.
+        was_there: whether `out` was there before.
         sweep_before: what sweep.yaml said before; None if there was none.
     """
 
     out: Path
     runs: list[Run]
     new: list[Run]
+    changed: dict[Run, str]
+    was_there: bool
     sweep_before: str | None
 
     def undo(self) -> None:
         """Leaves no trace of a submission of which nothing was queued."""
         for run in self.new:
             shutil.rmtree(run.path)
+        for run, text in self.changed.items():
+            durable.write_text(run.path / "config.yaml", text)
         if self.sweep_before is not None:
             durable.write_text(self.out / "sweep.yaml", self.sweep_before)
-        else:
-            shutil.rmtree(self.out)
+            return
+        for path in (self.out / "sweep.yaml", self.out / "runs.csv"):
+            path.unlink(missing_ok=True)
+        if not self.was_there:
+            self.out.rmdir()
 
 
-def prepare_runs(out: Path, values: dict[str, Any], variations: Sequence[Variation], store: Store) -> Prepared:
+def prepare_runs(
+    out: Path, values: dict[str, Any], variations: Sequence[Variation], store: Store, keep: Collection[Run] = ()
+) -> Prepared:
     """Creates the directories of the runs that are not there yet.
 
     A run is known by its identity, so a sweep that has grown keeps its runs and their numbers. What it asks of the scheduler,
     and whatever else does not change its result, is as submitted last.
+
+    Args:
+        keep: runs that stay as they are: a job of theirs is queued or running.
 
     Raises:
         UsageError: `out` holds something else, or another sweep.
@@ -131,24 +151,29 @@ def prepare_runs(out: Path, values: dict[str, Any], variations: Sequence[Variati
         )
     sweep = out / "sweep.yaml"
     sweep_before = sweep.read_text() if sweep.is_file() else None
+    was_there = out.exists()
     out.mkdir(parents=True, exist_ok=True)
     durable.write_text(sweep, config.dump_yaml(values))
     known_origin = origin.describe(store)
-    number = max((int(path.name[:4]) + 1 for path in known.values()), default=0)
-    new = []
+    number = max((int(path.name.partition("-")[0]) + 1 for path in known.values()), default=0)
+    new: list[Run] = []
+    changed: dict[Run, str] = {}
     for variation, identity in zip(variations, wanted, strict=True):
         if identity in known:
-            Run(known[identity]).write_config(variation.config)
+            run = Run(known[identity])
+            before = (run.path / "config.yaml").read_text()
+            if run not in keep and run.write_config(variation.config):
+                changed[run] = before
             continue
         run = Run(out / f"{number:04d}-{variation.label}")
-        run.path.mkdir()
+        run.path.mkdir(exist_ok=True)  # a submission that was killed may have left it
         resolved = variation.config.changing_the_result()
         run.write_provenance({"identity": identity, "config": resolved, **known_origin, "attempts": []})
         run.write_config(variation.config)  # last: a directory without it is no run yet
         new.append(run)
         known[identity] = run.path
         number += 1
-    return Prepared(out, [Run(known[identity]) for identity in wanted], new, sweep_before)
+    return Prepared(out, [Run(known[identity]) for identity in wanted], new, changed, was_there, sweep_before)
 
 
 def identities(out: Path) -> dict[str, Path]:
@@ -161,7 +186,12 @@ def identities(out: Path) -> dict[str, Path]:
         return {}
     if not out.is_dir() or (any(out.iterdir()) and not (out / "sweep.yaml").is_file()):
         raise UsageError(f"{out} exists and is no sweep: it has no sweep.yaml; choose another --out")
-    return {Run(path.parent).read_provenance()["identity"]: path.parent for path in out.glob("*/config.yaml")}
+    found = {}
+    for path in out.glob("*/config.yaml"):
+        if not path.parent.name.partition("-")[0].isdecimal():
+            raise UsageError(f"{path.parent} is not named NUMBER-what, as runs are; give it back its name, or move it away")
+        found[Run(path.parent).read_provenance()["identity"]] = path.parent
+    return found
 
 
 def begin_attempt(run: Run, job: str, restart: int) -> str:
@@ -174,13 +204,22 @@ def begin_attempt(run: Run, job: str, restart: int) -> str:
     provenance = run.read_provenance()
     number = len(provenance["attempts"]) + 1
     log = f"log/attempt-{number:02d}.log"
-    place = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "restart": restart}
+    pid = os.getpid()
+    place = {"host": socket.gethostname(), "pid": pid, "began": began(pid), "job": job, "restart": restart}
     code = Path(pianogen.__file__).parents[1].name
     provenance["attempts"].append({"started": _now(), **place, "code": code, "log": log})
     run.write_provenance(provenance)
     (run.path / log).parent.mkdir(exist_ok=True)
     (run.path / "log" / "progress.json").unlink(missing_ok=True)  # of the attempt before
     return log
+
+
+def began(pid: int) -> int | None:
+    """When a process of this machine began, in ticks of its clock: with it a pid names one process for ever; None if gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return None
 
 
 def end_attempt(run: Run, **outcome: Any) -> None:

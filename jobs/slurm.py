@@ -20,10 +20,16 @@ from pianogen.errors import PianogenError, UsageError
 _ANSWER_S = 60
 _NOTICE_S = 90  # from the signal that says leave to the kill
 # Flags of sbatch that the script states itself; in the environment they would win over it.
-_STATED = ("TIMELIMIT", "ARRAY_INX", "JOB_NAME", "OPEN_MODE", "REQUEUE", "NO_REQUEUE", "SIGNAL", "MEM_PER_NODE", "GPUS_PER_NODE")
+_STATED = (
+    *("WAIT", "TIMELIMIT", "ARRAY_INX", "JOB_NAME", "OPEN_MODE", "REQUEUE", "NO_REQUEUE"),
+    *("SIGNAL", "MEM_PER_NODE", "GPUS_PER_NODE"),
+)
 _COLUMN = 60
 _QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-_AT_WORK = ("RUNNING", "CONFIGURING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING")
+_ENDED = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+)
 _SIGNALLED = 128
 _USUAL_ARRAY_SIZE = 1_001
 
@@ -98,7 +104,10 @@ def test(array: Array) -> None:
     with _environment(array.ask):
         asked = _run(["sbatch", "--test-only"], text_of(array))
     if asked.returncode != 0:
-        raise SlurmRefusal(f"Slurm would not take these jobs: {_said(asked.stderr)}; correct the section slurm of the sweep")
+        raise SlurmRefusal(
+            f"Slurm would not take these jobs: {_said(asked.stderr)}; "
+            "correct the section slurm of the sweep, or wait until the partition is up"
+        )
 
 
 def submit(array: Array) -> list[str]:
@@ -128,11 +137,12 @@ def split(array: Array) -> list[Array]:
 
 
 def nodes_of(partition: str | None) -> list[str]:
-    """The host names of a partition's nodes, of the standard one for None.
+    """The host names of a partition's nodes; for None of that which the site's settings or Slurm give.
 
     Raises:
         SlurmError: Slurm does not answer.
     """
+    partition = partition or os.environ.get("SBATCH_PARTITION") or site.exported(site.find()).get("SBATCH_PARTITION")
     shown = _run(["sinfo", "--noheader", "--Node", "--format=%n|%P"] + ([f"--partition={partition}"] if partition else []))
     if shown.returncode != 0:
         raise SlurmError(f"sinfo does not answer: {_said(shown.stderr)}; try again when Slurm is well")
@@ -176,7 +186,7 @@ def _number(job: str) -> str:
 def _job_state(state: str, exit_code: int, number: int, reason: str, restarts: int = 0) -> JobState:
     if state in _QUEUED:
         return JobState("queued", state, reason, restarts=restarts)
-    if state in _AT_WORK:
+    if state not in _ENDED:
         return JobState("running", state, restarts=restarts)
     if exit_code > _SIGNALLED:  # as a shell tells of a child that a signal has ended
         exit_code, number = 0, exit_code - _SIGNALLED
@@ -218,6 +228,20 @@ def own_job() -> OwnJob:
     array, task = get("SLURM_ARRAY_JOB_ID"), get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
     return OwnJob(job, int(get("SLURM_RESTART_COUNT", 0)), int(get("SLURM_PROCID", 0)), int(get("SLURM_NTASKS", 1)))
+
+
+def is_wanted(job: str) -> bool:
+    """Whether a running job is still meant to run: not cancelled, nor already being queued again.
+
+    A time limit that is near, and a preemption with time of grace, leave it running.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    shown = _run(["scontrol", "--oneliner", "show", "job", job])
+    if shown.returncode != 0:
+        raise SlurmError(f"scontrol does not answer: {_said(shown.stderr)}")
+    return re.search(r"\bJobState=RUNNING\b", shown.stdout) is not None
 
 
 def requeue(job: str) -> None:

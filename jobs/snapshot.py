@@ -36,13 +36,17 @@ def take(folder: Path) -> Path:
     for name, path in files:
         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, temporary / name)
-    temporary.rename(target)
+    try:
+        temporary.rename(target)
+    except OSError:  # another submission has made it meanwhile
+        shutil.rmtree(temporary)
     return target
 
 
 def environment(code: Path) -> dict[str, str]:
     """The variables under which a Python finds this copy before any other."""
-    return {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
+    before = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{code}:{before}" if before else str(code), "PYTHONSAFEPATH": "1"}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs import slurm, submission
+from jobs import rundir, slurm, submission
 from jobs.rundir import Run
 from jobs.slurm import JobState
 
@@ -60,10 +60,10 @@ def look(runs: Sequence[Run]) -> list[Status]:
         SlurmError: Slurm is here and does not answer.
     """
     newest: dict[Path, tuple[str, Path]] = {}
-    for out in {run.path.parent for run in runs}:
+    for out in {run.path.absolute().parent for run in runs}:
         for each in submission.read_all(out / "jobs"):
             if each.name == "train":
-                newest |= {(out / name).absolute(): (job, each.folder) for job, name in each.jobs.items()}
+                newest |= {out / name: (job, each.folder) for job, name in each.jobs.items()}
     jobs = {run: newest.get(run.path.absolute(), (_LOCAL, Path())) for run in runs if run.read_result() is None}
     known = slurm.ask({job for job, _ in jobs.values() if job}) if shutil.which("squeue") else {}
     return [_status(run, known.get(jobs[run][0]), *jobs[run]) if run in jobs else Status("done") for run in runs]
@@ -75,10 +75,12 @@ def local_process(run: Run) -> int | None:
     last = attempts[-1] if attempts else None
     if last is None or "ended" in last or last["job"] or last["host"] != socket.gethostname():
         return None
-    return int(last["pid"]) if Path(f"/proc/{last['pid']}").exists() else None
+    return int(last["pid"]) if rundir.began(last["pid"]) == last["began"] else None
 
 
 def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:
+    if run.read_result() is not None:  # since Slurm was asked
+        return Status("done")
     attempts = run.read_provenance()["attempts"]
     last = attempts[-1] if attempts else None
     if known is not None and known.phase == "queued":
@@ -95,8 +97,12 @@ def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:
             return Status("failed", last["error"])
         if "left" in last:
             return Status("waiting", f"{last['left']}; it is not queued")
+    if known is not None and known.phase == "running":
+        return Status("running", "", job)
     if known is not None:
         return _ended(run, known, job, folder, last)
+    if last is None and job and shutil.which("squeue"):
+        return Status("failed", f"Slurm knows nothing of job {job} any more, and it never began; see {folder}")
     if last is None:
         return Status("waiting", "it is not queued")
     return _without_slurm(run, last)
@@ -129,7 +135,9 @@ def _without_slurm(run: Run, last: Mapping[str, Any]) -> Status:
         if shutil.which("squeue"):
             return Status("failed", f"Slurm knows nothing of job {last['job']} any more; see {run.path / last['log']}")
         return Status("running", f"job {last['job']} cannot be asked about from here: there is no Slurm", last["job"])
-    if last["host"] == socket.gethostname() and local_process(run) is None:
+    if last["host"] != socket.gethostname():
+        return Status("running", f"as process {last['pid']} of {last['host']}, where status can tell if it still does")
+    if local_process(run) is None:
         return Status("failed", f"its process ended without a word; see {run.path / last['log']}")
     return Status("running", "", "", _progress(run))
 

@@ -50,7 +50,7 @@ def live_jobs(runs: Sequence[Run]) -> set[str]:
     is_done = {run.name: run.read_result() is not None for run in runs}
     queued = {
         job
-        for each in read_all(runs[0].path.parent / "jobs")
+        for each in read_all(runs[0].path.absolute().parent / "jobs")
         for job, name in each.jobs.items()
         if name in is_done and not (each.name == "train" and is_done[name])
     }

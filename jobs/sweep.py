@@ -15,7 +15,7 @@ from typing import get_args
 
 from jobs import grid, launch, preflight, rundir, slurm, status, submission, table
 from jobs.grid import Variation
-from jobs.launch import Cluster
+from jobs.launch import Cluster, JobError
 from jobs.run import run_job
 from jobs.rundir import Run
 from jobs.slurm import Array, SlurmRefusal
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="submit: check, print the runs and the script, write nothing")
     parser.add_argument("--shared", action="store_true", help="submit: the nodes do see these paths, whatever it looks like")
     parser.add_argument("--json", action="store_true", help="status: print JSON, for programs")
-    parser.add_argument("--watch", action="store_true", help="status: look again every 15 s, until nothing waits or runs")
+    parser.add_argument("--watch", action="store_true", help="status: again every 15 s, as long as anything is queued or runs")
     options = parser.parse_intermixed_args(arguments)
     if options.action == "status":
         return table.watch(options.target) if options.watch else table.show(options.target, options.json)
@@ -81,9 +81,13 @@ def _submit(options: argparse.Namespace) -> int:
         if options.dry_run:
             _print_plan(options, variations, store.fingerprint, known)
             return 0
-        prepared = rundir.prepare_runs(options.out, values, variations, store)
+        here = [Run(path) for path in known.values()]
+        live = [run for run, found in zip(here, status.look(here), strict=True) if found.is_queued_or_running]
+        prepared = rundir.prepare_runs(options.out, values, variations, store, keep=live)
     try:
-        _queue(options, dict.fromkeys(prepared.runs, variations[0].config.slurm), only=("waiting",))
+        # Who works in the foreground has seen why a run failed, and says the same command again to try it anew.
+        only: Sequence[status.State] = ("waiting",) if options.cluster == "slurm" else ("waiting", "failed")
+        _queue(options, dict.fromkeys(prepared.runs, variations[0].config.slurm), only)
     except SlurmRefusal:
         prepared.undo()
         raise
@@ -130,9 +134,10 @@ def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: S
             jobs = launch.launch(options.cluster, run_job, paths, out / "jobs", ask, "train")
             if jobs:
                 print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
-    finally:
-        if out.is_dir():
-            table.write(out)
+    except JobError:
+        table.write(out, table.read(out))
+        raise
+    table.write(out, table.read(out))
     if any(each.state == "failed" for each in found.values()) and "failed" not in only:
         print(f"those that failed are left: see why with status, and queue them with python -m jobs.sweep resubmit {out}")
     if options.cluster == "slurm":

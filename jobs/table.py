@@ -24,36 +24,41 @@ _LOOK_EVERY_S = 15.0
 _LOG_WIDTH = 200
 
 
-def write(out: Path) -> list[dict[str, Any]]:
-    """Writes runs.csv; its rows."""
+def read(out: Path) -> list[dict[str, Any]]:
+    """A row for each run."""
     runs = rundir.open_runs(out)
-    rows = [_row(run, found) for run, found in zip(runs, status.look(runs), strict=True)]
-    if (out / "sweep.yaml").is_file():  # not one run
+    return [_row(run, found) for run, found in zip(runs, status.look(runs), strict=True)]
+
+
+def write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes runs.csv, if they are those of a sweep and not of one run."""
+    if (out / "sweep.yaml").is_file():
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         durable.write_text(out / "runs.csv", text.getvalue())
-    return rows
 
 
 def show(out: Path, as_json: bool) -> int:
     """Prints the table once."""
-    rows = write(out)
+    rows = read(out)
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
         _console().print(_table(rows))
+    write(out, rows)
     return 0
 
 
 def watch(out: Path) -> int:
-    """Keeps the table up to date until nothing waits or runs."""
+    """Keeps the table up to date as long as anything is queued or runs."""
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
-            rows = write(out)
+            rows = read(out)
             live.update(_table(rows), refresh=True)
-            if all(row["state"] in ("done", "failed") for row in rows):
+            write(out, rows)
+            if not any(row["job"] or row["state"] == "running" for row in rows):
                 return 0
             time.sleep(_LOOK_EVERY_S)
 

@@ -30,7 +30,7 @@ def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values
     """Runs that are done."""
     corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
     with Store(corpus) as store:
-        runs = rundir.prepare_runs(out, values, grid.expand(values, Path("test")), store)
+        runs = rundir.prepare_runs(out, values, grid.expand(values, Path("test")), store).runs
     for number, run in enumerate(runs):
         finish(run, number, num_samples, steps, epochs)
     return runs

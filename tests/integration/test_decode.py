@@ -48,7 +48,7 @@ def runs(tmp_path: Path) -> list[Run]:
     corpus = store_of(tmp_path / "corpus.h5", [made_roll(1)], [Split.TRAIN])
     values = {"device": "cpu", "grid": {"model.name": ["base", "gru"]}}
     with Store(corpus) as store:
-        return rundir.prepare_runs(tmp_path / "runs" / "a sweep", values, grid.expand(values, Path("test")), store)
+        return rundir.prepare_runs(tmp_path / "runs" / "a sweep", values, grid.expand(values, Path("test")), store).runs
 
 
 def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
