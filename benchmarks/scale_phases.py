@@ -5,6 +5,7 @@
 Every phase imports only what it measures, and prints one JSON object.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -92,6 +93,7 @@ def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
     from preprocess.merge import merge as merge_entries
     from preprocess.sources import Input
 
+    gc.disable()  # as rank 0 does
     for path in folder.iterdir():
         forget_cached(path)
     before_mb = memory_mb("VmRSS")

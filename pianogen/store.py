@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -124,7 +125,7 @@ def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[
     tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
     digest = _begin_fingerprint(pieces)
     at = 0
-    for block in _blocks(pieces, rolls):
+    for block in _made_ahead(_blocks(pieces, rolls)):
         packed[at : at + len(block)] = block.packed
         tempo_us[at : at + len(block)] = block.tempo_us
         digest.update(block.packed.reshape(-1).data)
@@ -178,6 +179,15 @@ def _blocks(pieces: Pieces, rolls: Iterable[Roll]) -> Iterator[Roll]:
         begin = stop
     if any(len(roll) for roll in remaining):
         raise StoreError(f"there are more rolls than the {len(pieces)} pieces that were announced")
+
+
+def _made_ahead(blocks: Iterator[Roll]) -> Iterator[Roll]:
+    """The blocks, each made in a thread while the one before it is written: the making may take as long as the writing."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = thread.submit(next, blocks, None)
+            yield block
 
 
 def _block_stops(ends: np.ndarray) -> Iterator[int]:

@@ -7,7 +7,7 @@ inputs; rank 0 then merges the shards into the store. How that goes on to 1,024 
 
     scan    rank 0 alone, a stat and 5-8 µs a file: 10-20 s on a local disk, on a shared one what it takes for the stats
     parse   all ranks, chunks on request; rank 0 hands out a million inputs a second and reads 70,000 entries of growing shards
-    merge   rank 0 alone, which knows the entries by then (1 kB of memory each): some 200 MB a second, or what the disk allows
+    merge   rank 0 alone, which knows the entries by then (1 kB of memory each): some 500 MB a second, or what the disk allows
 """
 
 import argparse
