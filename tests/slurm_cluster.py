@@ -74,7 +74,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf
 SlurmdTimeout=5
 MessageTimeout=5
 TCPTimeout=1
-KillWait=2
+KillWait=10
 CompleteWait=0
 GresTypes=gpu
 {nodes}

@@ -35,7 +35,7 @@ class Sweep:
         self.runs = made_sweep(self.out, NUM_SAMPLES, STEPS)
         failed, waiting = self.runs[7], self.runs[19]
         (failed.path / "result.json").unlink()
-        rundir.begin_attempt(failed)
+        rundir.begin_attempt(failed, "", 0)
         rundir.end_attempt(failed, error=HOSTILE_ERROR)
         for name in ("result.json", "metrics.csv", "samples.h5"):
             (waiting.path / name).unlink()
