@@ -193,6 +193,24 @@ def test_two_nodes_train_as_one(slurm: SlurmCluster, tmp_path: Path) -> None:
     (other,) = one.runs()
     for weights, expected in zip(*(weights_of(each.path / "model.keras") for each in (run, other)), strict=True):
         assert np.allclose(weights, expected, rtol=0, atol=1e-5)
+    drawing = ("--num", 1, "--steps", 8, "--seed", 3, "--cluster", "slurm")  # on one node, though two have trained
+    assert "queued 1 jobs" in succeeded(two.call("jobs.sample", two.out, *drawing))
+    wait_until(lambda: len(list(run.path.glob("samples-seed3-*.h5"))) == 1, 100, "more samples")
+
+
+def test_jobs_run_the_code_that_was_submitted(slurm: SlurmCluster, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for package in ("pianogen", "jobs"):
+        shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    succeeded(sweep.submit(PYTHONPATH=str(checkout), PYTHONSAFEPATH="1"))
+    (checkout / "jobs" / "run.py").write_text("raise RuntimeError('a line that was not submitted')")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    sweep.wait_for("done")
+    (run,) = sweep.runs()
+    (attempt,) = run.read_provenance()["attempts"]
+    assert (sweep.out / "jobs" / attempt["code"] / "jobs" / "run.py").read_bytes() == (ROOT / "jobs" / "run.py").read_bytes()
 
 
 @pytest.mark.parametrize(
