@@ -182,15 +182,14 @@ class _Loop:
 
     def _run_epoch(self, epoch: int, begin: int, end: int, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
         """Iterations up to the end of an epoch, some at a time; how many does not change a bit of the result."""
-        done, count = int(self._iteration), _FIRST_CALL
+        done, most = int(self._iteration), _FIRST_CALL
+        count, taken = 0, 0.0
         while done < end:
-            count = min(count, self.checkpoints.next_iteration(done, end) - done)
+            before, count = count, min(most, self.checkpoints.next_iteration(done, end) - done)
             started = time.monotonic()
-            is_leaving = tf.constant(float(is_interrupted()))
+            news = tf.constant([is_interrupted(), taken], tf.float32)
             try:
-                totals, first_bad, num_leaving = self._train_some(
-                    self._stream, tf.constant(count), self._totals.read_value(), is_leaving
-                )
+                totals, first_bad, told = self._train_some(self._stream, tf.constant(count), self._totals.read_value(), news)
             except tf.errors.OpError as error:
                 message = f"iterations from {done} on failed: {_cause_of(error)}; {self.checkpoints.newest} is kept"
                 raise TrainingError(message) from error.with_traceback(None)  # whose frames would hold the stream
@@ -206,12 +205,15 @@ class _Loop:
             done += count
             self._iteration.assign(done)
             progress.advance(count, f"epoch {epoch}, loss {totals[0] / (done - begin):.5f}")
-            # Workers must agree on when to leave, so what counts is what they told each other in the call.
+            # Workers must agree on when to leave and how long the next call is, so what counts is what they told each other in
+            # this one: not what each sees by itself, and of the time that of the call before.
+            num_leaving, taken_before = (told / self._strategy.num_replicas_in_sync).numpy()
             if num_leaving > 0 and done < end:
                 self._leave()
             if done < end:
                 self.checkpoints.save_if_due()
-            count = min(_LONGEST_CALL, max(1, int(count * min(2.0, _CALL_S / taken))))
+            wanted = int(before * _CALL_S / taken_before) if before else _FIRST_CALL
+            most = min(_LONGEST_CALL, 2 * most, max(1, wanted))
 
     def _leave(self) -> NoReturn:
         self.checkpoints.save()
@@ -305,7 +307,7 @@ def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:
 def compile_training(
     strategy: tf.distribute.Strategy, network: Network, optimizer: keras.optimizers.Optimizer, batch: int
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Many iterations as one call: (batches, count, totals, is_leaving) to (totals, first bad iteration, how many leave)."""
+    """Many iterations as one call: (batches, count, totals, news) to (totals, first bad iteration, sum of the replicas' news)."""
     variables = network.keras.trainable_variables
 
     def iterate(packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
@@ -316,17 +318,15 @@ def compile_training(
         optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
         return _sums(losses) / batch
 
-    def train_some(
-        batches: Any, count: tf.Tensor, totals: tf.Tensor, is_leaving: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Totals after `count` iterations more, the first whose loss is no number or -1, and how many want to leave."""
+    def train_some(batches: Any, count: tf.Tensor, totals: tf.Tensor, news: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Totals after `count` iterations more, the first whose loss is no number or -1, and all that was told."""
         first_bad = tf.constant(-1)
         for i in tf.range(count):
             measures = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=next(batches)), axis=None)
             totals += measures
             if first_bad < 0 and not tf.math.is_finite(measures[0]):
                 first_bad = i
-        told = strategy.run(tf.identity, args=(is_leaving,))
+        told = strategy.run(tf.identity, args=(news,))
         return totals, first_bad, strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
     compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(train_some)
