@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import signal
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import submitit
 
-from jobs import slurm, snapshot, submission
+from jobs import site, slurm, snapshot, submission
 from jobs.slurm import Array, SlurmRefusal
 from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
@@ -69,6 +71,7 @@ def launch(
         with snapshot.used_by_children(code):
             _run_here(function, arguments, place, ask, name)
         return []
+    site.copy_to(place)
     try:
         return _queue(Array(f"{folder.parent.name}-{name}", function, arguments, place, code, ask, ask.max_parallel, after))
     except SlurmRefusal:
@@ -107,7 +110,8 @@ def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     argument = waiting.pop(0)
-                    running.append((argument, executor.submit(function, argument)))
+                    with _ctrl_c_ignored():
+                        running.append((argument, executor.submit(_call, function, argument)))
                 time.sleep(_POLL_S)
                 for argument, job in [each for each in running if each[1].done()]:
                     running.remove((argument, job))
@@ -116,11 +120,34 @@ def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder:
                         failures.append((argument, _cause(str(error))))
                     progress.advance(1, f"{len(failures)} failed" if failures else "")
         finally:
-            for _, job in running:
-                job.cancel()
+            _end([job for _, job in running])
     if failures:
         lines = "\n".join(f"  {argument}: {error}" for argument, error in failures)
         raise JobError(f"{len(failures)} of {len(arguments)} jobs failed:\n{lines}")
+
+
+def _call(function: Callable[[str], None], argument: str) -> None:
+    """What a process of this machine does; submitit's ignore SIGTERM, and those of a function that does not must end by it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    function(argument)
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """What is started inside is not ended by the Ctrl-C of its terminal, as submitit's would be, but by `_end`."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(jobs: Sequence[submitit.Job[None]]) -> None:
+    """Has jobs of this machine leave with their checkpoints; told again and again, since one that only starts may miss it."""
+    while alive := [job for job in jobs if not job.done()]:
+        for job in alive:
+            os.kill(int(job.job_id), signal.SIGTERM)  # submitit's process hands it on
+        time.sleep(_POLL_S)
 
 
 def _cause(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs import rundir, slurm, status, workers
+from jobs import rundir, slurm, status, submission, workers
 from jobs.interruption import Interruption
 from jobs.rundir import Run
 from jobs.slurm import OwnJob, SlurmError
@@ -22,6 +22,7 @@ from pianogen.sound import describe
 from pianogen.store import Store, StoreError
 
 _LOOK_EVERY_S = 1.0
+_HIDDEN_S = 120.0  # a file that is new may be hidden so long on a network file system
 _VAIN_ATTEMPTS = 10
 
 
@@ -48,6 +49,8 @@ def run_job(path: str) -> None:
 
 
 def _lead(run: Run, own: OwnJob, interruption: Interruption) -> None:
+    if own.id:
+        _check_meant(run, own)
     _check_alone(run, own)
     log = run.path / rundir.begin_attempt(run, own.id, own.restart)
     try:
@@ -78,6 +81,24 @@ def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
         # The first worker still writes its checkpoint, or evaluates and draws samples; where one is gone, all are ended.
         while "ended" not in run.read_provenance()["attempts"][-1]:
             time.sleep(_LOOK_EVERY_S)
+
+
+def _check_meant(run: Run, own: OwnJob) -> None:
+    """Of Slurm's jobs only the last that is recorded for a run works on it.
+
+    A submission that was killed between queueing and recording has left jobs that nobody knows of, and that the next one
+    has queued again.
+    """
+    deadline = time.monotonic() + _HIDDEN_S
+    while True:
+        job, folder = submission.last_to_train(run.path.parent).get(run.name, ("", Path()))
+        if job == own.id:
+            return
+        if folder.name > own.folder.name or time.monotonic() > deadline:
+            raise RunError(
+                f"job {own.id} leaves {run.path} alone: " + (f"job {job} is meant for it" if job else "it is in no record")
+            )
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _check_alone(run: Run, own: OwnJob) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pianogen
 from jobs import origin
 from jobs.grid import Variation
-from pianogen import config, durable
+from pianogen import config, durable, lock
 from pianogen.config import Config
 from pianogen.errors import UsageError
 from pianogen.store import Store
@@ -205,21 +205,13 @@ def begin_attempt(run: Run, job: str, restart: int) -> str:
     number = len(provenance["attempts"]) + 1
     log = f"log/attempt-{number:02d}.log"
     pid = os.getpid()
-    place = {"host": socket.gethostname(), "pid": pid, "began": began(pid), "job": job, "restart": restart}
+    place = {"host": socket.gethostname(), "pid": pid, "born": lock.born(pid), "job": job, "restart": restart}
     code = Path(pianogen.__file__).parents[1].name
     provenance["attempts"].append({"started": _now(), **place, "code": code, "log": log})
     run.write_provenance(provenance)
     (run.path / log).parent.mkdir(exist_ok=True)
     (run.path / "log" / "progress.json").unlink(missing_ok=True)  # of the attempt before
     return log
-
-
-def began(pid: int) -> int | None:
-    """When a process of this machine began, in ticks of its clock: with it a pid names one process for ever; None if gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return None
 
 
 def end_attempt(run: Run, **outcome: Any) -> None:

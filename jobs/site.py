@@ -5,9 +5,10 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from pianogen import durable
 from pianogen.errors import UsageError
 
-_STANDARD = Path("slurm/site.sh")
+_STANDARD, _COPY = Path("slurm/site.sh"), "site.sh"
 _MODULES = (
     "[[ -z ${PIANOGEN_MODULES:-} ]] || type module &>/dev/null || source /etc/profile\n"
     "[[ -z ${PIANOGEN_MODULES:-} ]] || module load $PIANOGEN_MODULES || exit 1"
@@ -47,6 +48,12 @@ def exported(site: Path | None) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in os.environ and name != "_"}
 
 
-def setup_lines(site: Path | None) -> list[str]:
-    """What a job's shell does before Python starts."""
-    return [] if site is None else [f"source {shlex.quote(str(site))}", *_MODULES.splitlines()]
+def copy_to(folder: Path) -> None:
+    """Keeps the file as it is now for the jobs of a submission."""
+    if site := find():
+        durable.write_bytes(folder / _COPY, site.read_bytes())
+
+
+def setup_lines(folder: Path) -> list[str]:
+    """What the shell of a job does before Python starts: it reads the copy in the folder of its submission."""
+    return [f"source {shlex.quote(str(folder / _COPY))} || exit 1", *_MODULES.splitlines()] if find() else []

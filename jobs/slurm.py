@@ -212,12 +212,14 @@ class OwnJob:
         id: as `submit` gives it; '' outside of Slurm.
         restart: how often it was queued again.
         rank, size: of this task among those of the job.
+        folder: of its submission.
     """
 
     id: str = ""
     restart: int = 0
     rank: int = 0
     size: int = 1
+    folder: Path = Path()
 
 
 def own_job() -> OwnJob:
@@ -227,7 +229,8 @@ def own_job() -> OwnJob:
         return OwnJob()
     array, task = get("SLURM_ARRAY_JOB_ID"), get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
-    return OwnJob(job, int(get("SLURM_RESTART_COUNT", 0)), int(get("SLURM_PROCID", 0)), int(get("SLURM_NTASKS", 1)))
+    numbers = (int(get("SLURM_RESTART_COUNT", 0)), int(get("SLURM_PROCID", 0)), int(get("SLURM_NTASKS", 1)))
+    return OwnJob(job, *numbers, Path(os.environ["SUBMITIT_FOLDER"]))
 
 
 def is_wanted(job: str) -> bool:
@@ -275,7 +278,7 @@ def _executor(array: Array) -> submitit.SlurmExecutor:
         array_parallelism=array.max_parallel,
         signal_delay_s=_NOTICE_S,
         additional_parameters={"requeue": True},
-        setup=[*site.setup_lines(site.find()), f"export {variables}"],
+        setup=[*site.setup_lines(array.folder), f"export {variables}"],
         # srun takes neither the cores nor, under --export=NONE, the environment of its job by itself; and where one of
         # several workers has failed the others would wait for it.
         srun_args=["--export=ALL", f"--cpus-per-task={ask.cpus_per_task}", "--kill-on-bad-exit=1"],

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs import rundir, slurm, submission
+from jobs import slurm, submission
 from jobs.rundir import Run
 from jobs.slurm import JobState
+from pianogen import lock
 
 State = Literal["waiting", "running", "done", "failed"]
 _LOCAL = ""
@@ -59,12 +60,8 @@ def look(runs: Sequence[Run]) -> list[Status]:
     Raises:
         SlurmError: Slurm is here and does not answer.
     """
-    newest: dict[Path, tuple[str, Path]] = {}
-    for out in {run.path.absolute().parent for run in runs}:
-        for each in submission.read_all(out / "jobs"):
-            if each.name == "train":
-                newest |= {out / name: (job, each.folder) for job, name in each.jobs.items()}
-    jobs = {run: newest.get(run.path.absolute(), (_LOCAL, Path())) for run in runs if run.read_result() is None}
+    newest = {out: submission.last_to_train(out) for out in {run.path.absolute().parent for run in runs}}
+    jobs = {run: newest[run.path.absolute().parent].get(run.name, (_LOCAL, Path())) for run in runs if run.read_result() is None}
     known = slurm.ask({job for job, _ in jobs.values() if job}) if shutil.which("squeue") else {}
     return [_status(run, known.get(jobs[run][0]), *jobs[run]) if run in jobs else Status("done") for run in runs]
 
@@ -75,7 +72,7 @@ def local_process(run: Run) -> int | None:
     last = attempts[-1] if attempts else None
     if last is None or "ended" in last or last["job"] or last["host"] != socket.gethostname():
         return None
-    return int(last["pid"]) if rundir.began(last["pid"]) == last["began"] else None
+    return int(last["pid"]) if lock.born(last["pid"]) == last["born"] else None
 
 
 def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:

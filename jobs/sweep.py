@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from jobs import grid, launch, preflight, rundir, slurm, status, submission, table
 from jobs.grid import Variation
@@ -81,9 +81,16 @@ def _submit(options: argparse.Namespace) -> int:
         if options.dry_run:
             _print_plan(options, variations, store.fingerprint, known)
             return 0
-        here = [Run(path) for path in known.values()]
-        live = [run for run, found in zip(here, status.look(here), strict=True) if found.is_queued_or_running]
-        prepared = rundir.prepare_runs(options.out, values, variations, store, keep=live)
+        with submission.alone(options.out):
+            _start(options, values, variations, store)
+    return 0
+
+
+def _start(options: argparse.Namespace, values: dict[str, Any], variations: Sequence[Variation], store: Store) -> None:
+    """Makes the directories of the runs and starts those that wait; after a refusal all is as it was."""
+    here = [Run(path) for path in rundir.identities(options.out).values()]
+    live = [run for run, found in zip(here, status.look(here), strict=True) if found.is_queued_or_running]
+    prepared = rundir.prepare_runs(options.out, values, variations, store, keep=live)
     try:
         # Who works in the foreground has seen why a run failed, and says the same command again to try it anew.
         only: Sequence[status.State] = ("waiting",) if options.cluster == "slurm" else ("waiting", "failed")
@@ -91,7 +98,6 @@ def _submit(options: argparse.Namespace) -> int:
     except SlurmRefusal:
         prepared.undo()
         raise
-    return 0
 
 
 def _check(options: argparse.Namespace, variations: Sequence[Variation]) -> None:
@@ -152,6 +158,13 @@ def _counted(found: Sequence[Status]) -> str:
 def _resubmit(options: argparse.Namespace) -> int:
     launch.check(options.cluster)
     runs = rundir.open_runs(options.target)
+    with submission.alone(runs[0].path.parent):
+        _start_again(options, runs)
+    return 0
+
+
+def _start_again(options: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Starts what has not ended and has no job, after saying why it has not."""
     unfinished = []
     for run, found in zip(runs, status.look(runs), strict=True):
         if found.state != "done":
@@ -160,7 +173,7 @@ def _resubmit(options: argparse.Namespace) -> int:
                 unfinished.append(run)
     if not unfinished:
         print("nothing to start")
-        return 0
+        return
     changed = [_changed(run, options.overrides) for run in unfinished]
     array = _array(options.target, [run.name for run in unfinished], changed[0].slurm)
     preflight.check_place(options.cluster, array, [options.target.absolute()], is_shared=True)
@@ -168,7 +181,6 @@ def _resubmit(options: argparse.Namespace) -> int:
         run.write_config(content)
     asks = {run: content.slurm for run, content in zip(unfinished, changed, strict=True)}
     _queue(options, asks, only=("waiting", "failed"))
-    return 0
 
 
 def _changed(run: Run, overrides: Sequence[str]) -> Config:

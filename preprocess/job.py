@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pianogen
 from pianogen import durable
+from pianogen.lock import Lock
 from pianogen.rejection import Reason
-from preprocess.lock import Lock
 from preprocess.merge import PreprocessError
 from preprocess.outcome import Options
 from preprocess.shard import Entry, read_entries
@@ -103,7 +103,7 @@ class Job:
             LockError: another preprocessor is at work on this store.
         """
         self.folder.mkdir(exist_ok=True)
-        with Lock(self.folder / "lock", store):
+        with Lock(self.folder / "lock", f"{store} is being made"):
             try:
                 yield
             finally:

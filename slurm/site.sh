@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Settings of your site for the scripts in slurm/ and the jobs of sweeps. All are optional: remove the # in front of those you need.
-# A job reads this file from the folder it was submitted from. Where yours lies elsewhere, export PIANOGEN_SITE=/path/to/it,
-# or hand that over where sbatch exports nothing else: sbatch --export=PIANOGEN_SITE=/path/to/it ...
+# A job of preprocess.sh reads this file from the folder it was submitted from; jobs of a sweep read a copy made at that time.
+# Where yours lies elsewhere, export PIANOGEN_SITE=/path/to/it, or hand that over where sbatch exports nothing else:
+# sbatch --export=PIANOGEN_SITE=/path/to/it ...
 
 # sbatch must know these two before there is a job, and takes them from its environment: read this file in the shell you
 # submit from as well (`. slurm/site.sh`). Flags of sbatch (--account, --partition) win over them.

@@ -74,7 +74,6 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=1,bf
 SlurmdTimeout=5
 MessageTimeout=5
 TCPTimeout=1
-KillWait=10
 CompleteWait=0
 GresTypes=gpu
 {nodes}
@@ -82,6 +81,11 @@ GresTypes=gpu
 NodeName=far NodeHostname=elsewhere NodeAddr=127.0.0.1 Port={far} CPUs=4 RealMemory=4000 State=DOWN
 PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE State=UP
 PartitionName=elsewhere Nodes=far MaxTime=INFINITE State=UP
+# Jobs of urgent displace those of the others on these nodes, of spare with a notice.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=spare Nodes={names} MaxTime=INFINITE State=UP GraceTime=60
+PartitionName=urgent Nodes={names} MaxTime=INFINITE State=UP PriorityTier=2
 """
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=4000 Gres=gpu:{gpus}"
 _GRES_CONF = "AutoDetect=off\nNodeName={nodes} Name=gpu File=/dev/zero,/dev/full\n"

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,8 @@ def test_sweep_of_six_gives_on_slurm_what_it_gives_here(slurm: SlurmCluster, tmp
 
 @pytest.mark.timeout(900)
 def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path) -> None:
-    changes = {"training": {"epochs": 1_000, "max_iterations": 6_000, "batch": 16}}
+    training = {"epochs": 1_000, "max_iterations": 6_000, "batch": 16}
+    changes = {"training": training, "checkpoints": {"every_iterations": 60}}
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", **changes)
     succeeded(sweep.submit())
     (run,) = sweep.runs()
@@ -138,6 +140,23 @@ def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path
     assert all(attempt["code"].startswith("code-") for attempt in attempts)
 
 
+@pytest.mark.parametrize("partition", ["main", "spare"])
+def test_run_that_gives_way_to_an_urgent_job_goes_on(slurm: SlurmCluster, tmp_path: Path, partition: str) -> None:
+    training = {"epochs": 1_000, "max_iterations": 600, "batch": 16}
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", training=training, slurm=SETTINGS["slurm"] | {"partition": partition})
+    succeeded(sweep.submit())
+    (run,) = sweep.runs()
+    wait_until(lambda: iteration_of(run) > 0, 100, "it to train")
+    job = sweep.rows()[0]["job"]
+    slurm.run("sbatch", "--partition=urgent", "--nodes=3", "--exclusive", "--chdir=/", "--output=/dev/null", "--wrap=sleep 3")
+    sweep.wait_for("waiting")
+    sweep.wait_for("done")
+    first, second = run.read_provenance()["attempts"]
+    assert (first["job"], second["job"]) == (job, job)
+    if partition == "spare":  # it gives a minute of notice; in the other it may come to leave, or be killed
+        assert first["left"].startswith("left at iteration")
+
+
 def test_failures_are_named_and_mended(slurm: SlurmCluster, tmp_path: Path) -> None:
     """One run is done, one meets an obstacle, one needs too much memory, one is killed."""
     training = {"epochs": 1_000, "max_iterations": 40, "batch": 16}
@@ -179,6 +198,46 @@ def test_failures_are_named_and_mended(slurm: SlurmCluster, tmp_path: Path) -> N
     assert done.read_provenance() == before
 
 
+def test_job_of_a_killed_submission_leaves_its_run_to_the_next(slurm: SlurmCluster, tmp_path: Path) -> None:
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    succeeded(sweep.submit())
+    (record,) = sweep.out.glob("jobs/*/jobs.json")
+    (unknown,) = json.loads(record.read_text())
+    record.unlink()  # as if the submission had been killed just before it wrote that
+    assert sweep.rows()[0]["reason"] == "it is not queued"
+    assert "queued 1 jobs" in succeeded(sweep.submit())
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    sweep.wait_for("done")
+    assert slurm.wait(unknown) == "FAILED"
+    (run,) = sweep.runs()
+    (attempt,) = run.read_provenance()["attempts"]
+    assert attempt["job"] != unknown
+    (said,) = record.parent.glob("*_log.err")
+    assert f"job {unknown} leaves {run.path} alone" in said.read_text()
+
+
+def test_submission_is_kept_out_while_another_is_under_way(slurm: SlurmCluster, tmp_path: Path) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    real = shutil.which("sbatch", path=slurm.env["PATH"])
+    there, go_on = tmp_path / "there", tmp_path / "go on"
+    wait = f'touch "{there}"; while [[ ! -e "{go_on}" ]]; do sleep 0.1; done'
+    sbatch.write_text(f'#!/bin/bash\n[[ $1 == --test-only ]] || {{ {wait}; }}\nexec {real} "$@"\n')
+    sbatch.chmod(0o755)
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(sweep.submit, PATH=f"{sbatch.parent}:{slurm.env['PATH']}")
+        wait_until(there.exists, 100, "the first submission to queue its job")
+        for second in (sweep.submit(), sweep.call("jobs.sweep", "resubmit", sweep.out)):
+            assert second.returncode == 1
+            assert f"{sweep.out} is being submitted by process" in second.stderr
+        go_on.touch()
+        assert "queued 1 jobs" in succeeded(first.result())
+    sweep.wait_for("done")
+    assert not list(tmp_path.glob(".*.lock"))
+
+
 def test_two_nodes_train_as_one(slurm: SlurmCluster, tmp_path: Path) -> None:
     training = {"epochs": 1_000, "max_iterations": 200, "batch": 16}
     two = Sweep(slurm, tmp_path, tmp_path / "two", training=training, slurm=SETTINGS["slurm"] | {"nodes": 2})
@@ -198,14 +257,17 @@ def test_two_nodes_train_as_one(slurm: SlurmCluster, tmp_path: Path) -> None:
     wait_until(lambda: len(list(run.path.glob("samples-seed3-*.h5"))) == 1, 100, "more samples")
 
 
-def test_jobs_run_the_code_that_was_submitted(slurm: SlurmCluster, tmp_path: Path) -> None:
+def test_jobs_run_the_code_and_settings_that_were_submitted(slurm: SlurmCluster, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     for package in ("pianogen", "jobs"):
         shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
+    site = tmp_path / "the site.sh"
+    site.write_text("export PIANOGEN_TESTED=1\n")
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
-    succeeded(sweep.submit(PYTHONPATH=str(checkout), PYTHONSAFEPATH="1"))
+    succeeded(sweep.submit(PYTHONPATH=str(checkout), PYTHONSAFEPATH="1", PIANOGEN_SITE=str(site)))
     (checkout / "jobs" / "run.py").write_text("raise RuntimeError('a line that was not submitted')")
+    site.write_text("exit 1\n")
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
     sweep.wait_for("done")
     (run,) = sweep.runs()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 from made_music import made_roll, made_store
 from music21.midi import MidiFile
-from processes import finished
-from runs import attempt
+from processes import descendants, finished, has_ended, started, wait_until
+from runs import attempt, iteration_of, state_of
 
 from jobs import collect, decode, grid, rundir, sample, sweep
 from jobs.rundir import Run
@@ -114,6 +116,41 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     )
     assert grown.returncode == 0, grown.stderr
     assert sorted(path.name for path in out.glob("0*")) == ["0000-base", "0001-gru", "0002-base-seed1"]
+
+
+def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, store: Path) -> None:
+    """Ctrl-C reaches every process of the terminal at once."""
+    out = tmp_path / "runs"
+    command = [
+        "-m",
+        "jobs.sweep",
+        "submit",
+        small,
+        "--store",
+        store,
+        "--out",
+        out,
+        "--cluster",
+        "local",
+        "training.epochs=100000",
+    ]
+    submitted = started([sys.executable, *map(str, command)])
+    runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
+    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
+    second = python(*command)
+    assert second.returncode == 1
+    assert f"{out} is being submitted by process {submitted.pid}" in second.stderr
+    children = descendants(submitted.pid)
+    os.killpg(submitted.pid, signal.SIGINT)
+    said, _ = submitted.communicate(timeout=100)
+    assert submitted.returncode == 130, said
+    assert all(has_ended(pid) for pid in children)
+    trained = [run for run in runs if run.read_provenance()["attempts"]]
+    assert runs[0] in trained
+    for run in trained:
+        state, reason = state_of(run)
+        assert state == "waiting"
+        assert reason.startswith(f"left at iteration {iteration_of(run)} ")
 
 
 def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:

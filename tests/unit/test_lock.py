@@ -1,4 +1,4 @@
-"""One preprocessor per store, and no lock that outlives its owner."""
+"""One holder at a time, and no lock that outlives its owner."""
 
 import json
 import os
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from processes import ROOT, wait_until
 
-from preprocess import lock
-from preprocess.lock import Lock, LockError
+from pianogen import lock
+from pianogen.lock import Lock, LockError
 
-HOLD = "import sys; from pathlib import Path; from preprocess.lock import Lock\n"
-HOLD += "with Lock(Path(sys.argv[1]), Path('corpus.h5')): print('held', flush=True); sys.stdin.read()\n"
+DOING = "corpus.h5 is being made"
+HOLD = "import sys; from pathlib import Path; from pianogen.lock import Lock\n"
+HOLD += "with Lock(Path(sys.argv[1]), 'corpus.h5 is being made'): print('held', flush=True); sys.stdin.read()\n"
 
 
 def holder(path: Path) -> "subprocess.Popen[str]":
@@ -34,11 +35,11 @@ def test_second_is_refused_by_name_while_the_first_lives(tmp_path: Path) -> None
     process = holder(tmp_path / "lock")
     with (
         pytest.raises(LockError, match=rf"corpus\.h5 is being made by process {process.pid} on "),
-        Lock(tmp_path / "lock", Path("corpus.h5")),
+        Lock(tmp_path / "lock", DOING),
     ):
         pass
     ended(process)
-    with Lock(tmp_path / "lock", Path("corpus.h5")):
+    with Lock(tmp_path / "lock", DOING):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -47,7 +48,7 @@ def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     process = holder(tmp_path / "lock")
     process.kill()
     ended(process)
-    with Lock(tmp_path / "lock", Path("corpus.h5")):
+    with Lock(tmp_path / "lock", DOING):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
@@ -61,10 +62,10 @@ def left_by(path: Path, silent_s: float, **owner: str) -> None:
 
 def test_lock_of_a_dead_host_is_taken_over_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     left_by(tmp_path / "lock", silent_s=lock._DEAD_AFTER_S / 2)
-    with pytest.raises(LockError, match=r"on n7"), Lock(tmp_path / "lock", Path("corpus.h5")):
+    with pytest.raises(LockError, match=r"on n7"), Lock(tmp_path / "lock", DOING):
         pass
     left_by(tmp_path / "lock", silent_s=lock._DEAD_AFTER_S * 2)
-    with Lock(tmp_path / "lock", Path("corpus.h5")):
+    with Lock(tmp_path / "lock", DOING):
         pass
 
 
@@ -72,12 +73,12 @@ def test_requeued_job_takes_over_from_its_earlier_attempt(tmp_path: Path, monkey
     left_by(tmp_path / "lock", silent_s=0, job="42", restart="0")
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    with Lock(tmp_path / "lock", Path("corpus.h5")):
+    with Lock(tmp_path / "lock", DOING):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
 def test_owner_touches_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_TOUCH_EVERY_S", 0.01)
-    with Lock(tmp_path / "lock", Path("corpus.h5")):
+    with Lock(tmp_path / "lock", DOING):
         os.utime(tmp_path / "lock", (0, 0))
         wait_until(lambda: (tmp_path / "lock").stat().st_mtime > 0, "the lock is touched")

@@ -1,6 +1,6 @@
-"""One preprocessor per store: a lock that says who holds it, and that nobody holds after its owner has died.
+"""A lock that says who holds it, and that nobody holds after its owner has died.
 
-The owner touches the file every few seconds. A second preprocessor on the same machine sees whether that process lives; on
+The owner touches the file every few seconds. A second process on the same machine sees whether that one lives; on
 another one it believes a lock that was touched lately; and a job that Slurm has started again knows that its earlier
 attempt is over. No lock of the operating system is used: on network file systems they are often refused, and a forked
 child would inherit one and keep it after its parent's death.
@@ -24,7 +24,7 @@ _DEAD_AFTER_S = 60.0
 
 
 class LockError(PianogenError):
-    """Another preprocessor is at work on the store."""
+    """Another process is at work on it."""
 
 
 class Lock:
@@ -32,11 +32,11 @@ class Lock:
 
     Args:
         path: the lock file.
-        what: the store, for messages.
+        doing: what the holder is doing, for messages: "corpus.h5 is being made".
     """
 
-    def __init__(self, path: Path, what: Path) -> None:
-        self._path, self._what = path, what
+    def __init__(self, path: Path, doing: str) -> None:
+        self._path, self._doing = path, doing
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
@@ -44,7 +44,7 @@ class Lock:
         """Takes the lock.
 
         Raises:
-            LockError: it is held by a preprocessor that lives.
+            LockError: it is held by a process that lives.
         """
         mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
         mine.write_text(json.dumps(_describe_self()))
@@ -77,7 +77,7 @@ class Lock:
         if not _is_dead(owner, silent_s):
             job = f", Slurm job {owner['job']}" if owner["job"] else ""
             raise LockError(
-                f"{self._what} is being made by process {owner['pid']} on {owner['host']}{job}, started {owner['started']}, "
+                f"{self._doing} by process {owner['pid']} on {owner['host']}{job}, started {owner['started']}, "
                 f"last seen {max(silent_s, 0):.0f} s ago; wait for it, or end it and run the same command again"
             )
         # Taken aside before it is removed: if another waiting process was faster, this is its lock, and goes back.
@@ -105,7 +105,7 @@ def _describe_self() -> dict[str, Any]:
         "host": socket.gethostname(),
         "machine": _machine(),
         "pid": os.getpid(),
-        "born": _born(os.getpid()),
+        "born": born(os.getpid()),
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
@@ -115,7 +115,7 @@ def _describe_self() -> dict[str, Any]:
 def _is_dead(owner: dict[str, Any], silent_s: float) -> bool:
     mine = _describe_self()
     if owner["machine"] == mine["machine"]:
-        return bool(_born(owner["pid"]) != owner["born"])
+        return bool(born(owner["pid"]) != owner["born"])
     if owner["job"] and owner["job"] == mine["job"] and owner["restart"] != mine["restart"]:
         return True
     return silent_s > _DEAD_AFTER_S
@@ -126,8 +126,8 @@ def _machine() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
 
 
-def _born(pid: int) -> str:
-    """When a process was started, in ticks since boot; '' if there is none or it is a zombie."""
+def born(pid: int) -> str:
+    """When a process of this machine was started, in ticks since boot, which with the pid names it; '' if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
