@@ -232,15 +232,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example:\n  python -m benchmarks.parse midis/ --sample 40 --rounds 5",
     )
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder of MIDI files")
-    parser.add_argument("--sample", type=_count, default=40, help="files for the slow rivals, spread by size (default: 40)")
-    parser.add_argument("--rounds", type=_count, default=5, help="rounds; converter.parse has one (default: 5)")
+    parser.add_argument("--sample", type=command.count, default=40, help="files for the slow rivals, of all sizes (default: 40)")
+    parser.add_argument("--rounds", type=command.count, default=5, help="rounds; converter.parse has one (default: 5)")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return int(text)
 
 
 if __name__ == "__main__":

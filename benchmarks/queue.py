@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.queue corpus.h5 --runs 200",
     )
     parser.add_argument("store", type=Path, help="a corpus, on a file system that the nodes share")
-    parser.add_argument("--runs", type=int, default=200, help="runs of the sweep (default: 200)")
-    parser.add_argument("--rounds", type=int, default=5, help="looks at it (default: 5)")
+    parser.add_argument("--runs", type=command.count, default=200, help="runs of the sweep (default: 200)")
+    parser.add_argument("--rounds", type=command.count, default=5, help="looks at it (default: 5)")
     options = parser.parse_args(arguments)
     launch.check("slurm")
     with tempfile.TemporaryDirectory(prefix="queue-", dir=options.store.absolute().parent) as name:

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.sample runs/quick/0000-base",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
-    parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
-    parser.add_argument("--steps", type=int, default=2_048, help="of each sample (default: 2048)")
+    parser.add_argument("--rounds", type=command.count, default=5, help="(default: 5)")
+    parser.add_argument("--steps", type=command.count, default=2_048, help="of each sample (default: 2048)")
     options = parser.parse_args(arguments)
     run = Run(options.run)
     config = run.read_config()

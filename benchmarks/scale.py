@@ -133,9 +133,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "Prints a table; the last line is one JSON object with all figures.",
         epilog="example:\n  python -m benchmarks.scale --pieces 200000 --steps 500 --folder /scratch",
     )
-    parser.add_argument("--pieces", type=_count, default=200_000, help="pieces of the corpus (default: 200000)")
-    parser.add_argument("--steps", type=_count, default=500, help="mean sixteenths of a piece, 4 or more (default: 500)")
-    parser.add_argument("--rounds", type=_count, default=3, help="rounds (default: 3)")
+    parser.add_argument("--pieces", type=command.count, default=200_000, help="pieces of the corpus (default: 200000)")
+    parser.add_argument("--steps", type=command.count, default=500, help="mean sixteenths of a piece, 4 or more (default: 500)")
+    parser.add_argument("--rounds", type=command.count, default=3, help="rounds (default: 3)")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the corpus is made and removed again; the disk"
     )
@@ -143,12 +143,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.steps < 4:
         parser.error(f"--steps {options.steps}: at least 4")
     return options
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import re
 import shutil
 import signal
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jobs import slurm, submission
 from jobs.rundir import Run
@@ -64,6 +65,12 @@ def look(runs: Sequence[Run]) -> list[Status]:
     jobs = {run: newest[run.path.absolute().parent].get(run.name, (_LOCAL, Path())) for run in runs if run.read_result() is None}
     known = slurm.ask({job for job, _ in jobs.values() if job}) if shutil.which("squeue") else {}
     return [_status(run, known.get(jobs[run][0]), *jobs[run]) if run in jobs else Status("done") for run in runs]
+
+
+def count(states: Sequence[State]) -> str:
+    """How many there are of each state: '4 runs, 1 waiting, 3 done'."""
+    counts = Counter(states)
+    return f"{len(states)} runs, " + ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
 
 
 def local_process(run: Run) -> int | None:

@@ -8,7 +8,6 @@ import argparse
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -19,7 +18,6 @@ from jobs.launch import Cluster, JobError
 from jobs.run import run_job
 from jobs.rundir import Run
 from jobs.slurm import Array, SlurmRefusal
-from jobs.status import Status
 from pianogen import command, config
 from pianogen.config import Config, ConfigError, SlurmConfig
 from pianogen.store import Store
@@ -130,7 +128,7 @@ def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: S
     found = dict(zip(asks, status.look(list(asks)), strict=True))
     todo = [run for run in asks if found[run].state in only and not found[run].is_queued_or_running]
     out = next(iter(asks)).path.parent
-    print(f"{out}: {_counted(list(found.values()))}; {len(todo)} to start", flush=True)
+    print(f"{out}: {status.count([each.state for each in found.values()])}; {len(todo)} to start", flush=True)
     groups: dict[SlurmConfig, list[Run]] = {}
     for run in todo:
         groups.setdefault(asks[run], []).append(run)
@@ -148,11 +146,6 @@ def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: S
         print(f"those that failed are left: see why with status, and queue them with python -m jobs.sweep resubmit {out}")
     if options.cluster == "slurm":
         print(f"see them with: python -m jobs.sweep status {out}")
-
-
-def _counted(found: Sequence[Status]) -> str:
-    counts = Counter(each.state for each in found)
-    return f"{len(found)} runs, " + ", ".join(f"{counts[state]} {state}" for state in get_args(status.State) if counts[state])
 
 
 def _resubmit(options: argparse.Namespace) -> int:

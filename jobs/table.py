@@ -69,7 +69,8 @@ def _console() -> Console:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, header_style="bold")
+    title = status.count([row["state"] for row in rows])  # above, where a long table on a low terminal does not hide it
+    table = Table(title=title, title_justify="left", title_style="", box=None, header_style="bold")
     measured = [name for name in _SHOWN if any(row[name] is not None for row in rows)]
     for column in ("run", "state", *measured, ""):
         table.add_column(column.replace("_", " "))

@@ -16,6 +16,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=formatter, allow_abbrev=False)
 
 
+def count(text: str) -> int:
+    """A number of things, one at least, for `type` of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command: 0 all is well, 1 work failed, 2 wrong arguments or configuration, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
