@@ -42,7 +42,7 @@ class Status:
         state: waiting, running, done or failed.
         reason: in plain words: why it waits or failed; '' if there is nothing to say.
         job: Slurm's id of the job that is queued or running for it; '' if none is.
-        progress: of a running one: done, total, rate, note and left_s, as far as it has said so.
+        progress: of a running one: done, total, rate, left_s, note and has_ended, as far as it has said so.
     """
 
     state: State
@@ -93,7 +93,7 @@ def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:
         if last is None or (last["job"], last["restart"]) != (job, known.restarts):
             return Status("running", f"job {job} is starting", job)
         if "ended" not in last:
-            return Status("running", "", job, _progress(run))
+            return _at_work(run, job)
         if "left" in last:
             return Status("waiting", last["left"], job)
     if last is not None and (known is None or last["job"] == job):
@@ -143,13 +143,15 @@ def _without_slurm(run: Run, last: Mapping[str, Any]) -> Status:
         return Status("running", f"as process {last['pid']} of {last['host']}, where status can tell if it still does")
     if local_process(run) is None:
         return Status("failed", f"its process ended without a word; see {run.path / last['log']}")
-    return Status("running", "", "", _progress(run))
+    return _at_work(run)
 
 
-def _progress(run: Run) -> dict[str, Any]:
-    path = run.path / "log" / "progress.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found
+def _at_work(run: Run, job: str = "") -> Status:
+    try:
+        progress = json.loads((run.path / "log" / "progress.json").read_text())
+    except FileNotFoundError:  # that of the attempt before is removed when one begins
+        progress = {}
+    return Status("running", "" if progress else "it is starting", job, progress)
 
 
 def _name(number: int) -> str:

@@ -94,6 +94,8 @@ def _told(found: Status) -> str:
     if not found.progress:
         return ""
     at = found.progress
+    if at["has_ended"]:
+        return f"{at['done']:,} iterations done; it evaluates the network and draws samples"
     left = f"{at['left_s'] / 60:.0f} min left" if at["left_s"] >= 90 else f"{at['left_s']:.0f} s left"
     return ", ".join(part for part in (f"{at['done']:,} of {at['total']:,} iterations", at["note"], left) if part)
 

@@ -23,7 +23,7 @@ class Progress:
         total: how many units there are.
         unit: what is counted, in the plural.
         done: how many were finished before.
-        record: a file that is kept up to date with done, total, rate, left_s and note, for others to look at.
+        record: a file that is kept up to date with done, total, rate, left_s, note and has_ended, for others to look at.
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, record: Path | None = None) -> None:
@@ -56,6 +56,8 @@ class Progress:
             self._bar.stop()
         elif error is None and self._printed != self._done:
             self._print_line()
+        if self._record and error is None:
+            self._write_record(self._record, has_ended=True)
 
     def advance(self, count: int, note: str = "") -> None:
         """Adds finished units; `note` says something of the state, such as a loss."""
@@ -74,9 +76,10 @@ class Progress:
     def _left_s(self) -> float:
         return (self._total - self._done) / max(self._rate(), 1e-9)
 
-    def _write_record(self, path: Path) -> None:
+    def _write_record(self, path: Path, has_ended: bool = False) -> None:
         self._last_record = time.monotonic()
-        content = {"done": self._done, "total": self._total, "rate": self._rate(), "left_s": self._left_s(), "note": self._note}
+        speed = {"rate": self._rate(), "left_s": 0 if has_ended else self._left_s()}
+        content = {"done": self._done, "total": self._total, **speed, "note": self._note, "has_ended": has_ended}
         temporary = path.with_name(f"{path.name}.tmp")
         temporary.parent.mkdir(exist_ok=True)
         temporary.write_text(json.dumps(content))  # not fsynced: it is out of date in a moment

@@ -121,19 +121,7 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
 def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, store: Path) -> None:
     """Ctrl-C reaches every process of the terminal at once."""
     out = tmp_path / "runs"
-    command = [
-        "-m",
-        "jobs.sweep",
-        "submit",
-        small,
-        "--store",
-        store,
-        "--out",
-        out,
-        "--cluster",
-        "local",
-        "training.epochs=100000",
-    ]
+    command = ["-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local", "training.epochs=9999"]
     submitted = started([sys.executable, *map(str, command)])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
@@ -144,7 +132,7 @@ def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, 
     os.killpg(submitted.pid, signal.SIGINT)
     said, _ = submitted.communicate(timeout=100)
     assert submitted.returncode == 130, said
-    assert all(has_ended(pid) for pid in children)
+    wait_until(lambda: all(has_ended(pid) for pid in children), "its processes end")
     trained = [run for run in runs if run.read_provenance()["attempts"]]
     assert runs[0] in trained
     for run in trained:
