@@ -72,7 +72,7 @@ class _Axis:
     """From values to places from 0 to 1; the ends are ticks, except where epochs are counted."""
 
     def __init__(self, low: float, high: float, is_log: bool, is_integer: bool) -> None:
-        self._is_log = is_log
+        self._is_log, self._is_integer = is_log, is_integer
         locator = (
             matplotlib.ticker.LogLocator(subs=(1, 2, 5) if high < _FEW_DECADES * low else (1,))
             if is_log
@@ -95,6 +95,7 @@ class _Axis:
 
     def ticks(self) -> list[Tick]:
         shown = [value for value in self._values if self._low <= value <= self._high]
+        shown = [value for value in shown if value.is_integer() or not self._is_integer]
         return [Tick(round(100 * self.place(value), 2), f"{value:.6g}") for value in shown]
 
 

@@ -72,3 +72,8 @@ def test_long_trainings_are_thinned_and_keep_their_end() -> None:
 def test_forty_runs_have_twenty_four_styles() -> None:
     chart = made({run: [1.0] for run in range(40)})
     assert len({line.style for line in chart.lines}) == 24
+
+
+def test_epochs_are_whole() -> None:
+    assert [tick.label for tick in made({0: [2.0]}).x_ticks] == ["1"]
+    assert [tick.label for tick in made({0: [2.0, 1.0, 1.0]}).x_ticks] == ["1", "2", "3"]
