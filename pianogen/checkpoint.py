@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from pianogen import durable
 from pianogen.config import CheckpointConfig
 from pianogen.errors import PianogenError
 
@@ -69,13 +70,25 @@ class Checkpoints:
         """
         if self._is_writer:
             try:
-                self._manager.save(checkpoint_number=self._iteration)
+                self._manager.save(checkpoint_number=self._iteration, options=_DURABLE)
+                durable.fsync(self._folder / "checkpoint")
+                durable.fsync(self._folder)
             except (OSError, tf.errors.OpError) as error:
                 raise CheckpointError(
                     f"no checkpoint can be written to {self._folder} ({_first_line(error)}); {self.newest} is kept: "
                     "make room and start it again"
                 ) from error
         self._saved_at = time.monotonic()
+
+
+def _fsync_files(prefix: str) -> None:
+    path = Path(prefix)
+    for each in [*path.parent.glob(f"{path.name}.*"), path.parent]:
+        durable.fsync(each)
+
+
+# TensorFlow calls this before it swaps the pointer, so that a node that loses its power leaves none to half a checkpoint.
+_DURABLE = tf.train.CheckpointOptions(experimental_write_callbacks=[_fsync_files])
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,30 @@
+"""A pointer never names a checkpoint that a power cut could take back."""
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pianogen import durable
+from pianogen.checkpoint import Checkpoints
+from pianogen.config import CheckpointConfig
+
+
+def test_checkpoint_is_on_the_disk_before_the_pointer_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    iteration = tf.Variable(0, dtype=tf.int64)
+    state = tf.train.Checkpoint(iteration=iteration, weights=tf.Variable(tf.zeros(1_000)))
+    checkpoints = Checkpoints(state, iteration, tmp_path, CheckpointConfig(), is_writer=True)
+    fsync = durable.fsync
+    synced = []
+
+    def watched(path: Path) -> None:
+        synced.append((path.name, checkpoints.newest))
+        fsync(path)
+
+    monkeypatch.setattr(durable, "fsync", watched)
+    for number in (1, 2):
+        iteration.assign(number)
+        checkpoints.save()
+    files = {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
+    assert {name for name, newest in synced if newest == "ckpt-1" and name in files} == files
+    assert ("checkpoint", "ckpt-2") in synced
