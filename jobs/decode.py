@@ -7,7 +7,7 @@ python -m jobs.decode corpus.h5 --out corpus-midi
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -41,17 +41,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse_args(arguments)
     launch.check(options.cluster)
-    outs = _find_outs(options.target, options.out, options.archive, options.cluster)
+    runs = [] if options.target.is_file() else rundir.open_runs(options.target)
+    live = submission.live_jobs(runs) if runs and options.cluster == "slurm" else {}
+    outs = _find_outs(options.target, runs, options.out, options.archive, set(live.values()))
     cpus = _cpus(options.cluster, len(outs))
     decode = functools.partial(
         decode_job, outs={path: str(out.resolve()) for path, out in outs.items()}, archive=options.archive, processes=cpus
     )
-    runs = rundir.open_runs(options.target) if options.target.is_dir() else []
     folder = runs[0].path.parent / "jobs" if runs else options.target.with_suffix(".jobs")
-    after = submission.live_jobs(runs) if runs and options.cluster == "slurm" else set()
-    jobs = launch.launch(options.cluster, decode, list(outs), folder, _ask(runs, cpus), "decode", after)
+    jobs = launch.launch(options.cluster, decode, list(outs), folder, _ask(runs, cpus), "decode", live)
     if jobs:
-        print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}" + (f", after {len(after)} others" if after else ""))
+        print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}" + (f", after {len(live)} others" if live else ""))
     for path, out in outs.items():
         print(f"{path} -> {out}")
     return 0
@@ -89,16 +89,18 @@ def find_samples(run: Run) -> list[Path]:
     return sorted(found, key=lambda path: path.stem)  # those it ended with first
 
 
-def _find_outs(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> dict[str, Path]:
-    """Each run or store with where its files go."""
-    if target.is_file():
+def _find_outs(target: Path, runs: Sequence[Run], out: Path | None, archive: bool, awaited: Collection[str]) -> dict[str, Path]:
+    """Each run or store with where its files go.
+
+    Args:
+        awaited: names of runs that jobs are queued for, or running: they have samples when those have ended.
+    """
+    if not runs:
         name = target.stem + "-midi"
         return {str(target.resolve()): (out or target.parent) / f"{name}.zip" if archive else out or target.with_name(name)}
     found = {}
-    runs = rundir.open_runs(target)
     for run, each in zip(runs, status.look(runs), strict=True):
-        # On a cluster a run may be sampled while its decoding waits; here it would have to be done by now.
-        if cluster == "slurm" or find_samples(run):
+        if find_samples(run) or run.name in awaited:
             found[str(run.path.resolve())] = out / run.name if out else run.path / "midi"
         else:
             print(f"{run.path} is {each.state}: it has no samples")

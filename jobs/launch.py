@@ -73,7 +73,7 @@ def launch(
         return []
     site.copy_to(place)
     try:
-        return _queue(Array(f"{folder.parent.name}-{name}", function, arguments, place, code, ask, ask.max_parallel, after))
+        return _queue(Array(submission.job_name(folder, name), function, arguments, place, code, ask, ask.max_parallel, after))
     except SlurmRefusal:
         shutil.rmtree(place if had_folder else folder)
         raise
@@ -108,6 +108,9 @@ def _run_here(function: Callable[[str], None], arguments: Sequence[str], folder:
     with Progress(name, len(arguments), "jobs") as progress:
         try:
             while waiting or running:
+                if submission.is_cancelled(folder):
+                    failures += [(argument, "it was cancelled before it began") for argument in waiting]
+                    waiting.clear()
                 while waiting and len(running) < at_once:
                     argument = waiting.pop(0)
                     with _ctrl_c_ignored():

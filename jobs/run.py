@@ -7,22 +7,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jobs import rundir, slurm, status, submission, workers
+from jobs import rundir, slurm, submission, workers
 from jobs.interruption import Interruption
 from jobs.rundir import Run
 from jobs.slurm import OwnJob, SlurmError
 from pianogen import durable
 from pianogen.errors import Interrupted, PianogenError
+from pianogen.lock import DEAD_AFTER_S, Lock, LockError
 from pianogen.sound import describe
 from pianogen.store import Store, StoreError
 
 _LOOK_EVERY_S = 1.0
-_HIDDEN_S = 120.0  # a file that is new may be hidden so long on a network file system
+_INSIST_S = 60.0  # of the 90 s of notice, on a scheduler that does not answer
+_TAKEOVER_S = DEAD_AFTER_S + 15
 _VAIN_ATTEMPTS = 10
 
 
@@ -49,13 +51,18 @@ def run_job(path: str) -> None:
 
 
 def _lead(run: Run, own: OwnJob, interruption: Interruption) -> None:
-    if own.id:
-        _check_meant(run, own)
-    _check_alone(run, own)
-    log = run.path / rundir.begin_attempt(run, own.id, own.restart)
+    belongs_to = _find_submission(run, own)
+    with _alone(run, own):
+        _attempt(run, own, interruption, belongs_to)
+
+
+def _attempt(run: Run, own: OwnJob, interruption: Interruption, belongs_to: str) -> None:
+    log = run.path / rundir.begin_attempt(run, own.id, own.restart, belongs_to)
     try:
         with _output_to(log):
             result, facts = _train_and_sample(run, own, interruption)
+        rundir.end_attempt(run, **facts)
+        durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
     except Interrupted as error:
         rundir.end_attempt(run, left=str(error))
         if own.id:
@@ -65,8 +72,6 @@ def _lead(run: Run, own: OwnJob, interruption: Interruption) -> None:
         expected = isinstance(error, PianogenError)
         rundir.end_attempt(run, error=f"{error if expected else _describe(error)}; see {log}")
         raise
-    rundir.end_attempt(run, **facts)
-    durable.write_text(run.path / "result.json", json.dumps(result, indent=2) + "\n")
 
 
 def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
@@ -83,36 +88,54 @@ def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _check_meant(run: Run, own: OwnJob) -> None:
-    """Of Slurm's jobs only the last that is recorded for a run works on it.
+def _find_submission(run: Run, own: OwnJob) -> str:
+    """The folder of the submission that this attempt belongs to; outside of Slurm, of the last before it.
 
-    A submission that was killed between queueing and recording has left jobs that nobody knows of, and that the next one
-    has queued again.
+    Of Slurm's jobs only the last that is recorded for a run works on it: a submission that was killed between queueing and
+    recording has left jobs that nobody knows of, and that the next one has queued again.
+
+    Raises:
+        RunError: another job is meant for this run.
     """
-    deadline = time.monotonic() + _HIDDEN_S
+    deadline = time.monotonic() + rundir.HIDDEN_S
     while True:
-        job, folder = submission.last_to_train(run.path.parent).get(run.name, ("", Path()))
-        if job == own.id:
-            return
-        if folder.name > own.folder.name or time.monotonic() > deadline:
+        job, queued = submission.last_to_train(run.path.parent).get(run.name, ("", None))
+        folder = queued.folder.name if queued else ""
+        if own.id in ("", job):
+            return folder
+        if folder > own.folder.name or time.monotonic() > deadline:
             raise RunError(
                 f"job {own.id} leaves {run.path} alone: " + (f"job {job} is meant for it" if job else "it is in no record")
             )
         time.sleep(_LOOK_EVERY_S)
 
 
-def _check_alone(run: Run, own: OwnJob) -> None:
-    """Two processes that train one run would spoil it."""
+@contextmanager
+def _alone(run: Run, own: OwnJob) -> Iterator[None]:
+    """Two processes that train one run would spoil it.
+
+    Raises:
+        RunError: a job that Slurm knows to run is at it, if only stopped for a while.
+        LockError: a process elsewhere is at it.
+    """
     attempts = run.read_provenance()["attempts"]
-    if not attempts or "ended" in attempts[-1]:
-        return
-    last = attempts[-1]
-    if last["job"] and last["job"] != own.id:
-        known = slurm.ask({last["job"]}).get(last["job"])
+    other = attempts[-1]["job"] if attempts and "ended" not in attempts[-1] else ""
+    if other not in ("", own.id):
+        known = slurm.ask({other: submission.job_name(run.path.parent / "jobs", "train")}).get(other)
         if known is not None and known.phase == "running":
-            raise RunError(f"{run.path} is being trained by job {last['job']}; wait for it, or cancel it")
-    if pid := status.local_process(run):
-        raise RunError(f"{run.path} is being trained by process {pid}; wait for it, or end it")
+            raise RunError(f"{run.path} is being trained by job {other}; wait for it, or cancel it")
+    run.lock.parent.mkdir(exist_ok=True)
+    deadline = time.monotonic() + (_TAKEOVER_S if own.id else 0)
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(Lock(run.lock, f"{run.path} is being trained"))
+                break
+            except LockError:  # its owner may have died with its node a moment ago
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_EVERY_S)
+        yield
 
 
 def _come_back(run: Run, own: OwnJob) -> None:
@@ -125,12 +148,17 @@ def _come_back(run: Run, own: OwnJob) -> None:
             "give it more time with slurm.timeout_min, or a partition that preempts less",
         )
         return
-    try:
-        if slurm.is_wanted(own.id):
-            slurm.requeue(own.id)
-    except SlurmError as error:
-        rundir.end_attempt(run, error=f"{last[-1]}, but could not be queued again: {error}")
-        raise
+    deadline = time.monotonic() + _INSIST_S
+    while True:
+        try:
+            if slurm.is_wanted(own.id):
+                slurm.requeue(own.id)
+            return
+        except SlurmError as error:
+            if time.monotonic() > deadline:
+                rundir.end_attempt(run, error=f"{last[-1]}, but could not be queued again: {error}")
+                raise
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _describe(error: BaseException) -> str:

@@ -13,10 +13,19 @@ from typing import Any
 import pianogen
 from jobs import origin
 from jobs.grid import Variation
-from pianogen import config, durable, lock
+from pianogen import config, durable
 from pianogen.config import Config
-from pianogen.errors import UsageError
+from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
+
+
+class RecordError(PianogenError):
+    """A record of a sweep is damaged."""
+
+
+HIDDEN_S = 120.0  # so long a network file system may hide a new file from other machines
+# Room that an attempt holds beyond its provenance, so that it can say why it ended where the disk is full.
+_RESERVE, _RESERVE_BYTES = Path("log", "reserve"), 2**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +47,14 @@ class Run:
         path = self.path / "config.yaml"
         return config.parse(config.load_yaml(path), str(path))
 
-    def write_config(self, content: Config) -> bool:
-        """Replaces config.yaml, if it says anything else; whether it did."""
-        path, text = self.path / "config.yaml", config.dump_yaml(content.model_dump(mode="json"))
-        is_other = not path.is_file() or path.read_text() != text
-        if is_other:
-            durable.write_text(path, text)
-        return is_other
-
     def read_provenance(self) -> dict[str, Any]:
         """Where it comes from, and a record of each attempt."""
-        found: dict[str, Any] = json.loads((self.path / "provenance.json").read_text())
+        found: dict[str, Any] = read_json(self.path / "provenance.json")
         return found
 
     def write_provenance(self, content: dict[str, Any]) -> None:
         """Replaces provenance.json."""
-        durable.write_text(self.path / "provenance.json", json.dumps(content, indent=2) + "\n")
+        durable.write_text(self.path / "provenance.json", _json_text(content))
 
     def open_store(self) -> Store:
         """The store it is trained on, which must be the one it was submitted with.
@@ -74,7 +75,27 @@ class Run:
     def read_result(self) -> dict[str, Any] | None:
         """Its result, None while it is not done."""
         path = self.path / "result.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains it."""
+        return self.path / "log" / "lock"
+
+
+def read_json(path: Path) -> Any:
+    """The content of one of the small files that tell what became of a sweep.
+
+    Raises:
+        RecordError: it is damaged or gone.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, FileNotFoundError) as error:
+        raise RecordError(
+            f"{path} cannot be read ({error}): files of a sweep were changed by something else than this program; bring it back, "
+            f"or move {path.parent} out of the sweep and submit again"
+        ) from error
 
 
 def open_runs(target: Path) -> list[Run]:
@@ -94,6 +115,32 @@ def open_runs(target: Path) -> list[Run]:
     raise UsageError(f"{target} is no sweep and no run: it has neither sweep.yaml nor config.yaml; submit a sweep first")
 
 
+class Changes:
+    """Files that are replaced, and what they said before."""
+
+    def __init__(self) -> None:
+        self._before: dict[Path, str | None] = {}
+
+    def write(self, path: Path, text: str) -> None:
+        """Writes a file, if it says anything else."""
+        before = path.read_text() if path.is_file() else None
+        if before != text:
+            self._before.setdefault(path, before)
+            durable.write_text(path, text)
+
+    def write_config(self, run: Run, content: Config) -> None:
+        """Writes a run's config.yaml."""
+        self.write(run.path / "config.yaml", config.dump_yaml(content.model_dump(mode="json")))
+
+    def undo(self) -> None:
+        """Has every file as it was."""
+        for path, text in self._before.items():
+            if text is None:
+                path.unlink()
+            else:
+                durable.write_text(path, text)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The runs of a submission.
@@ -101,43 +148,43 @@ class Prepared:
     Attributes:
         runs: all of them, in the order of the sweep.
         new: those whose directories were made for it.
-        changed: what config.yaml said of those that are run otherwise now.
+        changes: of files that are not in new directories.
         was_there: whether `out` was there before.
-        sweep_before: what sweep.yaml said before; None if there was none.
     """
 
     out: Path
     runs: list[Run]
     new: list[Run]
-    changed: dict[Run, str]
+    changes: Changes
     was_there: bool
-    sweep_before: str | None
 
     def undo(self) -> None:
         """Leaves no trace of a submission of which nothing was queued."""
         for run in self.new:
             shutil.rmtree(run.path)
-        for run, text in self.changed.items():
-            durable.write_text(run.path / "config.yaml", text)
-        if self.sweep_before is not None:
-            durable.write_text(self.out / "sweep.yaml", self.sweep_before)
-            return
-        for path in (self.out / "sweep.yaml", self.out / "runs.csv"):
-            path.unlink(missing_ok=True)
+        self.changes.undo()
+        if not (self.out / "sweep.yaml").exists():
+            (self.out / "runs.csv").unlink(missing_ok=True)
         if not self.was_there:
             self.out.rmdir()
 
 
 def prepare_runs(
-    out: Path, values: dict[str, Any], variations: Sequence[Variation], store: Store, keep: Collection[Run] = ()
+    out: Path,
+    values: dict[str, Any],
+    variations: Sequence[Variation],
+    store: Store,
+    keep: Collection[Run] = (),
+    taken: Collection[str] = (),
 ) -> Prepared:
     """Creates the directories of the runs that are not there yet.
 
     A run is known by its identity, so a sweep that has grown keeps its runs and their numbers. What it asks of the scheduler,
-    and whatever else does not change its result, is as submitted last.
+    where its store lies, and whatever else does not change its result, is as submitted last.
 
     Args:
         keep: runs that stay as they are: a job of theirs is queued or running.
+        taken: names of runs that were there once, and are not given again.
 
     Raises:
         UsageError: `out` holds something else, or another sweep.
@@ -149,31 +196,33 @@ def prepare_runs(
             f"{out} holds another sweep: none of its {len(known)} runs has a configuration and store of this one; "
             "choose another --out"
         )
-    sweep = out / "sweep.yaml"
-    sweep_before = sweep.read_text() if sweep.is_file() else None
     was_there = out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    durable.write_text(sweep, config.dump_yaml(values))
+    changes = Changes()
+    changes.write(out / "sweep.yaml", config.dump_yaml(values))
     known_origin = origin.describe(store)
-    number = max((int(path.name.partition("-")[0]) + 1 for path in known.values()), default=0)
+    number = max((_number(name) + 1 for name in (*taken, *(path.name for path in known.values()))), default=0)
     new: list[Run] = []
-    changed: dict[Run, str] = {}
     for variation, identity in zip(variations, wanted, strict=True):
         if identity in known:
             run = Run(known[identity])
-            before = (run.path / "config.yaml").read_text()
-            if run not in keep and run.write_config(variation.config):
-                changed[run] = before
+            if run not in keep:
+                changes.write(run.path / "provenance.json", _json_text(run.read_provenance() | {"store": known_origin["store"]}))
+                changes.write_config(run, variation.config)
             continue
         run = Run(out / f"{number:04d}-{variation.label}")
         run.path.mkdir(exist_ok=True)  # a submission that was killed may have left it
         resolved = variation.config.changing_the_result()
         run.write_provenance({"identity": identity, "config": resolved, **known_origin, "attempts": []})
-        run.write_config(variation.config)  # last: a directory without it is no run yet
+        Changes().write_config(run, variation.config)  # last: a directory without it is no run yet
         new.append(run)
         known[identity] = run.path
         number += 1
-    return Prepared(out, [Run(known[identity]) for identity in wanted], new, changed, was_there, sweep_before)
+    return Prepared(out, [Run(known[identity]) for identity in wanted], new, changes, was_there)
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[0])
 
 
 def identities(out: Path) -> dict[str, Path]:
@@ -186,31 +235,35 @@ def identities(out: Path) -> dict[str, Path]:
         return {}
     if not out.is_dir() or (any(out.iterdir()) and not (out / "sweep.yaml").is_file()):
         raise UsageError(f"{out} exists and is no sweep: it has no sweep.yaml; choose another --out")
-    found = {}
+    found: dict[str, Path] = {}
     for path in out.glob("*/config.yaml"):
         if not path.parent.name.partition("-")[0].isdecimal():
             raise UsageError(f"{path.parent} is not named NUMBER-what, as runs are; give it back its name, or move it away")
-        found[Run(path.parent).read_provenance()["identity"]] = path.parent
+        identity = Run(path.parent).read_provenance()["identity"]
+        if identity in found:
+            raise UsageError(f"{found[identity]} and {path.parent} are the same run; move the copy out of the sweep")
+        found[identity] = path.parent
     return found
 
 
-def begin_attempt(run: Run, job: str, restart: int) -> str:
+def begin_attempt(run: Run, job: str, restart: int, submission: str = "") -> str:
     """Adds the record of an attempt; the path of its log below the run.
 
     Args:
         job: Slurm's id of the job; '' outside of Slurm.
         restart: how often Slurm has queued that job again.
+        submission: the folder of that job; outside of Slurm, of the last that was queued for the run before.
     """
     provenance = run.read_provenance()
     number = len(provenance["attempts"]) + 1
     log = f"log/attempt-{number:02d}.log"
-    pid = os.getpid()
-    place = {"host": socket.gethostname(), "pid": pid, "born": lock.born(pid), "job": job, "restart": restart}
+    place = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "restart": restart, "submission": submission}
     code = Path(pianogen.__file__).parents[1].name
     provenance["attempts"].append({"started": _now(), **place, "code": code, "log": log})
     run.write_provenance(provenance)
-    (run.path / log).parent.mkdir(exist_ok=True)
+    (run.path / "log").mkdir(exist_ok=True)
     (run.path / "log" / "progress.json").unlink(missing_ok=True)  # of the attempt before
+    (run.path / _RESERVE).write_bytes(os.urandom(len(_json_text(provenance)) + _RESERVE_BYTES))
     return log
 
 
@@ -221,9 +274,14 @@ def end_attempt(run: Run, **outcome: Any) -> None:
         outcome: `error`, why it failed; or `left`, what it said when it was asked to leave, and goes on when it is started
             again; and what else is known of it.
     """
+    (run.path / _RESERVE).unlink(missing_ok=True)
     provenance = run.read_provenance()
     provenance["attempts"][-1] |= {"ended": _now(), **outcome}
     run.write_provenance(provenance)
+
+
+def _json_text(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _now() -> str:

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ _ENDED = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
     *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
 )
+_TASK = re.compile(r"\d+_\d+")
 _SIGNALLED = 128
 _USUAL_ARRAY_SIZE = 1_001
 
@@ -76,7 +77,7 @@ class JobState:
         state: Slurm's own word, such as OUT_OF_MEMORY.
         reason: why it is queued, '' if not.
         exit_code, signal: with which it ended.
-        restarts: how often it was queued again.
+        restarts: how often it was queued again; None where accounting was asked, which does not say it.
     """
 
     phase: Literal["queued", "running", "ended"]
@@ -84,7 +85,7 @@ class JobState:
     reason: str = ""
     exit_code: int = 0
     signal: int = 0
-    restarts: int = 0
+    restarts: int | None = None
 
 
 def text_of(array: Array) -> str:
@@ -150,10 +151,13 @@ def nodes_of(partition: str | None) -> list[str]:
     return sorted({node for node, name in rows if partition or name.endswith("*")} or {node for node, _ in rows})
 
 
-def ask(jobs: Collection[str]) -> dict[str, JobState]:
+def ask(jobs: Mapping[str, str]) -> dict[str, JobState]:
     """What Slurm knows of some jobs; those that it knows nothing of are not there.
 
     The queue is asked, once. Only for jobs that have left it is accounting asked too, where the site has it.
+
+    Args:
+        jobs: the name of each, by its id: ids begin anew on another cluster, or after a loss of Slurm's state.
 
     Raises:
         SlurmError: the queue cannot be asked.
@@ -161,21 +165,25 @@ def ask(jobs: Collection[str]) -> dict[str, JobState]:
     if not jobs:
         return {}
     numbers = f"--jobs={','.join(sorted({_number(job) for job in jobs}))}"
-    columns = ",".join(f"{name}:{_COLUMN}" for name in ("JobArrayID", "State", "exit_code", "Reason", "RestartCnt"))
+    columns = ",".join(f"{name}:{_COLUMN}" for name in ("JobArrayID", "State", "exit_code", "Reason", "RestartCnt", "Name"))
     answer = _run(["squeue", "--noheader", "--array", "--states=all", f"--Format={columns}", numbers])
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
         raise SlurmError(f"squeue does not answer: {_said(answer.stderr)}; try again when Slurm is well")
-    found = {}
+    found: dict[str, tuple[str, JobState]] = {}
     for line in answer.stdout.splitlines():
-        job, state, status, reason, restarts = (line[at : at + _COLUMN].strip() for at in range(0, 5 * _COLUMN, _COLUMN))
-        found[job] = _job_state(state, int(status) >> 8, int(status) & 0x7F, reason, int(restarts))
+        job, state, status, reason, restarts, name = (line[at : at + _COLUMN].strip() for at in range(0, 6 * _COLUMN, _COLUMN))
+        found[job] = name, _job_state(state, int(status) >> 8, int(status) & 0x7F, reason, int(restarts))
     if any(job not in found for job in jobs):
-        answer = _run(["sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State,ExitCode,Reason", numbers])
+        columns = "JobID,State,ExitCode,Reason,JobName"
+        answer = _run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", numbers])
         for line in answer.stdout.splitlines():
-            job, state, status, reason = line.split("|")
+            job, state, status, reason, name = line.split("|")
             code, _, number = status.partition(":")
-            found.setdefault(job, _job_state(state.split()[0], int(code), int(number), reason))
-    return {job: found[job] for job in jobs if job in found}
+            found.setdefault(job, (name, _job_state(state.split()[0], int(code), int(number), reason)))
+    # Tasks of an array that were cancelled before they ran have one record together, with or without [their numbers].
+    together = {_number(job): known for job, known in found.items() if _TASK.fullmatch(job) is None}
+    known = {job: found.get(job) or together.get(_number(job)) for job in jobs}
+    return {job: each[1] for job, each in known.items() if each is not None and each[0] == jobs[job]}
 
 
 def _number(job: str) -> str:
@@ -183,7 +191,7 @@ def _number(job: str) -> str:
     return job.partition("_")[0]
 
 
-def _job_state(state: str, exit_code: int, number: int, reason: str, restarts: int = 0) -> JobState:
+def _job_state(state: str, exit_code: int, number: int, reason: str, restarts: int | None = None) -> JobState:
     if state in _QUEUED:
         return JobState("queued", state, reason, restarts=restarts)
     if state not in _ENDED:

@@ -8,20 +8,19 @@ import json
 import re
 import shutil
 import signal
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from jobs import slurm, submission
+from jobs import rundir, slurm, submission
 from jobs.rundir import Run
 from jobs.slurm import JobState
 from pianogen import lock
 
 State = Literal["waiting", "running", "done", "failed"]
-_LOCAL = ""
 # What Slurm writes into a job's log where its accounting says FAILED: without control groups, and with them.
 _OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
 _CAUSES = {
@@ -60,11 +59,18 @@ def look(runs: Sequence[Run]) -> list[Status]:
 
     Raises:
         SlurmError: Slurm is here and does not answer.
+        RecordError: a record is damaged.
     """
     newest = {out: submission.last_to_train(out) for out in {run.path.absolute().parent for run in runs}}
-    jobs = {run: newest[run.path.absolute().parent].get(run.name, (_LOCAL, Path())) for run in runs if run.read_result() is None}
-    known = slurm.ask({job for job, _ in jobs.values() if job}) if shutil.which("squeue") else {}
-    return [_status(run, known.get(jobs[run][0]), *jobs[run]) if run in jobs else Status("done") for run in runs]
+    jobs = {run: newest[run.path.absolute().parent].get(run.name) for run in runs if run.read_result() is None}
+    names = {queued[0]: queued[1].job_name for queued in jobs.values() if queued}
+    known = slurm.ask(names) if shutil.which("squeue") else {}
+    found = []
+    for run in runs:
+        queued = jobs.get(run)
+        job, folder = (queued[0], queued[1].folder) if queued else ("", Path())
+        found.append(_status(run, known.get(job), job, folder))
+    return found
 
 
 def count(states: Sequence[State]) -> str:
@@ -73,43 +79,65 @@ def count(states: Sequence[State]) -> str:
     return f"{len(states)} runs, " + ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
 
 
-def local_process(run: Run) -> int | None:
-    """The process of this machine that works on a run outside of Slurm, None if none does."""
-    attempts = run.read_provenance()["attempts"]
-    last = attempts[-1] if attempts else None
-    if last is None or "ended" in last or last["job"] or last["host"] != socket.gethostname():
-        return None
-    return int(last["pid"]) if lock.born(last["pid"]) == last["born"] else None
-
-
 def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:
-    if run.read_result() is not None:  # since Slurm was asked
+    """Judges by the last attempt, as far as it belongs to what was queued last, and where it says nothing by what Slurm knows."""
+    if run.read_result() is not None:  # perhaps since Slurm was asked
         return Status("done")
     attempts = run.read_provenance()["attempts"]
     last = attempts[-1] if attempts else None
+    if last is not None and last["job"] == "" and last["submission"] == folder.name:
+        return _outside_of_slurm(run, last)
     if known is not None and known.phase == "queued":
         return Status("waiting", _queued(known, job, last), job)
-    if known is not None and known.phase == "running":
-        if last is None or (last["job"], last["restart"]) != (job, known.restarts):
-            return Status("running", f"job {job} is starting", job)
-        if "ended" not in last:
+    if last is not None and _is_of(last, job, known):
+        if "ended" in last:
+            return _left(run, last, job if known is not None and known.phase == "running" else "")
+        if known is not None and known.phase == "running":
             return _at_work(run, job)
-        if "left" in last:
-            return Status("waiting", last["left"], job)
-    if last is not None and (known is None or last["job"] == job):
-        if "error" in last:
-            return Status("failed", last["error"])
-        if "left" in last:
-            return Status("waiting", f"{last['left']}; it is not queued")
     if known is not None and known.phase == "running":
-        return Status("running", "", job)
+        return Status("running", f"job {job} is starting", job)
     if known is not None:
         return _ended(run, known, job, folder, last)
-    if last is None and job and shutil.which("squeue"):
-        return Status("failed", f"Slurm knows nothing of job {job} any more, and it never began; see {folder}")
-    if last is None:
+    if not job:
         return Status("waiting", "it is not queued")
-    return _without_slurm(run, last)
+    return _unknown(run, job, folder, last)
+
+
+def _is_of(attempt: Mapping[str, Any], job: str, known: JobState | None) -> bool:
+    """Whether an attempt is the last thing that a job did."""
+    if attempt["job"] != job or known is None:
+        return bool(attempt["job"] == job)
+    if known.restarts is None:  # it left, was queued again, and failed before it was there again
+        return not ("left" in attempt and known.state == "FAILED")
+    return bool(attempt["restart"] == known.restarts)
+
+
+def _left(run: Run, attempt: Mapping[str, Any], job: str) -> Status:
+    """What an attempt that has ended said at its end; `job` is that which still runs for it."""
+    if "error" in attempt:
+        return Status("failed", attempt["error"])
+    if "left" in attempt:
+        return Status("waiting", attempt["left"] if job else f"{attempt['left']}; it is not queued", job)
+    ended_s = datetime.now(UTC).timestamp() - datetime.fromisoformat(attempt["ended"]).timestamp()
+    if ended_s < rundir.HIDDEN_S:
+        return Status("running", "it has ended, and its result is not to be seen yet", job)
+    return Status("failed", f"it ended well, and {run.path / 'result.json'} is not there: it was removed")
+
+
+def find_process(run: Run) -> dict[str, Any] | None:
+    """The process that trains a run outside of Slurm, as `lock.find_owner` tells of it; None if none does."""
+    attempts = run.read_provenance()["attempts"]
+    if not attempts or "ended" in attempts[-1] or attempts[-1]["job"]:
+        return None
+    return lock.find_owner(run.lock)
+
+
+def _outside_of_slurm(run: Run, attempt: Mapping[str, Any]) -> Status:
+    if "ended" in attempt:
+        return _left(run, attempt, "")
+    if find_process(run) is None:
+        return Status("failed", f"its process ended without a word; see {run.path / attempt['log']}")
+    return _at_work(run)
 
 
 def _queued(known: JobState, job: str, last: Mapping[str, Any] | None) -> str:
@@ -123,7 +151,7 @@ def _queued(known: JobState, job: str, last: Mapping[str, Any] | None) -> str:
 def _ended(run: Run, known: JobState, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
     """What a job that has ended left behind where its attempt did not say it."""
     said_by_slurm = folder / f"{job}_0_log.err"  # submitit's name for it
-    log = run.path / last["log"] if last is not None and last["job"] == job else said_by_slurm
+    log = run.path / last["log"] if last is not None and _is_of(last, job, known) else said_by_slurm
     if known.state == "CANCELLED":
         return Status("waiting", f"job {job} was cancelled; it is not queued")
     state = "OUT_OF_MEMORY" if known.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(said_by_slurm)) else known.state
@@ -134,16 +162,13 @@ def _ended(run: Run, known: JobState, job: str, folder: Path, last: Mapping[str,
     return Status("failed", f"job {job} ended with {ending} and without a word" + (f": {said}" if said else "") + f"; see {log}")
 
 
-def _without_slurm(run: Run, last: Mapping[str, Any]) -> Status:
-    if last["job"]:
-        if shutil.which("squeue"):
-            return Status("failed", f"Slurm knows nothing of job {last['job']} any more; see {run.path / last['log']}")
-        return Status("running", f"job {last['job']} cannot be asked about from here: there is no Slurm", last["job"])
-    if last["host"] != socket.gethostname():
-        return Status("running", f"as process {last['pid']} of {last['host']}, where status can tell if it still does")
-    if local_process(run) is None:
-        return Status("failed", f"its process ended without a word; see {run.path / last['log']}")
-    return _at_work(run)
+def _unknown(run: Run, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
+    """A job that has not said how it ended, and that Slurm, if it is here, has forgotten."""
+    if not shutil.which("squeue"):
+        return Status("running", f"job {job} cannot be asked about from here: there is no Slurm", job)
+    if last is None or last["job"] != job:  # so forgets Slurm one task of an array that is cancelled before it began
+        return Status("waiting", f"it is not queued: Slurm knows nothing of job {job} any more, and it never began; see {folder}")
+    return Status("failed", f"Slurm knows nothing of job {job} any more; see {run.path / last['log']}")
 
 
 def _at_work(run: Run, job: str = "") -> Status:
@@ -166,5 +191,5 @@ def _text(path: Path) -> str:
 
 
 def _last_line(path: Path) -> str:
-    lines = [line for line in _text(path).splitlines() if line.strip()]
+    lines = [line for line in _text(path).splitlines() if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
     return lines[-1].strip()[:300] if lines else ""

@@ -16,7 +16,7 @@ from jobs import grid, launch, preflight, rundir, slurm, status, submission, tab
 from jobs.grid import Variation
 from jobs.launch import Cluster, JobError
 from jobs.run import run_job
-from jobs.rundir import Run
+from jobs.rundir import Changes, Run
 from jobs.slurm import Array, SlurmRefusal
 from pianogen import command, config
 from pianogen.config import Config, ConfigError, SlurmConfig
@@ -88,7 +88,8 @@ def _start(options: argparse.Namespace, values: dict[str, Any], variations: Sequ
     """Makes the directories of the runs and starts those that wait; after a refusal all is as it was."""
     here = [Run(path) for path in rundir.identities(options.out).values()]
     live = [run for run, found in zip(here, status.look(here), strict=True) if found.is_queued_or_running]
-    prepared = rundir.prepare_runs(options.out, values, variations, store, keep=live)
+    taken = submission.named(options.out / "jobs")
+    prepared = rundir.prepare_runs(options.out, values, variations, store, live, taken)
     try:
         # Who works in the foreground has seen why a run failed, and says the same command again to try it anew.
         only: Sequence[status.State] = ("waiting",) if options.cluster == "slurm" else ("waiting", "failed")
@@ -158,6 +159,7 @@ def _resubmit(options: argparse.Namespace) -> int:
 
 def _start_again(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Starts what has not ended and has no job, after saying why it has not."""
+    rundir.identities(runs[0].path.parent)  # refuses copies of runs
     unfinished = []
     for run, found in zip(runs, status.look(runs), strict=True):
         if found.state != "done":
@@ -170,10 +172,15 @@ def _start_again(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     changed = [_changed(run, options.overrides) for run in unfinished]
     array = _array(options.target, [run.name for run in unfinished], changed[0].slurm)
     preflight.check_place(options.cluster, array, [options.target.absolute()], is_shared=True)
+    changes = Changes()
     for run, content in zip(unfinished, changed, strict=True):
-        run.write_config(content)
+        changes.write_config(run, content)
     asks = {run: content.slurm for run, content in zip(unfinished, changed, strict=True)}
-    _queue(options, asks, only=("waiting", "failed"))
+    try:
+        _queue(options, asks, only=("waiting", "failed"))
+    except SlurmRefusal:
+        changes.undo()
+        raise
 
 
 def _changed(run: Run, overrides: Sequence[str]) -> Config:
@@ -194,12 +201,18 @@ def _changed(run: Run, overrides: Sequence[str]) -> Config:
 
 def _cancel(out: Path) -> int:
     runs = rundir.open_runs(out)
+    if not (out / "config.yaml").is_file():  # the whole sweep
+        submission.cancel(runs[0].path.parent / "jobs")
     if live := submission.live_jobs(runs):
         slurm.cancel(live)
-    here = [pid for run in runs if (pid := status.local_process(run))]
+    owners = {run: owner for run in runs if (owner := status.find_process(run))}
+    here = [owner["pid"] for owner in owners.values() if owner["is_here"]]
     for pid in here:
         os.kill(pid, signal.SIGTERM)
     print(f"{len(live)} jobs and {len(here)} processes of this machine were told to end; status says when they have")
+    for run, owner in owners.items():
+        if not owner["is_here"]:
+            print(f"{run.name} is being trained by process {owner['pid']} of {owner['host']}: end it there")
     return 0
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from jobs import rundir, status
 from jobs.rundir import Run
+from jobs.slurm import SlurmError
 from jobs.status import Status
 from pianogen import durable
 
@@ -47,7 +48,7 @@ def show(out: Path, as_json: bool) -> int:
         print(json.dumps(rows, indent=2))
     else:
         _console().print(_table(rows))
-    write(out, rows)
+    _try_to_write(out, rows)
     return 0
 
 
@@ -55,12 +56,23 @@ def watch(out: Path) -> int:
     """Keeps the table up to date as long as anything is queued or runs."""
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
-            rows = read(out)
-            live.update(_table(rows), refresh=True)
-            write(out, rows)
-            if not any(row["job"] or row["state"] == "running" for row in rows):
-                return 0
+            try:
+                rows = read(out)
+                live.update(_table(rows), refresh=True)
+                _try_to_write(out, rows)
+                if not any(row["job"] or row["state"] == "running" for row in rows):
+                    return 0
+            except SlurmError as error:
+                live.console.print(f"{time.strftime('%H:%M')} {error}")
             time.sleep(_LOOK_EVERY_S)
+
+
+def _try_to_write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Looking must be possible where the disk is full, and for those who may only read."""
+    try:
+        write(out, rows)
+    except OSError as error:
+        print(f"{out / 'runs.csv'} is not up to date: {error.strerror}", file=sys.stderr)
 
 
 def _console() -> Console:

@@ -20,7 +20,7 @@ from typing import Any, Self
 from pianogen.errors import PianogenError
 
 _TOUCH_EVERY_S = 5.0
-_DEAD_AFTER_S = 60.0
+DEAD_AFTER_S = 60.0
 
 
 class LockError(PianogenError):
@@ -91,6 +91,16 @@ class Lock:
         aside.unlink()
 
 
+def find_owner(path: Path) -> dict[str, Any] | None:
+    """Who holds a lock, with host, pid and job, as far as reading tells; None if nobody who lives does."""
+    try:
+        owner: dict[str, Any] = json.loads(path.read_text())
+        silent_s = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return None if _is_dead(owner, silent_s) else owner | {"is_here": owner["machine"] == _machine()}
+
+
 def _link(source: Path, target: Path) -> bool:
     """Whether the target came to be by this call; a hard link is atomic on network file systems too."""
     try:
@@ -118,7 +128,7 @@ def _is_dead(owner: dict[str, Any], silent_s: float) -> bool:
         return bool(born(owner["pid"]) != owner["born"])
     if owner["job"] and owner["job"] == mine["job"] and owner["restart"] != mine["restart"]:
         return True
-    return silent_s > _DEAD_AFTER_S
+    return silent_s > DEAD_AFTER_S
 
 
 def _machine() -> str:

@@ -6,7 +6,7 @@ iterations and minutes, metrics at the end of each epoch.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -136,7 +136,7 @@ class _Loop:
         content = {"model": network.keras, "optimizer": optimizer, "iteration": self._iteration, "totals": self._totals}
         state = tf.train.Checkpoint(**content, **self._stopping.state)
         self.checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, workers.rank == 0)
-        self.history = History(run / "metrics.csv", until_iteration=int(self._iteration))
+        self.history = _read_history(run / "metrics.csv", int(self._iteration), _ends_of_epochs(len(windows), config.training))
         self._train_some = compile_training(strategy, network, optimizer, config.training.batch)
         self._resumed_at, self._timed_iterations = int(self._iteration), 0
         self._timed_s = 0.0
@@ -280,6 +280,22 @@ class _EarlyStopping:
         """Gives the network its best weights, if there was ever a validation."""
         if self._patience is not None and math.isfinite(float(self._best)):
             _assign(self._weights, self._best_weights)
+
+
+def _read_history(path: Path, iteration: int, ends: Sequence[int]) -> History:
+    """The metrics of the epochs before a checkpoint.
+
+    Raises:
+        TrainingError: some are missing; early stopping would judge by others than it should.
+    """
+    history = History(path, until_iteration=iteration)
+    found, expected = [row["iteration"] for row in history.rows], [end for end in dict.fromkeys(ends) if end < iteration]
+    if found[: len(expected)] != expected:
+        raise TrainingError(
+            f"{path} has {len(found)} epochs up to the checkpoint at iteration {iteration}, and {len(expected)} had ended there; "
+            f"bring it back, or remove {path.parent / 'checkpoints'} to begin anew"
+        )
+    return history
 
 
 def _assign(targets: list[Any], sources: list[Any]) -> None:

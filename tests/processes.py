@@ -1,6 +1,7 @@
 """Real processes for the tests: commands of this package, with and without MPI, and who is still alive."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "mpiexec"
+NO_SMALL_DISK = "a small disk cannot be mounted here; it takes root outside a container"
 _DEADLINE_S = 120
 
 
@@ -45,6 +47,17 @@ def started(command: Sequence[str]) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
     )
+
+
+def may_mount() -> bool:
+    """Whether this user may mount a small disk of their own."""
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
+    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
+
+
+def on_small_disk(folder: Path, size: str, script: str) -> list[str]:
+    """The command line of a shell script that sees a small disk at a folder."""
+    return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))} && {script}"]
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 from made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
-from processes import descendants, finished, has_ended, mpi_rank, preprocess_command, started, wait_until
+from processes import (
+    NO_SMALL_DISK,
+    descendants,
+    finished,
+    has_ended,
+    may_mount,
+    mpi_rank,
+    on_small_disk,
+    preprocess_command,
+    started,
+    wait_until,
+)
 
 from pianogen.store import Split, Store
 from preprocess.shard import read_entries
@@ -317,20 +328,12 @@ def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_stor
     assert contents(store) == contents(small_store)
 
 
-def may_mount() -> bool:
-    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
-    return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not may_mount(), reason="a small disk cannot be mounted here; it takes root outside a container")
+@pytest.mark.skipif(not may_mount(), reason=NO_SMALL_DISK)
 def test_full_disk_in_the_store_is_told(small, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     command = shlex.join(preprocess_command(0, small, "--store", disk / "store.h5"))
-    mounted = (
-        f"mount -t tmpfs -o size=40k none {shlex.quote(str(disk))} && {command}; code=$?; ls {shlex.quote(str(disk))}; exit $code"
-    )
-    done = finished(["unshare", "--mount", "sh", "-c", mounted])
+    done = finished(on_small_disk(disk, "40k", f"{command}; code=$?; ls {shlex.quote(str(disk))}; exit $code"))
     assert done.returncode == 1, done.stderr
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

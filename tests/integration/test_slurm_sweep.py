@@ -61,6 +61,12 @@ class Sweep:
     def wait_for(self, *states: str, timeout_s: float = 200) -> None:
         wait_until(lambda: tuple(self.states()) == states, timeout_s, f"runs that are {states}")
 
+    def job_of(self, run: int) -> str:
+        """The job that was queued last for a run."""
+        name = self.runs()[run].name
+        records = [json.loads(path.read_text()) for path in sorted(self.out.glob("jobs/*-train/jobs.json"))]
+        return next(job for record in reversed(records) for job, each in record.items() if each == name)
+
     def runs(self) -> list[Run]:
         return [Run(path.parent) for path in sorted(self.out.glob("*/config.yaml"))]
 
@@ -138,6 +144,56 @@ def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path
     attempts = run.read_provenance()["attempts"]
     assert len(attempts) == 7
     assert all(attempt["code"].startswith("code-") for attempt in attempts)
+
+
+def test_cancelled_runs_wait_and_go_on(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Slurm keeps one record for all tasks of an array that were cancelled before they ran."""
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", grid={"training.seed": [0, 1, 2, 3]})
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    succeeded(sweep.submit())
+    assert "1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.runs()[2].path))
+    assert sweep.rows()[2]["state"] == "waiting"
+    assert str(sweep.rows()[2]["reason"]).startswith("it is not queued: ")
+    assert [bool(row["job"]) for row in sweep.rows()] == [True, True, False, True]
+    assert "3 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
+    wait_until(lambda: not any(row["job"] for row in sweep.rows()), 60, "the jobs to end")
+    assert sweep.states() == ["waiting"] * 4
+    assert all("it is not queued" in str(row["reason"]) for row in sweep.rows())
+    assert "queued 4 jobs" in succeeded(sweep.submit())
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    sweep.wait_for(*["done"] * 4)
+
+
+def test_attempts_here_and_jobs_there_are_told_apart(slurm: SlurmCluster, tmp_path: Path) -> None:
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", training={"epochs": 1_000, "max_iterations": 100_000, "batch": 16})
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    succeeded(sweep.submit())
+    succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    (run,) = sweep.runs()
+    command = [sys.executable, str(ROOT / "tests" / "attempt.py"), str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as here:
+        wait_until(lambda: iteration_of(run) > 0, 100, "it to train here")
+        (row,) = sweep.rows()
+        assert (row["state"], row["job"]) == ("running", "")
+        assert "0 to start" in succeeded(sweep.submit())
+        here.kill()
+    (row,) = sweep.rows()
+    assert row["state"] == "failed"
+    assert str(row["reason"]).startswith("its process ended without a word")
+    kept = iteration_of(run)
+    assert "queued 1 jobs" in succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out))
+    wait_until(lambda: iteration_of(run) > kept, 100, "it to train there")
+    slurm.run("scancel", "--signal=USR2", sweep.job_of(0))
+    # Queued again, its job cannot even begin; what the attempt before it said is not the reason.
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    sweep.wait_for("waiting")
+    pickles = list(sweep.out.glob("jobs/*/*_submitted.pkl"))
+    for path in pickles:
+        path.write_bytes(b"damaged")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    sweep.wait_for("failed")
+    assert "exit code 1 and without a word" in str(sweep.rows()[0]["reason"])
 
 
 @pytest.mark.parametrize("partition", ["main", "spare"])

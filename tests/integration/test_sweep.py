@@ -121,11 +121,11 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
 def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, store: Path) -> None:
     """Ctrl-C reaches every process of the terminal at once."""
     out = tmp_path / "runs"
-    command = ["-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local", "training.epochs=9999"]
-    submitted = started([sys.executable, *map(str, command)])
+    words = ["-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local", "training.epochs=9999"]
+    submitted = started([sys.executable, *map(str, words)])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
-    second = python(*command)
+    second = python(*words)
     assert second.returncode == 1
     assert f"{out} is being submitted by process {submitted.pid}" in second.stderr
     children = descendants(submitted.pid)
@@ -139,6 +139,20 @@ def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, 
         state, reason = state_of(run)
         assert state == "waiting"
         assert reason.startswith(f"left at iteration {iteration_of(run)} ")
+
+
+def test_cancelled_sweep_starts_nothing_more(tmp_path: Path, small: Path, store: Path) -> None:
+    out = tmp_path / "runs"
+    more = ["--store", store, "--out", out, "--cluster", "local", "training.epochs=9999", "slurm.max_parallel=1"]
+    submitted = started([sys.executable, *map(str, ["-m", "jobs.sweep", "submit", small, *more])])
+    runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
+    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
+    assert command.run(sweep.main, ["cancel", str(out)]) == 0
+    said, _ = submitted.communicate(timeout=100)
+    assert submitted.returncode == 1
+    assert "it was cancelled before it began" in said
+    assert state_of(runs[0])[1].startswith("left at iteration")
+    assert state_of(runs[1]) == ("waiting", "it is not queued")
 
 
 def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:

@@ -61,10 +61,10 @@ def left_by(path: Path, silent_s: float, **owner: str) -> None:
 
 
 def test_lock_of_a_dead_host_is_taken_over_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
-    left_by(tmp_path / "lock", silent_s=lock._DEAD_AFTER_S / 2)
+    left_by(tmp_path / "lock", silent_s=lock.DEAD_AFTER_S / 2)
     with pytest.raises(LockError, match=r"on n7"), Lock(tmp_path / "lock", DOING):
         pass
-    left_by(tmp_path / "lock", silent_s=lock._DEAD_AFTER_S * 2)
+    left_by(tmp_path / "lock", silent_s=lock.DEAD_AFTER_S * 2)
     with Lock(tmp_path / "lock", DOING):
         pass
 
