@@ -68,7 +68,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"{text!r} is not an override; expected key=value, such as training.epochs=3")
     try:
         return key, YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
+    except (ValueError, YAMLError) as error:
         raise ConfigError(f"the value of {text!r} is no YAML: {error}") from error
 
 

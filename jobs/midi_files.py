@@ -1,9 +1,10 @@
 """What a store becomes: a MIDI file of every roll, a picture of each and an index, in a folder or in one archive."""
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +23,8 @@ _PIECE_COLUMNS = ("file", "name", "group", "split", "steps", "notes")
 STEPS_PER_PROCESS = 65_536  # take a core half a second, as long as it takes a process to be there
 _STEPS_PER_CHUNK = 16_384
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date a ZIP file can hold
+_NOTE = ".stores.json"
+_LONGEST_NAME = 251  # bytes, and .mid makes 255
 _REGULAR_FILE = 0o100644 << 16
 
 _Chunk = list[tuple[int, str]]  # the index of each piece in its store, and its MIDI file
@@ -86,13 +89,17 @@ def write_folder(paths: Sequence[Path], out: Path, processes: int) -> None:
         PianogenError: as `file_names`, or a process was killed.
         OSError: a file cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    found: list[tuple[Path, list[str], list[int]]] = []
+    fingerprints: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     for path in paths:
         with Store(path) as store:
-            names = file_names(store)
-            steps = store.pieces.steps.tolist()
-            rows += index_rows(store, names)
+            found.append((path, file_names(store), store.pieces.steps.tolist()))
+            fingerprints[path.name] = store.fingerprint
+            rows += index_rows(store, found[-1][1])
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, fingerprints)
+    for path, names, steps in found:
         todo = [(index, name) for index, name in enumerate(names) if not _is_there(out / name)]
         with Progress(f"{path.name} to {out}", len(todo), "pieces") as progress:
             for written in in_processes(partial(_write_pieces, path, out), _chunks(todo, steps), _enough(processes, todo, steps)):
@@ -106,15 +113,19 @@ def write_archive(path: Path, target: Path, processes: int) -> None:
     Raises:
         as `write_folder`.
     """
-    if target.exists():
-        return
     with Store(path) as store:
+        if target.exists():
+            with ZipFile(target) as there:
+                _check_same(target, path.name, store.fingerprint, there.comment.decode())
+            return
         names = file_names(store)
         steps = store.pieces.steps.tolist()
         rows = index_rows(store, names)
+        fingerprint = store.fingerprint
     target.parent.mkdir(parents=True, exist_ok=True)
     todo = sorted(enumerate(names), key=lambda piece: piece[1])
     with durable.replacing(target) as temporary, ZipFile(temporary, "w") as archive:
+        archive.comment = fingerprint.encode()
         _add(archive, "index.csv", index_text(rows).encode(), ZIP_DEFLATED)
         with Progress(f"{path.name} to {target}", len(todo), "pieces") as progress:
             for made in in_processes(partial(_make_pieces, path), _chunks(todo, steps), _enough(processes, todo, steps)):
@@ -122,6 +133,31 @@ def write_archive(path: Path, target: Path, processes: int) -> None:
                     _add(archive, name, midi, ZIP_DEFLATED)
                     _add(archive, picture_name(name), picture, ZIP_STORED)  # compressed already
                 progress.advance(len(made))
+
+
+def _claim(out: Path, fingerprints: Mapping[str, str]) -> None:
+    """Notes whose files lie in a folder: those of a store that was made anew would not go with those that are there.
+
+    Args:
+        fingerprints: by the names of stores.
+
+    Raises:
+        PianogenError: it holds those of another store of this name.
+    """
+    note = out / _NOTE
+    before = json.loads(note.read_text()) if note.is_file() else {}
+    for name, fingerprint in fingerprints.items():
+        _check_same(out, name, fingerprint, before.get(name, fingerprint))
+    if not fingerprints.keys() <= before.keys():
+        durable.write_text(note, json.dumps({**before, **fingerprints}, indent=1) + "\n")
+
+
+def _check_same(place: Path, store: str, fingerprint: str, found: str) -> None:
+    if found != fingerprint:
+        raise PianogenError(
+            f"{place} was made from another store {store}, or when it had other pieces; remove it and decode again, or choose "
+            "another --out"
+        )
 
 
 def picture_name(name: str) -> str:
@@ -133,7 +169,16 @@ def _file_name(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
         raise PianogenError(f"the piece {name!r} names a place outside the folder; this store was not made by preprocessing")
-    return str(path) if name.endswith(".mid") else f"{path}.mid"
+    short = PurePosixPath(*(_shortened(part) for part in path.parts))
+    return str(short) if name.endswith(".mid") and short == path else f"{short}.mid"
+
+
+def _shortened(part: str) -> str:
+    """A name that fits, with .mid, into what file systems allow; bytes that are no text take four letters each in a store."""
+    data = part.encode(errors="surrogateescape")
+    if len(data) <= _LONGEST_NAME or (len(data) <= _LONGEST_NAME + 4 and part.endswith(".mid")):
+        return part
+    return f"{data[: _LONGEST_NAME - 17].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def _split_name(split: int) -> str:

@@ -20,6 +20,7 @@ from jobs.rundir import Changes, Run
 from jobs.slurm import Array, SlurmRefusal
 from pianogen import command, config
 from pianogen.config import Config, ConfigError, SlurmConfig
+from pianogen.errors import UsageError
 from pianogen.store import Store
 
 _ACTIONS = ("submit", "status", "resubmit", "cancel")
@@ -100,6 +101,12 @@ def _start(options: argparse.Namespace, values: dict[str, Any], variations: Sequ
 
 
 def _check(options: argparse.Namespace, variations: Sequence[Variation]) -> None:
+    replicas = max(each.config.logical_devices * max(1, each.config.slurm.gpus_per_node) for each in variations)
+    if options.cluster == "debug" and replicas > 1 and len(variations) > 1:
+        raise UsageError(
+            f"{len(variations)} runs of {replicas} replicas cannot follow each other in one process: TensorFlow keeps what it "
+            "set up for the first; say --cluster local"
+        )
     ask = variations[0].config.slurm
     array = _array(options.out, [each.label for each in variations], ask)
     preflight.check_place(options.cluster, array, [options.store.absolute(), options.out.absolute()], options.shared)

@@ -91,7 +91,7 @@ class TrainingConfig(_Section):
     predict: Literal["last", "every"] = "last"
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
 
 class CheckpointConfig(_Section):
@@ -125,7 +125,7 @@ class SamplingConfig(_Section):
     steps: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] = "dynamic"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
 
 
@@ -264,7 +264,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError) as error:  # a date that does not exist is a ValueError
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, expected a mapping of sections")

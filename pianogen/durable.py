@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_MOST_BYTES = 200  # of a name, which has room for 255 on most systems
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -14,7 +16,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Its name begins with that of `path` and `.tmp`, so that what a killed process leaves is seen for what it is, and ends
     in the same suffix, which some writers insist on.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
+    begin = os.fsdecode(os.fsencode(path.name)[:_MOST_BYTES])
+    temporary = path.with_name(f"{begin}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         fsync(temporary)

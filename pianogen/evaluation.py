@@ -37,7 +37,7 @@ def evaluate_held_out(
 ) -> dict[str, dict[str, Any]]:
     """`evaluate` and `trivial` on those of the splits valid and test that have windows.
 
-    The threshold is chosen on valid; test is read with it.
+    The threshold is chosen on valid; test is read with it, and where there is no valid split, without one.
 
     Args:
         statistics: of the train split.
@@ -55,7 +55,10 @@ def evaluate_held_out(
         windows = find_windows(store, split, data)
         if len(windows):
             measured = evaluate(network, windows, statistics, threshold, is_interrupted)
-            threshold = measured["static_threshold"]["threshold"]
+            if split == Split.VALID:
+                threshold = measured["static_threshold"]["threshold"]
+            elif threshold is None:
+                del measured["static_threshold"]  # chosen on test, it would be no measure of test
             found[split.name.lower()] = {"network": measured, "trivial": trivial(windows, statistics)}
     return found
 
@@ -211,8 +214,11 @@ def _score_probabilities(counts: np.ndarray, probabilities: np.ndarray, statisti
         return _score_choice(statistics.transition_counts, _choose(probabilities, threshold))["onset_f1"] or 0.0
 
     best = max(THRESHOLDS, key=train_f1)
+    legal = probabilities.copy()
+    legal[:, SILENT, HOLD] = 0  # a silent key is not held, as the networks' likelihood knows too
+    legal /= legal.sum(axis=-1, keepdims=True)
     return {
-        "nats_per_step": float(-(counts * np.log(probabilities)).sum() / counts[0].sum()),
+        "nats_per_step": float(-(counts * np.log(legal, where=counts > 0, out=np.zeros_like(legal))).sum() / counts[0].sum()),
         "most_probable": _score_choice(counts, _choose(probabilities, _MOST_PROBABLE)),
         "static_threshold": {"threshold": best, **_score_choice(counts, _choose(probabilities, best))},
     }

@@ -27,14 +27,14 @@ _POLL_S = 0.05
 def _find_folder() -> Path:
     """The first folder in which a cache can be kept."""
     here = Path(__file__).parent / "__pycache__"
-    users = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    users = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
     for base in (here, users):
-        folder = base / f"pianogen-{pianogen.__version__}"
         try:
+            folder = base.expanduser() / f"pianogen-{pianogen.__version__}"
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
-        except OSError:
+        except (OSError, RuntimeError):  # the latter where a user has no home
             continue
     folder = Path(tempfile.gettempdir()) / f"pianogen-{pianogen.__version__}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -45,6 +45,7 @@ def _find_folder() -> Path:
 
 # Read by numba when a function is decorated, so before the modules with kernels are.
 FOLDER = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else _find_folder()
+FOLDER.mkdir(parents=True, exist_ok=True)
 numba.config.CACHE_DIR = str(FOLDER)
 
 kernel = numba.njit(cache=True)

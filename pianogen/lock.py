@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pianogen import durable
 from pianogen.errors import PianogenError
 
 _TOUCH_EVERY_S = 5.0
@@ -47,7 +48,7 @@ class Lock:
             LockError: it is held by a process that lives.
         """
         mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
-        mine.write_text(json.dumps(_describe_self()))
+        durable.write_text(mine, json.dumps(_describe_self()))
         try:
             while not _link(mine, self._path):
                 self._remove_if_dead(mine)
@@ -73,7 +74,7 @@ class Lock:
             silent_s = mine.stat().st_mtime - self._path.stat().st_mtime
         except FileNotFoundError:
             return  # released since
-        owner = json.loads(text)
+        owner = _read_owner(text)
         if not _is_dead(owner, silent_s):
             job = f", Slurm job {owner['job']}" if owner["job"] else ""
             raise LockError(
@@ -91,10 +92,20 @@ class Lock:
         aside.unlink()
 
 
+def _read_owner(text: str) -> dict[str, Any]:
+    """Who a lock names; one that was damaged names nobody, and is believed as long as it is touched."""
+    try:
+        owner: dict[str, Any] = json.loads(text)
+    except ValueError:
+        nobody = dict.fromkeys(("machine", "pid", "born", "job", "restart"), "")
+        return {**nobody, "host": "an unknown host", "started": "some time ago"}
+    return owner
+
+
 def find_owner(path: Path) -> dict[str, Any] | None:
     """Who holds a lock, with host, pid and job, as far as reading tells; None if nobody who lives does."""
     try:
-        owner: dict[str, Any] = json.loads(path.read_text())
+        owner = _read_owner(path.read_text())
         silent_s = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,8 +107,7 @@ def restore(config: Config, run: Path) -> tuple[Network, str]:
 
 def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
     training = config.training
-    if training.mixed_precision:
-        keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
     network = models.build(config.model, training, config.data.window_steps)
     optimizer = _OPTIMIZERS[training.optimizer](training.learning_rate)
     if training.mixed_precision:
@@ -191,7 +191,10 @@ class _Loop:
             try:
                 totals, first_bad, told = self._train_some(self._stream, tf.constant(count), self._totals.read_value(), news)
             except tf.errors.OpError as error:
-                message = f"iterations from {done} on failed: {_cause_of(error)}; {self.checkpoints.newest} is kept"
+                cause = _cause_of(error)
+                if isinstance(error, tf.errors.ResourceExhaustedError):
+                    cause = f"out of memory ({cause}): raise slurm.memory_gb, or lower training.batch"
+                message = f"iterations from {done} on failed: {cause}; {self.checkpoints.newest} is kept"
                 raise TrainingError(message) from error.with_traceback(None)  # whose frames would hold the stream
             if first_bad >= 0:
                 raise TrainingError(
@@ -311,9 +314,11 @@ def _ends_of_epochs(num_windows: int, training: TrainingConfig) -> list[int]:
 
 
 def _cause_of(error: tf.errors.OpError) -> str:
-    """The line of TensorFlow's message that says what happened: of an error in the stream of windows, or the first."""
-    lines = str(error).strip().splitlines()
-    return next((line.partition("StoreError: ")[2] for line in lines if "StoreError: " in line), lines[0])
+    """The line of TensorFlow's message that says what happened: of an error in the stream of windows, or before its place."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    of_stream = [line.partition("StoreError: ")[2] for line in lines if "StoreError: " in line]
+    before_node = [line for line, after in pairwise(lines) if after.startswith("[[{{node")]
+    return [*of_stream, *before_node, *lines[-1:], type(error).__name__][0]
 
 
 def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -32,6 +32,8 @@ from preprocess.outcome import Options
 from preprocess.ranks import World
 from preprocess.sources import Input
 
+_MOST_CPU_S = 24 * 3_600
+
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m preprocess`, run by every rank."""
@@ -132,7 +134,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--max-rejects", type=_share, default=0.1, metavar="SHARE", help="refuse a corpus with more (default: 0.1)"
     )
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time one input may take (default: 60)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.store.name in ("", "..") or options.store.is_dir():
+        parser.error(f"--store {str(options.store)!r} names a folder; name the file to write, such as corpus.h5")
+    return options
 
 
 def _share(text: str) -> float:
@@ -146,8 +151,8 @@ def _share(text: str) -> float:
 
 
 def _seconds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds, at least 1")
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CPU_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to {_MOST_CPU_S}")
     return int(text)
 
 

@@ -13,7 +13,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ _UTF8_NAME = 0x800
 _POINT_BYTES = 4 << 20
 _MOST_POINTS = 2_048
 _LIKELY_RATIO = 4
+_MOST_LINKS = 40  # as Linux follows
 _TAR_END = bytes(tarfile.BLOCKSIZE)
 # What the readers of archives raise over damaged ones; of the built-in errors, those of numbers and texts that make no sense.
 _DAMAGES = (
@@ -141,14 +142,13 @@ class _Header(tarfile.TarInfo):
 
 def _list_tar(file: "io.BufferedIOBase", kind: Literal["tar", "gzip"]) -> Iterator[tuple[bytes, int, Member]]:
     with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Header) as archive:
+        members = {posixpath.normpath(info.name): info for info in archive}
         for info in archive:
             name = info.name.encode("utf-8", "surrogateescape")
-            target: tarfile.TarInfo | None = info
-            if info.islnk() or info.issym():
-                place = info.linkname if info.islnk() else posixpath.join(posixpath.dirname(info.name), info.linkname)
-                target = _find(archive, posixpath.normpath(place))
-            elif not info.isfile():
+            is_link = info.islnk() or info.issym()
+            if not is_link and not info.isfile():
                 continue
+            target = _follow(info, members) if is_link else info
             if target is None or not target.isfile() or target.issparse():
                 yield _plain(name), 0, Member(kind, 0, 0, -1)
             else:
@@ -158,11 +158,15 @@ def _list_tar(file: "io.BufferedIOBase", kind: Literal["tar", "gzip"]) -> Iterat
             raise tarfile.ReadError(f"neither a member nor the end of the archive at byte {archive.offset}")
 
 
-def _find(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
-    try:
-        return archive.getmember(name)
-    except KeyError:
-        return None
+def _follow(link: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """The member at the end of a link, or of a chain of links; None if it leads out of the archive, or in a circle."""
+    for _ in range(_MOST_LINKS):
+        place = link.linkname if link.islnk() else posixpath.join(posixpath.dirname(link.name), link.linkname)
+        target = members.get(posixpath.normpath(place))
+        if target is None or not (target.islnk() or target.issym()):
+            return target
+        link = target
+    return None
 
 
 def _list_gzip(path: str, folder: Path) -> Iterator[tuple[bytes, int, Member]]:

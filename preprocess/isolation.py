@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from array import array
@@ -154,6 +155,12 @@ def _run_child(parent: int, body: Callable[[], None]) -> None:
 
 
 def _host(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
+    with tempfile.TemporaryDirectory(prefix="pianogen-") as folder:
+        tempfile.tempdir = folder  # for what a worker that is killed leaves behind
+        _serve(connection, path, options, limits)
+
+
+def _serve(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
     from pianogen.kernel import compile_together, release_compiler  # the rank itself needs neither numba nor its memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
@@ -271,7 +278,7 @@ class _Crew:
         """The worker: converts what it is sent, one record of the shard each."""
         limits = self._limits
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        _limit(resource.RLIMIT_AS, limits.memory_bytes)
         while (inputs := _next_chunk(connection)) is not None:
             try:
                 self._convert_all(inputs)
@@ -282,7 +289,7 @@ class _Crew:
     def _convert_all(self, inputs: list[Input]) -> None:
         limits = self._limits
         for source in inputs:
-            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + limits.cpu_s, resource.RLIM_INFINITY))
+            _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + limits.cpu_s)
             try:
                 outcome = self._conversion(source)
             except MemoryError:
@@ -290,6 +297,12 @@ class _Crew:
             self._numbers[_SHARD_SIZE] += shard.append(self._handle, outcome)
             self._numbers[_REJECTED] += outcome.status == "rejected"
             self._numbers[_FINISHED] += 1
+
+
+def _limit(kind: int, most: int) -> None:
+    """Sets a limit of this process, the site's own if that is lower."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _cause_of_death(status: int, overslept: bool, limits: Limits) -> tuple[Reason, str]:

@@ -23,6 +23,8 @@ from preprocess.sources import Input
 
 _HIDDEN_S = 90.0  # NFS may take a minute to show what another node has written
 _LOOK_EVERY_S = 1.0
+# An input may be refused for these on a machine that is busy, or has limits of its own: it is tried again.
+_OF_THE_MACHINE = (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY)
 
 
 class Job:
@@ -61,7 +63,7 @@ class Job:
                 shard.unlink()
         durable.write_text(marker, json.dumps({"identity": identity}))
         self._read_shards()
-        done = {name for name, entry in self._entries.items() if entry.reason != Reason.TIMEOUT}
+        done = {name for name, entry in self._entries.items() if entry.reason not in _OF_THE_MACHINE}
         if done:
             print(f"resuming: {len(done)} of {len(inputs)} inputs were finished before", file=sys.stderr)
         return sorted((each for each in inputs if each.name not in done), key=lambda each: each.reading_order)
@@ -74,7 +76,7 @@ class Job:
         """
         with suppress(FileNotFoundError):  # a new one on another node, which `finished` will wait for
             for entry in read_entries(shard, self._bytes_read.get(shard, 0), size):
-                if entry.name not in self._entries or self._entries[entry.name].reason == Reason.TIMEOUT:
+                if entry.name not in self._entries or self._entries[entry.name].reason in _OF_THE_MACHINE:
                     self._entries[entry.name] = entry
                 self._bytes_read[shard] = entry.body_at + entry.body_size
 

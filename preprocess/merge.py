@@ -1,6 +1,7 @@
 """Shards to one store and one ledger: duplicates, splits and the order of pieces, decided from the entries alone."""
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def read_split_file(path: Path, names: Sequence[str]) -> dict[str, Split]:
     known = set(names)
     splits: dict[str, Split] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {"name", "split"} <= set(reader.fieldnames or []):
                 raise UsageError(f"{path} has columns {reader.fieldnames}, expected name and split")
@@ -64,9 +65,27 @@ def read_split_file(path: Path, names: Sequence[str]) -> dict[str, Split]:
                 split = Split[row["split"].upper()]
                 if splits.setdefault(row["name"], split) != split:
                     raise UsageError(f"{path}:{reader.line_num}: {row['name']} is named twice, in two splits")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"the split file {path} cannot be read: {error}") from error
     return splits
+
+
+def _splits_by_content(entries: Sequence[Entry], splits: Mapping[str, Split]) -> dict[bytes, Split]:
+    """The split of each content that a split file names: that of the first of equal inputs that it names.
+
+    Says where two equal inputs are named in two splits, since one of those loses a piece.
+    """
+    named: dict[bytes, str] = {}
+    for entry in entries:
+        if entry.status == "kept" and entry.name in splits:
+            first = named.setdefault(entry.content, entry.name)
+            if splits[first] != splits[entry.name]:
+                print(
+                    f"{first} and {entry.name} are equal: they are one piece, in {splits[first].name.lower()}, though the split "
+                    f"file has the second in {splits[entry.name].name.lower()}",
+                    file=sys.stderr,
+                )
+    return {content: splits[name] for content, name in named.items()}
 
 
 def merge(
@@ -99,7 +118,8 @@ def merge(
         )
     if not kept:
         raise PreprocessError(f"none of {len(entries)} inputs became a roll; {ledger} names each with its reason")
-    split = [entry.hash_split if splits is None else splits.get(entry.name, Split.NONE) for entry in kept]
+    named = {} if splits is None else _splits_by_content(entries, splits)
+    split = [entry.hash_split if splits is None else named.get(entry.content, Split.NONE) for entry in kept]
     if Split.TRAIN not in split:
         raise PreprocessError(
             f"none of {len(kept)} pieces is in the train split; add pieces, or name some as train in a --split-file"

@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from made_music import made_store
 from processes import ENVIRONMENT, finished, wait_until
 from runs import SETTINGS, attempt, iteration_of, prepare, state_of
 
 from jobs.rundir import Run
-from pianogen import config
+from pianogen import config, training
 from pianogen.store import Split
 
 
@@ -59,6 +60,16 @@ def test_loss_that_is_no_number_stops_the_run_and_names_the_batch(tmp_path: Path
     run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 1, "learning_rate": 1e30})
     assert finished(attempt(run)).returncode == 1
     assert "the loss of batch 1, in epoch 1, is no number" in state_of(run)[1]
+
+
+def test_cause_of_an_error_is_what_tensorflow_says_of_it_and_not_where() -> None:
+    @tf.function
+    def take_too_much(steps: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.random.normal([steps, steps]))
+
+    with pytest.raises(tf.errors.OpError) as caught:
+        take_too_much(tf.constant(1 << 22))
+    assert training._cause_of(caught.value).startswith("OOM when allocating tensor with shape[4194304,4194304]")
 
 
 def test_local_copy_trains_the_same_and_leaves_nothing(tmp_path: Path, store: Path) -> None:

@@ -241,6 +241,13 @@ WRONG = {
         ["corpus", "--store", "a.h5", "--cpu-limit-s", "0"],
         "argument --cpu-limit-s: '0' is not a whole number of seconds",
     ),
+    "time_without_end": (
+        ["corpus", "--store", "a.h5", "--cpu-limit-s", "9999999"],
+        "whole number of seconds from 1 to 86400",
+    ),
+    "store_is_a_folder": (["corpus", "--store", "empty"], "--store 'empty' names a folder"),
+    "store_is_here": (["corpus", "--store", "."], "--store '.' names a folder"),
+    "store_is_above": (["corpus", "--store", ".."], "--store '..' names a folder"),
     "unknown_option": (["corpus", "--store", "a.h5", "--max-reject", "0"], "unrecognized arguments: --max-reject"),
 }
 
@@ -263,6 +270,15 @@ def test_wrong_usage_of_many_ranks_is_said_once(tmp_path):
     assert_one_line(done, 2, f"UsageError: {tmp_path}/none does not exist")
     assert len(done.stderr.splitlines()) == 1
     assert not names_in(tmp_path)
+
+
+def test_limits_of_the_site_cost_no_input(small, small_store, tmp_path):
+    """A hard limit that may not be raised, as login nodes have them."""
+    limits = ["prlimit", "--cpu=3600", "--as=3500000000"]
+    unprivileged = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] if os.geteuid() == 0 else []
+    done = finished([*limits, *unprivileged, *preprocess_command(0, small, "--store", tmp_path / "a.h5")])
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "a.h5") == contents(small_store)
 
 
 def test_store_without_a_train_split_is_refused(small, tmp_path):

@@ -106,7 +106,9 @@ def test_links_of_a_tar_are_followed_inside_it_alone(tmp_path: Path) -> None:
         real.size = len(data)
         file.addfile(real, io.BytesIO(data))
         for name, kind, target in [
-            ("a/soft.mid", tarfile.SYMTYPE, "real.mid"),
+            ("./a/./soft.mid", tarfile.SYMTYPE, "real.mid"),
+            ("a/chain.mid", tarfile.SYMTYPE, "soft.mid"),
+            ("a/circle.mid", tarfile.SYMTYPE, "circle.mid"),
             ("b/up.mid", tarfile.SYMTYPE, "../a/real.mid"),
             ("b/hard.mid", tarfile.LNKTYPE, "a/real.mid"),
             ("b/out.mid", tarfile.SYMTYPE, "/etc/passwd"),
@@ -115,8 +117,15 @@ def test_links_of_a_tar_are_followed_inside_it_alone(tmp_path: Path) -> None:
             link.type, link.linkname = kind, target
             file.addfile(link)
     found = {each.name: each for each in sources.scan([str(tmp_path / "x.tar")], tmp_path)}
-    assert all(found[name].read(tmp_path) == data for name in ("a/real.mid", "a/soft.mid", "b/up.mid", "b/hard.mid"))
-    assert refusal(tmp_path / "x.tar", "b/out.mid", tmp_path).reason is Reason.UNREADABLE
+    assert all(found[f"{name}.mid"].read(tmp_path) == data for name in ("a/real", "a/soft", "a/chain", "b/up", "b/hard"))
+    for name in ("b/out.mid", "a/circle.mid"):
+        assert refusal(tmp_path / "x.tar", name, tmp_path).reason is Reason.UNREADABLE
+
+
+def test_links_of_a_folder_that_tar_packed_are_what_they_are_in_the_folder(folder: Path, tmp_path: Path) -> None:
+    (folder / "soft.mid").symlink_to(next(folder.rglob("*.mid")).relative_to(folder))
+    os.link(next(folder.rglob("*.mid")), folder / "hard.mid")
+    assert contents(packed(folder, "tar"), tmp_path) == contents(folder, tmp_path)
 
 
 def test_member_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path) -> None:

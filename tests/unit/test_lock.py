@@ -82,3 +82,15 @@ def test_owner_touches_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with Lock(tmp_path / "lock", DOING):
         os.utime(tmp_path / "lock", (0, 0))
         wait_until(lambda: (tmp_path / "lock").stat().st_mtime > 0, "the lock is touched")
+
+
+def test_lock_that_lost_its_content_is_believed_while_it_is_touched(tmp_path: Path) -> None:
+    left_by(tmp_path / "lock", silent_s=0)
+    (tmp_path / "lock").write_text("")
+    with pytest.raises(LockError, match="an unknown host"), Lock(tmp_path / "lock", DOING):
+        pass
+    left_by(tmp_path / "lock", silent_s=0)
+    (tmp_path / "lock").write_text("")
+    os.utime(tmp_path / "lock", (0, 0))
+    with Lock(tmp_path / "lock", DOING):
+        pass

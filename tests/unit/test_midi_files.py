@@ -2,6 +2,7 @@
 
 import csv
 import io
+from functools import partial
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
@@ -49,7 +50,8 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".stores.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_corpus_becomes_its_own_rolls(corpus: Path, tmp_path: Path) -> None:
@@ -114,9 +116,31 @@ def test_what_is_there_is_kept(corpus: Path, tmp_path: Path) -> None:
     (out / "B" / "001.mid").unlink()
     midi_files.write_folder([corpus], out, 1)
     assert contents(out) == wanted | {"A/000.mid": b"mine"}
-    archive.write_bytes(b"mine")
     midi_files.write_archive(corpus, archive, 1)
-    assert archive.read_bytes() == b"mine"
+    made = archive.stat().st_mtime_ns
+    midi_files.write_archive(corpus, archive, 1)
+    assert archive.stat().st_mtime_ns == made
+
+
+def test_files_of_a_store_before_it_was_made_anew_are_not_mixed_with_its_own(corpus: Path, tmp_path: Path) -> None:
+    out, archive = tmp_path / "out", tmp_path / "corpus.zip"
+    midi_files.write_folder([corpus], out, 1)
+    midi_files.write_archive(corpus, archive, 1)
+    before = contents(tmp_path)
+    anew = store_of(corpus, [made_roll(seed, 40) for seed in (0, 1, 2, 9)], [Split.TRAIN, Split.VALID] * 2)
+    for write, place in ((partial(midi_files.write_folder, [anew]), out), (partial(midi_files.write_archive, anew), archive)):
+        with pytest.raises(PianogenError, match=r"was made from another store corpus\.h5, or when it had other pieces"):
+            write(place, 1)
+    assert contents(tmp_path) == before | {"corpus.h5": corpus.read_bytes()}
+
+
+def test_names_too_long_for_a_file_are_shortened(tmp_path: Path) -> None:
+    names = ["a" * 300 + ".mid", "a" * 301 + ".mid", "b/" + "\\xff" * 70, "c" * 251 + ".mid"]
+    midi_files.write_folder([named(tmp_path / "c.h5", *names)], tmp_path / "out", 1)
+    rows = rows_of((tmp_path / "out" / "index.csv").read_text())
+    assert [row["name"] for row in rows] == names
+    assert rows[3]["file"] == names[3]
+    assert all((tmp_path / "out" / row["file"]).is_file() for row in rows)
 
 
 def test_damaged_store_leaves_no_archive(corpus: Path, tmp_path: Path) -> None:

@@ -198,24 +198,26 @@ def test_empty_shard_has_no_records(tmp_path):
     assert list(read_entries(tmp_path / "shard")) == []
 
 
-def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_ran_out_of_time(tmp_path, capsys):
-    inputs = [Input(f"{name}.mid", "", 1, 1) for name in "abcd"]
+def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_the_machine_refused(tmp_path, capsys):
+    inputs = [Input(f"{name}.mid", "", 1, 1) for name in "abcde"]
     job = Job(tmp_path / "work")
     job.folder.mkdir()
     assert job.begin(inputs, Options()) == inputs
     assert capsys.readouterr().err == ""
     late = Outcome("b.mid", "rejected", Reason.TIMEOUT)
-    crashed = Outcome("c.mid", "rejected", Reason.CRASHED)
+    refused = Outcome("c.mid", "rejected", Reason.NO_NOTES)
+    crashed = Outcome("e.mid", "rejected", Reason.CRASHED)
     write(job.new_shard(), [kept("a.mid", 1), late])
-    write(job.new_shard(), [crashed])
-    assert [each.name for each in job.begin(inputs, Options())] == ["b.mid", "d.mid"]
-    assert capsys.readouterr().err == "resuming: 2 of 4 inputs were finished before\n"
-    write(job.new_shard(), [kept("b.mid", 2), kept("d.mid", 4)])
+    write(job.new_shard(), [refused, crashed])
+    assert [each.name for each in job.begin(inputs, Options())] == ["b.mid", "d.mid", "e.mid"]
+    assert capsys.readouterr().err == "resuming: 2 of 5 inputs were finished before\n"
+    write(job.new_shard(), [kept("b.mid", 2), kept("d.mid", 4), kept("e.mid", 5)])
     assert [(each.name, each.status) for each in job.finished(inputs)] == [
         ("a.mid", "kept"),
         ("b.mid", "kept"),
         ("c.mid", "rejected"),
         ("d.mid", "kept"),
+        ("e.mid", "kept"),
     ]
 
 
