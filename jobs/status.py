@@ -164,9 +164,10 @@ def _ended(run: Run, known: JobState, job: str, folder: Path, last: Mapping[str,
 
 def _unknown(run: Run, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
     """A job that has not said how it ended, and that Slurm, if it is here, has forgotten."""
+    has_begun = last is not None and last["job"] == job
     if not shutil.which("squeue"):
-        return Status("running", f"job {job} cannot be asked about from here: there is no Slurm", job)
-    if last is None or last["job"] != job:  # so forgets Slurm one task of an array that is cancelled before it began
+        return Status("running" if has_begun else "waiting", f"job {job} cannot be asked about from here: there is no Slurm", job)
+    if last is None or not has_begun:  # so forgets Slurm one task of an array that is cancelled before it began
         return Status("waiting", f"it is not queued: Slurm knows nothing of job {job} any more, and it never began; see {folder}")
     return Status("failed", f"Slurm knows nothing of job {job} any more; see {run.path / last['log']}")
 

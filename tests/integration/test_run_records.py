@@ -44,6 +44,19 @@ def test_name_of_a_removed_run_is_not_given_again(tmp_path: Path, store: Path) -
     assert again.name == "0001-base"
 
 
+def test_jobs_that_cannot_be_asked_about_are_neither_lost_nor_started_again(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep of a cluster, looked at from a machine without Slurm."""
+    run = prepare(tmp_path / "sweep", store)
+    folder = submission.begin(tmp_path / "sweep" / "jobs", "train")
+    submission.record(folder, {"815": run.name})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert state_of(run) == ("waiting", "job 815 cannot be asked about from here: there is no Slurm")
+    rundir.begin_attempt(run, "815", 0, folder.name)
+    assert state_of(run) == ("running", "job 815 cannot be asked about from here: there is no Slurm")
+
+
 def test_moved_store_is_found_when_submitted_again(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
     before = run.read_provenance()
