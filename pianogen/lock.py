@@ -37,7 +37,7 @@ class Lock:
     """
 
     def __init__(self, path: Path, doing: str) -> None:
-        self._path, self._doing = path, doing
+        self._path, self._doing, self._text = path, doing, json.dumps(_describe_self())
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
@@ -48,7 +48,7 @@ class Lock:
             LockError: it is held by a process that lives.
         """
         mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
-        durable.write_text(mine, json.dumps(_describe_self()))
+        durable.write_text(mine, self._text)
         try:
             while not _link(mine, self._path):
                 self._remove_if_dead(mine)
@@ -60,12 +60,21 @@ class Lock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._released.set()
         self._heart.join()
-        self._path.unlink(missing_ok=True)
+        if self._is_mine():
+            self._path.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._released.wait(_TOUCH_EVERY_S):
-            with suppress(FileNotFoundError):  # the folder may go just before the lock is released
-                os.utime(self._path)
+            with suppress(OSError):  # the folder may go just before the lock is released; a file system that fails may be back
+                if self._is_mine():
+                    os.utime(self._path)
+
+    def _is_mine(self) -> bool:
+        """Whether no other has taken it over, from a process that was stopped for so long that it seemed dead."""
+        try:
+            return self._path.read_text() == self._text
+        except FileNotFoundError:
+            return False
 
     def _remove_if_dead(self, mine: Path) -> None:
         try:

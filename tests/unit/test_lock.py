@@ -94,3 +94,9 @@ def test_lock_that_lost_its_content_is_believed_while_it_is_touched(tmp_path: Pa
     os.utime(tmp_path / "lock", (0, 0))
     with Lock(tmp_path / "lock", DOING):
         pass
+
+
+def test_lock_that_was_taken_over_is_left_to_its_new_owner(tmp_path: Path) -> None:
+    with Lock(tmp_path / "lock", DOING):
+        left_by(tmp_path / "lock", silent_s=0)
+    assert json.loads((tmp_path / "lock").read_text())["host"] == "n7"
