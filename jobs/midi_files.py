@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from jobs.processes import in_processes
 from pianogen import durable
@@ -115,8 +115,7 @@ def write_archive(path: Path, target: Path, processes: int) -> None:
     """
     with Store(path) as store:
         if target.exists():
-            with ZipFile(target) as there:
-                _check_same(target, path.name, store.fingerprint, there.comment.decode())
+            _check_same(target, path.name, store.fingerprint, _read_comment(target))
             return
         names = file_names(store)
         steps = store.pieces.steps.tolist()
@@ -150,6 +149,14 @@ def _claim(out: Path, fingerprints: Mapping[str, str]) -> None:
         _check_same(out, name, fingerprint, before.get(name, fingerprint))
     if not fingerprints.keys() <= before.keys():
         durable.write_text(note, json.dumps({**before, **fingerprints}, indent=1) + "\n")
+
+
+def _read_comment(archive: Path) -> str:
+    try:
+        with ZipFile(archive) as there:
+            return there.comment.decode(errors="replace")
+    except BadZipFile as error:
+        raise PianogenError(f"{archive} is damaged ({error}); remove it and decode again") from error
 
 
 def _check_same(place: Path, store: str, fingerprint: str, found: str) -> None:

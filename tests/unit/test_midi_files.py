@@ -120,6 +120,9 @@ def test_what_is_there_is_kept(corpus: Path, tmp_path: Path) -> None:
     made = archive.stat().st_mtime_ns
     midi_files.write_archive(corpus, archive, 1)
     assert archive.stat().st_mtime_ns == made
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(PianogenError, match="is damaged"):
+        midi_files.write_archive(corpus, archive, 1)
 
 
 def test_files_of_a_store_before_it_was_made_anew_are_not_mixed_with_its_own(corpus: Path, tmp_path: Path) -> None:
