@@ -40,6 +40,7 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     for text in overrides:
         key, value = _parse_override(text)
         if key.startswith("grid."):
+            values.setdefault("grid", {})
             _mapping(values, "grid", path)[key.removeprefix("grid.")] = value
             continue
         varied = [*_mapping(values, "grid", path), *(name for run in _runs(values, path) for name in run)]
@@ -103,7 +104,7 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
 
 
 def _mapping(values: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
-    found = values.setdefault(key, {})
+    found = values.get(key, {})
     if not isinstance(found, dict):
         raise ConfigError(f"{where}: {key} is {found!r}, expected a mapping of dotted keys to lists of values")
     return found

@@ -180,8 +180,9 @@ def ask(jobs: Mapping[str, str]) -> dict[str, JobState]:
             job, state, status, reason, name = line.split("|")
             code, _, number = status.partition(":")
             found.setdefault(job, (name, _job_state(state.split()[0], int(code), int(number), reason)))
-    # Tasks of an array that were cancelled before they ran have one record together, with or without [their numbers].
-    together = {_number(job): known for job, known in found.items() if _TASK.fullmatch(job) is None}
+    # Tasks of an array that were cancelled before they ran have one record together, with or without [their numbers]. One that
+    # is pending only says that accounting is late: the queue would have each of its tasks.
+    together = {_number(job): known for job, known in found.items() if _TASK.fullmatch(job) is None and known[1].phase == "ended"}
     known = {job: found.get(job) or together.get(_number(job)) for job in jobs}
     return {job: each[1] for job, each in known.items() if each is not None and each[0] == jobs[job]}
 
