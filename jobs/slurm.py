@@ -177,7 +177,7 @@ def ask(jobs: Mapping[str, str]) -> dict[str, JobState]:
         columns = "JobID,State,ExitCode,Reason,JobName"
         answer = _run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", numbers])
         for line in answer.stdout.splitlines():
-            job, state, status, reason, name = line.split("|")
+            job, state, status, reason, name = line.split("|", 4)  # a name may hold anything
             code, _, number = status.partition(":")
             found.setdefault(job, (name, _job_state(state.split()[0], int(code), int(number), reason)))
     # Tasks of an array that were cancelled before they ran have one record together, with or without [their numbers]. One that
