@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs import launch
+from jobs import launch, rundir, submission
 from pianogen import command, config
 from pianogen.errors import PianogenError
 
@@ -72,10 +72,13 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, A
         asked = {client: count // options.rounds for client, count in counted.take().items()}
     finally:
         cancel_s = counted.call("cancel", out)
+        cancelled = counted.take()
+        while submission.live_jobs(rundir.open_runs(out)):  # what has begun writes its checkpoint before the folder goes
+            time.sleep(1)
     return {
         "submit": {"s": submit_s, "asked": submitted},
         "status": {"s": status_s, "asked": asked},
-        "cancel": {"s": cancel_s, "asked": counted.take()},
+        "cancel": {"s": cancel_s, "asked": cancelled},
     }
 
 
