@@ -6,6 +6,7 @@ attempt is over. No lock of the operating system is used: on network file system
 child would inherit one and keep it after its parent's death.
 """
 
+import errno
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from pianogen import durable
 from pianogen.errors import PianogenError
 
 _TOUCH_EVERY_S = 5.0
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 DEAD_AFTER_S = 60.0
 
 
@@ -122,11 +124,23 @@ def find_owner(path: Path) -> dict[str, Any] | None:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Whether the target came to be by this call; a hard link is atomic on network file systems too."""
+    """Whether the target came to be by this call; a hard link is atomic on network file systems too.
+
+    Where there are no hard links (some disks and shared folders of laptops) it is made and then written: for a moment it names
+    nobody, and is believed.
+    """
     try:
         os.link(source, target)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            with target.open("x") as file:
+                file.write(source.read_text())
+        except FileExistsError:
+            return False
     return True
 
 

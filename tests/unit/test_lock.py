@@ -1,5 +1,6 @@
 """One holder at a time, and no lock that outlives its owner."""
 
+import errno
 import json
 import os
 import subprocess
@@ -100,3 +101,18 @@ def test_lock_that_was_taken_over_is_left_to_its_new_owner(tmp_path: Path) -> No
     with Lock(tmp_path / "lock", DOING):
         left_by(tmp_path / "lock", silent_s=0)
     assert json.loads((tmp_path / "lock").read_text())["host"] == "n7"
+
+
+def test_lock_works_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Lock(tmp_path / "lock", DOING):
+        with pytest.raises(LockError, match=f"process {os.getpid()} on"), Lock(tmp_path / "lock", DOING):
+            pass
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+    left_by(tmp_path / "lock", silent_s=lock.DEAD_AFTER_S * 2)
+    with Lock(tmp_path / "lock", DOING):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
