@@ -55,6 +55,18 @@ def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
+def assert_finished(run: Path) -> None:
+    """A run of two epochs has every file of a run, and figures that can be true."""
+    names = {"config.yaml", "provenance.json", "metrics.csv", "tensorboard", "curves.png", "checkpoints", "model.keras"}
+    assert names | {"samples.h5", "result.json", "log"} <= {path.name for path in run.iterdir()}
+    result = json.loads((run / "result.json").read_text())
+    assert result["loss"] < result["constant_predictor_loss"] * 3
+    assert list(result["held_out"]) == ["valid"]
+    assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
+    assert all("collapse" in sample for sample in result["samples"])
+    assert len(read_rows(run / "metrics.csv")) == 2
+
+
 def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> None:
     out = tmp_path / "runs" / "a sweep"
     submitted = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
@@ -63,23 +75,7 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     status = python("-m", "jobs.sweep", "status", out, "--json")
     assert [(row["run"], row["state"]) for row in json.loads(status.stdout)] == [(run.name, "done") for run in runs]
     for run in runs:
-        names = {path.name for path in run.iterdir()}
-        assert {
-            "config.yaml",
-            "provenance.json",
-            "metrics.csv",
-            "tensorboard",
-            "curves.png",
-            "checkpoints",
-            "model.keras",
-        } <= names
-        assert {"samples.h5", "result.json", "log"} <= names
-        result = json.loads((run / "result.json").read_text())
-        assert result["loss"] < result["constant_predictor_loss"] * 3
-        assert list(result["held_out"]) == ["valid"]
-        assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
-        assert all("collapse" in sample for sample in result["samples"])
-        assert len(read_rows(run / "metrics.csv")) == 2
+        assert_finished(run)
 
     primer = tmp_path / "theme.mid"
     primer.write_bytes(write_midi(made_roll(40, 30)))
