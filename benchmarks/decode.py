@@ -21,14 +21,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import report_decode_way
-from jobs import midi_files
+from benchmarks.programs import report_decode_way
+from jobs.export import midi_files
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
-from pianogen.midi_in import read_roll
-from pianogen.midi_out import write_midi
+from pianogen.midi.reader import read_roll
+from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
-from pianogen.roll_picture import draw_roll
+from pianogen.roll_plot import draw_roll
 from pianogen.store import Store
 
 _WAYS: dict[str, Callable[[Roll], bytes]] = {

@@ -22,11 +22,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fresh import answer_of
+from benchmarks.support.fresh import answer_of
 from pianogen import command
 from pianogen.errors import UsageError
 
-_WAYS = "benchmarks.input_ways"
+_WAYS = "benchmarks.programs.input_ways"
 _WINDOW_STEPS = (64, 128)
 _BATCHES = (64, 256)
 _SPEED_STEPS = 2_000_000  # of the store that is made if none is named

@@ -28,9 +28,10 @@ from music21 import converter
 from rich.console import Console
 from rich.table import Table
 
-from pianogen import command, midi_in, smf
+from pianogen import command
 from pianogen.errors import PianogenError, UsageError
-from pianogen.rejection import Rejection
+from pianogen.midi import reader, smf
+from pianogen.midi.rejection import Rejection
 from pianogen.roll import STEPS_PER_QUARTER
 
 _RIVALS = ("symusic", "mido", "pretty_midi", "miditok")
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
 def _ours() -> list[Way]:
     return [
         Way("smf events", lambda file: smf.read(file.data)),
-        Way("smf roll", lambda file: midi_in.read_roll(file.data, file.path.name)),
+        Way("smf roll", lambda file: reader.read_roll(file.data, file.path.name)),
     ]
 
 
@@ -136,7 +137,7 @@ def _slow_rivals() -> list[Way]:
         return midi.get_piano_roll(times=np.array([midi.tick_to_time(tick) for tick in ticks]), pedal_threshold=None)
 
     return [
-        Way("music21 events roll", lambda file: midi_in.read_roll(file.data, file.path.name, parser="music21")),
+        Way("music21 events roll", lambda file: reader.read_roll(file.data, file.path.name, parser="music21")),
         Way("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
         Way("pretty_midi roll", pretty_midi_roll),
         Way("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),
@@ -150,10 +151,10 @@ def _files(corpus: Path) -> list[MidiFile]:
         raise UsageError(f"{corpus} is not a folder; give a folder of MIDI files")
     files: list[MidiFile] = []
     refused = 0
-    for path in sorted(path for path in corpus.rglob("*") if path.suffix.lower() in midi_in.MIDI_SUFFIXES):
+    for path in sorted(path for path in corpus.rglob("*") if path.suffix.lower() in reader.MIDI_SUFFIXES):
         data = path.read_bytes()
         try:
-            midi_in.read_roll(data, path.name)
+            reader.read_roll(data, path.name)
             files.append(MidiFile(path, data, int(smf.read(data).is_on.sum())))
         except Rejection:
             refused += 1

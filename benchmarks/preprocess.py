@@ -25,13 +25,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import program
-from benchmarks.fresh import answer_of
-from benchmarks.program import Memory, Timing
+from benchmarks.support import program
+from benchmarks.support.fresh import answer_of
+from benchmarks.support.program import Memory, Timing
 from pianogen import command
 from pianogen.errors import UsageError
 
-# Not from pianogen.midi_in: this process stays small, or pages it shares with the ranks would be missing in their memory.
+# Not from pianogen.midi.reader: this process stays small, or pages it shares with the ranks would be missing in their memory.
 _MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 _PILOT_REPLICAS = 20
 _SAMPLE_FILES = 2_000  # so many links to the sample that starting the program does not count
@@ -70,7 +70,7 @@ class _Bench:
 
     def throughput(self, seconds: float, num_rounds: int) -> dict[str, Any]:
         """The bare parser, one rank, two ranks and two programs of one rank."""
-        bare = answer_of("benchmarks.bare", self._originals, "--seconds", 0)
+        bare = answer_of("benchmarks.programs.bare", self._originals, "--seconds", 0)
         replicas = self._replicas_lasting(seconds, bare)
         corpus = self._folder / "corpus"
         # Two halves in one corpus, so that two programs have the files of two ranks.
@@ -142,7 +142,7 @@ class _Bench:
         replicas = math.ceil(_SAMPLE_FILES / num)
         corpus = _replicate(sample, self._folder / "sample-corpus", range(replicas))
         _say(f"music21 on {num} files")
-        music21_s = answer_of("benchmarks.report_way", sample)["s"] / num
+        music21_s = answer_of("benchmarks.programs.report_way", sample)["s"] / num
         ours = [self._timed(corpus).whole_s / replicas / num for _ in range(num_rounds)]
         return {
             "files": num,
@@ -176,7 +176,7 @@ class _Bench:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, self._cores[-1:])
         try:
-            return float(answer_of("benchmarks.bare", self._originals)["s"])
+            return float(answer_of("benchmarks.programs.bare", self._originals)["s"])
         finally:
             os.sched_setaffinity(0, before)
 

@@ -22,7 +22,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs import launch, rundir, submission
+from jobs.execution import launch
+from jobs.records import run_directory, submissions
 from pianogen import command, config
 from pianogen.errors import PianogenError
 
@@ -73,7 +74,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, A
     finally:
         cancel_s = counted.call("cancel", out)
         cancelled = counted.take()
-        while submission.live_jobs(rundir.open_runs(out)):  # what has begun writes its checkpoint before the folder goes
+        while submissions.live_jobs(run_directory.open_runs(out)):  # what has begun writes its checkpoint before the folder goes
             time.sleep(1)
     return {
         "submit": {"s": submit_s, "asked": submitted},

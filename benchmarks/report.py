@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jobs.rundir import Run
+from jobs.records.run_directory import Run
 from pianogen import command, config
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store

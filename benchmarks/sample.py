@@ -18,15 +18,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jobs.rundir import Run
-from pianogen import command, devices, training
+from jobs.records.run_directory import Run
+from pianogen import command
+from pianogen.data.statistics import gather_statistics
+from pianogen.data.windows import find_windows
 from pianogen.models.network import Network
 from pianogen.roll import PACKED_BYTES
-from pianogen.sampling import BATCH, compile_drawing
-from pianogen.statistics import gather_statistics
+from pianogen.sampling.draw import BATCH, compile_drawing
 from pianogen.store import Split
-from pianogen.windows import find_windows
-from pianogen.workers import Workers
+from pianogen.training import devices, loop
+from pianogen.training.workers import Workers
 
 _PREDICTED_STEPS = 30
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     run = Run(options.run)
     config = run.read_config()
     devices.find_strategy(config, Workers())
-    network, _ = training.restore(config, run.path)
+    network, _ = loop.restore(config, run.path)
     window_steps = config.data.window_steps
     with run.open_store() as store:
         statistics = gather_statistics(find_windows(store, Split.TRAIN, config.data))

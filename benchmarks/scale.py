@@ -21,11 +21,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fresh import answer_of
+from benchmarks.support.fresh import answer_of
 from pianogen import command
 from pianogen.errors import UsageError
 
-_PHASES = "benchmarks.scale_phases"
+_PHASES = "benchmarks.programs.scale_phases"
 _EXPECTED_PIECES = 2_000_000
 _BYTES_PER_STEP = 26
 _BYTES_PER_PIECE = 2_000  # names, headers, and folders

@@ -20,13 +20,14 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from pianogen import command, config, devices, models
+from pianogen import command, config, models
 from pianogen.config import Config
-from pianogen.features import NUM_FEATURES, features
+from pianogen.data.windows import Windows, find_windows, training_batches
+from pianogen.models.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
-from pianogen.training import MEASURES, compile_training
-from pianogen.windows import Windows, find_windows, training_batches
-from pianogen.workers import Workers
+from pianogen.training import devices
+from pianogen.training.loop import MEASURES, compile_training
+from pianogen.training.workers import Workers
 
 _FIT_BLOCK = 65_536
 

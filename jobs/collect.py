@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from jobs import midi_files, report, rundir
 from jobs.decode import find_samples
-from jobs.report import Entry, Sample, SampleSet
-from jobs.rundir import Run
-from pianogen import command, durable
+from jobs.export import midi_files
+from jobs.records import run_directory
+from jobs.records.run_directory import Run
+from jobs.report import page
+from jobs.report.page import Entry, Sample, SampleSet
+from pianogen import atomic, command
 from pianogen.errors import PianogenError, UsageError
-from pianogen.sound import describe
+from pianogen.evaluation.sample_metrics import describe
 from pianogen.store import Store
 
 
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep's directory")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     options = parser.parse_args(arguments)
-    runs = rundir.open_runs(options.sweep)
+    runs = run_directory.open_runs(options.sweep)
     rows: list[dict[str, Any]] = []
     entries = []
     for run in runs:
@@ -44,10 +46,10 @@ def main(arguments: Sequence[str]) -> int:
         entries.append(Entry(run, sets))
     if not rows:
         raise UsageError(f"{options.sweep} has no MIDI yet; decode it first: python -m jobs.decode {options.sweep}")
-    durable.write_text(options.out / "index.csv", midi_files.index_text(rows))
+    atomic.write_text(options.out / "index.csv", midi_files.index_text(rows))
     # A folder's name may hold bytes that are no text.
-    page = report.render(options.sweep.resolve().name, entries).encode(errors="backslashreplace")
-    durable.write_bytes(options.out / "report.html", page)
+    html = page.render(options.sweep.resolve().name, entries).encode(errors="backslashreplace")
+    atomic.write_bytes(options.out / "report.html", html)
     print(f"{len(rows)} MIDI files of {len(runs)} runs in {options.out}; open {options.out / 'report.html'}")
     return 0
 
@@ -64,7 +66,7 @@ def _collect_store(run: Run, path: Path, out: Path) -> tuple[list[dict[str, Any]
                 continue
             target = out / run.name / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            durable.write_bytes(target, decoded[name])
+            atomic.write_bytes(target, decoded[name])
             sound = describe(store.roll(index))
             file = f"{run.name}/{name}"
             rows.append({**drawn[index], "file": file, "run": run.name, **asdict(sound)})

@@ -11,9 +11,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
 
-from jobs import launch, rundir, status, submission
-from jobs.launch import Cluster
-from jobs.rundir import Run
+from jobs.execution import launch
+from jobs.execution.launch import Cluster
+from jobs.records import run_directory, status, submissions
+from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse_args(arguments)
     launch.check(options.cluster)
-    runs = [] if options.target.is_file() else rundir.open_runs(options.target)
-    live = submission.live_jobs(runs) if runs and options.cluster == "slurm" else {}
+    runs = [] if options.target.is_file() else run_directory.open_runs(options.target)
+    live = submissions.live_jobs(runs) if runs and options.cluster == "slurm" else {}
     outs = _find_outs(options.target, runs, options.out, options.archive, set(live.values()))
     cpus = _cpus(options.cluster, len(outs))
     decode = functools.partial(
@@ -70,7 +71,7 @@ def decode_job(path: str, outs: dict[str, str], archive: bool = False, processes
         StoreError: a store cannot be read.
         PianogenError: the run has no samples, or a store's pieces have names that no folder can have.
     """
-    from jobs import midi_files  # music21 and all it takes, in the job only
+    from jobs.export import midi_files  # music21 and all it takes, in the job only
 
     target, out = Path(path), Path(outs[path])
     stores = find_samples(Run(target)) if target.is_dir() else [target]

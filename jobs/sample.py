@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from jobs import launch, rundir, status
-from jobs.rundir import Run
+from jobs.execution import launch
+from jobs.records import run_directory, status
+from jobs.records.run_directory import Run
 from pianogen import command, config
 from pianogen.config import Config, SamplingConfig
 from pianogen.errors import UsageError
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     if settings.primer is not None and not Path(settings.primer).is_file():
         raise UsageError(f"the primer {options.primer} does not exist; name a MIDI file or score")
-    runs = rundir.open_runs(options.target)
+    runs = run_directory.open_runs(options.target)
     found = dict(zip(runs, status.look(runs), strict=True))
     trained = [run for run in runs if found[run].state == "done"]
     for run in runs:
@@ -76,21 +77,23 @@ def main(arguments: Sequence[str]) -> int:
 def draw_job(path: str, settings: dict[str, object]) -> None:
     """Draws the samples of one run."""
     import pianogen
-    from pianogen import devices, sampling, training, windows
-    from pianogen.statistics import gather_statistics
+    from pianogen.data import windows
+    from pianogen.data.statistics import gather_statistics
+    from pianogen.sampling import draw
     from pianogen.store import Split
-    from pianogen.workers import Workers
+    from pianogen.training import devices, loop
+    from pianogen.training.workers import Workers
 
     run = Run(Path(path))
     sampling_config = config.parse_sampling(settings)
     run_config = _one_device(run.read_config())
     devices.find_strategy(run_config, Workers())
-    network, checkpoint = training.restore(run_config, run.path)
+    network, checkpoint = loop.restore(run_config, run.path)
     with run.open_store() as store:
         statistics = gather_statistics(windows.find_windows(store, Split.TRAIN, run_config.data))
-    rolls = sampling.draw_samples(network, sampling_config, statistics, run_config.data.window_steps)
+    rolls = draw.draw_samples(network, sampling_config, statistics, run_config.data.window_steps)
     origin = {"run": run.name, "checkpoint": checkpoint}
-    sampling.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
+    draw.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
 
 
 def _one_device(trained: Config) -> Config:

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from jobs import grid, launch, preflight, rundir, slurm, status, submission, table
-from jobs.grid import Variation
-from jobs.launch import Cluster, JobError
-from jobs.run import run_job
-from jobs.rundir import Changes, Run
-from jobs.slurm import Array, SlurmRefusal
+from jobs.cluster import slurm
+from jobs.cluster.slurm import Array, SlurmRefusal
+from jobs.configuration import grid
+from jobs.configuration.grid import Variation
+from jobs.execution import launch, preflight
+from jobs.execution.launch import Cluster, JobError
+from jobs.execution.run_job import run_job
+from jobs.records import run_directory, status, status_table, submissions
+from jobs.records.run_directory import Changes, Run
 from pianogen import command, config
 from pianogen.config import Config, ConfigError, SlurmConfig
 from pianogen.errors import UsageError
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--watch", action="store_true", help="status: again every 15 s, as long as anything is queued or runs")
     options = parser.parse_intermixed_args(arguments)
     if options.action == "status":
-        return table.watch(options.target) if options.watch else table.show(options.target, options.json)
+        return status_table.watch(options.target) if options.watch else status_table.show(options.target, options.json)
     if options.action == "resubmit":
         return _resubmit(options)
     if options.action == "cancel":
@@ -72,7 +75,7 @@ def _submit(options: argparse.Namespace) -> int:
     values = grid.load_sweep(options.target, options.overrides)
     variations = grid.expand(values, options.target)
     with Store(options.store) as store:
-        known = rundir.identities(options.out)
+        known = run_directory.identities(options.out)
         is_done = {identity for identity, path in known.items() if Run(path).read_result() is not None}
         new = [each for each in variations if each.config.identity(store.fingerprint) not in is_done]
         if new:
@@ -80,17 +83,17 @@ def _submit(options: argparse.Namespace) -> int:
         if options.dry_run:
             _print_plan(options, variations, store.fingerprint, known)
             return 0
-        with submission.alone(options.out):
+        with submissions.alone(options.out):
             _start(options, values, variations, store)
     return 0
 
 
 def _start(options: argparse.Namespace, values: dict[str, Any], variations: Sequence[Variation], store: Store) -> None:
     """Makes the directories of the runs and starts those that wait; after a refusal all is as it was."""
-    here = [Run(path) for path in rundir.identities(options.out).values()]
+    here = [Run(path) for path in run_directory.identities(options.out).values()]
     live = [run for run, found in zip(here, status.look(here), strict=True) if found.is_queued_or_running]
-    taken = submission.named(options.out / "jobs")
-    prepared = rundir.prepare_runs(options.out, values, variations, store, live, taken)
+    taken = submissions.named(options.out / "jobs")
+    prepared = run_directory.prepare_runs(options.out, values, variations, store, live, taken)
     try:
         # Who works in the foreground has seen why a run failed, and says the same command again to try it anew.
         only: Sequence[status.State] = ("waiting",) if options.cluster == "slurm" else ("waiting", "failed")
@@ -147,9 +150,9 @@ def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: S
             if jobs:
                 print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     except JobError:
-        table.write(out, table.read(out))
+        status_table.write(out, status_table.read(out))
         raise
-    table.write(out, table.read(out))
+    status_table.write(out, status_table.read(out))
     if any(each.state == "failed" for each in found.values()) and "failed" not in only:
         print(f"those that failed are left: see why with status, and queue them with python -m jobs.sweep resubmit {out}")
     if options.cluster == "slurm":
@@ -158,15 +161,15 @@ def _queue(options: argparse.Namespace, asks: Mapping[Run, SlurmConfig], only: S
 
 def _resubmit(options: argparse.Namespace) -> int:
     launch.check(options.cluster)
-    runs = rundir.open_runs(options.target)
-    with submission.alone(runs[0].path.parent):
+    runs = run_directory.open_runs(options.target)
+    with submissions.alone(runs[0].path.parent):
         _start_again(options, runs)
     return 0
 
 
 def _start_again(options: argparse.Namespace, runs: Sequence[Run]) -> None:
     """Starts what has not ended and has no job, after saying why it has not."""
-    rundir.identities(runs[0].path.parent)  # refuses copies of runs
+    run_directory.identities(runs[0].path.parent)  # refuses copies of runs
     unfinished = []
     for run, found in zip(runs, status.look(runs), strict=True):
         if found.state != "done":
@@ -207,10 +210,10 @@ def _changed(run: Run, overrides: Sequence[str]) -> Config:
 
 
 def _cancel(out: Path) -> int:
-    runs = rundir.open_runs(out)
+    runs = run_directory.open_runs(out)
     if not (out / "config.yaml").is_file():  # the whole sweep
-        submission.cancel(runs[0].path.parent / "jobs")
-    if live := submission.live_jobs(runs):
+        submissions.cancel(runs[0].path.parent / "jobs")
+    if live := submissions.live_jobs(runs):
         slurm.cancel(live)
     owners = {run: owner for run in runs if (owner := status.find_process(run))}
     here = [owner["pid"] for owner in owners.values() if owner["is_here"]]

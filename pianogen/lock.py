@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pianogen import durable
+from pianogen import atomic
 from pianogen.errors import PianogenError
 
 _TOUCH_EVERY_S = 5.0
@@ -50,7 +50,7 @@ class Lock:
             LockError: it is held by a process that lives.
         """
         mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
-        durable.write_text(mine, self._text)
+        atomic.write_text(mine, self._text)
         try:
             while not _link(mine, self._path):
                 self._remove_if_dead(mine)

@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 import h5py
 import numpy as np
 
-from pianogen import command, durable
+from pianogen import atomic, command
 from pianogen.errors import PianogenError
 from pianogen.roll import PACKED_BYTES, STEPS_PER_QUARTER, Roll
 
@@ -94,7 +94,7 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
     needed, free = _size(pieces), shutil.disk_usage(path.parent).free
     if needed > free:
         raise StoreError(f"No space left on device: {path} needs {needed:,} bytes and {free:,} are free; make room for it")
-    with durable.replacing(path) as temporary:
+    with atomic.replacing(path) as temporary:
         try:
             with h5py.File(temporary, "w") as file:
                 _write_content(file, kind, pieces, rolls, provenance)

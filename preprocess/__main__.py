@@ -21,16 +21,16 @@ from typing import Any, get_args
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi_in import Parser
+from pianogen.midi.reader import Parser
 from pianogen.progress import Progress
 from pianogen.store import Split
 from preprocess import ranks, sources
 from preprocess.isolation import Isolation, Limits, Tally
-from preprocess.job import Job
 from preprocess.merge import Merged, merge, read_split_file
 from preprocess.outcome import Options
 from preprocess.ranks import World
 from preprocess.sources import Input
+from preprocess.work_folder import Job
 
 _MOST_CPU_S = 24 * 3_600
 

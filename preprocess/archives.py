@@ -21,8 +21,8 @@ from typing import Literal
 import indexed_gzip
 
 from pianogen.errors import UsageError
-from pianogen.midi_in import MAX_BYTES
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.reader import MAX_BYTES
+from pianogen.midi.rejection import Reason, Rejection
 
 SUFFIXES = (".zip", ".tar", ".tar.gz")
 _ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, what the central directory repeats, lengths of name and extra

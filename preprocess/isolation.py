@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pianogen.errors import PianogenError
-from pianogen.midi_in import is_score, read_roll
-from pianogen.rejection import Reason
+from pianogen.midi.reader import is_score, read_roll
+from pianogen.midi.rejection import Reason
 from preprocess import shard
 from preprocess.outcome import Options, Outcome, convert, rejected
 from preprocess.sources import Input
@@ -161,7 +161,7 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
 
 
 def _serve(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
-    from pianogen.kernel import compile_together, release_compiler  # the rank itself needs neither numba nor its memory
+    from pianogen.midi.kernel import compile_together, release_compiler  # the rank itself needs neither numba nor its memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
     compile_together(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
@@ -170,7 +170,7 @@ def _serve(connection: Connection, path: Path, options: Options, limits: Limits)
     crew = None
     while (chunk := _next_chunk(connection)) is not None:
         if options.parser == "music21" or any(is_score(each.name) for each in chunk):
-            import pianogen.music21_reader  # noqa: F401 - workers inherit it
+            import pianogen.midi.music21_reader  # noqa: F401 - workers inherit it
         if crew is None or handle is None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             crew = _Crew(path, handle, functools.partial(convert, options=options, folder=path.parent), limits)

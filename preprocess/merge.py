@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pianogen import durable
-from pianogen.counts import Counts
+from pianogen import atomic
 from pianogen.errors import PianogenError, UsageError
+from pianogen.midi.counts import Counts
 from pianogen.store import Pieces, Split, write_store
 from preprocess.shard import Entry, read_rows
 from preprocess.sources import group_of
@@ -141,7 +141,7 @@ def merge(
 
 
 def _write_ledger(path: Path, entries: Sequence[Entry], first_of: Mapping[bytes, str]) -> None:
-    with durable.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         # All text in quotes: the csv module would leave a carriage return in a name bare.
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(_LEDGER)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pianogen.counts import Counts
-from pianogen.midi_in import Parser, read_roll
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.counts import Counts
+from pianogen.midi.reader import Parser, read_roll
+from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from preprocess.sources import Input
 

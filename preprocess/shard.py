@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from pianogen.counts import Counts
 from pianogen.errors import PianogenError
+from pianogen.midi.counts import Counts
 from pianogen.roll import Roll
 from pianogen.store import Split
 from preprocess.outcome import Outcome

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pianogen.errors import UsageError
-from pianogen.midi_in import MAX_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, too_large
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.reader import MAX_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, too_large
+from pianogen.midi.rejection import Reason, Rejection
 from preprocess.archives import Member, is_archive, list_members, read_member
 
 _BUNDLED = "music21:"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 from pianogen.config import ModelConfig, TrainingConfig
-from pianogen.features import Features
 from pianogen.models.body import Bidirectional, Carried, Kind, gru, lstm, mlstm, peephole, rnn
+from pianogen.models.features import Features
 from pianogen.models.heads import Heads
 from pianogen.models.network import Network
 from pianogen.models.recurrent import Recurrent

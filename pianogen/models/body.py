@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from pianogen.features import Features
+from pianogen.models.features import Features
 from pianogen.models.mlstm import MultiplicativeLSTMCell
 from pianogen.models.peephole import PeepholeLSTMCell
 from pianogen.roll import PACKED_BYTES

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from pianogen.config import TrainingConfig
-from pianogen.features import features
+from pianogen.models.features import features
 from pianogen.models.losses import curves, focal
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 

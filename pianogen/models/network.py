@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from pianogen.decision import Decision
+from pianogen.sampling.decision import Decision
 
 
 class Network(Protocol):

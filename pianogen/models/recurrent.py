@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from pianogen.decision import Decision, decide
-from pianogen.features import tempo_us_of
 from pianogen.models.body import Body
+from pianogen.models.features import tempo_us_of
 from pianogen.roll import HOLD, PACKED_BYTES
+from pianogen.sampling.decision import Decision, decide
 
 
 class Readout(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import ModelConfig, TrainingConfig
-from pianogen.features import features, num_features
+from pianogen.models.features import features, num_features
 from pianogen.models.losses import bit_crossentropy, curves, focal
 from pianogen.roll import NUM_KEYS
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from slurm_cluster import SlurmCluster, missing_programs
+
+from tests.support.slurm_cluster import SlurmCluster, missing_programs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

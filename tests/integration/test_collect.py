@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
-from made_sweep import CONSTANT_LOSS, draw, made_sweep
 from music21.midi import MidiFile
 
-from jobs import collect, decode, rundir
-from jobs.rundir import Run
+from jobs import collect, decode
+from jobs.records import run_directory
+from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
+from tests.support.made_sweep import CONSTANT_LOSS, draw, made_sweep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,8 +36,8 @@ class Sweep:
         self.runs = made_sweep(self.out, NUM_SAMPLES, STEPS)
         failed, waiting = self.runs[7], self.runs[19]
         (failed.path / "result.json").unlink()
-        rundir.begin_attempt(failed, "", 0)
-        rundir.end_attempt(failed, error=HOSTILE_ERROR)
+        run_directory.begin_attempt(failed, "", 0)
+        run_directory.end_attempt(failed, error=HOSTILE_ERROR)
         for name in ("result.json", "metrics.csv", "samples.h5"):
             (waiting.path / name).unlink()
         self.runs[3] = Run(self.runs[3].path.rename(self.out / HOSTILE_NAME))

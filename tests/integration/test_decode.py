@@ -7,20 +7,24 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from chunks import doubled, killed_at_three, refused_at_three
-from made_music import made_roll, store_of
-from made_sweep import draw
-from processes import ENVIRONMENT, ROOT, descendants, finished, has_ended, wait_until
-from slurm_cluster import SlurmCluster
-from slurm_cluster import wait_until as wait_for_slurm
 
-from jobs import decode, grid, midi_files, processes, rundir
-from jobs.rundir import Run
+from jobs import decode
+from jobs.configuration import grid
+from jobs.export import midi_files, process_pool
+from jobs.records import run_directory
+from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
+from tests.programs.chunks import doubled, killed_at_three, refused_at_three
+from tests.support.made_music import made_roll, store_of
+from tests.support.made_sweep import draw
+from tests.support.paths import ROOT
+from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
+from tests.support.slurm_cluster import SlurmCluster
+from tests.support.slurm_cluster import wait_until as wait_for_slurm
 
 DECODE = [sys.executable, "-m", "jobs.decode"]
 SETTINGS = SamplingConfig(num=3, steps=40)
@@ -52,7 +56,7 @@ def runs(tmp_path: Path) -> list[Run]:
     corpus = store_of(tmp_path / "corpus.h5", [made_roll(1)], [Split.TRAIN])
     values = {"device": "cpu", "grid": {"model.name": ["base", "gru"]}}
     with Store(corpus) as store:
-        return rundir.prepare_runs(tmp_path / "runs" / "a sweep", values, grid.expand(values, Path("test")), store).runs
+        return run_directory.prepare_runs(tmp_path / "runs" / "a sweep", values, grid.expand(values, Path("test")), store).runs
 
 
 def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
@@ -67,23 +71,23 @@ def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_results_come_in_order(count: int) -> None:
-    assert list(processes.in_processes(doubled, range(40), count)) == list(range(0, 80, 2))
+    assert list(process_pool.in_processes(doubled, range(40), count)) == list(range(0, 80, 2))
 
 
 def test_killed_process_is_told() -> None:
     with pytest.raises(PianogenError, match="was killed"):
-        list(processes.in_processes(killed_at_three, range(8), 2))
+        list(process_pool.in_processes(killed_at_three, range(8), 2))
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_error_is_that_of_the_work(count: int) -> None:
     with pytest.raises(PianogenError, match="three is refused"):
-        list(processes.in_processes(refused_at_three, range(8), count))
+        list(process_pool.in_processes(refused_at_three, range(8), count))
 
 
 def test_killed_decoding_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     store, out = long_store(tmp_path / "c.h5"), tmp_path / "c-midi"
-    code = f"from jobs.midi_files import *; write_folder([Path({str(store)!r})], Path({str(out)!r}), 2)"
+    code = f"from jobs.export.midi_files import *; write_folder([Path({str(store)!r})], Path({str(out)!r}), 2)"
     with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: any(out.rglob("*.mid")) or process.poll() is not None, "the first MIDI file")
         below = descendants(process.pid)

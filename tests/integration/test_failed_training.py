@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from made_music import made_store
-from processes import ENVIRONMENT, finished, wait_until
-from runs import SETTINGS, attempt, iteration_of, prepare, state_of
 
-from jobs.rundir import Run
-from pianogen import config, training
+from jobs.records.run_directory import Run
+from pianogen import config
 from pianogen.store import Split
+from pianogen.training import loop
+from tests.support.made_music import made_store
+from tests.support.processes import ENVIRONMENT, finished, wait_until
+from tests.support.runs import SETTINGS, attempt, iteration_of, prepare, state_of
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_cause_of_an_error_is_what_tensorflow_says_of_it_and_not_where() -> None
 
     with pytest.raises(tf.errors.OpError) as caught:
         take_too_much(tf.constant(1 << 22))
-    assert training._cause_of(caught.value).startswith("OOM when allocating tensor with shape[4194304,4194304]")
+    assert loop._cause_of(caught.value).startswith("OOM when allocating tensor with shape[4194304,4194304]")
 
 
 def test_local_copy_trains_the_same_and_leaves_nothing(tmp_path: Path, store: Path) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpora import BAD_INPUTS, PIANO_MIDI_DE
-from made_corpus import DRUMS, made_midi
-from made_music import million_notes
-from processes import finished, preprocess_command
 
-from pianogen.midi_in import Parser, read_roll
-from pianogen.rejection import Rejection
+from pianogen.midi.reader import Parser, read_roll
+from pianogen.midi.rejection import Rejection
 from pianogen.roll import Roll
 from pianogen.store import Store
+from tests.support.corpora import BAD_INPUTS, PIANO_MIDI_DE
+from tests.support.made_corpus import DRUMS, made_midi
+from tests.support.made_music import million_notes
+from tests.support.processes import finished, preprocess_command
 
 GAP = b"\xff\xff\xff\x7f"  # 2**28 - 1 ticks, the longest delta there is
 GIGABYTES = 2 << 30

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_corpus import made_midi
-from processes import finished, preprocess_command, started
+
+from tests.support.made_corpus import made_midi
+from tests.support.processes import finished, preprocess_command, started
 
 NUM_KILLS = 20
 NUM_PIECES = 60

@@ -8,8 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
-from made_corpus import made_midi_corpus
-from processes import ROOT, finished, preprocess_command
+
+from tests.support.made_corpus import made_midi_corpus
+from tests.support.paths import ROOT
+from tests.support.processes import finished, preprocess_command
 
 ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",

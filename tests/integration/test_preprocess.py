@@ -12,8 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
-from processes import (
+
+from pianogen.store import Split, Store
+from preprocess.shard import read_entries
+from tests.support.made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
+from tests.support.processes import (
     NO_SMALL_DISK,
     descendants,
     finished,
@@ -25,9 +28,6 @@ from processes import (
     started,
     wait_until,
 )
-
-from pianogen.store import Split, Store
-from preprocess.shard import read_entries
 
 NUM_INPUTS = 37
 RESUMED = re.compile(rf"resuming: (\d+) of {NUM_INPUTS} inputs were finished before")

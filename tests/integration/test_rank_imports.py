@@ -4,8 +4,9 @@ import re
 import sys
 
 import pytest
-from made_corpus import made_midi
-from processes import finished, preprocess_command
+
+from tests.support.made_corpus import made_midi
+from tests.support.processes import finished, preprocess_command
 
 # The program as it is, followed by what its process has imported; the process that converts ends elsewhere.
 PROGRAM = """

@@ -3,8 +3,9 @@
 import sys
 
 import pytest
-from made_corpus import ENDLESS
-from processes import finished, preprocess_command
+
+from tests.support.made_corpus import ENDLESS
+from tests.support.processes import finished, preprocess_command
 
 # Chunks that are too long for MPI to deliver them before they are looked for, and are converted in no time.
 WORLD = """

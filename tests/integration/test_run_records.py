@@ -5,14 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_music import made_store
-from processes import NO_SMALL_DISK, ROOT, finished, may_mount, on_small_disk
-from runs import SETTINGS, attempt, prepare, state_of
 
-from jobs import grid, rundir, submission
-from jobs.rundir import Run
+from jobs.configuration import grid
+from jobs.records import run_directory, submissions
+from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
 from pianogen.store import Split, Store
+from tests.support.made_music import made_store
+from tests.support.paths import PROGRAMS
+from tests.support.processes import NO_SMALL_DISK, finished, may_mount, on_small_disk
+from tests.support.runs import SETTINGS, attempt, prepare, state_of
 
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 
@@ -22,10 +24,10 @@ def store(tmp_path: Path) -> Path:
     return made_store(tmp_path / "corpus.h5", SPLITS)
 
 
-def prepare_again(out: Path, store: Path) -> rundir.Prepared:
+def prepare_again(out: Path, store: Path) -> run_directory.Prepared:
     with Store(store) as opened:
         variations = grid.expand(SETTINGS, Path("test"))
-        return rundir.prepare_runs(out, SETTINGS, variations, opened, taken=submission.named(out / "jobs"))
+        return run_directory.prepare_runs(out, SETTINGS, variations, opened, taken=submissions.named(out / "jobs"))
 
 
 def test_copy_of_a_run_is_refused(tmp_path: Path, store: Path) -> None:
@@ -38,7 +40,7 @@ def test_copy_of_a_run_is_refused(tmp_path: Path, store: Path) -> None:
 def test_name_of_a_removed_run_is_not_given_again(tmp_path: Path, store: Path) -> None:
     """A job that was queued for the old one would be taken for one of the new."""
     run = prepare(tmp_path / "sweep", store)
-    submission.record(submission.begin(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
+    submissions.record(submissions.begin(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
     shutil.rmtree(run.path)
     (again,) = prepare_again(tmp_path / "sweep", store).runs
     assert again.name == "0001-base"
@@ -49,11 +51,11 @@ def test_jobs_that_cannot_be_asked_about_are_neither_lost_nor_started_again(
 ) -> None:
     """A sweep of a cluster, looked at from a machine without Slurm."""
     run = prepare(tmp_path / "sweep", store)
-    folder = submission.begin(tmp_path / "sweep" / "jobs", "train")
-    submission.record(folder, {"815": run.name})
+    folder = submissions.begin(tmp_path / "sweep" / "jobs", "train")
+    submissions.record(folder, {"815": run.name})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state_of(run) == ("waiting", "job 815 cannot be asked about from here: there is no Slurm")
-    rundir.begin_attempt(run, "815", 0, folder.name)
+    run_directory.begin_attempt(run, "815", 0, folder.name)
     assert state_of(run) == ("running", "job 815 cannot be asked about from here: there is no Slurm")
 
 
@@ -71,7 +73,7 @@ def test_moved_store_is_found_when_submitted_again(tmp_path: Path, store: Path) 
 def test_damaged_record_is_named(tmp_path: Path, store: Path, name: str) -> None:
     run = prepare(tmp_path / "sweep", store)
     (run.path / name).write_text('{"attempts": [')
-    with pytest.raises(rundir.RecordError, match=f"{name} cannot be read"):
+    with pytest.raises(run_directory.RecordError, match=f"{name} cannot be read"):
         state_of(run)
 
 
@@ -113,7 +115,7 @@ def test_run_with_batches_longer_than_epochs_goes_on(tmp_path: Path, store: Path
 def test_full_disk_is_named_and_costs_nothing(tmp_path: Path, store: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    script = f"python {ROOT / 'tests' / 'full_disk.py'} '{disk}' '{store}'"
+    script = f"python {PROGRAMS / 'full_disk.py'} '{disk}' '{store}'"
     done = finished(on_small_disk(disk, "4m", script))
     assert done.returncode == 0, done.stderr
     full, then = done.stdout.splitlines()[-2:]
@@ -124,7 +126,7 @@ def test_full_disk_is_named_and_costs_nothing(tmp_path: Path, store: Path) -> No
 
 def test_lock_of_a_process_elsewhere_is_believed_for_a_while(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
-    rundir.begin_attempt(run, "", 0)
+    run_directory.begin_attempt(run, "", 0)
     owner = {"host": "n7", "machine": "another", "pid": 7, "born": "1", "started": "before", "job": "", "restart": "0"}
     run.lock.write_text(json.dumps(owner))
     assert state_of(run) == ("running", "it is starting")

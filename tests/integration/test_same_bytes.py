@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_corpus import made_midi, with_foreign_chunk
-from processes import ROOT, finished, preprocess_command
+
+from tests.support.made_corpus import made_midi, with_foreign_chunk
+from tests.support.paths import ROOT
+from tests.support.processes import finished, preprocess_command
 
 # Python imports this at its start. File systems list a folder by hashes of its names; this lists it in any order.
 SITE = """

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_music import made_roll
-from slurm_cluster import SlurmCluster, wait_until
 
-from pianogen.midi_out import write_midi
+from pianogen.midi.writer import write_midi
+from tests.support.made_music import made_roll
+from tests.support.paths import ROOT
+from tests.support.slurm_cluster import SlurmCluster, wait_until
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = "slurm/preprocess.sh"
 
 

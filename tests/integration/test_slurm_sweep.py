@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_music import made_store
-from processes import finished
-from runs import are_equal, iteration_of, weights_of
-from slurm_cluster import SlurmCluster, wait_until
 
-from jobs.rundir import Run
+from jobs.records.run_directory import Run
 from pianogen import config
 from pianogen.store import Split
+from tests.support.made_music import made_store
+from tests.support.paths import PROGRAMS, ROOT
+from tests.support.processes import finished
+from tests.support.runs import are_equal, iteration_of, weights_of
+from tests.support.slurm_cluster import SlurmCluster, wait_until
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "device": "cpu",
     "model": {"units": 8},
@@ -171,7 +171,7 @@ def test_attempts_here_and_jobs_there_are_told_apart(slurm: SlurmCluster, tmp_pa
     succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
     (run,) = sweep.runs()
-    command = [sys.executable, str(ROOT / "tests" / "attempt.py"), str(run.path)]
+    command = [sys.executable, str(PROGRAMS / "attempt.py"), str(run.path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as here:
         wait_until(lambda: iteration_of(run) > 0, 100, "it to train here")
         (row,) = sweep.rows()

@@ -10,19 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_music import made_roll, made_store
 from music21.midi import MidiFile
-from processes import descendants, finished, has_ended, started, wait_until
-from runs import attempt, iteration_of, state_of
 
-from jobs import collect, decode, grid, rundir, sample, sweep
-from jobs.rundir import Run
+from jobs import collect, decode, sample, sweep
+from jobs.configuration import grid
+from jobs.records import run_directory
+from jobs.records.run_directory import Run
 from pianogen import command
-from pianogen.midi_in import read_roll
-from pianogen.midi_out import write_midi
+from pianogen.midi.reader import read_roll
+from pianogen.midi.writer import write_midi
 from pianogen.store import Split, Store
+from tests.support.made_music import made_roll, made_store
+from tests.support.paths import ROOT
+from tests.support.processes import descendants, finished, has_ended, started, wait_until
+from tests.support.runs import attempt, iteration_of, state_of
 
-ROOT = Path(__file__).parents[2]
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 SMALL = """\
 device: cpu
@@ -157,7 +159,7 @@ def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
     path.write_text(SMALL)
     values = grid.load_sweep(path, overrides)
     with Store(tmp_path / "corpus.h5") as store:
-        (run,) = rundir.prepare_runs(tmp_path / name, values, grid.expand(values, path), store).runs
+        (run,) = run_directory.prepare_runs(tmp_path / name, values, grid.expand(values, path), store).runs
     return run.path
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_music import made_store
-from processes import ENVIRONMENT, ROOT, finished, wait_until
-from runs import SETTINGS, are_equal, attempt, iteration_of, prepare, state_of, weights_of
 
-from jobs.rundir import Run
+from jobs.records.run_directory import Run
 from pianogen import config
 from pianogen.store import Split
+from tests.support.made_music import made_store
+from tests.support.paths import PROGRAMS
+from tests.support.processes import ENVIRONMENT, finished, wait_until
+from tests.support.runs import SETTINGS, are_equal, attempt, iteration_of, prepare, state_of, weights_of
 
 SPLITS = [Split.TRAIN] * 6 + [Split.VALID]
 
@@ -65,7 +66,7 @@ def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Pa
             subprocess.Popen(
                 [
                     sys.executable,
-                    str(ROOT / "tests" / "worker.py"),
+                    str(PROGRAMS / "worker.py"),
                     *map(str, (tmp_path / f"{name}.yaml", store, run, rank)),
                     *addresses,
                 ],

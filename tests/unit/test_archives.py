@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from made_corpus import made_midi
-from processes import finished, preprocess_command
 
 from pianogen.errors import UsageError
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.rejection import Reason, Rejection
 from preprocess import archives, sources
+from tests.support.made_corpus import made_midi
+from tests.support.processes import finished, preprocess_command
 
 NAMES = ["A/one.mid", "A/two.mid", "B/caf\xe9, with spaces.mid", "B/deep/er/three.MID", "four.mid", "notes.txt"]
 

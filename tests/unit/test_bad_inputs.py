@@ -7,15 +7,15 @@ import random
 import zipfile
 
 import pytest
-from corpora import BAD_INPUTS, needs_corpora
-from plain_reading import Form, chunk, riff, variable_length, write_plainly
-from test_exactness import PARSERS
 
-from pianogen.counts import Counts
-from pianogen.midi_in import MAX_BYTES, SCORE_SUFFIXES, Parser, read_roll
-from pianogen.quantize import MAX_STEPS
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.counts import Counts
+from pianogen.midi.quantize import MAX_STEPS
+from pianogen.midi.reader import MAX_BYTES, SCORE_SUFFIXES, Parser, read_roll
+from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
+from tests.support.corpora import BAD_INPUTS, needs_corpora
+from tests.support.plain_reading import Form, chunk, riff, variable_length, write_plainly
+from tests.unit.test_exactness import PARSERS
 
 NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x40"
 END = b"\x00\xff\x2f\x00"

@@ -5,23 +5,23 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pianogen import durable
-from pianogen.checkpoint import Checkpoints
+from pianogen import atomic
 from pianogen.config import CheckpointConfig
+from pianogen.training.checkpoints import Checkpoints
 
 
 def test_checkpoint_is_on_the_disk_before_the_pointer_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     iteration = tf.Variable(0, dtype=tf.int64)
     state = tf.train.Checkpoint(iteration=iteration, weights=tf.Variable(tf.zeros(1_000)))
     checkpoints = Checkpoints(state, iteration, tmp_path, CheckpointConfig(), is_writer=True)
-    fsync = durable.fsync
+    fsync = atomic.fsync
     synced = []
 
     def watched(path: Path) -> None:
         synced.append((path.name, checkpoints.newest))
         fsync(path)
 
-    monkeypatch.setattr(durable, "fsync", watched)
+    monkeypatch.setattr(atomic, "fsync", watched)
     for number in (1, 2):
         iteration.assign(number)
         checkpoints.save()

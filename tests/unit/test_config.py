@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs import grid
+from jobs.configuration import grid
 from pianogen import config
 from pianogen.config import ConfigError
+from tests.support.paths import ROOT
 
-SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(

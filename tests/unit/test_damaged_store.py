@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from made_music import empty_roll
-from test_store import TABLE, refusal, written_whole
 
 from pianogen.store import Store, StoreError
+from tests.support.made_music import empty_roll
+from tests.unit.test_store import TABLE, refusal, written_whole
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,9 @@
 
 import configparser
 import re
-from pathlib import Path
 
 from pianogen.config import load_yaml
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 def test_environment_and_setup_agree() -> None:

@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_music import made_roll, made_store, store_of
 
 from pianogen.config import DataConfig
-from pianogen.decision import Decision, decide
-from pianogen.evaluation import THRESHOLDS, evaluate, evaluate_held_out, score, trivial
-from pianogen.features import features
+from pianogen.data.statistics import Statistics, gather_statistics
+from pianogen.data.windows import Windows, find_windows
+from pianogen.evaluation.held_out import THRESHOLDS, evaluate, evaluate_held_out, score, trivial
+from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
-from pianogen.statistics import Statistics, gather_statistics
+from pianogen.sampling.decision import Decision, decide
 from pianogen.store import Split, Store
-from pianogen.windows import Windows, find_windows
+from tests.support.made_music import made_roll, made_store, store_of
 
 DATA = DataConfig(window_steps=24, stride=5)
 

@@ -1,17 +1,17 @@
 """Every cell, tempo and count of a roll is what a plain reading of the contract says, whoever parses the file."""
 
 import pytest
-from corpora import PIANO_MIDI_DE, needs_corpora
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_music import million_notes
-from plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
 
-from pianogen import smf
-from pianogen.counts import Counts
-from pianogen.midi_in import read_roll
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi import smf
+from pianogen.midi.counts import Counts
+from pianogen.midi.reader import read_roll
+from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
+from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
+from tests.support.made_music import million_notes
+from tests.support.plain_reading import Form, Reading, parse_plainly, read_plainly, write_plainly
 
 PARSERS = ["smf", "music21"]
 PIANO_FILES = sorted(PIANO_MIDI_DE.glob("*/*.mid"))

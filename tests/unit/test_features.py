@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll
 
-from pianogen.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
+from pianogen.models.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
 from pianogen.roll import HOLD, ONSET, SILENT
+from tests.support.made_music import made_roll
 
 
 def test_features_are_onsets_holds_and_tempo() -> None:

@@ -8,14 +8,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import misbehaving
 import pytest
-from processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
 
-from pianogen.rejection import Reason
+from pianogen.midi.rejection import Reason
 from preprocess.shard import Entry, read_entries, read_rows
+from tests.programs import misbehaving
+from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
 
-SEES_TESTS = {"PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{Path(misbehaving.__file__).parent}"}
 PROGRAM = [sys.executable, misbehaving.__file__]
 REASONS = {
     "sleeps": Reason.TIMEOUT,
@@ -44,7 +43,7 @@ class Results:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("work")
-    done = finished([*PROGRAM, str(folder), "all"], **SEES_TESTS)
+    done = finished([*PROGRAM, str(folder), "all"])
     assert done.returncode == 0, done.stderr
     return Results(folder, json.loads(done.stdout))
 
@@ -80,7 +79,7 @@ def test_message_says_how_the_process_ended(results):
 
 
 def sleeping_program(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen([*PROGRAM, str(folder), "sleeps"], env=ENVIRONMENT | SEES_TESTS, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*PROGRAM, str(folder), "sleeps"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
 
 def at_work(rank: "subprocess.Popen[str]", folder: Path) -> list[int]:
@@ -114,6 +113,6 @@ def test_killed_host_is_told_and_leaves_no_worker_behind(tmp_path):
 
 
 def test_host_without_work_ends_and_writes_no_shard(tmp_path):
-    done = finished([*PROGRAM, str(tmp_path), "nothing"], **SEES_TESTS)
+    done = finished([*PROGRAM, str(tmp_path), "nothing"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())

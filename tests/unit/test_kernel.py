@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 CODE = """\
 import json
-from pianogen import kernel, quantize, smf
-from pianogen.midi_in import read_roll
+from pianogen.midi import kernel, quantize, smf
+from pianogen.midi.reader import read_roll
 from preprocess.isolation import _WARM_UP
 kernel.compile_together(lambda: read_roll(_WARM_UP, "x.mid"))
 roll, _ = read_roll(_WARM_UP, "x.mid")

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll
-from made_networks import WITH_HEADS, made_network, music
 
-from pianogen.decision import NUM_NOISE, Decision
 from pianogen.roll import HOLD, ONSET, SILENT
+from pianogen.sampling.decision import NUM_NOISE, Decision
+from tests.support.made_music import made_roll
+from tests.support.made_networks import WITH_HEADS, made_network, music
 
 READ_AS_PROBABILITIES = [
     ("base", {}),

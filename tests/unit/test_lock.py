@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT, wait_until
 
 from pianogen import lock
 from pianogen.lock import Lock, LockError
+from tests.support.paths import ROOT
+from tests.support.processes import wait_until
 
 DOING = "corpus.h5 is being made"
 HOLD = "import sys; from pathlib import Path; from pianogen.lock import Lock\n"

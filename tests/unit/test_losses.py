@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll
-from made_networks import WITH_HEADS, made_network, music
 
 from pianogen import models
 from pianogen.config import ModelConfig, TrainingConfig
-from pianogen.features import features
+from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT
+from tests.support.made_music import made_roll
+from tests.support.made_networks import WITH_HEADS, made_network, music
 
 CURVES = {"loss", "categorical_crossentropy", "mean_absolute_error"}
 

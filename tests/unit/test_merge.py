@@ -8,11 +8,9 @@ from pathlib import Path
 
 import h5py
 import pytest
-from made_corpus import DRUMS, made_midi, with_foreign_chunk
-from made_music import made_roll
 
 from pianogen.errors import UsageError
-from pianogen.rejection import Reason
+from pianogen.midi.rejection import Reason
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from preprocess.merge import Merged, PreprocessError, merge, read_split_file
@@ -20,6 +18,8 @@ from preprocess.outcome import Options, convert, rejected
 from preprocess.shard import Entry, append, read_entries, read_rows, split_of
 from preprocess.sources import Input
 from preprocess.sparse import squeeze
+from tests.support.made_corpus import DRUMS, made_midi, with_foreign_chunk
+from tests.support.made_music import made_roll
 
 LEDGER = [
     *("name", "status", "reason", "message", "steps", "notes"),

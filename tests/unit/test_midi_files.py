@@ -8,17 +8,17 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
-from made_music import made_roll, store_of
 
-from jobs import midi_files
+from jobs.export import midi_files
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
-from pianogen.midi_in import read_roll
-from pianogen.midi_out import write_midi
+from pianogen.midi.reader import read_roll
+from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
-from pianogen.roll_picture import draw_roll
-from pianogen.sampling import write_samples
+from pianogen.roll_plot import draw_roll
+from pianogen.sampling.draw import write_samples
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
+from tests.support.made_music import made_roll, store_of
 
 ORIGIN = {"run": "0003-gru", "checkpoint": "ckpt-7"}
 

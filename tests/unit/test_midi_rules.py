@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import pytest
-from plain_reading import HOLD, ONSET, Event, read_plainly, write_plainly
-from test_exactness import PARSERS, assert_same
 
-from pianogen.midi_in import read_roll
+from pianogen.midi.reader import read_roll
+from tests.support.plain_reading import HOLD, ONSET, Event, read_plainly, write_plainly
+from tests.unit.test_exactness import PARSERS, assert_same
 
 TPQ = 8  # a step is 2 ticks, so that odd ticks are exact halves
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_networks import WINDOW_STEPS, made_network, music
 
 from pianogen import models
+from tests.support.made_networks import WINDOW_STEPS, made_network, music
 
 ALL = sorted(models.NETWORKS)
 CARRIED = sorted(set(ALL) - {"bidirectional"})

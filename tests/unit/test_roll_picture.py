@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_music import made_roll
-from made_sweep import roar
 from PIL import Image
 
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
-from pianogen.roll_picture import draw_roll
+from pianogen.roll_plot import draw_roll
+from tests.support.made_music import made_roll
+from tests.support.made_sweep import roar
 
 LEFT, TOP, STEP, KEY = 66, 12, 3, 3  # pixels
 LINE_STEPS, LINE = 512, 330

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from music21.midi import DeltaTime, MetaEvents, MidiFile
-from plain_reading import parse_plainly, read_plainly
-from test_exactness import PARSERS, assert_same
 
 from pianogen.errors import PianogenError
-from pianogen.midi_in import read_roll
-from pianogen.midi_out import write_midi
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.reader import read_roll
+from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.writer import write_midi
 from pianogen.roll import HOLD, MAX_TEMPO_US, NUM_KEYS, ONSET, SILENT, Roll, pack
+from tests.support.plain_reading import parse_plainly, read_plainly
+from tests.unit.test_exactness import PARSERS, assert_same
 
 exact = settings(derandomize=True, deadline=None, max_examples=200)
 tempos = st.one_of(st.sampled_from([1, 2, 255, 256, 499_999, 500_000, 65_536, MAX_TEMPO_US]), st.integers(1, MAX_TEMPO_US))

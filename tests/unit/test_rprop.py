@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen.rprop import Rprop
+from pianogen.training.rprop import Rprop
 
 
 def plain_rprop(gradients: np.ndarray, start: np.ndarray, step: float) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_it_is_known_to_keras_by_name_and_rate() -> None:
 
 TWO_REPLICAS = """
 import keras, numpy as np, tensorflow as tf
-from pianogen.rprop import Rprop
+from pianogen.training.rprop import Rprop
 
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

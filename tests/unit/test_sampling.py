@@ -6,19 +6,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_music import made_roll, made_store
 
 from pianogen import models
 from pianogen.config import DataConfig, ModelConfig, SamplingConfig, TrainingConfig
-from pianogen.decision import NUM_NOISE, Decision, decide
+from pianogen.data.statistics import Statistics, gather_statistics
+from pianogen.data.windows import find_windows
 from pianogen.errors import UsageError
-from pianogen.midi_out import write_midi
+from pianogen.midi.writer import write_midi
 from pianogen.models.network import Network
 from pianogen.roll import HOLD, ONSET, SILENT, Roll
-from pianogen.sampling import BATCH, draw_samples, write_samples
-from pianogen.statistics import Statistics, gather_statistics
+from pianogen.sampling.decision import NUM_NOISE, Decision, decide
+from pianogen.sampling.draw import BATCH, draw_samples, write_samples
 from pianogen.store import Split, Store
-from pianogen.windows import find_windows
+from tests.support.made_music import made_roll, made_store
 
 WINDOW_STEPS = 64
 

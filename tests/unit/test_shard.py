@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.counts import Counts
 from pianogen.errors import PianogenError
-from pianogen.rejection import Reason
+from pianogen.midi.counts import Counts
+from pianogen.midi.rejection import Reason
 from pianogen.roll import Roll
-from preprocess import job as jobs
 from preprocess import shard as shards
-from preprocess.job import Job
+from preprocess import work_folder as jobs
 from preprocess.merge import PreprocessError
 from preprocess.outcome import Options, Outcome
 from preprocess.shard import Entry, append, read_entries, read_rows, split_of
 from preprocess.sources import Input
 from preprocess.sparse import squeeze
+from preprocess.work_folder import Job
 
 exact = settings(derandomize=True, deadline=None, max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_music import made_roll
 
+from pianogen.evaluation.sample_metrics import describe, find_collapse
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack, unpack
-from pianogen.sound import describe, find_collapse
+from tests.support.made_music import made_roll
 
 STEPS = 512
 

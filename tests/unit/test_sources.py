@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pianogen.errors import UsageError
-from pianogen.midi_in import MAX_BYTES
-from pianogen.rejection import Reason, Rejection
+from pianogen.midi.reader import MAX_BYTES
+from pianogen.midi.rejection import Reason, Rejection
 from preprocess.sources import Input, group_of, scan
 
 

@@ -10,14 +10,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
-from made_music import made_roll, made_store
 
 from pianogen.config import DataConfig
-from pianogen.features import features
+from pianogen.data.statistics import Statistics, gather_statistics
+from pianogen.data.windows import find_windows
+from pianogen.models.features import features
 from pianogen.roll import Roll, pack
-from pianogen.statistics import Statistics, gather_statistics
 from pianogen.store import Split, Store
-from pianogen.windows import find_windows
+from tests.support.made_music import made_roll, made_store
 
 WINDOW_STEPS, STRIDE = 30, 7
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_music import empty_roll, made_roll, made_store
-from processes import descendants, finished, started
 
 from pianogen import store as stores
 from pianogen.roll import Roll
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
+from tests.support.made_music import empty_roll, made_roll, made_store
+from tests.support.processes import descendants, finished, started
 
 TABLE = ("name", "group", "offset", "steps", "first_step", "notes", "split", "sha256")
 PROVENANCE = {"version": "1", "parser": "smf", "keep_rests": False}
@@ -268,8 +268,8 @@ def test_rolls_unlike_their_table_are_refused_as_documented(tmp_path, wrong):
 STOPS_HALF_WAY = """
 import sys, time
 from pathlib import Path
-from made_music import made_roll
-from test_store import random_roll, table_of
+from tests.support.made_music import made_roll
+from tests.unit.test_store import random_roll, table_of
 from pianogen.store import write_store
 
 def rolls():
@@ -284,9 +284,7 @@ write_store(Path(sys.argv[1]), "corpus", table_of([random_roll(0, 600_000), rand
 def test_killed_write_leaves_the_old_store_readable(tmp_path):
     path = made_store(tmp_path / "a.h5", [Split.TRAIN])
     before = path.read_bytes()
-    here = Path(__file__).parent
-    program = f"import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]\n{STOPS_HALF_WAY}"
-    with started([sys.executable, "-c", program, str(path)]) as writer:
+    with started([sys.executable, "-c", STOPS_HALF_WAY, str(path)]) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "half way\n"
         assert not descendants(writer.pid)

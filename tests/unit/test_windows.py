@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_music import made_roll, made_store, numbered_store
 
-from pianogen import pool
-from pianogen import windows as windows_module
 from pianogen.config import DataConfig
-from pianogen.order import permuted, pools_of_epoch
+from pianogen.data import pool
+from pianogen.data import windows as windows_module
+from pianogen.data.shuffle import permuted, pools_of_epoch
+from pianogen.data.transposition import transposed
+from pianogen.data.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
 from pianogen.roll import NUM_KEYS, Roll
 from pianogen.store import Split, Store
-from pianogen.transposition import transposed
-from pianogen.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
+from tests.support.made_music import made_roll, made_store, numbered_store
 
 exact = settings(max_examples=15, deadline=None, derandomize=True)
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=8)

@@ -1,0 +1,172 @@
+"""The phases of `benchmarks.scale`, each a process of its own.
+
+    python -m benchmarks.programs.scale_phases open corpus.h5
+
+Every phase imports only what it measures, and prints one JSON object.
+"""
+
+import gc
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.support.fresh import forget_cached, memory_mb
+
+_PIECES_PER_FOLDER = 1_000
+_NUM_SHARDS = 8  # as eight ranks would leave them
+_CHUNK = 256
+_BLOCK_BYTES = 16 << 20
+
+
+def _name(index: int) -> str:
+    """A name of the length that names in large corpora have."""
+    return f"composer-{index // _PIECES_PER_FOLDER:05}/opus-{index:09}-allegro.mid"
+
+
+def make_tree(root: Path, num_pieces: int) -> dict[str, Any]:
+    """Tiny files under the names of the pieces: scanning asks for sizes and reads nothing."""
+    for index in range(num_pieces):
+        path = root / _name(index)
+        if index % _PIECES_PER_FOLDER == 0:
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"MThd")
+            first = path
+        else:
+            os.link(first, path)
+    return {}
+
+
+def scan(tree: Path) -> dict[str, Any]:
+    """The inputs of a folder."""
+    from preprocess import sources
+
+    before_mb = memory_mb("VmRSS")
+    start = time.perf_counter()
+    inputs = sources.scan([str(tree)], tree.parent)
+    return {"s": time.perf_counter() - start, "inputs": len(inputs), "import_mb": before_mb, "peak_mb": memory_mb("VmHWM")}
+
+
+def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any]:
+    """Shards of random rolls, no two alike, of half to one and a half times the mean length."""
+    import numpy as np
+
+    from pianogen.midi.counts import Counts
+    from pianogen.roll import PACKED_BYTES, Roll
+    from preprocess import shard
+    from preprocess.outcome import Outcome
+
+    random = np.random.default_rng(0)
+    lengths = random.integers(mean_steps - mean_steps // 2, mean_steps + mean_steps // 2, num_pieces, endpoint=True)
+    # As full as those of piano-midi.de: about two bytes of a row are not zero, and a tempo lasts for three steps.
+    rows = random.integers(0, 256, (2 * mean_steps + _CHUNK, PACKED_BYTES), np.uint8)
+    rows[random.random(rows.shape) > 2 / PACKED_BYTES] = 0
+    tempo_us = np.repeat(random.integers(300_000, 900_000, mean_steps, np.uint32), 3)
+    folder.mkdir()
+    handles = [os.open(folder / f"shard-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666) for rank in range(_NUM_SHARDS)]
+    for index, length in enumerate(lengths.tolist()):
+        begin = index % _CHUNK
+        packed = rows[begin : begin + length].copy()
+        packed[0, :8] = np.frombuffer(index.to_bytes(8, "big"), np.uint8)  # what makes each roll its own
+        outcome = Outcome(
+            _name(index),
+            "kept",
+            sha256=hashlib.sha256(packed[0].tobytes()).hexdigest(),
+            counts=Counts(4 * length, 0, 0, 3, 0, 2, 2),
+            roll=Roll(packed, tempo_us[:length]),
+        )
+        shard.append(handles[index // _CHUNK % _NUM_SHARDS], outcome)
+    for handle in handles:
+        os.fsync(handle)
+        os.close(handle)
+    return {"steps": int(lengths.sum()), "bytes": sum(path.stat().st_size for path in folder.iterdir())}
+
+
+def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
+    """What rank 0 does when all is converted: shards to entries, entries to ledger and store."""
+    import preprocess.__main__  # noqa: F401 - the whole program, so that its memory is that of rank 0
+    from preprocess.merge import merge as merge_entries
+    from preprocess.sources import Input
+    from preprocess.work_folder import Job
+
+    gc.disable()  # as rank 0 does
+    for path in folder.iterdir():
+        forget_cached(path)
+    before_mb = memory_mb("VmRSS")
+    inputs = [Input(_name(index), f"/corpus/{_name(index)}", 4, 0) for index in range(num_pieces)]
+    start = time.perf_counter()
+    entries = Job(folder).finished(inputs)
+    entries_s = time.perf_counter() - start
+    entries_mb = memory_mb("VmHWM")
+    merged = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
+    return {
+        "kept": merged.kept,
+        "entries_s": entries_s,
+        "write_s": time.perf_counter() - start - entries_s,
+        "bytes": store.stat().st_size,
+        "import_mb": before_mb,
+        "entries_mb": entries_mb,
+        "peak_mb": memory_mb("VmHWM"),
+    }
+
+
+def read_raw(folder: Path) -> dict[str, Any]:
+    """The shards once from the disk, in order and in large blocks."""
+    paths = sorted(folder.iterdir())
+    for path in paths:
+        forget_cached(path)
+    start = time.perf_counter()
+    num_bytes = sum(len(block) for path in paths for block in _blocks(path))
+    return {"s": time.perf_counter() - start, "bytes": num_bytes}
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+
+
+def write_raw(path: Path, num_bytes: int) -> dict[str, Any]:
+    """A file of this size, in large blocks, and its fsync."""
+    block = memoryview(os.urandom(_BLOCK_BYTES))
+    start = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        left = num_bytes
+        while left:
+            left -= file.write(block[:left])
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - start
+    path.unlink()
+    return {"s": seconds, "bytes": num_bytes}
+
+
+def open_store(path: Path) -> dict[str, Any]:
+    """A store, opened as a training opens it."""
+    from pianogen.store import Store
+
+    forget_cached(path)
+    before_mb = memory_mb("VmRSS")
+    start = time.perf_counter()
+    with Store(path) as store:
+        seconds = time.perf_counter() - start
+        return {"s": seconds, "pieces": len(store.pieces), "import_mb": before_mb, "peak_mb": memory_mb("VmHWM")}
+
+
+_PHASES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[Callable[[str], Any], ...]]] = {
+    "make_tree": (make_tree, (Path, int)),
+    "scan": (scan, (Path,)),
+    "make_shards": (make_shards, (Path, int, int)),
+    "merge": (merge, (Path, int, Path)),
+    "read_raw": (read_raw, (Path,)),
+    "write_raw": (write_raw, (Path, int)),
+    "open": (open_store, (Path,)),
+}
+
+
+if __name__ == "__main__":
+    phase, types = _PHASES[sys.argv[1]]
+    print(json.dumps(phase(*(read(text) for read, text in zip(types, sys.argv[2:], strict=True)))))

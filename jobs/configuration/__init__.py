@@ -1,0 +1,1 @@
+"""The configuration of a run, and the sweep files that vary it."""

@@ -1,0 +1,1 @@
+"""Starting jobs, and what a job does."""

@@ -1,0 +1,1 @@
+"""Rolls of a store as MIDI files and plots."""

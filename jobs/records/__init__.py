@@ -1,0 +1,1 @@
+"""The files of a sweep's directory, and the status they imply."""

@@ -1,0 +1,1 @@
+"""Windows of a store: their order, their batches, and statistics of a split."""

@@ -1,0 +1,1 @@
+"""Held-out likelihood, trivial baselines, sample metrics and collapse."""

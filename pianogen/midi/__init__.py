@@ -1,0 +1,1 @@
+"""MIDI files and scores to rolls, and rolls to MIDI files."""

@@ -1,0 +1,1 @@
+"""The training loop with its checkpoints, devices, workers and metrics history."""

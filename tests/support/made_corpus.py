@@ -1,0 +1,78 @@
+"""Corpora made by the tests: MIDI files, small scores, what cannot be read, and a score that never ends."""
+
+import os
+from pathlib import Path
+
+from pianogen.midi.reader import MAX_BYTES
+from pianogen.midi.writer import write_midi
+from pianogen.roll import Roll
+from tests.support.made_music import made_roll
+
+ABC = "X:1\nT:scale\nM:4/4\nL:1/8\nQ:1/4=120\nK:C\nCDEF GABc|c2 G2 E2 C2|]\n"
+_MUSICXML = """<?xml version="1.0"?>
+<score-partwise version="3.1">
+  <part-list><score-part id="P1"><part-name>Piano</part-name></score-part></part-list>
+  <part id="P1"><measure number="1">
+    <attributes><divisions>1</divisions><time><beats>4</beats><beat-type>4</beat-type></time></attributes>
+    <note><pitch><step>C</step><octave>4</octave></pitch><duration>4</duration><type>whole</type></note>
+    {barline}
+  </measure></part>
+</score-partwise>
+"""
+MUSICXML = _MUSICXML.format(barline="")
+# One bar, played a hundred million times.
+ENDLESS = _MUSICXML.format(barline='<barline location="right"><repeat direction="backward" times="100000000"/></barline>')
+DRUMS = bytes.fromhex("4d546864 00000006 0000 0001 0060 4d54726b 0000000c 00 993c40 60 893c40 00 ff2f00")
+
+
+def made_midi(seed: int, steps: int = 40, tempo_us: int | None = None) -> bytes:
+    """A small MIDI file, a different one for each seed; with a tempo, the same notes at that tempo."""
+    roll = made_roll(seed, steps)
+    if tempo_us is not None:
+        roll = Roll(roll.packed, roll.tempo_us * 0 + tempo_us)
+    return write_midi(roll)
+
+
+def with_foreign_chunk(midi: bytes) -> bytes:
+    """Other bytes, the same music."""
+    return midi + b"XFIH\0\0\0\x03abc"
+
+
+def made_midi_corpus(folder: Path, num_pieces: int) -> Path:
+    """A folder of sound MIDI files in two groups."""
+    for seed in range(num_pieces):
+        file = folder / "AB"[seed % 2] / f"{seed:02}.mid"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(made_midi(seed))
+    return folder
+
+
+def made_mixed_corpus(folder: Path) -> Path:
+    """Sound MIDI files and scores, duplicates, hostile names, and inputs refused for many reasons.
+
+    The first by name is a score that is refused for the time it takes, and only for that.
+    """
+    made_midi_corpus(folder, 20)
+    (folder / "0 endless.musicxml").write_text(ENDLESS)
+    (folder / "scores").mkdir()
+    (folder / "scores/scale.abc").write_text(ABC)
+    (folder / "scores/whole.musicxml").write_text(MUSICXML)
+    (folder / "A/00 again.mid").write_bytes(made_midi(0))
+    (folder / "B/00 in other bytes.MID").write_bytes(with_foreign_chunk(made_midi(0)))
+    (folder / "B/01 slower.mid").write_bytes(made_midi(1, tempo_us=700_000))
+    hostile = os.fsencode(folder) + b"/hostile"
+    os.mkdir(hostile)
+    for seed, name in enumerate([b"caf\xe9.mid", b"back\\slash.mid", b'"quoted", with commas.mid', b"two\nlines.mid"], 30):
+        Path(os.fsdecode(hostile + b"/" + name)).write_bytes(made_midi(seed))
+    refused = folder / "refused"
+    refused.mkdir()
+    (refused / "text.mid").write_text("this is no music")
+    (refused / "cut.mid").write_bytes(made_midi(2)[:-9])
+    (refused / "drums.mid").write_bytes(DRUMS)
+    (refused / "broken.musicxml").write_text(MUSICXML[:200])
+    (refused / "nowhere.mid").symlink_to("no such file")
+    os.mkfifo(refused / "pipe.mid")
+    with (refused / "large.mid").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    (folder / "README.txt").write_text("not an input")
+    return folder

@@ -1,0 +1,77 @@
+"""A sweep that nobody trained: directories of runs with curves, results and samples made by the tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.configuration import grid
+from jobs.records import run_directory
+from jobs.records.run_directory import Run
+from pianogen.config import SamplingConfig
+from pianogen.roll import ONSET, SILENT, Roll, pack
+from pianogen.sampling.draw import write_samples
+from pianogen.store import Split, Store
+from pianogen.training.history import History
+from tests.support.made_music import made_roll, made_store
+
+VALUES = {
+    "device": "cpu",
+    "grid": {
+        "model.name": ["base", "gru"],
+        "training.batch": [64, 128],
+        "training.learning_rate": [0.0005, 0.001, 0.002, 0.005, 0.01],
+    },
+}
+CONSTANT_LOSS = 0.0192
+
+
+def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
+    """Runs that are done."""
+    corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
+    with Store(corpus) as store:
+        runs = run_directory.prepare_runs(out, values, grid.expand(values, Path("test")), store).runs
+    for number, run in enumerate(runs):
+        finish(run, number, num_samples, steps, epochs)
+    return runs
+
+
+def finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) -> None:
+    """Curves, samples, of which the first is silence and the second far too much, and a result."""
+    random = np.random.default_rng(number)
+    history = History(run.path / "metrics.csv", 0)
+    floor, speed = 0.009 + 0.008 * random.random(), 2 + 6 * random.random()
+    for epoch in range(1, epochs + 1):
+        loss = floor + 0.03 * np.exp(-epoch / speed) + 0.0002 * random.random()
+        row = {"epoch": epoch, "iteration": 40 * epoch, "loss": float(loss)}
+        history.append(row | {"valid_loss": float(loss + 0.0006 + 0.00004 * epoch)})
+    draw(run, SamplingConfig(num=num_samples, steps=steps), 100 * number)
+    network = {"nats_per_step": 6 + 6 * random.random(), "static_threshold": {"onset_f1": random.random() / 2}}
+    result = {
+        "checkpoint": "ckpt-1000",
+        "parameters": 104_963 if number < 10 else 89_667,
+        **history.rows[-1],
+        "constant_predictor_loss": CONSTANT_LOSS,
+        "held_out": {"valid": {"network": network}},
+    }
+    (run.path / "result.json").write_text(json.dumps(result))
+
+
+def draw(run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5") -> list[Roll]:
+    """Writes samples of a run."""
+    rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num)]
+    for index, states in enumerate((silence(settings.steps), roar(settings.steps))[: settings.num]):
+        rolls[index] = Roll(pack(states), rolls[index].tempo_us)
+    write_samples(run.path / name, rolls, settings, {"run": run.name, "checkpoint": "ckpt-1000"}, "test")
+    return rolls
+
+
+def silence(steps: int) -> np.ndarray:
+    return np.full((steps, 88), SILENT, np.uint8)
+
+
+def roar(steps: int) -> np.ndarray:
+    states = silence(steps)
+    states[np.random.default_rng(steps).random(states.shape) < 0.12] = ONSET
+    return states
