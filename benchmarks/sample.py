@@ -27,7 +27,7 @@ from pianogen.roll import PACKED_BYTES
 from pianogen.sampling.draw import BATCH, compile_drawing
 from pianogen.store import Split
 from pianogen.training import devices, loop
-from pianogen.training.workers import Workers
+from pianogen.training.resources import Workers
 
 _PREDICTED_STEPS = 30
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     run = Run(options.run)
     config = run.read_config()
-    devices.find_strategy(config, Workers())
+    devices.find_strategy(config.devices, Workers())
     network, _ = loop.restore(config, run.path)
     window_steps = config.data.window_steps
     with run.open_store() as store:

@@ -20,14 +20,15 @@ import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from pianogen import command, config, models
-from pianogen.config import Config
+from jobs.configuration import run_config
+from jobs.configuration.run_config import RunConfig
+from pianogen import command, models
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
 from pianogen.training import devices
 from pianogen.training.loop import MEASURES, compile_training
-from pianogen.training.workers import Workers
+from pianogen.training.resources import Workers
 
 _FIT_BLOCK = 65_536
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch", type=command.count, default=64, help="windows an iteration (default: 64)")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="(default: cpu)")
     options = parser.parse_args(arguments)
-    settings = config.parse(
+    settings = run_config.parse(
         {
             "device": options.device,
             "model": {"units": options.units},
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         },
         "benchmark",
     )
-    strategy = devices.find_strategy(settings, Workers())
+    strategy = devices.find_strategy(settings.devices, Workers())
     with Store(options.store) as store:
         windows = find_windows(store, Split.TRAIN, settings.data)
         ways = _ways(settings, strategy, windows)
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _ways(settings: Config, strategy: tf.distribute.Strategy, windows: Windows) -> dict[str, Callable[[int], None]]:
+def _ways(settings: RunConfig, strategy: tf.distribute.Strategy, windows: Windows) -> dict[str, Callable[[int], None]]:
     """Each way to train, as a function of how many iterations."""
     batch, seed = settings.training.batch, settings.training.seed
     with strategy.scope():
@@ -100,7 +101,7 @@ def _ways(settings: Config, strategy: tf.distribute.Strategy, windows: Windows) 
     }
 
 
-def _keras_fit(settings: Config, windows: Windows) -> Callable[[int], None]:
+def _keras_fit(settings: RunConfig, windows: Windows) -> Callable[[int], None]:
     """The same layers on features that lie in memory as numbers, as Keras' guides show it."""
     rows = np.concatenate([_features_of(block.packed, block.tempo_us) for block, _ in windows.blocks()])
     steps, training = settings.data.window_steps, settings.training

@@ -19,7 +19,7 @@ from jobs.report import page
 from jobs.report.page import Entry, Sample, SampleSet
 from pianogen import atomic, command
 from pianogen.errors import PianogenError, UsageError
-from pianogen.evaluation.sample_metrics import describe
+from pianogen.evaluation.sample_metrics import measure
 from pianogen.store import Store
 
 
@@ -67,10 +67,10 @@ def _collect_store(run: Run, path: Path, out: Path) -> tuple[list[dict[str, Any]
             target = out / run.name / name
             target.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(target, decoded[name])
-            sound = describe(store.roll(index))
+            metrics = measure(store.roll(index))
             file = f"{run.name}/{name}"
-            rows.append({**drawn[index], "file": file, "run": run.name, **asdict(sound)})
-            samples.append(Sample(store.pieces.name[index], file, decoded.get(midi_files.picture_name(name), b""), sound))
+            rows.append({**drawn[index], "file": file, "run": run.name, **asdict(metrics)})
+            samples.append(Sample(store.pieces.name[index], file, decoded.get(midi_files.picture_name(name), b""), metrics))
     if len(samples) < len(names):
         print(f"{path}: {len(names) - len(samples)} of {len(names)} samples are not decoded; python -m jobs.decode {run.path}")
     return rows, SampleSet(drawn[0], samples)

@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
 
+from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
 from jobs.execution.launch import Cluster
 from jobs.records import run_directory, status, submissions
 from jobs.records.run_directory import Run
 from pianogen import command
-from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
 
 _SLURM_CPUS = 4

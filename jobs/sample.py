@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
 from jobs.records import run_directory, status
 from jobs.records.run_directory import Run
 from pianogen import command, config
-from pianogen.config import Config, SamplingConfig
+from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse_args(arguments)
     launch.check(options.cluster)
-    settings = config.parse_sampling(
+    settings = config.validate(
+        SamplingConfig,
         {
             "num": options.num,
             "steps": options.steps,
@@ -48,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
             "threshold": _threshold(options.threshold),
             "primer": str(Path(options.primer).resolve()) if options.primer else None,
             "seed": options.seed,
-        }
+        },
+        "sampling",
     )
     if settings.primer is not None and not Path(settings.primer).is_file():
         raise UsageError(f"the primer {options.primer} does not exist; name a MIDI file or score")
@@ -82,12 +85,12 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     from pianogen.sampling import draw
     from pianogen.store import Split
     from pianogen.training import devices, loop
-    from pianogen.training.workers import Workers
+    from pianogen.training.resources import Workers
 
     run = Run(Path(path))
-    sampling_config = config.parse_sampling(settings)
+    sampling_config = config.validate(SamplingConfig, settings, "sampling")
     run_config = _one_device(run.read_config())
-    devices.find_strategy(run_config, Workers())
+    devices.find_strategy(run_config.devices, Workers())
     network, checkpoint = loop.restore(run_config, run.path)
     with run.open_store() as store:
         statistics = gather_statistics(windows.find_windows(store, Split.TRAIN, run_config.data))
@@ -96,7 +99,7 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     draw.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
 
 
-def _one_device(trained: Config) -> Config:
+def _one_device(trained: RunConfig) -> RunConfig:
     """Drawing takes one device of one node, however many trained."""
     ask = trained.slurm.model_copy(update={"nodes": 1, "gpus_per_node": min(1, trained.slurm.gpus_per_node)})
     return trained.model_copy(update={"slurm": ask, "logical_devices": 1})

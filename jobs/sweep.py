@@ -14,15 +14,16 @@ from typing import Any, get_args
 
 from jobs.cluster import slurm
 from jobs.cluster.slurm import Array, SlurmRefusal
-from jobs.configuration import grid
+from jobs.configuration import grid, run_config
 from jobs.configuration.grid import Variation
+from jobs.configuration.run_config import RunConfig, SlurmConfig
 from jobs.execution import launch, preflight
 from jobs.execution.launch import Cluster, JobError
 from jobs.execution.run_job import run_job
 from jobs.records import run_directory, status, status_table, submissions
 from jobs.records.run_directory import Changes, Run
-from pianogen import command, config
-from pianogen.config import Config, ConfigError, SlurmConfig
+from pianogen import command
+from pianogen.config import ConfigError
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -193,14 +194,14 @@ def _start_again(options: argparse.Namespace, runs: Sequence[Run]) -> None:
         raise
 
 
-def _changed(run: Run, overrides: Sequence[str]) -> Config:
+def _changed(run: Run, overrides: Sequence[str]) -> RunConfig:
     """A run's configuration with what the command line changes of how it is run.
 
     Raises:
         ConfigError: it would change the result.
     """
     before = run.read_config()
-    after = config.parse(grid.override(before.model_dump(mode="json"), overrides), str(run.path / "config.yaml"))
+    after = run_config.parse(grid.override(before.model_dump(mode="json"), overrides), str(run.path / "config.yaml"))
     if after.identity("") != before.identity(""):
         raise ConfigError(
             f"{' '.join(overrides)} would change the result of {run.name}; that is another run: submit it with the sweep. "
@@ -216,13 +217,13 @@ def _cancel(out: Path) -> int:
     if live := submissions.live_jobs(runs):
         slurm.cancel(live)
     owners = {run: owner for run in runs if (owner := status.find_process(run))}
-    here = [owner["pid"] for owner in owners.values() if owner["is_here"]]
+    here = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
     for pid in here:
         os.kill(pid, signal.SIGTERM)
     print(f"{len(live)} jobs and {len(here)} processes of this machine were told to end; status says when they have")
     for run, owner in owners.items():
-        if not owner["is_here"]:
-            print(f"{run.name} is being trained by process {owner['pid']} of {owner['host']}: end it there")
+        if not owner.is_on_this_machine:
+            print(f"{run.name} is being trained by process {owner.pid} of {owner.host}: end it there")
     return 0
 
 

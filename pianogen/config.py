@@ -4,8 +4,9 @@ import difflib
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -18,11 +19,13 @@ class ConfigError(UsageError):
     """A configuration is not valid; nothing was started."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section of a configuration: immutable, and every key must be known."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Which network is trained.
 
     Attributes:
@@ -43,8 +46,18 @@ class ModelConfig(_Section):
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
 
+    @property
+    def has_state_head(self) -> bool:
+        """Whether keys have a head of three states each; other models predict keys and tempo as one vector."""
+        return self.name in ("split", "pair")
 
-class DataConfig(_Section):
+    @property
+    def default_loss(self) -> str:
+        """The loss of the keys where `training.loss` is None."""
+        return "crossentropy" if self.has_state_head else "mse"
+
+
+class DataConfig(Section):
     """Which windows it is trained on.
 
     Attributes:
@@ -62,7 +75,7 @@ class DataConfig(_Section):
     memory_mb: int = Field(default=2_000, ge=20)
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How it is trained; the defaults are the report's.
 
     Attributes:
@@ -94,7 +107,7 @@ class TrainingConfig(_Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
 
-class CheckpointConfig(_Section):
+class CheckpointConfig(Section):
     """How much work a kill may cost; the result is the same.
 
     Attributes:
@@ -108,7 +121,7 @@ class CheckpointConfig(_Section):
     keep: int = Field(default=2, ge=1)
 
 
-class SamplingConfig(_Section):
+class SamplingConfig(Section):
     """What is drawn from it.
 
     Attributes:
@@ -129,108 +142,79 @@ class SamplingConfig(_Section):
     primer: str | None = None
 
 
-class SlurmConfig(_Section):
-    """What is asked of the scheduler for each job.
-
-    Attributes:
-        partition: None takes the site's default.
-        cpu_partition: of decoding, which needs no GPU; None takes the site's default.
-        account: None takes the user's default.
-        timeout_min: limit of one attempt.
-        nodes: nodes of one run.
-        gpus_per_node: 0 for `device: cpu`.
-        cpus_per_task: cores of one run; also its TensorFlow threads.
-        memory_gb: memory of one node.
-        max_parallel: jobs of one sweep at a time.
-    """
-
-    partition: str | None = None
-    cpu_partition: str | None = None
-    account: str | None = None
-    timeout_min: int = Field(default=240, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    gpus_per_node: int = Field(default=0, ge=0)
-    cpus_per_task: int = Field(default=4, ge=1)
-    memory_gb: int = Field(default=16, ge=1)
-    max_parallel: int = Field(default=16, ge=1)
-
-
-class Config(_Section):
-    """A run. `model`, `data`, `training` and `sampling` change its result; the rest says how it is run.
-
-    Attributes:
-        device: gpu or cpu; there is no default, so that no run ends up on the other in silence.
-        logical_devices: replicas on one CPU; more than one for tests of distribution.
-        local_copy: copy the store to the node's own temporary folder first.
-    """
+class Config(Section):
+    """What decides the result of a run, and how often its checkpoints are written."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()
-    device: Literal["gpu", "cpu"]
-    logical_devices: int = Field(default=1, ge=1)
-    local_copy: bool = False
     checkpoints: CheckpointConfig = CheckpointConfig()
-    slurm: SlurmConfig = SlurmConfig()
+
+    @property
+    def loss(self) -> str:
+        """The loss of the keys: the configured one, or the default of the model."""
+        return self.training.loss or self.model.default_loss
 
     def identity(self, fingerprint: str) -> str:
-        """What a run is known by: the hash of all that changes its result, the store's fingerprint among it."""
-        content = [self.changing_the_result(), fingerprint]
+        """The identity of a run: the hash of every setting that changes its result and of the store's fingerprint."""
+        content = [self.result_settings(), fingerprint]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def changing_the_result(self) -> dict[str, dict[str, Any]]:
-        """The sections that are not only about how it is run, as JSON knows them."""
+    def result_settings(self) -> dict[str, dict[str, Any]]:
+        """The sections that change the result of a run, as JSON values."""
         return self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
 
 
-def parse(values: dict[str, Any], where: str) -> Config:
-    """The configuration in a nested mapping.
+_Parsed = TypeVar("_Parsed", bound=Section)
+
+
+def validate(schema: type[_Parsed], values: dict[str, Any], where: str) -> _Parsed:
+    """A configuration from a nested mapping.
 
     Args:
-        where: what the values come from, for messages.
+        where: the source of the values, for messages.
 
     Raises:
-        ConfigError: an unknown key, with the nearest valid one, a missing one, or a value of the wrong type or range.
+        ConfigError: a key is unknown (with the nearest valid one) or missing, or a value has the wrong type or range.
     """
     try:
-        config = Config.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(Config, detail, where) for detail in error.errors())) from None
-    replicas = max(config.logical_devices, config.slurm.gpus_per_node) * config.slurm.nodes
-    if config.training.batch % replicas:
-        raise ConfigError(f"{where}: training.batch {config.training.batch} is not divisible by {replicas} replicas")
-    if config.device == "gpu" and config.logical_devices > 1:
-        raise ConfigError(
-            f"{where}: logical_devices {config.logical_devices} divides a CPU; device is gpu: remove one of the two"
-        )
-    if (config.device == "gpu") != (config.slurm.gpus_per_node > 0):
-        raise ConfigError(
-            f"{where}: device {config.device} with slurm.gpus_per_node {config.slurm.gpus_per_node}; make them agree"
-        )
-    _check_model(config, where)
+        raise ConfigError("\n".join(_explain(schema, detail, where) for detail in error.errors())) from None
+
+
+def parse(values: dict[str, Any], where: str) -> Config:
+    """The configuration of a run from a nested mapping.
+
+    Raises:
+        ConfigError: as `validate`, or settings contradict each other.
+    """
+    config = validate(Config, values, where)
+    check_model(config, where)
     return config
 
 
-def _check_model(config: Config, where: str) -> None:
+def check_model(config: Config, where: str) -> None:
     """Refuses settings that the network would ignore, and combinations that mean nothing."""
     model, training = config.model, config.training
     if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
         raise ConfigError(
             f"{where}: model.layers {model.layers} with model.name {model.name}; stacked has 2 or more, the others 1"
         )
-    has_heads = model.name in ("split", "pair")
     standard = ModelConfig()
-    if has_heads and any(getattr(model, key) != getattr(standard, key) for key in ("activation", "silence", "dense_layers")):
+    if model.has_state_head and any(
+        getattr(model, key) != getattr(standard, key) for key in ("activation", "silence", "dense_layers")
+    ):
         raise ConfigError(
             f"{where}: model.activation, model.silence and model.dense_layers belong to one vector of outputs; "
             f"model.name {model.name} has a head of three states a key: remove them"
         )
-    if has_heads and training.loss not in (None, "crossentropy", "weighted_crossentropy", "focal"):
+    if model.has_state_head and training.loss not in (None, "crossentropy", "weighted_crossentropy", "focal"):
         raise ConfigError(
             f"{where}: training.loss {training.loss} with model.name {model.name}; it takes a cross-entropy or focal"
         )
-    if not has_heads and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
+    if not model.has_state_head and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
         raise ConfigError(
             f"{where}: training.loss {training.loss} with model.activation {model.activation}, "
             "whose values are no probabilities; say model.activation: sigmoid"
@@ -240,20 +224,11 @@ def _check_model(config: Config, where: str) -> None:
         raise ConfigError(f"{where}: training.loss_weight with training.loss {training.loss}; it belongs to the weighted losses")
     if training.predict == "every" and model.name == "bidirectional":
         raise ConfigError(f"{where}: training.predict every with model.name bidirectional, which would see what it predicts")
-    if training.mixed_precision and config.device == "cpu":
-        raise ConfigError(f"{where}: training.mixed_precision with device cpu, where it is slower and less exact; use a GPU")
 
 
-def parse_sampling(values: dict[str, Any]) -> SamplingConfig:
-    """The sampling section alone.
-
-    Raises:
-        ConfigError: as `parse`.
-    """
-    try:
-        return SamplingConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(SamplingConfig, detail, "sampling") for detail in error.errors())) from None
+def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings by dotted key, such as `training.batch`."""
+    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A lock that says who holds it, and that nobody holds after its owner has died.
+"""A lock file that names its owner, and that is free once the owner has died.
 
-The owner touches the file every few seconds. A second process on the same machine sees whether that one lives; on
-another one it believes a lock that was touched lately; and a job that Slurm has started again knows that its earlier
-attempt is over. No lock of the operating system is used: on network file systems they are often refused, and a forked
-child would inherit one and keep it after its parent's death.
+The owner touches the file every few seconds. A process on the same machine checks whether the owner is alive; a process on
+another machine trusts a lock that was touched recently; and a requeued job takes over the lock of its previous attempt. No lock
+of the operating system is used: network file systems often refuse those, and a forked child inherits them and keeps them
+after the death of its parent.
 """
 
 import errno
@@ -14,86 +14,125 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pianogen import atomic
 from pianogen.errors import PianogenError
 
 _TOUCH_EVERY_S = 5.0
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 DEAD_AFTER_S = 60.0
 
 
 class LockError(PianogenError):
-    """Another process is at work on it."""
+    """Another process holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """The scheduler's job that a process belongs to.
+
+    Attributes:
+        id: '' outside of a job.
+        restarts: how often the scheduler has requeued the job.
+    """
+
+    id: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds a lock.
+
+    Attributes:
+        host: its host name.
+        machine: identifies the boot and the process namespace in which `pid` is unique.
+        pid: its process id.
+        start_ticks: when the process was started, in clock ticks since boot: a process id may be reused, the pair is not.
+        locked_at: the local time at which it took the lock.
+        job: the scheduler's job it belongs to.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    start_ticks: str
+    locked_at: str
+    job: BatchJob = BatchJob()
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether this process can see and signal the owner."""
+        return self.machine == _machine()
 
 
 class Lock:
-    """Held while it is entered as a context.
+    """A lock that is held while its context is entered.
 
     Args:
         path: the lock file.
-        doing: what the holder is doing, for messages: "corpus.h5 is being made".
+        activity: what the owner does, for messages: "corpus.h5 is being written".
+        job: the scheduler's job that this process belongs to.
     """
 
-    def __init__(self, path: Path, doing: str) -> None:
-        self._path, self._doing, self._text = path, doing, json.dumps(_describe_self())
+    def __init__(self, path: Path, activity: str, job: BatchJob = BatchJob()) -> None:
+        self._path, self._activity, self._job = path, activity, job
+        self._text = json.dumps(asdict(_this_process(job)))
         self._released = threading.Event()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._toucher = threading.Thread(target=self._touch_regularly, daemon=True)
 
     def __enter__(self) -> Self:
         """Takes the lock.
 
         Raises:
-            LockError: it is held by a process that lives.
+            LockError: a live process holds the lock.
         """
-        mine = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
-        atomic.write_text(mine, self._text)
+        candidate = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
+        atomic.write_text(candidate, self._text)
         try:
-            while not _link(mine, self._path):
-                self._remove_if_dead(mine)
+            while not _link(candidate, self._path):
+                self._remove_if_dead(candidate)
         finally:
-            mine.unlink(missing_ok=True)
-        self._heart.start()
+            candidate.unlink(missing_ok=True)
+        self._toucher.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._released.set()
-        self._heart.join()
-        if self._is_mine():
+        self._toucher.join()
+        if self._is_own():
             self._path.unlink(missing_ok=True)
 
-    def _beat(self) -> None:
+    def _touch_regularly(self) -> None:
         while not self._released.wait(_TOUCH_EVERY_S):
-            with suppress(OSError):  # the folder may go just before the lock is released; a file system that fails may be back
-                if self._is_mine():
+            # The folder may be removed just before the lock is released, and a file system error may be temporary.
+            with suppress(OSError):
+                if self._is_own():
                     os.utime(self._path)
 
-    def _is_mine(self) -> bool:
-        """Whether no other has taken it over, from a process that was stopped for so long that it seemed dead."""
+    def _is_own(self) -> bool:
+        """False once another process has taken over the lock because this one was suspended for so long that it seemed dead."""
         try:
             return self._path.read_text() == self._text
         except FileNotFoundError:
             return False
 
-    def _remove_if_dead(self, mine: Path) -> None:
+    def _remove_if_dead(self, candidate: Path) -> None:
         try:
             text = self._path.read_text()
-            os.utime(mine)  # both times are then from the clock of the file system
-            silent_s = mine.stat().st_mtime - self._path.stat().st_mtime
+            os.utime(candidate)  # both times are then from the clock of the file system
+            untouched_s = candidate.stat().st_mtime - self._path.stat().st_mtime
         except FileNotFoundError:
-            return  # released since
-        owner = _read_owner(text)
-        if not _is_dead(owner, silent_s):
-            job = f", Slurm job {owner['job']}" if owner["job"] else ""
-            raise LockError(
-                f"{self._doing} by process {owner['pid']} on {owner['host']}{job}, started {owner['started']}, "
-                f"last seen {max(silent_s, 0):.0f} s ago; wait for it, or end it and run the same command again"
-            )
-        # Taken aside before it is removed: if another waiting process was faster, this is its lock, and goes back.
-        aside = mine.with_name(mine.name + ".old")
+            return  # the owner has just released it
+        owner = _parse_owner(text)
+        if not _is_dead(owner, untouched_s, self._job):
+            raise LockError(f"{self._activity} by {_describe(owner, untouched_s)}; wait until it ends, or stop it and retry")
+        # Renamed before it is removed: if another waiting process was faster, the file is that process's lock and is put back.
+        aside = candidate.with_name(candidate.name + ".old")
         try:
             self._path.rename(aside)
         except FileNotFoundError:
@@ -103,38 +142,63 @@ class Lock:
         aside.unlink()
 
 
-def _read_owner(text: str) -> dict[str, Any]:
-    """Who a lock names; one that was damaged names nobody, and is believed as long as it is touched."""
-    try:
-        owner: dict[str, Any] = json.loads(text)
-    except ValueError:
-        nobody = dict.fromkeys(("machine", "pid", "born", "job", "restart"), "")
-        return {**nobody, "host": "an unknown host", "started": "some time ago"}
-    return owner
+def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
+    """The owner of a lock, None if no live process holds it; an unreadable lock has an owner on an unknown host.
 
-
-def find_owner(path: Path) -> dict[str, Any] | None:
-    """Who holds a lock, with host, pid and job, as far as reading tells; None if nobody who lives does."""
+    Args:
+        job: the scheduler's job that this process belongs to.
+    """
     try:
-        owner = _read_owner(path.read_text())
-        silent_s = time.time() - path.stat().st_mtime
+        owner = _parse_owner(path.read_text())
+        untouched_s = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None
-    return None if _is_dead(owner, silent_s) else owner | {"is_here": owner["machine"] == _machine()}
+    return None if _is_dead(owner, untouched_s, job) else owner
+
+
+def start_ticks(pid: int) -> str:
+    """When a process of this machine was started, in clock ticks since boot; '' if it has ended (proc_pid_stat(5), field 22)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _parse_owner(text: str) -> Owner:
+    """The owner that a lock names. A damaged lock names none, and is respected as long as somebody touches it."""
+    try:
+        values = json.loads(text)
+        return Owner(**values | {"job": BatchJob(**values["job"])})
+    except (ValueError, TypeError, KeyError):
+        return Owner("an unknown host", machine="", pid=0, start_ticks="", locked_at="an unknown time")
+
+
+def _describe(owner: Owner, untouched_s: float) -> str:
+    job = f" (job {owner.job.id})" if owner.job.id else ""
+    return f"process {owner.pid} on {owner.host}{job} since {owner.locked_at}, last seen {max(untouched_s, 0):.0f} s ago"
+
+
+def _is_dead(owner: Owner, untouched_s: float, own_job: BatchJob) -> bool:
+    if owner.is_on_this_machine:
+        return start_ticks(owner.pid) != owner.start_ticks
+    if owner.job.id and owner.job.id == own_job.id and owner.job.restarts != own_job.restarts:
+        return True
+    return untouched_s > DEAD_AFTER_S
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Whether the target came to be by this call; a hard link is atomic on network file systems too.
+    """Whether this call created the target; a hard link is atomic on network file systems too.
 
-    Where there are no hard links (some disks and shared folders of laptops) it is made and then written: for a moment it names
-    nobody, and is believed.
+    Where hard links are not supported (some disks and shared folders of laptops) the target is created and then written: for a
+    moment it names no owner, and is respected.
     """
     try:
         os.link(source, target)
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _NO_HARD_LINKS:
             raise
         try:
             with target.open("x") as file:
@@ -144,36 +208,12 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _describe_self() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "born": born(os.getpid()),
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "job": os.environ.get("SLURM_JOB_ID", ""),
-        "restart": os.environ.get("SLURM_RESTART_COUNT", "0"),
-    }
-
-
-def _is_dead(owner: dict[str, Any], silent_s: float) -> bool:
-    mine = _describe_self()
-    if owner["machine"] == mine["machine"]:
-        return bool(born(owner["pid"]) != owner["born"])
-    if owner["job"] and owner["job"] == mine["job"] and owner["restart"] != mine["restart"]:
-        return True
-    return silent_s > DEAD_AFTER_S
+def _this_process(job: BatchJob) -> Owner:
+    pid = os.getpid()
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    return Owner(socket.gethostname(), _machine(), pid, start_ticks(pid), now, job)
 
 
 def _machine() -> str:
-    """What process numbers are counted within: one boot of one kernel, one namespace."""
+    """The boot and the process namespace of this process."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
-
-
-def born(pid: int) -> str:
-    """When a process of this machine was started, in ticks since boot, which with the pid names it; '' if it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if fields[0] == "Z" else fields[19]

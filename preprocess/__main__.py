@@ -52,7 +52,7 @@ def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolat
     if not options.store.parent.is_dir():
         raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
     gc.disable()  # there are several objects for each input, all live to the end, and looking through them takes a while
-    with job.locked(options.store):
+    with job.locked(options.store, ranks.batch_job()):
         inputs = sources.scan(options.corpus, job.folder)
         splits, split_rule = _read_splits(options.split_file, inputs)
         todo = job.begin(inputs, Options(options.parser, options.keep_rests))

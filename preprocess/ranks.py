@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pianogen.errors import UsageError
+from pianogen.lock import BatchJob
 from preprocess.isolation import Isolation, Tally
 from preprocess.sources import Input
 
@@ -58,6 +59,11 @@ def find_world() -> World:
             "mpi4py uses; take the mpiexec beside this python, or another --mpi type"
         )
     return World(comm.rank, comm.size, comm)
+
+
+def batch_job() -> BatchJob:
+    """The Slurm job that this rank runs in."""
+    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", 0)))
 
 
 def lead(world: World, isolation: Isolation, inputs: Sequence[Input], report: Callable[[Tally], None]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pianogen
 from pianogen import atomic
-from pianogen.lock import Lock
+from pianogen.lock import BatchJob, Lock
 from pianogen.midi.rejection import Reason
 from preprocess.merge import PreprocessError
 from preprocess.outcome import Options
@@ -98,14 +98,14 @@ class Job:
         return [self._entries[each.name] for each in inputs]
 
     @contextmanager
-    def locked(self, store: Path) -> Iterator[None]:
+    def locked(self, store: Path, batch_job: BatchJob) -> Iterator[None]:
         """Makes the folder and keeps other preprocessors out; leaves no folder behind in which nothing was begun.
 
         Raises:
             LockError: another preprocessor is at work on this store.
         """
         self.folder.mkdir(exist_ok=True)
-        with Lock(self.folder / "lock", f"{store} is being made"):
+        with Lock(self.folder / "lock", f"{store} is being written", batch_job):
             try:
                 yield
             finally:

@@ -14,8 +14,9 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from jobs.cluster import code_snapshot, site
-from pianogen.config import SlurmConfig
+from jobs.configuration.run_config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
+from pianogen.lock import BatchJob
 
 _ANSWER_S = 60
 _NOTICE_S = 90  # from the signal that says leave to the kill
@@ -240,6 +241,11 @@ def own_job() -> OwnJob:
     job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
     numbers = (int(get("SLURM_RESTART_COUNT", 0)), int(get("SLURM_PROCID", 0)), int(get("SLURM_NTASKS", 1)))
     return OwnJob(job, *numbers, Path(os.environ["SUBMITIT_FOLDER"]))
+
+
+def batch_job() -> BatchJob:
+    """The Slurm job that this process runs in, for locks; also of a process that was started by hand inside a job."""
+    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", 0)))
 
 
 def is_wanted(job: str) -> bool:

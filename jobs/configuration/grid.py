@@ -11,8 +11,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from jobs.configuration import run_config
+from jobs.configuration.run_config import RunConfig
 from pianogen import config
-from pianogen.config import Config, ConfigError
+from pianogen.config import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Variation:
     """
 
     label: str
-    config: Config
+    config: RunConfig
 
 
 def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
             resolved = copy.deepcopy(base)
             for key, value in varied.items():
                 _set(resolved, key, value, str(where))
-            parsed = config.parse(resolved, str(where))
+            parsed = run_config.parse(resolved, str(where))
             variations.append(Variation(_label(varied) or parsed.model.name, parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):

@@ -13,8 +13,8 @@ import submitit
 
 from jobs.cluster import code_snapshot, site, slurm
 from jobs.cluster.slurm import Array, SlurmRefusal
+from jobs.configuration.run_config import SlurmConfig
 from jobs.records import submissions
-from pianogen.config import SlurmConfig
 from pianogen.errors import PianogenError, UsageError
 from pianogen.progress import Progress
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from jobs.cluster import path_visibility, slurm
 from jobs.cluster.slurm import Array
+from jobs.configuration.run_config import RunConfig
 from jobs.execution.launch import Cluster
-from pianogen.config import Config
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
 
@@ -18,7 +18,7 @@ _NOT_IN_PATHS = ":%\n"  # of PYTHONPATH, of the names of logs, of scripts
 _LEAST_MIN = 10  # starting takes minutes of it, and a job is told to leave 90 s before
 
 
-def check_models(store: Path, configs: Sequence[Config]) -> None:
+def check_models(store: Path, configs: Sequence[RunConfig]) -> None:
     """Builds each network and has it take a batch of the store, in a process of its own that knows no GPU.
 
     Raises:
@@ -75,4 +75,4 @@ def _try_models(store: str, dumped: Sequence[str]) -> int:
     from pianogen.training import model_check
 
     with Store(Path(store)) as opened:
-        return model_check.try_configs(opened, [Config.model_validate_json(text) for text in dumped])
+        return model_check.try_configs(opened, [RunConfig.model_validate_json(text) for text in dumped])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from jobs.cluster.slurm import OwnJob
 from jobs.records.run_directory import Run
 from pianogen.errors import PianogenError
-from pianogen.training.workers import Workers
+from pianogen.training.resources import Workers
 
 _WAIT_S, _LOOK_EVERY_S = 300.0, 0.2
 

@@ -20,7 +20,7 @@ from jobs.records import run_directory, submissions
 from jobs.records.run_directory import Run
 from pianogen import atomic
 from pianogen.errors import Interrupted, PianogenError
-from pianogen.evaluation.sample_metrics import describe
+from pianogen.evaluation.sample_metrics import measure
 from pianogen.lock import DEAD_AFTER_S, Lock, LockError
 from pianogen.store import Store, StoreError
 
@@ -84,7 +84,7 @@ def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
     config = run.read_config()
     with _output_to(run.path / "log" / f"worker-{own.rank}.log"), rendezvous.meet(run, own) as found:
         with _near(run.open_store(), config.local_copy) as store, suppress(Interrupted):
-            loop.train(config, store, run.path, interruption, found)
+            loop.train(config, store, run.path, config.devices, found, interruption)
         # The first worker still writes its checkpoint, or evaluates and draws samples; where one is gone, all are ended.
         while "ended" not in run.read_provenance()["attempts"][-1]:
             time.sleep(_LOOK_EVERY_S)
@@ -131,7 +131,7 @@ def _alone(run: Run, own: OwnJob) -> Iterator[None]:
     with ExitStack() as held:
         while True:
             try:
-                held.enter_context(Lock(run.lock, f"{run.path} is being trained"))
+                held.enter_context(Lock(run.lock, f"{run.path} is being trained", slurm.batch_job()))
                 break
             except LockError:  # its owner may have died with its node a moment ago
                 if time.monotonic() > deadline:
@@ -166,7 +166,7 @@ def _come_back(run: Run, own: OwnJob) -> None:
 def _describe(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
-        return f"out of memory ({(str(error).splitlines() or [kind])[0]}): raise slurm.memory_gb, or lower loop.batch"
+        return f"out of memory ({(str(error).splitlines() or [kind])[0]}): raise slurm.memory_gb, or lower training.batch"
     return f"{kind}: {error}"
 
 
@@ -178,12 +178,13 @@ def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tupl
     import pianogen
     from pianogen.data.statistics import gather_statistics
     from pianogen.evaluation import held_out
+    from pianogen.evaluation.trivial import constant_predictor_loss
     from pianogen.sampling import draw
     from pianogen.training import loop
 
     config = run.read_config()
     with rendezvous.meet(run, own) as found, _near(run.open_store(), config.local_copy) as store:
-        trained = loop.train(config, store, run.path, interruption, found)
+        trained = loop.train(config, store, run.path, config.devices, found, interruption)
         statistics = gather_statistics(trained.windows)
         scores = held_out.evaluate_held_out(trained.network, store, config.data, statistics, interruption)
         rolls = draw.draw_samples(trained.network, config.sampling, statistics, config.data.window_steps, interruption)
@@ -197,9 +198,9 @@ def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tupl
         "windows": len(trained.windows),
         **last,
         "best_valid_loss": best,
-        "constant_predictor_loss": statistics.constant_predictor_loss,
+        "constant_predictor_loss": constant_predictor_loss(statistics),
         "held_out": scores,
-        "samples": [asdict(describe(roll)) for roll in rolls],
+        "samples": [asdict(measure(roll)) for roll in rolls],
     }
     facts: dict[str, Any] = {"devices": [device.name for device in tf.config.list_logical_devices()]}
     if trained.iterations_per_s is not None:

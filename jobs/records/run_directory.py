@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pianogen
+from jobs.configuration import run_config
 from jobs.configuration.grid import Variation
+from jobs.configuration.run_config import RunConfig
 from jobs.records import provenance
 from pianogen import atomic, config
-from pianogen.config import Config
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
 
@@ -42,10 +43,10 @@ class Run:
     def name(self) -> str:
         return self.path.name
 
-    def read_config(self) -> Config:
+    def read_config(self) -> RunConfig:
         """Its configuration, as it was submitted."""
         path = self.path / "config.yaml"
-        return config.parse(config.load_yaml(path), str(path))
+        return run_config.parse(config.load_yaml(path), str(path))
 
     def read_provenance(self) -> dict[str, Any]:
         """Where it comes from, and a record of each attempt."""
@@ -128,7 +129,7 @@ class Changes:
             self._before.setdefault(path, before)
             atomic.write_text(path, text)
 
-    def write_config(self, run: Run, content: Config) -> None:
+    def write_config(self, run: Run, content: RunConfig) -> None:
         """Writes a run's config.yaml."""
         self.write(run.path / "config.yaml", config.dump_yaml(content.model_dump(mode="json")))
 
@@ -212,7 +213,7 @@ def prepare_runs(
             continue
         run = Run(out / f"{number:04d}-{variation.label}")
         run.path.mkdir(exist_ok=True)  # a submission that was killed may have left it
-        resolved = variation.config.changing_the_result()
+        resolved = variation.config.result_settings()
         run.write_provenance({"identity": identity, "config": resolved, **known_origin, "attempts": []})
         Changes().write_config(run, variation.config)  # last: a directory without it is no run yet
         new.append(run)

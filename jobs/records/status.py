@@ -125,7 +125,7 @@ def _left(run: Run, attempt: Mapping[str, Any], job: str) -> Status:
     return Status("failed", f"it ended well, and {run.path / 'result.json'} is not there: it was removed")
 
 
-def find_process(run: Run) -> dict[str, Any] | None:
+def find_process(run: Run) -> lock.Owner | None:
     """The process that trains a run outside of Slurm, as `lock.find_owner` tells of it; None if none does."""
     attempts = run.read_provenance()["attempts"]
     if not attempts or "ended" in attempts[-1] or attempts[-1]["job"]:

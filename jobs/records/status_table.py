@@ -18,6 +18,7 @@ from jobs.records import run_directory, status
 from jobs.records.run_directory import Run
 from jobs.records.status import Status
 from pianogen import atomic
+from pianogen.config import flatten
 
 _METRICS = ("epoch", "loss", "valid_loss", "best_valid_loss", "constant_predictor_loss", "parameters")
 _SHOWN = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
@@ -94,7 +95,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _row(run: Run, found: Status) -> dict[str, Any]:
     configured = run.read_provenance()["config"]
-    flat = {f"{section}.{key}": value for section, values in configured.items() for key, value in values.items()}
+    flat = flatten(configured)
     result = run.read_result() or {}
     measured = {name: result.get(name) for name in _METRICS}
     told = {"state": found.state, "reason": found.reason, "job": found.job, "progress": _told(found)}

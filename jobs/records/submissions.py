@@ -63,7 +63,7 @@ def alone(out: Path) -> Lock:
     """To be entered while the runs of a sweep are made and started, by one command at a time."""
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    return Lock(out.with_name(f".{out.name}.lock"), f"{out} is being submitted")
+    return Lock(out.with_name(f".{out.name}.lock"), f"{out} is being submitted", slurm.batch_job())
 
 
 def cancel(jobs: Path) -> None:

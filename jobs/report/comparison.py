@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pianogen.evaluation.sample_metrics import Sound
+from pianogen.config import ModelConfig
+from pianogen.evaluation.sample_metrics import SampleMetrics
 
 _TITLES = {"model.name": "model", "training.loss": "loss function"}
 
@@ -35,7 +36,7 @@ class Figures:
     Attributes:
         settings: by dotted key, those that change the result.
         result: {} while it is not done.
-        sounds: of its decoded samples.
+        samples: metrics of its decoded samples.
     """
 
     state: str
@@ -43,7 +44,7 @@ class Figures:
     settings: dict[str, Any]
     result: dict[str, Any]
     history: list[dict[str, float]]
-    sounds: list[Sound]
+    samples: list[SampleMetrics]
 
     def last(self, name: str) -> Any:
         """A measure of the last epoch, of a run that is not done too."""
@@ -58,7 +59,7 @@ class Figures:
 
     @property
     def num_collapsed(self) -> int | None:
-        return sum(bool(sound.collapse) for sound in self.sounds) if self.sounds else None
+        return sum(bool(sample.collapse) for sample in self.samples) if self.samples else None
 
 
 def _windows(run: Figures) -> list[Any]:
@@ -68,8 +69,7 @@ def _windows(run: Figures) -> list[Any]:
 
 def _loss(run: Figures) -> list[Any]:
     """What must be equal in two runs for their losses to be compared."""
-    standard = "crossentropy" if run.settings["model.name"] in ("split", "pair") else "mse"
-    loss = run.settings["training.loss"] or standard
+    loss = run.settings["training.loss"] or ModelConfig(name=run.settings["model.name"]).default_loss
     return [*_windows(run), loss, run.settings["training.loss_weight"], run.settings["training.predict"]]
 
 

@@ -16,7 +16,8 @@ from jobs.records.run_directory import Run
 from jobs.records.status import Status
 from jobs.report import curves
 from jobs.report.comparison import Cell, Column, Figures, compare
-from pianogen.evaluation.sample_metrics import Sound
+from pianogen.config import flatten
+from pianogen.evaluation.sample_metrics import SampleMetrics
 from pianogen.training.history import read_history
 
 _CHARTS = {"loss": "Training loss", "valid_loss": "Validation loss"}
@@ -35,7 +36,7 @@ class Sample:
     title: str
     file: str
     picture: bytes
-    sound: Sound
+    metrics: SampleMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def render(sweep: str, entries: Sequence[Entry]) -> str:
     names = Column("run", [Cell(entry.run.name, entry.run.name) for entry in entries], is_number=False)
     states = Column("state", [Cell(each.state, each.state) for each in figures], is_number=False)
     script = _source("report.js")
-    environment = Environment(loader=PackageLoader("jobs.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("jobs.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     environment.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
     return environment.get_template("report.html.jinja").render(
         sweep=sweep,
@@ -92,16 +95,16 @@ def _read(entry: Entry, found: Status) -> Figures:
     return Figures(
         found.state,
         found.reason,
-        settings={f"{section}.{key}": value for section, values in configured.items() for key, value in values.items()},
+        settings=flatten(configured),
         result=entry.run.read_result() or {},
         history=read_history(entry.run.path / "metrics.csv"),
-        sounds=[sample.sound for each in entry.sets for sample in each.samples],
+        samples=[sample.metrics for each in entry.sets for sample in each.samples],
     )
 
 
 def _summary(figures: Sequence[Figures]) -> str:
     states = Counter(each.state for each in figures)
-    collapses = [sound.collapse for each in figures for sound in each.sounds]
+    collapses = [sample.collapse for each in figures for sample in each.samples]
     parts = [_counted(len(figures), "run"), *(f"{number} {state}" for state, number in states.items())]
     return ", ".join([*parts, _counted(len(collapses), "sample"), f"{sum(map(bool, collapses))} of them collapsed"])
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import tensorflow as tf
 
 from pianogen.data.windows import Windows
-from pianogen.models.features import tempo_feature
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, Roll
 
 NUM_STATES = 3
@@ -25,37 +23,34 @@ class Statistics:
 
     Attributes:
         median_tempo_us: of the steps; halves are cut off.
-        held_counts: (89, 89) int64, how often, of so many keys that sound, so many are held at the next step.
-        struck_counts: (89, 89) int64, how often, beside so many held keys, so many are struck.
+        hold_counts: (89, 89) int64, how often, of so many keys that sound, so many are held at the next step.
+        onset_counts: (89, 89) int64, how often, beside so many held keys, so many are struck.
         state_counts: (88, 3) int64, steps at which a key is SILENT, ONSET, HOLD.
         transition_counts: (88, 3, 3) int64, how often a key goes from one state to the other at the next step of its piece.
-        feature_variance: (177,) float64, of each feature over the rows that windows predict.
+        predicted_state_counts: (88, 3) int64, as state_counts, over the steps that windows predict.
+        predicted_tempo_counts: number of predicted steps by tempo_us.
     """
 
     median_tempo_us: int
-    held_counts: np.ndarray
-    struck_counts: np.ndarray
+    hold_counts: np.ndarray
+    onset_counts: np.ndarray
     state_counts: np.ndarray
     transition_counts: np.ndarray
-    feature_variance: np.ndarray
+    predicted_state_counts: np.ndarray
+    predicted_tempo_counts: Counter[int]
 
     @property
-    def held_odds(self) -> np.ndarray:
-        """(89, 89) float32: `held_counts` as cumulative distributions along rows; see `_odds`."""
-        return _odds(self.held_counts)
+    def hold_cdf(self) -> np.ndarray:
+        """(89, 89) float32: `hold_counts` as cumulative distributions along rows; see `_cumulative`."""
+        return _cumulative(self.hold_counts)
 
     @property
-    def struck_odds(self) -> np.ndarray:
-        """(89, 89) float32: `struck_counts` as cumulative distributions along rows; see `_odds`."""
-        return _odds(self.struck_counts)
-
-    @property
-    def constant_predictor_loss(self) -> float:
-        """Mean squared error of the best constant prediction of the rows that windows predict: the mean variance of a feature."""
-        return float(self.feature_variance.mean())
+    def onset_cdf(self) -> np.ndarray:
+        """(89, 89) float32: `onset_counts` as cumulative distributions along rows; see `_cumulative`."""
+        return _cumulative(self.onset_counts)
 
 
-def _odds(counts: np.ndarray) -> np.ndarray:
+def _cumulative(counts: np.ndarray) -> np.ndarray:
     """Cumulative distributions along rows; a row that never occurs in the corpus is what is usual over all."""
     cumulative = np.cumsum(np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0)), axis=1)
     return np.asarray(cumulative / cumulative[:, -1:], np.float32)
@@ -64,7 +59,7 @@ def _odds(counts: np.ndarray) -> np.ndarray:
 def gather_statistics(windows: Windows) -> Statistics:
     """The statistics of the pieces of `windows`, which has one window at least."""
     tempos, predicted_tempos = Counter[int](), Counter[int]()
-    held_counts, struck_counts = np.zeros((2, _NUM_COUNTS**2), np.int64)
+    hold_counts, onset_counts = np.zeros((2, _NUM_COUNTS**2), np.int64)
     state_counts, predicted_counts = np.zeros((2, NUM_KEYS, NUM_STATES), np.int64)
     transition_counts = np.zeros((NUM_KEYS, NUM_STATES, NUM_STATES), np.int64)
     for piece, predicted in each_piece(windows):
@@ -73,17 +68,18 @@ def gather_statistics(windows: Windows) -> Statistics:
         predicted_counts += _count_per_key(states[predicted], NUM_STATES)
         transition_counts += count_transitions(states[:-1], states[1:])
         held, struck = ((states == state).sum(axis=1) for state in (HOLD, ONSET))
-        held_counts += np.bincount(_NUM_COUNTS * (held + struck)[:-1] + held[1:], minlength=_NUM_COUNTS**2)
-        struck_counts += np.bincount(_NUM_COUNTS * held + struck, minlength=_NUM_COUNTS**2)
+        hold_counts += np.bincount(_NUM_COUNTS * (held + struck)[:-1] + held[1:], minlength=_NUM_COUNTS**2)
+        onset_counts += np.bincount(_NUM_COUNTS * held + struck, minlength=_NUM_COUNTS**2)
         _count_tempos(tempos, piece.tempo_us)
         _count_tempos(predicted_tempos, piece.tempo_us[predicted])
     return Statistics(
         median_tempo_us=_median(tempos),
-        held_counts=held_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
-        struck_counts=struck_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
+        hold_counts=hold_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
+        onset_counts=onset_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
         state_counts=state_counts,
         transition_counts=transition_counts,
-        feature_variance=_feature_variance(predicted_counts, predicted_tempos),
+        predicted_state_counts=predicted_counts,
+        predicted_tempo_counts=predicted_tempos,
     )
 
 
@@ -122,12 +118,3 @@ def _median(counter: Counter[int]) -> int:
     ends = np.cumsum([counter[value] for value in values])
     lower, upper = np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], side="right")
     return int((values[lower] + values[upper]) // 2)
-
-
-def _feature_variance(state_counts: np.ndarray, tempos: Counter[int]) -> np.ndarray:
-    """(177,) variances of onsets, holds and tempo, from (88, 3) counts of states and the counts of tempos."""
-    counts = np.array(list(tempos.values()))
-    tempo = tempo_feature(tf.constant(list(tempos), tf.int32)).numpy().astype(np.float64)
-    tempo_variance = np.average((tempo - np.average(tempo, weights=counts)) ** 2, weights=counts)
-    share = state_counts[:, [ONSET, HOLD]].T.ravel() / counts.sum()
-    return np.append(share * (1 - share), tempo_variance)

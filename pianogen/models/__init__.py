@@ -30,18 +30,18 @@ def _one_vector(kind: Kind, model: ModelConfig, training: TrainingConfig, _windo
     every = training.predict == "every"
     num_layers = model.layers or (2 if model.name == "stacked" else 1)
     carried = Carried(Features(silence=model.silence), kind, model.units, num_layers, every)
-    return Recurrent(model.name, [carried], Vector(model, training), every)
+    return Recurrent(model.name, [carried], Vector(model, *_loss(model, training)), every)
 
 
 def _bidirectional(model: ModelConfig, training: TrainingConfig, window_steps: int) -> Network:
     both_ways = Bidirectional(Features(silence=model.silence), model.units, window_steps)
-    return Recurrent(model.name, [both_ways], Vector(model, training), every=False)
+    return Recurrent(model.name, [both_ways], Vector(model, *_loss(model, training)), every=False)
 
 
 def _split(model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
     every = training.predict == "every"
     shared = Carried(Features(), lstm, model.units, 1, every)
-    return Recurrent(model.name, [shared], Heads(training), every)
+    return Recurrent(model.name, [shared], Heads(*_loss(model, training)), every)
 
 
 def _pair(model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
@@ -49,7 +49,11 @@ def _pair(model: ModelConfig, training: TrainingConfig, _window_steps: int) -> N
     every = training.predict == "every"
     keys = Carried(Features(tempo=False), lstm, model.units, 1, every, name="keys_body")
     tempo = Carried(Features(), lstm, model.units, 1, every, name="tempo_body")
-    return Recurrent(model.name, [keys, tempo], Heads(training), every)
+    return Recurrent(model.name, [keys, tempo], Heads(*_loss(model, training)), every)
+
+
+def _loss(model: ModelConfig, training: TrainingConfig) -> tuple[str, float]:
+    return training.loss or model.default_loss, training.loss_weight
 
 
 NETWORKS: dict[str, Callable[[ModelConfig, TrainingConfig, int], Network]] = {

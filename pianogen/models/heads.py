@@ -6,7 +6,6 @@ The report's split model: one vector asks one loss of both, and what suits the k
 import keras
 import tensorflow as tf
 
-from pianogen.config import TrainingConfig
 from pianogen.models.features import features
 from pianogen.models.losses import curves, focal
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
@@ -16,14 +15,15 @@ class Heads:
     """(…, U) to {"keys": (…, 88, 3) logits of SILENT, ONSET, HOLD, "tempo": (…, 1) tempo feature}.
 
     Args:
-        training: its loss and loss_weight.
+        loss: of the keys: crossentropy, weighted_crossentropy or focal.
+        loss_weight: of a sounding state in the weighted loss.
     """
 
-    def __init__(self, training: TrainingConfig) -> None:
+    def __init__(self, loss: str, loss_weight: float) -> None:
         self._keys = keras.layers.Dense(3 * NUM_KEYS, dtype="float32", name="keys")
         self._tempo = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="tempo")
-        self._loss = training.loss or "crossentropy"
-        self._weight = training.loss_weight if self._loss.startswith("weighted") else None
+        self._loss = loss
+        self._weight = loss_weight if self._loss.startswith("weighted") else None
 
     def __call__(self, states: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         """The keys are of the first body, the tempo of the last, which may be the same."""

@@ -1,15 +1,48 @@
-"""What training, evaluation and sampling ask of a network, whatever it predicts and however it draws.
+"""The interface between a network and training, evaluation and sampling.
 
-None of them looks inside an output: a network that predicts each key on its own and one that scores a step jointly, and draws
-it key by key, are the same to them.
+None of these stages looks inside an output, so a network that predicts each key on its own and one that scores a whole step
+jointly have the same interface.
 """
 
+import math
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
-from pianogen.sampling.decision import Decision
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
+
+NUM_UNIFORMS = 3 * NUM_KEYS + 2  # random numbers of one step: three states of each key, and two counts
+
+
+class DecisionRule(Protocol):
+    """A rule that turns predictions for each key into states."""
+
+    def __call__(self, logits: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+        """The states of all keys, each key decided from its own logits.
+
+        Args:
+            logits: (B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key.
+            sounding: (B, 88) bool, keys that sounded at the previous step; only these may be held.
+            uniforms: (B, NUM_UNIFORMS) float32, uniform in 0..1.
+
+        Returns:
+            (B, 88) uint8 legal states.
+        """
+
+
+def threshold_states(logits: tf.Tensor, sounding: tf.Tensor, threshold: float) -> tf.Tensor:
+    """(B, 88) uint8: the better of ONSET and HOLD where its probability against silence exceeds a threshold, else SILENT.
+
+    Args:
+        logits: (B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key.
+        sounding: (B, 88) bool, keys that sounded at the previous step; only these may be held.
+        threshold: between 0 and 1.
+    """
+    silent, onset = logits[..., SILENT], logits[..., ONSET]
+    hold = tf.where(sounding, logits[..., HOLD], -float("inf"))
+    sounds = tf.maximum(onset, hold) - silent > math.log(threshold / (1 - threshold))
+    return tf.cast(tf.where(sounds, tf.where(onset >= hold, ONSET, HOLD), SILENT), tf.uint8)
 
 
 class Network(Protocol):
@@ -64,13 +97,14 @@ class Network(Protocol):
             sounding: (B, 88) bool, keys that sounded at the step before; only these can be held.
         """
 
-    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
-        """A legal row from an output.
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> tuple[tf.Tensor, tf.Tensor]:
+        """A legal step from an output.
 
         Args:
             output: from `predict` or `step`.
             sounding: (B, 88) bool, keys that sounded at the step before and may be held.
-            noise: (B, NUM_NOISE) uniform numbers, all the randomness there is.
+            uniforms: (B, NUM_UNIFORMS) uniform random numbers; the result depends on no other randomness.
+            rule: for a network that predicts each key on its own.
 
         Returns:
             (B, 88) uint8 states and (B,) int32 tempo_us.

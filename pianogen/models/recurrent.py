@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from pianogen.models.body import Body
 from pianogen.models.features import tempo_us_of
+from pianogen.models.network import DecisionRule
 from pianogen.roll import HOLD, PACKED_BYTES
-from pianogen.sampling.decision import Decision, decide
 
 
 class Readout(Protocol):
@@ -82,7 +82,6 @@ class Recurrent:
         of_keys = tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=2)
         return tf.reduce_sum(of_keys, axis=-1)
 
-    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
-        """A legal row from an output, by the same probabilities: see `Network.draw`."""
-        states = decide(self._readout.logits(output), sounding, noise, decision)
-        return states, tempo_us_of(self._readout.tempo(output))
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> tuple[tf.Tensor, tf.Tensor]:
+        """A legal step from an output; see `Network.draw`."""
+        return rule(self._readout.logits(output), sounding, uniforms), tempo_us_of(self._readout.tempo(output))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pianogen.config import ModelConfig, TrainingConfig
+from pianogen.config import ModelConfig
 from pianogen.models.features import features, num_features
 from pianogen.models.losses import bit_crossentropy, curves, focal
 from pianogen.roll import NUM_KEYS
@@ -20,16 +20,17 @@ class Vector:
 
     Args:
         model: its dense_layers, activation and silence.
-        training: its loss and loss_weight.
+        loss: of the bits: mse, weighted_mse, crossentropy, weighted_crossentropy or focal.
+        loss_weight: of a bit that is 1 in the weighted losses.
     """
 
-    def __init__(self, model: ModelConfig, training: TrainingConfig) -> None:
+    def __init__(self, model: ModelConfig, loss: str, loss_weight: float) -> None:
         self._silence = model.silence
         width = num_features(model.silence)
         self._layers = [keras.layers.Dense(width, name="linear")] if model.dense_layers == 2 else []
         self._layers.append(keras.layers.Dense(width, activation=model.activation, dtype="float32", name="output"))
-        self._loss = training.loss or "mse"
-        self._weight = training.loss_weight if self._loss.startswith("weighted") else None
+        self._loss = loss
+        self._weight = loss_weight if self._loss.startswith("weighted") else None
         self._is_sounding = np.arange(width) < 2 * NUM_KEYS  # onsets and holds, not silences and not the tempo
 
     def __call__(self, states: list[tf.Tensor]) -> tf.Tensor:

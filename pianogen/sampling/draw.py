@@ -17,9 +17,9 @@ from pianogen.data.statistics import Statistics
 from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Rejection
-from pianogen.models.network import Network
+from pianogen.models.network import NUM_UNIFORMS, Network
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, Roll, pack
-from pianogen.sampling.decision import NUM_NOISE, Decision
+from pianogen.sampling.decision import Decision
 from pianogen.store import Pieces, Split, write_store
 
 BATCH = 8
@@ -59,7 +59,7 @@ def compile_drawing(
     """A function that draws the BATCH samples from an index on; see `draw_samples`."""
     primer = read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
     threshold = None if config.threshold == "dynamic" else float(config.threshold)
-    decision = Decision(config.temperature, threshold, statistics.held_odds, statistics.struck_odds)
+    decision = Decision(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
     loop = tf.function(lambda noise: _draw(network, primer, decision, noise), jit_compile=True)
 
     def draw_batch(first: int) -> list[Roll]:
@@ -118,13 +118,13 @@ def _silence(tempo_us: int, steps: int) -> Roll:
 
 
 def _noise(config: SamplingConfig, index: int) -> np.ndarray:
-    """(T, NUM_NOISE) float32 of one sample. Philox is specified bit by bit (Salmon et al. 2011)."""
+    """(T, NUM_UNIFORMS) float32 of one sample. Philox is specified bit by bit (Salmon et al. 2011)."""
     generator = np.random.Generator(np.random.Philox(key=[config.seed, index]))
-    return generator.random((config.steps, NUM_NOISE), np.float32)
+    return generator.random((config.steps, NUM_UNIFORMS), np.float32)
 
 
 def _draw(network: Network, primer: Roll, decision: Decision, noise: tf.Tensor) -> Any:
-    """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_NOISE) noise."""
+    """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_UNIFORMS) noise."""
     num_steps, batch = noise.shape[0], noise.shape[1]
     packed = tf.repeat(tf.constant(primer.packed)[:, tf.newaxis], batch, axis=1)
     tempo_us = tf.repeat(tf.constant(primer.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)

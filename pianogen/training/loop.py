@@ -26,8 +26,8 @@ from pianogen.store import Split, Store
 from pianogen.training import curves, devices
 from pianogen.training.checkpoints import Checkpoints
 from pianogen.training.history import History
+from pianogen.training.resources import Devices, Workers
 from pianogen.training.rprop import Rprop
-from pianogen.training.workers import Workers
 
 MEASURES = ("loss", "categorical_crossentropy", "mean_absolute_error")
 _FIRST_CALL, _LONGEST_CALL, _CALL_S = 8, 200, 1.0
@@ -59,7 +59,12 @@ class Trained:
 
 
 def train(
-    config: Config, store: Store, run: Path, is_interrupted: Callable[[], bool] = lambda: False, workers: Workers | None = None
+    config: Config,
+    store: Store,
+    run: Path,
+    requested: Devices = Devices(),
+    workers: Workers = Workers(),
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Trains a run to its end, from its last checkpoint if it has one.
 
@@ -75,8 +80,7 @@ def train(
         TrainingError: the loss is no longer a number, or a checkpoint cannot be read or written.
         WindowError: the store has no window to train on.
     """
-    workers = workers or Workers()
-    strategy = devices.find_strategy(config, workers)
+    strategy = devices.find_strategy(requested, workers)
     keras.utils.set_random_seed(config.training.seed)
     windows, held_out = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
     with strategy.scope():
@@ -194,7 +198,7 @@ class _Loop:
             except tf.errors.OpError as error:
                 cause = _cause_of(error)
                 if isinstance(error, tf.errors.ResourceExhaustedError):
-                    cause = f"out of memory ({cause}): raise slurm.memory_gb, or lower training.batch"
+                    cause = f"out of memory ({cause}): lower training.batch, or request more memory"
                 message = f"iterations from {done} on failed: {cause}; {self.checkpoints.newest} is kept"
                 raise TrainingError(message) from error.with_traceback(None)  # whose frames would hold the stream
             if first_bad >= 0:

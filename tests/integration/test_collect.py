@@ -132,7 +132,7 @@ def test_report_is_complete(sweep: Sweep, page: "Page") -> None:
     assert page.locator(".sample img").count() == sweep.num_midi
     assert page.locator(".sample img").evaluate_all("images => images.every(image => image.complete && image.naturalWidth)")
     collapses = page.locator(".sample strong").all_inner_texts()
-    assert collapses.count("silence") == collapses.count("strikes every step") == 20
+    assert collapses.count("silence") == collapses.count("every_step") == 20
     for number in (0, 3, 5):
         link = page.locator(f"#run-{number} .sample a").last.get_attribute("href") or ""
         assert (sweep.collected / unquote(link)).is_file()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from jobs.configuration import grid
 from jobs.records import run_directory, submissions
 from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
+from pianogen.lock import Owner
 from pianogen.store import Split, Store
 from tests.support.made_music import made_store
 from tests.support.paths import PROGRAMS
@@ -127,8 +129,8 @@ def test_full_disk_is_named_and_costs_nothing(tmp_path: Path, store: Path) -> No
 def test_lock_of_a_process_elsewhere_is_believed_for_a_while(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
     run_directory.begin_attempt(run, "", 0)
-    owner = {"host": "n7", "machine": "another", "pid": 7, "born": "1", "started": "before", "job": "", "restart": "0"}
-    run.lock.write_text(json.dumps(owner))
+    owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00")
+    run.lock.write_text(json.dumps(asdict(owner)))
     assert state_of(run) == ("running", "it is starting")
     refused = finished(attempt(run))
     assert refused.returncode == 1

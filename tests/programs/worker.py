@@ -7,14 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+from jobs.configuration import run_config
 from pianogen import config
 from pianogen.store import Store
 from pianogen.training.loop import train
-from pianogen.training.workers import Workers
+from pianogen.training.resources import Workers
 
 if __name__ == "__main__":
     clock, rank = time.monotonic, int(sys.argv[4])
     time.monotonic = lambda: clock() * (1 + 50 * rank)
     settings, path, run = (Path(text) for text in sys.argv[1:4])
     with Store(path) as store:
-        train(config.parse(config.load_yaml(settings), "worker"), store, run, workers=Workers(rank, sys.argv[5:]))
+        parsed = run_config.parse(config.load_yaml(settings), "worker")
+        train(parsed, store, run, parsed.devices, Workers(rank, sys.argv[5:]))

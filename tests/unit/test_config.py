@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.configuration import grid
+from jobs.configuration import grid, run_config
 from pianogen import config
 from pianogen.config import ConfigError
 from tests.support.paths import ROOT
@@ -31,7 +31,7 @@ SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 )
 def test_invalid_values_are_named(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=r"^here: ") as caught:
-        config.parse(values, "here")
+        run_config.parse(values, "here")
     assert message in str(caught.value)
 
 
@@ -58,7 +58,7 @@ HEADS = {"name": "split"}
 )
 def test_combinations_that_mean_nothing_are_refused(model: dict, training: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=r"^here: ") as caught:
-        config.parse({"device": "cpu", "model": model, "training": training}, "here")
+        run_config.parse({"device": "cpu", "model": model, "training": training}, "here")
     assert message in str(caught.value)
 
 
@@ -74,19 +74,19 @@ def test_combinations_that_mean_nothing_are_refused(model: dict, training: dict,
     ],
 )
 def test_combinations_that_mean_something_are_taken(model: dict, training: dict) -> None:
-    assert config.parse({"device": "cpu", "model": model, "training": training}, "here").device == "cpu"
+    assert run_config.parse({"device": "cpu", "model": model, "training": training}, "here").device == "cpu"
 
 
 def test_all_errors_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "here")
+        run_config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "here")
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_identity_changes_with_what_changes_the_result_alone() -> None:
-    base = config.parse({"device": "cpu"}, "x")
-    same = config.parse({"device": "gpu", "slurm": {"gpus_per_node": 2, "timeout_min": 7}}, "x")
-    other = config.parse({"device": "cpu", "training": {"seed": 1}}, "x")
+    base = run_config.parse({"device": "cpu"}, "x")
+    same = run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": 2, "timeout_min": 7}}, "x")
+    other = run_config.parse({"device": "cpu", "training": {"seed": 1}}, "x")
     assert base.identity("f") == same.identity("f")
     assert base.identity("f") != other.identity("f")
     assert base.identity("f") != base.identity("g")
@@ -94,9 +94,9 @@ def test_identity_changes_with_what_changes_the_result_alone() -> None:
 
 def test_yaml_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    written = config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "x")
+    written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "x")
     path.write_text(config.dump_yaml(written.model_dump(mode="json")))
-    assert config.parse(config.load_yaml(path), "x") == written
+    assert run_config.parse(config.load_yaml(path), "x") == written
 
 
 def sweep(tmp_path: Path, text: str) -> Path:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pianogen.config import DataConfig
 from pianogen.data.statistics import Statistics, gather_statistics
 from pianogen.data.windows import Windows, find_windows
-from pianogen.evaluation.held_out import THRESHOLDS, evaluate, evaluate_held_out, score, trivial
+from pianogen.evaluation.held_out import evaluate, evaluate_held_out
+from pianogen.evaluation.scores import THRESHOLDS, score
+from pianogen.evaluation.trivial import trivial
 from pianogen.models.features import features
+from pianogen.models.network import DecisionRule
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
-from pianogen.sampling.decision import Decision, decide
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, store_of
 
@@ -37,8 +39,8 @@ class Stated:
         possible = tf.where(sounding[..., tf.newaxis] | (tf.range(3) != HOLD), output[0], -1e9)
         return tf.reduce_sum(tf.gather(tf.nn.log_softmax(possible), tf.cast(states, tf.int32), batch_dims=2), axis=-1)
 
-    def draw(self, output: Any, sounding: tf.Tensor, noise: tf.Tensor, decision: Decision) -> Any:
-        return decide(output[0], sounding, noise, decision), output[1]
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> Any:
+        return rule(output[0], sounding, uniforms), output[1]
 
 
 class Projection(Stated):
@@ -127,9 +129,9 @@ def plain_draw(logits: np.ndarray, before: np.ndarray, threshold: float) -> list
     return states
 
 
-def test_measures_are_those_of_plain_counting(valid: Windows, statistics: Statistics) -> None:
+def test_measures_are_those_of_plain_counting(valid: Windows) -> None:
     network = Projection()
-    found = evaluate(network, valid, statistics)
+    found = evaluate(network, valid)
     log_likelihood, tempo_error = 0.0, 0.0
     true, drawn = [], {threshold: [] for threshold in THRESHOLDS}
     for roll, step in targets([1, 3]):
@@ -154,10 +156,10 @@ def test_measures_are_those_of_plain_counting(valid: Windows, statistics: Statis
     assert len({scores[threshold]["onset_f1"] for threshold in THRESHOLDS}) > 5, "thresholds must matter here"
 
 
-def test_a_given_threshold_is_kept(valid: Windows, statistics: Statistics) -> None:
-    chosen = evaluate(Projection(), valid, statistics)
+def test_a_given_threshold_is_kept(valid: Windows) -> None:
+    chosen = evaluate(Projection(), valid)
     for threshold in (0.2, 0.7):
-        given_it = evaluate(Projection(), valid, statistics, threshold)
+        given_it = evaluate(Projection(), valid, threshold)
         assert given_it["static_threshold"]["threshold"] == threshold
         assert given_it["static_threshold"]["onset_f1"] <= chosen["static_threshold"]["onset_f1"]
         assert given_it["most_probable"] == chosen["most_probable"]
@@ -169,7 +171,7 @@ def test_perfect_prediction_scores_one(tmp_path: Path) -> None:
     piece = Roll(np.tile(pattern.packed, (10, 1)), np.full(120, 500_000, np.uint32))
     with Store(store_of(tmp_path / "c.h5", [piece], [Split.TRAIN])) as store:
         windows = find_windows(store, Split.TRAIN, DATA)
-        found = evaluate(Echo(12), windows, gather_statistics(windows))
+        found = evaluate(Echo(12), windows)
     assert found["nats_per_step"] < 1e-4
     for scores in (found["most_probable"], found["static_threshold"]):
         assert all(scores[name] == 1 for name in scores if name not in ("threshold", "notes_per_step"))
@@ -213,7 +215,7 @@ def test_trivial_predictors_by_hand(tmp_path: Path) -> None:
 
 def test_markov_is_what_a_network_of_its_probabilities_would_be(valid: Windows, statistics: Statistics) -> None:
     found = trivial(valid, statistics)["markov"]
-    network = evaluate(Markov(statistics), valid, statistics, found["static_threshold"]["threshold"])
+    network = evaluate(Markov(statistics), valid, found["static_threshold"]["threshold"])
     assert found["nats_per_step"] == pytest.approx(network["nats_per_step"], rel=1e-5)
     assert found["most_probable"] == network["most_probable"]
     assert found["static_threshold"] == network["static_threshold"]

@@ -82,10 +82,10 @@ def test_turn_of_a_dead_compiler_is_taken(installation: Path, answers: list[dict
 def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> None:
     installation = copy_package(tmp_path / "site")
     # A file where the folder would be: what permissions forbid others, this forbids even an administrator.
-    (installation / "pianogen" / "__pycache__").write_text("")
+    (installation / "pianogen" / "midi" / "__pycache__").write_text("")
     users, temporary = tmp_path / "cache", tmp_path / "tmp"
     temporary.mkdir()
-    code = 'import json; from pianogen import kernel; print(json.dumps({"folder": str(kernel.FOLDER)}))'
+    code = 'import json; from pianogen.midi import kernel; print(json.dumps({"folder": str(kernel.FOLDER)}))'
     variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(users)}
     assert answer(start(installation, code, **variables))["folder"].startswith(str(users))
     shutil.rmtree(users)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pianogen.models.network import NUM_UNIFORMS
 from pianogen.roll import HOLD, ONSET, SILENT
-from pianogen.sampling.decision import NUM_NOISE, Decision
+from pianogen.sampling.decision import Decision
 from tests.support.made_music import made_roll
 from tests.support.made_networks import WITH_HEADS, made_network, music
 
@@ -65,8 +66,8 @@ def test_draws_follow_the_likelihood(name: str, model: dict[str, Any]) -> None:
     num_draws = 2_000
     output = tf.nest.map_structure(lambda each: tf.repeat(each, num_draws, axis=0), network.predict(*music(steps=6)))
     sounding = np.tile(np.arange(88) % 2 == 0, (num_draws, 1))
-    noise = np.random.default_rng(5).random((num_draws, NUM_NOISE), np.float32)
-    decision = Decision(temperature=1.0, threshold=0.5, held_odds=NEVER, struck_odds=NEVER)
+    noise = np.random.default_rng(5).random((num_draws, NUM_UNIFORMS), np.float32)
+    decision = Decision(temperature=1.0, threshold=0.5, hold_cdf=NEVER, onset_cdf=NEVER)
     states, tempo_us = network.draw(output, sounding, noise, decision)
     assert states.shape == (num_draws, 88)
     assert not (states.numpy()[~sounding] == HOLD).any()

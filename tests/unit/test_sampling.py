@@ -13,9 +13,9 @@ from pianogen.data.statistics import Statistics, gather_statistics
 from pianogen.data.windows import find_windows
 from pianogen.errors import UsageError
 from pianogen.midi.writer import write_midi
-from pianogen.models.network import Network
+from pianogen.models.network import NUM_UNIFORMS, Network
 from pianogen.roll import HOLD, ONSET, SILENT, Roll
-from pianogen.sampling.decision import NUM_NOISE, Decision, decide
+from pianogen.sampling.decision import Decision
 from pianogen.sampling.draw import BATCH, draw_samples, write_samples
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store
@@ -80,12 +80,11 @@ def test_static_threshold_lets_the_probable_sound(threshold: float, sounds: list
     probabilities = np.full((1, 88, 3), 1e-6)
     probabilities[0, :, SILENT] = 1
     probabilities[0, :3] = [[0.1, 0.9, 1e-6], [0.7, 0.3, 1e-6], [0.9, 0.1, 1e-6]]
-    decision = Decision(temperature=1e-6, threshold=threshold, held_odds=NEVER, struck_odds=NEVER)
-    states = decide(
+    decision = Decision(temperature=1e-6, threshold=threshold, hold_cdf=NEVER, onset_cdf=NEVER)
+    states = decision(
         tf.math.log(tf.constant(probabilities, tf.float32)),
         tf.zeros((1, 88), tf.bool),
-        tf.fill((1, NUM_NOISE), 0.5),
-        decision,
+        tf.fill((1, NUM_UNIFORMS), 0.5),
     )
     assert (states.numpy()[0, :3] == ONSET).tolist() == sounds
     assert (states.numpy() != SILENT).sum() == sum(sounds)

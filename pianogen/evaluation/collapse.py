@@ -1,0 +1,63 @@
+"""Collapse: the ways in which a sample fails as music."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from pianogen.roll import ONSET, SILENT, Roll, notes
+
+
+class Collapse(StrEnum):
+    """One value for each kind of collapse."""
+
+    NONE = ""
+    SILENCE = "silence"
+    STUCK_NOTE = "stuck_note"
+    EVERY_STEP = "every_step"
+    REPETITION = "repetition"
+
+
+# Beside each limit: the largest value over the second halves of 337 pieces from piano-midi.de.
+_SILENT_SHARE = 0.95  # 0.39
+_HELD_SHARE = 0.75  # 0.17
+_ONSET_SHARE = 0.95  # 1.0: a perpetuum mobile is no collapse by itself, so one of the next two limits must be exceeded as well
+_FEW_KEYS = 8
+_FEW_KEYS_SHARE = 0.9  # 0.76
+_MANY_NOTES = 6.0  # 4.2
+_REPEATED_SHARE = 0.9  # 0.67
+_PATTERN_STEPS = 32
+_PATTERN_TIMES = 4
+_SHORTEST_STEPS = 64  # two bars: in less than that, any note may be held and any pattern repeated
+
+
+def find_collapse(roll: Roll) -> Collapse:
+    """The collapse of a roll: the first of these that is true of its second half.
+
+    The second half is judged because a sample rarely collapses at once and never recovers. A half of fewer than 64 steps is
+    not judged.
+
+        silence: no key sounds at 95 % of the steps.
+        stuck_note: one note lasts for 75 % of the steps.
+        every_step: 95 % of the steps have onsets, and either 90 % of all onsets are on 8 keys or there are 6 onsets a step.
+        repetition: 90 % of the steps equal the step up to 32 steps before, and that pattern fits 4 times.
+    """
+    middle = len(roll) // 2
+    packed, states = roll.packed[middle:], roll.states[middle:]
+    num_steps = len(states)
+    if num_steps < _SHORTEST_STEPS:
+        return Collapse.NONE
+    if (states == SILENT).all(axis=1).mean() >= _SILENT_SHARE:
+        return Collapse.SILENCE
+    onset_step, end_step, _ = notes(roll.states).T
+    if (end_step - np.maximum(onset_step, middle)).max(initial=0) >= _HELD_SHARE * num_steps:
+        return Collapse.STUCK_NOTE
+    onsets = states == ONSET
+    num_notes = onsets.sum()
+    on_few_keys = np.sort(onsets.sum(axis=0))[-_FEW_KEYS:].sum()
+    is_narrow = on_few_keys >= _FEW_KEYS_SHARE * num_notes
+    if onsets.any(axis=1).mean() >= _ONSET_SHARE and (is_narrow or num_notes >= _MANY_NOTES * num_steps):
+        return Collapse.EVERY_STEP
+    longest = min(_PATTERN_STEPS, num_steps // _PATTERN_TIMES)
+    if any((packed[steps:] == packed[:-steps]).all(axis=1).mean() >= _REPEATED_SHARE for steps in range(1, longest + 1)):
+        return Collapse.REPETITION
+    return Collapse.NONE
