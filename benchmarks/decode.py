@@ -47,9 +47,11 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.decode corpus.h5",
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="any store, of 150,000 steps or more")
-    parser.add_argument("--sample", type=command.count, default=8, help="rolls for the report's way, of all lengths (default: 8)")
-    parser.add_argument("--rounds", type=command.count, default=5, help="(default: 5)")
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "--sample", type=command.positive_int, default=8, help="rolls for the report's way, of all lengths (default: 8)"
+    )
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="(default: 5)")
+    options = parser.parse(arguments)
     with Store(options.store) as store:
         if store.num_steps < 2 * midi_files.STEPS_PER_PROCESS:
             raise UsageError(f"{options.store} has {store.num_steps:,} steps; two processes want 150,000: give a larger store")

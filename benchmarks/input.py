@@ -120,12 +120,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example:\n  python -m benchmarks.input corpus.h5 --rounds 5 --folder /scratch",
     )
     parser.add_argument("store", type=Path, nargs="?", metavar="STORE", help="a store for the speeds; made if none is named")
-    parser.add_argument("--rounds", type=command.count, default=3, help="rounds of each speed (default: 3)")
+    parser.add_argument("--rounds", type=command.positive_int, default=3, help="rounds of each speed (default: 3)")
     parser.add_argument("--no-memory", action="store_true", help="speeds alone; no large store is made")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where stores are made and removed again"
     )
-    return parser.parse_args(arguments)
+    return parser.parse(arguments)
 
 
 if __name__ == "__main__":

@@ -233,9 +233,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example:\n  python -m benchmarks.parse midis/ --sample 40 --rounds 5",
     )
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder of MIDI files")
-    parser.add_argument("--sample", type=command.count, default=40, help="files for the slow rivals, of all sizes (default: 40)")
-    parser.add_argument("--rounds", type=command.count, default=5, help="rounds; converter.parse has one (default: 5)")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--sample", type=command.positive_int, default=40, help="files for the slow rivals, of all sizes (default: 40)"
+    )
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="rounds; converter.parse has one (default: 5)")
+    return parser.parse(arguments)
 
 
 if __name__ == "__main__":

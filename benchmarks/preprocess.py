@@ -277,12 +277,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder of MIDI files")
     parser.add_argument("--seconds", type=_seconds, default=60.0, help="work for one rank in each round (default: 60)")
-    parser.add_argument("--rounds", type=command.count, default=3, help="rounds; converter.parse has one (default: 3)")
-    parser.add_argument("--sample", type=command.count, default=8, help="files for music21, spread by size (default: 8)")
+    parser.add_argument("--rounds", type=command.positive_int, default=3, help="rounds; converter.parse has one (default: 3)")
+    parser.add_argument("--sample", type=command.positive_int, default=8, help="files for music21, spread by size (default: 8)")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where replicas and stores are made and removed again"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if not options.folder.is_dir():
         parser.error(f"--folder {options.folder} is not a folder")
     return options

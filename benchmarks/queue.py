@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.queue corpus.h5 --runs 200",
     )
     parser.add_argument("store", type=Path, help="a corpus, on a file system that the nodes share")
-    parser.add_argument("--runs", type=command.count, default=200, help="runs of the sweep (default: 200)")
-    parser.add_argument("--rounds", type=command.count, default=5, help="looks at it (default: 5)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--runs", type=command.positive_int, default=200, help="runs of the sweep (default: 200)")
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="looks at it (default: 5)")
+    options = parser.parse(arguments)
     launch.check("slurm")
     with tempfile.TemporaryDirectory(prefix="queue-", dir=options.store.absolute().parent) as name:
         figures = _measure(Path(name), options)

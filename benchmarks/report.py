@@ -62,12 +62,12 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.report midis/ --iterations 3000",
     )
     parser.add_argument("corpus", help="a folder of MIDI files, with a folder for each composer")
-    parser.add_argument("--iterations", type=command.count, default=3_000, help="of each run, at batch 64 (default: 3000)")
-    parser.add_argument("--stride", type=command.count, default=8, help="steps from window to window (default: 8)")
+    parser.add_argument("--iterations", type=command.positive_int, default=3_000, help="of each run, at batch 64 (default: 3000)")
+    parser.add_argument("--stride", type=command.positive_int, default=8, help="steps from window to window (default: 8)")
     parser.add_argument("--split-file", help="a published split, for preprocessing")
-    parser.add_argument("--jobs", type=command.count, default=2, help="runs at a time (default: 2)")
+    parser.add_argument("--jobs", type=command.positive_int, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--folder", type=Path, help="keep stores and runs here (default: a temporary folder)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     with tempfile.TemporaryDirectory(prefix="pianogen-report-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(exist_ok=True)

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.sample runs/quick/0000-base",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run")
-    parser.add_argument("--rounds", type=command.count, default=5, help="(default: 5)")
-    parser.add_argument("--steps", type=command.count, default=2_048, help="of each sample (default: 2048)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="(default: 5)")
+    parser.add_argument("--steps", type=command.positive_int, default=2_048, help="of each sample (default: 2048)")
+    options = parser.parse(arguments)
     run = Run(options.run)
     config = run.read_config()
     devices.find_strategy(config.devices, Workers())

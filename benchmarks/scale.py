@@ -133,13 +133,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "Prints a table; the last line is one JSON object with all figures.",
         epilog="example:\n  python -m benchmarks.scale --pieces 200000 --steps 500 --folder /scratch",
     )
-    parser.add_argument("--pieces", type=command.count, default=200_000, help="pieces of the corpus (default: 200000)")
-    parser.add_argument("--steps", type=command.count, default=500, help="mean sixteenths of a piece, 4 or more (default: 500)")
-    parser.add_argument("--rounds", type=command.count, default=3, help="rounds (default: 3)")
+    parser.add_argument("--pieces", type=command.positive_int, default=200_000, help="pieces of the corpus (default: 200000)")
+    parser.add_argument(
+        "--steps", type=command.positive_int, default=500, help="mean sixteenths of a piece, 4 or more (default: 500)"
+    )
+    parser.add_argument("--rounds", type=command.positive_int, default=3, help="rounds (default: 3)")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the corpus is made and removed again; the disk"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if options.steps < 4:
         parser.error(f"--steps {options.steps}: at least 4")
     return options

@@ -42,12 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example:\n  python -m benchmarks.train corpus.h5 --rounds 5",
     )
     parser.add_argument("store", type=Path, help="a corpus")
-    parser.add_argument("--rounds", type=command.count, default=5, help="(default: 5)")
-    parser.add_argument("--iterations", type=command.count, default=300, help="of each way in a round (default: 300)")
-    parser.add_argument("--units", type=command.count, default=64, help="width of the LSTM (default: 64)")
-    parser.add_argument("--batch", type=command.count, default=64, help="windows an iteration (default: 64)")
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="(default: 5)")
+    parser.add_argument("--iterations", type=command.positive_int, default=300, help="of each way in a round (default: 300)")
+    parser.add_argument("--units", type=command.positive_int, default=64, help="width of the LSTM (default: 64)")
+    parser.add_argument("--batch", type=command.positive_int, default=64, help="windows an iteration (default: 64)")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="(default: cpu)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     settings = run_config.parse(
         {
             "device": options.device,

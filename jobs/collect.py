@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep's directory")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     runs = run_directory.open_runs(options.sweep)
     rows: list[dict[str, Any]] = []
     entries = []

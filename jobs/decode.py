@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         help="write one ZIP file of each store instead, where files are counted: midi/SAMPLES.zip in each run; STORE-midi.zip",
     )
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where it runs (default: local)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     launch.check(options.cluster)
     runs = [] if options.target.is_file() else run_directory.open_runs(options.target)
     live = submissions.live_jobs(runs) if runs and options.cluster == "slurm" else {}

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--primer", help="a MIDI file or score to continue (default: start from silence)")
     parser.add_argument("--seed", type=int, default=standard.seed, help="(default: %(default)s)")
     parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="local", help="where it runs (default: local)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     launch.check(options.cluster)
     settings = config.validate(
         SamplingConfig,

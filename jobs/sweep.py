@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--shared", action="store_true", help="submit: the nodes do see these paths, whatever it looks like")
     parser.add_argument("--json", action="store_true", help="status: print JSON, for programs")
     parser.add_argument("--watch", action="store_true", help="status: again every 15 s, as long as anything is queued or runs")
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse(arguments)
     if options.action == "status":
         return status_table.watch(options.target) if options.watch else status_table.show(options.target, options.json)
     if options.action == "resubmit":

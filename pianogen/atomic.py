@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written as a temporary beside the target, fsynced, renamed."""
+"""Atomic writes: a file is written to a temporary beside it, fsynced, and renamed."""
 
 import os
 import uuid
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_MOST_BYTES = 200  # of a name, which has room for 255 on most systems
+_MAX_STEM_BYTES = 200  # of the temporary's name; most file systems allow names of 255 bytes
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; at the end it becomes `path`, and after an error it is gone.
+    """A temporary path to write to, which replaces `path` at the end of the context and is removed after an error.
 
-    Its name begins with that of `path` and `.tmp`, so that what a killed process leaves is seen for what it is, and ends
-    in the same suffix, which some writers insist on.
+    Its name is that of `path` followed by `.tmp-`, so that the leftover of a killed process is recognizable, and has the same
+    suffix, which some writers require.
     """
-    begin = os.fsdecode(os.fsencode(path.name)[:_MOST_BYTES])
-    temporary = path.with_name(f"{begin}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
+    stem = os.fsdecode(os.fsencode(path.name)[:_MAX_STEM_BYTES])
+    temporary = path.with_name(f"{stem}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         fsync(temporary)
@@ -28,18 +28,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """The whole content of `path`, durably."""
+    """Replaces the content of a file."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """The whole content of `path` in UTF-8, durably."""
+    """Replaces the content of a file, in UTF-8."""
     write_bytes(path, text.encode())
 
 
 def fsync(path: Path) -> None:
-    """Returns when the content of a file, or the names in a folder, are on the disk."""
+    """Returns once the content of a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

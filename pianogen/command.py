@@ -1,33 +1,41 @@
-"""What every command does at its edge: errors a user can cause become a message and an exit code."""
+"""What the commands have in common: help, --verbose, and errors that become a message and an exit code."""
 
 import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
 
+from pianogen import logs
 from pianogen.errors import PianogenError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose help keeps the line breaks of descriptions and examples."""
+    """An argument parser that keeps the line breaks of descriptions and examples, and has the option --verbose."""
 
     def __init__(self, prog: str, description: str, epilog: str) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=formatter, allow_abbrev=False)
+        self.add_argument("--verbose", action="store_true", help="also log debug messages and TensorFlow's start-up messages")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The parsed arguments, positional ones and options in any order; logging is set up by them."""
+        options = self.parse_intermixed_args(arguments)
+        logs.configure(options.verbose)
+        return options
 
 
-def count(text: str) -> int:
-    """A number of things, one at least, for `type` of an argument."""
+def positive_int(text: str) -> int:
+    """A whole number of at least 1, for `type` of an argument."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 all is well, 1 work failed, 2 wrong arguments or configuration, 130 interrupted."""
+    """The exit code of a command: 0 success, 1 failed work, 2 wrong arguments or configuration, 130 interrupted by Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are not valid UTF-8
     try:
         return main(sys.argv[1:] if arguments is None else arguments)
     except PianogenError as error:
@@ -38,5 +46,5 @@ def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = 
         print(f"{type(error).__name__}: {error.strerror or error}{where}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr, flush=True)
+        print("interrupted; run the same command again to resume", file=sys.stderr, flush=True)
         return 130

@@ -1,17 +1,17 @@
-"""What a user can cause, said as what, where, found against expected, and what to do next."""
+"""Errors that a user can cause. A message states what failed, where, what was found against what was expected, and what to do."""
 
 
 class PianogenError(Exception):
-    """Base of every error this package raises on purpose; a command prints it without a traceback."""
+    """Base class of the errors that this package raises; a command prints the message without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(PianogenError):
-    """A wrong argument or configuration: nothing was started and nothing was written."""
+    """An argument, a configuration or an input path is wrong; nothing was started and nothing was written."""
 
     exit_code = 2
 
 
 class Interrupted(PianogenError):
-    """Work was asked to leave before its end; what it had done is kept, and it goes on when it is started again."""
+    """A shutdown signal ended the work early; finished work is kept, and the next attempt resumes from it."""

@@ -388,7 +388,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("action", choices=["info", "verify"], help="info prints a table; verify also reads every row")
     parser.add_argument("store", type=Path, help="an HDF5 file of this schema")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     with Store(options.store) as store:
         if options.action == "verify":
             store.verify()

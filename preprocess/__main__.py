@@ -134,7 +134,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--max-rejects", type=_share, default=0.1, metavar="SHARE", help="refuse a corpus with more (default: 0.1)"
     )
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time one input may take (default: 60)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
         parser.error(f"--store {str(options.store)!r} names a folder; name the file to write, such as corpus.h5")
     return options

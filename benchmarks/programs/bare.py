@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a folder of files that are all read")
     parser.add_argument("--seconds", type=float, default=2.0, help="passes are added until this time is over (default: 2)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if not options.folder.is_dir():
         raise UsageError(f"{options.folder} is not a folder; give a folder of MIDI files")
     files = [path.read_bytes() for path in sorted(options.folder.rglob("*")) if path.is_file()]

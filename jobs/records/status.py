@@ -4,13 +4,12 @@ A run is done if it has a result. An attempt that ended says so in provenance.js
 at work, if its scheduler knows it, or else was killed, and then the scheduler knows why.
 """
 
-import json
 import re
 import shutil
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,6 +19,7 @@ from jobs.cluster.slurm import JobState
 from jobs.records import run_directory, submissions
 from jobs.records.run_directory import Run
 from pianogen import lock
+from pianogen.progress import ProgressRecord, read_progress
 
 State = Literal["waiting", "running", "done", "failed"]
 # What Slurm writes into a job's log where its accounting says FAILED: without control groups, and with them.
@@ -42,13 +42,13 @@ class Status:
         state: waiting, running, done or failed.
         reason: in plain words: why it waits or failed; '' if there is nothing to say.
         job: Slurm's id of the job that is queued or running for it; '' if none is.
-        progress: of a running one: done, total, rate, left_s, note and has_ended, as far as it has said so.
+        progress: of a running one, None if it has not reported any.
     """
 
     state: State
     reason: str = ""
     job: str = ""
-    progress: Mapping[str, Any] = field(default_factory=dict)
+    progress: ProgressRecord | None = None
 
     @property
     def is_queued_or_running(self) -> bool:
@@ -174,10 +174,7 @@ def _unknown(run: Run, job: str, folder: Path, last: Mapping[str, Any] | None) -
 
 
 def _at_work(run: Run, job: str = "") -> Status:
-    try:
-        progress = json.loads((run.path / "log" / "progress.json").read_text())
-    except FileNotFoundError:  # that of the attempt before is removed when one begins
-        progress = {}
+    progress = read_progress(run.path / "log" / "progress.json")  # an attempt removes that of the attempt before
     return Status("running", "" if progress else "it is starting", job, progress)
 
 

@@ -106,11 +106,12 @@ def _told(found: Status) -> str:
     """How far a running one has come."""
     if not found.progress:
         return ""
-    at = found.progress
-    if at["has_ended"]:
-        return f"{at['done']:,} iterations done; it evaluates the network and draws samples"
-    left = f"{at['left_s'] / 60:.0f} min left" if at["left_s"] >= 90 else f"{at['left_s']:.0f} s left"
-    return ", ".join(part for part in (f"{at['done']:,} of {at['total']:,} iterations", at["note"], left) if part)
+    progress = found.progress
+    if progress.has_ended:
+        return f"{progress.done:,} iterations done; evaluating and drawing samples"
+    minutes, seconds = divmod(round(progress.remaining_s), 60)
+    remaining = f"{minutes} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
+    return ", ".join(part for part in (f"{progress.done:,} of {progress.total:,} iterations", progress.note, remaining) if part)
 
 
 def _held_out(result: dict[str, Any]) -> dict[str, Any]:
