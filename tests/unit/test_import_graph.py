@@ -1,0 +1,108 @@
+"""The layers of docs/architecture.md: which folder may import which, and which module may import which library."""
+
+import shlex
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+
+from tests.support.import_graph import folder_of, imports_of, is_own, modules_of
+from tests.support.paths import ROOT
+
+PACKAGES = ("pianogen", "preprocess", "jobs")
+# The folders that the modules of a folder may import, beside their own. `pianogen` are the modules at its top.
+ALLOWED_IMPORTS = {
+    "pianogen": "",
+    "pianogen.midi": "pianogen",
+    "pianogen.data": "pianogen",
+    "pianogen.models": "pianogen",
+    "pianogen.training": "pianogen pianogen.models pianogen.data",
+    # A primer is a MIDI file.
+    "pianogen.sampling": "pianogen pianogen.models pianogen.data pianogen.midi",
+    "pianogen.evaluation": "pianogen pianogen.models pianogen.data",
+    "preprocess": "pianogen pianogen.midi",
+    "jobs.configuration": "pianogen pianogen.training",
+    "jobs.cluster": "pianogen jobs.configuration",
+    "jobs.records": "pianogen jobs.configuration jobs.cluster",
+    "jobs.execution": "pianogen pianogen.training pianogen.data pianogen.sampling pianogen.evaluation"
+    " jobs.configuration jobs.cluster jobs.records",
+    "jobs.report": "pianogen pianogen.training pianogen.evaluation jobs.records",
+    "jobs.export": "pianogen pianogen.midi jobs.records",
+    "jobs": "pianogen pianogen.training pianogen.data pianogen.sampling pianogen.evaluation"
+    " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export",
+}
+# The only modules, or folders, that may import a library.
+ALLOWED_IMPORTERS = {
+    "h5py": "pianogen.store",
+    "keras": "pianogen.models pianogen.training",
+    "mpi4py": "preprocess",
+    "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
+    "numba": "pianogen.midi.kernel",
+    "submitit": "jobs",
+    "tensorflow": "pianogen.data pianogen.models pianogen.training pianogen.sampling pianogen.evaluation jobs.execution",
+}
+
+
+def imported_folders() -> dict[str, set[str]]:
+    """For every folder the other folders whose modules it imports; the top packages themselves hold nothing to import."""
+    graph: dict[str, set[str]] = {}
+    for module in (module for package in PACKAGES for module in modules_of(package)):
+        folders = {folder_of(name) for name in imports_of(module) if is_own(name) and name not in PACKAGES}
+        graph.setdefault(folder_of(module), set()).update(folders - {folder_of(module)})
+    return graph
+
+
+def test_every_folder_imports_only_folders_of_lower_layers() -> None:
+    graph = imported_folders()
+    assert graph.keys() == ALLOWED_IMPORTS.keys()
+    forbidden = {folder: imports - set(ALLOWED_IMPORTS[folder].split()) for folder, imports in graph.items()}
+    assert {folder: imports for folder, imports in forbidden.items() if imports} == {}
+
+
+def test_allowed_imports_have_no_circle() -> None:
+    order = TopologicalSorter({folder: imports.split() for folder, imports in ALLOWED_IMPORTS.items()}).static_order()
+    assert set(order) == ALLOWED_IMPORTS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_top_package_imports_no_module(package: str) -> None:
+    assert imports_of(package) == set()
+
+
+@pytest.mark.parametrize("library", ALLOWED_IMPORTERS)
+def test_library_is_imported_only_where_it_belongs(library: str) -> None:
+    allowed = ALLOWED_IMPORTERS[library].split()
+    importers = {
+        module
+        for package in PACKAGES
+        for module in modules_of(package)
+        if any(name.partition(".")[0] == library for name in imports_of(module))
+    }
+    assert importers
+    assert {module for module in importers if not any(f"{module}.".startswith(f"{name}.") for name in allowed)} == set()
+
+
+def test_library_reads_no_variables_of_slurm() -> None:
+    sources = (ROOT / "pianogen").rglob("*.py")
+    assert [path.name for path in sources if "SLURM" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "libraries"),
+    [
+        ("-c 'import pianogen'", "tensorflow keras numba music21 h5py numpy"),
+        ("-m preprocess --help", "tensorflow keras numba music21"),
+        ("-m pianogen.store --help", "tensorflow keras numba music21"),
+        ("-m jobs.sweep --help", "tensorflow keras numba music21"),
+        ("-m jobs.sample --help", "tensorflow keras numba music21"),
+        ("-m jobs.decode --help", "tensorflow keras numba"),
+        ("-m jobs.collect --help", "tensorflow keras numba"),
+    ],
+)
+def test_process_does_not_load_heavy_libraries(arguments: str, libraries: str) -> None:
+    command = [sys.executable, "-X", "importtime", *shlex.split(arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pianogen" in loaded
+    assert loaded & set(libraries.split()) == set()
