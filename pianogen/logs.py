@@ -2,22 +2,29 @@
 
 import logging
 import os
+import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 VERBOSE = "PIANOGEN_VERBOSE"
 _PACKAGES = ("pianogen", "preprocess", "jobs")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_TENSORFLOW_INFO = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |To enable the following instructions"
+)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stderr` is now: a progress bar or a job's log may have replaced it since the start."""
+    """Writes to the current `sys.stderr`, which a progress bar or a job's log may have replaced since the start."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute there, set once
+    def stream(self) -> TextIO:  # type: ignore[override]  # the base class sets an attribute once
         return sys.stderr
 
 
@@ -25,20 +32,50 @@ def configure(verbose: bool = False) -> None:
     """Sets up logging; must be called before TensorFlow is imported.
 
     Args:
-        verbose: also log debug messages and the start-up messages of TensorFlow; the environment variable PIANOGEN_VERBOSE=1
-            does the same, and passes the choice on to the processes that this one starts.
+        verbose: also log debug messages and the start-up messages of TensorFlow. The environment variable PIANOGEN_VERBOSE=1
+            has the same effect; this option sets it for the child processes.
     """
     if verbose:
         os.environ[VERBOSE] = "1"
-    is_verbose = os.environ.get(VERBOSE, "") not in ("", "0")
-    if not is_verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # oneDNN, XLA and device messages of TensorFlow's C++ code
+    if not _is_verbose():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides XLA and device messages of TensorFlow's C++ code
         logging.getLogger("absl").setLevel(logging.ERROR)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     handler = _StandardError()
     handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%Y-%m-%d %H:%M:%S"))
     for package in _PACKAGES:
         logger = logging.getLogger(package)
-        logger.setLevel(logging.DEBUG if is_verbose else logging.INFO)
+        logger.setLevel(logging.DEBUG if _is_verbose() else logging.INFO)
         logger.handlers[:] = [handler]
         logger.propagate = False
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its informational messages, unless verbose output was requested.
+
+    Its shared libraries write these messages while they are loaded, before TF_CPP_MIN_LOG_LEVEL takes effect.
+    """
+    with nullcontext() if _is_verbose() else _without_tensorflow_info():
+        import tensorflow  # noqa: F401
+
+
+def _is_verbose() -> bool:
+    return os.environ.get(VERBOSE, "") not in ("", "0")
+
+
+@contextmanager
+def _without_tensorflow_info() -> Iterator[None]:
+    """Holds back what native code writes to standard error, and writes it at the end without informational messages.
+
+    If the process crashes meanwhile, the output is lost; verbose output shows it.
+    """
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            output.seek(0)
+            os.write(2, b"".join(line for line in output if not _TENSORFLOW_INFO.match(line)))

@@ -40,7 +40,9 @@ ALLOWED_IMPORTERS = {
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
     "numba": "pianogen.midi.kernel",
     "submitit": "jobs",
-    "tensorflow": "pianogen.data pianogen.models pianogen.training pianogen.sampling pianogen.evaluation jobs.execution",
+    # pianogen.logs imports it on request, with its messages silenced.
+    "tensorflow": "pianogen.logs"
+    " pianogen.data pianogen.models pianogen.training pianogen.sampling pianogen.evaluation jobs.execution",
 }
 
 

@@ -1,0 +1,92 @@
+"""Progress as log lines and as a record that other processes read; and the one loop that polls."""
+
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from pianogen import progress
+from pianogen.polling import wait_until
+from pianogen.progress import Progress, ProgressRecord, read_progress
+
+
+@pytest.fixture(autouse=True)
+def record_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_RECORD_INTERVAL_S", 0)
+
+
+def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "progress.json"
+    with Progress("training", 100, "iterations", done=40, record=path) as bar:
+        assert read_progress(path) is None
+        bar.advance(10, "loss 0.5")
+        record = read_progress(path)
+        assert record is not None
+        assert (record.done, record.total, record.note, record.has_ended) == (50, 100, "loss 0.5", False)
+        assert record.rate > 0
+        assert record.remaining_s == pytest.approx(50 / record.rate, rel=0.5)
+        bar.advance(50)
+    record = read_progress(path)
+    assert record is not None
+    assert record == ProgressRecord(100, 100, record.rate, remaining_s=0, note="", has_ended=True)
+    assert [entry.name for entry in path.parent.iterdir()] == ["progress.json"]
+
+
+def test_record_of_failed_work_has_not_ended(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+
+    def fail() -> None:
+        with Progress("training", 2, "iterations", record=path) as bar:
+            bar.advance(1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    record = read_progress(path)
+    assert record is not None
+    assert not record.has_ended
+
+
+def test_lines_show_counts_rate_and_note(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(progress, "_LINE_INTERVAL_S", 0)
+    with caplog.at_level(logging.INFO), Progress("training", 2000, "iterations") as bar:
+        bar.advance(1500, "loss 0.5")
+        bar.advance(500)
+    first, last = caplog.messages
+    assert first.startswith("training: 1,500 of 2,000 iterations, ")
+    assert first.endswith(" s remaining, loss 0.5")
+    assert last.startswith("training: 2,000 of 2,000 iterations, ")
+    assert "remaining" not in last
+
+
+def test_last_line_shows_the_end_whatever_the_interval(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Progress("decoding", 2, "samples") as bar:
+        bar.advance(1)
+        bar.advance(1)
+    (line,) = caplog.messages
+    assert line.startswith("decoding: 2 of 2 samples, ")
+
+
+def test_polling_returns_true_as_soon_as_the_condition_holds() -> None:
+    answers = iter([False, False, True])
+    assert wait_until(lambda: next(answers), timeout_s=60, interval_s=0)
+    assert list(answers) == []
+
+
+def test_polling_returns_false_after_the_timeout() -> None:
+    num_polls = 0
+
+    def never() -> bool:
+        nonlocal num_polls
+        num_polls += 1
+        return False
+
+    began_s = time.monotonic()
+    assert not wait_until(never, timeout_s=0.05, interval_s=0.01)
+    assert time.monotonic() - began_s >= 0.05
+    assert num_polls >= 2
+
+
+def test_polling_looks_once_where_there_is_no_time() -> None:
+    assert wait_until(lambda: True, timeout_s=0, interval_s=60)
