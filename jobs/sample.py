@@ -15,7 +15,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
 from jobs.records import run_directory, status
 from jobs.records.run_directory import Run
-from pianogen import command, config
+from pianogen import command, config, logs
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
@@ -79,6 +79,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def draw_job(path: str, settings: dict[str, object]) -> None:
     """Draws the samples of one run."""
+    logs.configure()
+    logs.import_tensorflow()
     import pianogen
     from pianogen.data import windows
     from pianogen.data.statistics import gather_statistics

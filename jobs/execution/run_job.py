@@ -18,7 +18,7 @@ from jobs.execution import rendezvous
 from jobs.execution.shutdown import Interruption
 from jobs.records import run_directory, submissions
 from jobs.records.run_directory import Run
-from pianogen import atomic
+from pianogen import atomic, logs
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.lock import DEAD_AFTER_S, Lock, LockError
@@ -78,6 +78,7 @@ def _attempt(run: Run, own: OwnJob, interruption: Interruption, belongs_to: str)
 
 def _assist(run: Run, own: OwnJob, interruption: Interruption) -> None:
     """What a worker does that does not write the files of its run."""
+    logs.import_tensorflow()
     from pianogen.training import loop
 
     (run.path / "log").mkdir(exist_ok=True)
@@ -173,6 +174,7 @@ def _describe(error: BaseException) -> str:
 def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tuple[dict[str, Any], dict[str, Any]]:
     """The result, equal for equal runs, and what is worth knowing of the attempt."""
     # TensorFlow is imported here, in the job: the commands that only submit or look never wait for it.
+    logs.import_tensorflow()
     import tensorflow as tf
 
     import pianogen
