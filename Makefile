@@ -1,19 +1,20 @@
-# make env    the virtual environment .venv, with everything the other targets need
-# make demo   a corpus to a store, a sweep, samples and MIDI below demo/; CORPUS=folder for your own, EPOCHS=n for longer
-# make test   all tests
+# make env    create the virtual environment .venv, with everything that the other targets need
+# make demo   run every stage on a corpus and write the results to demo/; options: CORPUS=folder, EPOCHS=number
+# make quick  the inner loop: linter, types and the unit tests that need no TensorFlow; about two minutes
 # make check  formatter, linter and type checker
-# make bench  every benchmark, on CORPUS=folder of MIDI files; two hours, and 7 GB of disk for a while
+# make test   all tests; less than 15 minutes on 2 cores
+# make bench  all benchmarks, on CORPUS=folder of MIDI files; two hours, and up to 7 GB of disk space
 
 PYTHON ?= python3
 CORPUS ?= music21:bach
 EPOCHS ?= 3
-# An MPI that needs nothing of the system. On a cluster take the site's, or environment.yml.
+# The mpich wheel needs no system packages. On a cluster use the site's MPI (make env MPI=) or environment.yml.
 MPI ?= mpich>=4.2,<6
 
 BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: env demo test check bench
+.PHONY: env demo quick check test bench
 
 env: .venv/ready
 
@@ -32,18 +33,22 @@ demo: env
 	python -m jobs.decode demo/runs/quick
 	python -m jobs.collect demo/runs/quick --out demo/collected
 	@echo
-	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv says what became of each file'
+	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv lists the outcome of every file'
 	@echo 'demo/runs/quick/         one folder per run: configuration, metrics, curves, checkpoints, samples'
-	@echo 'demo/collected/          every MIDI file by run, and index.csv'
+	@echo 'demo/collected/          the MIDI files by run, and index.csv'
 	@echo 'demo/collected/report.html    open this first'
 
-test: env
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Ruff and mypy take seconds and fail first. The tests that are left out are those whose modules import TensorFlow.
+quick: check
+	pytest --quiet --numprocesses 2 --dist loadfile --without-tensorflow tests/unit
 
 check: env
 	ruff format --check .
 	ruff check .
 	mypy
+
+test: env
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: env
 	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'

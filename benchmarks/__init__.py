@@ -1,1 +1,1 @@
-"""Commands that measure this code and its rivals, each in one run on the same inputs."""
+"""Benchmarks: every command compares this code with other implementations on the same inputs in one run."""

@@ -1,3 +1,3 @@
-"""Piano rolls from MIDI, recurrent networks that learn them, and MIDI from what they write."""
+"""Piano rolls from MIDI, recurrent models trained on them, and MIDI from the models' samples."""
 
 __version__ = "0.1.0"
