@@ -1,4 +1,4 @@
-"""What the commands have in common: help, --verbose, and errors that become a message and an exit code."""
+"""The command-line interface that all commands share: help, --verbose, error messages and exit codes."""
 
 import argparse
 import io
@@ -10,7 +10,7 @@ from pianogen.errors import PianogenError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that keeps the line breaks of descriptions and examples, and has the option --verbose."""
+    """An argument parser that preserves the line breaks of descriptions and examples and adds the option --verbose."""
 
     def __init__(self, prog: str, description: str, epilog: str) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
@@ -18,24 +18,24 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--verbose", action="store_true", help="also log debug messages and TensorFlow's start-up messages")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """The parsed arguments, positional ones and options in any order; logging is set up by them."""
+        """Parses positional arguments and options in any order, and configures logging."""
         options = self.parse_intermixed_args(arguments)
         logs.configure(options.verbose)
         return options
 
 
 def positive_int(text: str) -> int:
-    """A whole number of at least 1, for `type` of an argument."""
+    """Parses a positive integer; for the parameter `type` of `add_argument`."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 success, 1 failed work, 2 wrong arguments or configuration, 130 interrupted by Ctrl-C."""
+    """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are not valid UTF-8
+            stream.reconfigure(errors="backslashreplace")  # a path may contain bytes that are not valid UTF-8
     try:
         return main(sys.argv[1:] if arguments is None else arguments)
     except PianogenError as error:

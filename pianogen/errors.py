@@ -1,8 +1,11 @@
-"""Errors that a user can cause. A message states what failed, where, what was found against what was expected, and what to do."""
+"""Errors that a user can cause.
+
+A message states what failed, where, what was found and what was expected, and the next action.
+"""
 
 
 class PianogenError(Exception):
-    """Base class of the errors that this package raises; a command prints the message without a traceback."""
+    """Base class of the errors of this package; a command prints their message without a traceback."""
 
     exit_code = 1
 

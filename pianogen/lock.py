@@ -1,9 +1,10 @@
-"""A lock file that names its owner, and that is free once the owner has died.
+"""A lock file that records its owner and expires when the owner dies.
 
-The owner touches the file every few seconds. A process on the same machine checks whether the owner is alive; a process on
-another machine trusts a lock that was touched recently; and a requeued job takes over the lock of its previous attempt. No lock
-of the operating system is used: network file systems often refuse those, and a forked child inherits them and keeps them
-after the death of its parent.
+The owner touches the file every few seconds. A process on the same machine checks whether the owner is alive. A process on
+another machine respects a lock that was touched recently. A requeued job takes over the lock of its previous attempt.
+
+The lock is not a lock of the operating system: many network file systems do not support those, and a forked child inherits them
+and keeps them after the death of its parent.
 """
 
 import errno
@@ -36,8 +37,8 @@ class BatchJob:
     """The scheduler's job that a process belongs to.
 
     Attributes:
-        id: '' outside of a job.
-        restarts: how often the scheduler has requeued the job.
+        id: the job id, '' outside of a job.
+        restarts: how many times the scheduler has requeued the job.
     """
 
     id: str = ""
@@ -50,11 +51,11 @@ class Owner:
 
     Attributes:
         host: its host name.
-        machine: identifies the boot and the process namespace in which `pid` is unique.
-        pid: its process id.
-        start_ticks: when the process was started, in clock ticks since boot: a process id may be reused, the pair is not.
-        locked_at: the local time at which it took the lock.
-        job: the scheduler's job it belongs to.
+        machine: identifies the boot and the PID namespace in which `pid` is unique.
+        pid: its process ID.
+        start_ticks: the start time of the process in clock ticks since boot. A PID may be reused; the pair is unique.
+        locked_at: the local time at which it acquired the lock.
+        job: the scheduler's job that it belongs to.
     """
 
     host: str
@@ -66,7 +67,7 @@ class Owner:
 
     @property
     def is_on_this_machine(self) -> bool:
-        """Whether this process can see and signal the owner."""
+        """Whether the owner runs on this machine, so that this process can signal it."""
         return self.machine == _machine()
 
 
@@ -75,7 +76,7 @@ class Lock:
 
     Args:
         path: the lock file.
-        activity: what the owner does, for messages: "corpus.h5 is being written".
+        activity: the first words of the error message, such as "corpus.h5 is being written".
         job: the scheduler's job that this process belongs to.
     """
 
@@ -86,7 +87,7 @@ class Lock:
         self._toucher = threading.Thread(target=self._touch_regularly, daemon=True)
 
     def __enter__(self) -> Self:
-        """Takes the lock.
+        """Acquires the lock.
 
         Raises:
             LockError: a live process holds the lock.
@@ -115,7 +116,7 @@ class Lock:
                     os.utime(self._path)
 
     def _is_own(self) -> bool:
-        """False once another process has taken over the lock because this one was suspended for so long that it seemed dead."""
+        """Whether this process still owns the file: while it was suspended, the lock may have expired and been taken over."""
         try:
             return self._path.read_text() == self._text
         except FileNotFoundError:
@@ -124,14 +125,15 @@ class Lock:
     def _remove_if_dead(self, candidate: Path) -> None:
         try:
             text = self._path.read_text()
-            os.utime(candidate)  # both times are then from the clock of the file system
+            os.utime(candidate)  # both times then come from the clock of the file system
             untouched_s = candidate.stat().st_mtime - self._path.stat().st_mtime
         except FileNotFoundError:
             return  # the owner has just released it
         owner = _parse_owner(text)
         if not _is_dead(owner, untouched_s, self._job):
             raise LockError(f"{self._activity} by {_describe(owner, untouched_s)}; wait until it ends, or stop it and retry")
-        # Renamed before it is removed: if another waiting process was faster, the file is that process's lock and is put back.
+        # Another waiting process may have replaced the dead lock meanwhile. The file is therefore renamed and compared, and
+        # put back if it is that process's lock.
         aside = candidate.with_name(candidate.name + ".old")
         try:
             self._path.rename(aside)
@@ -143,7 +145,7 @@ class Lock:
 
 
 def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
-    """The owner of a lock, None if no live process holds it; an unreadable lock has an owner on an unknown host.
+    """The owner of a lock, None if no live process holds it. The owner of a damaged lock is on an unknown host.
 
     Args:
         job: the scheduler's job that this process belongs to.
@@ -157,7 +159,7 @@ def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
 
 
 def start_ticks(pid: int) -> str:
-    """When a process of this machine was started, in clock ticks since boot; '' if it has ended (proc_pid_stat(5), field 22)."""
+    """The start time of a process of this machine in clock ticks since boot (proc_pid_stat(5), field 22), '' if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -166,7 +168,7 @@ def start_ticks(pid: int) -> str:
 
 
 def _parse_owner(text: str) -> Owner:
-    """The owner that a lock names. A damaged lock names none, and is respected as long as somebody touches it."""
+    """Parses a lock file. A damaged lock has an unknown owner and is respected as long as the file is touched."""
     try:
         values = json.loads(text)
         return Owner(**values | {"job": BatchJob(**values["job"])})
@@ -188,10 +190,10 @@ def _is_dead(owner: Owner, untouched_s: float, own_job: BatchJob) -> bool:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Whether this call created the target; a hard link is atomic on network file systems too.
+    """Creates the target with the content of the source; False if the target exists.
 
-    Where hard links are not supported (some disks and shared folders of laptops) the target is created and then written: for a
-    moment it names no owner, and is respected.
+    A hard link is atomic, also on network file systems. Where hard links are not supported (FAT disks, shared folders of virtual
+    machines), the target is created and then written: until it is written, other processes read a damaged lock and respect it.
     """
     try:
         os.link(source, target)
@@ -215,5 +217,5 @@ def _this_process(job: BatchJob) -> Owner:
 
 
 def _machine() -> str:
-    """The boot and the process namespace of this process."""
+    """Identifies the boot of this machine and the PID namespace of this process."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, log lines elsewhere, and a record that other processes can read."""
+"""Progress of long work: a progress bar on a terminal, log lines otherwise, and a record that other processes can read."""
 
 import json
 import logging
@@ -20,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProgressRecord:
-    """The progress of another process, from its record.
+    """The progress of a process, as it is written for other processes.
 
     Attributes:
-        done: finished units.
-        total: all units.
+        done: number of finished units.
+        total: number of units.
         rate: units per second.
-        remaining_s: estimated seconds until the end.
-        note: the state of the work, such as a loss.
+        remaining_s: estimated time until all units are finished.
+        note: a short text such as the current loss.
         has_ended: whether all units are finished.
     """
 
@@ -40,7 +40,7 @@ class ProgressRecord:
 
 
 def read_progress(path: Path) -> ProgressRecord | None:
-    """The record that a process keeps at `path`, None if there is none yet."""
+    """Reads a progress record, None if the process has not written one yet."""
     try:
         return ProgressRecord(**json.loads(path.read_text()))
     except FileNotFoundError:
@@ -48,14 +48,14 @@ def read_progress(path: Path) -> ProgressRecord | None:
 
 
 class Progress:
-    """Counts finished units of work; a context manager that writes to standard error.
+    """Counts finished units of work and reports them; a context manager.
 
     Args:
         label: the name of the work.
         total: the number of units.
-        unit: the name of the units, in the plural.
-        done: units that were finished before.
-        record: a file to keep up to date with a ProgressRecord.
+        unit: the plural name of the units.
+        done: the number of units that earlier attempts finished.
+        record: the file to which a ProgressRecord is written every few seconds.
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, record: Path | None = None) -> None:
@@ -92,7 +92,7 @@ class Progress:
             self._write_record(self._record, has_ended=True)
 
     def advance(self, count: int, note: str = "") -> None:
-        """Adds finished units; `note` describes the state of the work, such as a loss."""
+        """Adds finished units; `note` is a short text such as the current loss."""
         self._done += count
         self._note = note
         if self._bar:
@@ -114,7 +114,7 @@ class Progress:
         record = ProgressRecord(self._done, self._total, self._rate(), remaining_s, self._note, has_ended)
         temporary = path.with_name(f"{path.name}.tmp")
         temporary.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(asdict(record)))  # not fsynced: the next record replaces it in seconds
+        temporary.write_text(json.dumps(asdict(record)))  # not fsynced: the next record replaces it within seconds
         temporary.replace(path)
 
     def _log_line(self) -> None:

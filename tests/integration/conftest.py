@@ -1,4 +1,4 @@
-"""A real Slurm and a real browser for the tests that need one."""
+"""Fixtures: a Slurm cluster and a browser. Missing packages are installed if pytest runs as root; otherwise tests are skipped."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ _SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurmdbd", "munge", "
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    """A cluster of three nodes, n1 to n3, of four CPUs and two GPUs in name each; every worker of pytest-xdist has its own."""
+    """A cluster of three nodes, n1 to n3, each with four CPUs and two simulated GPUs; one per process of pytest-xdist."""
     _install(tmp_path_factory, missing_programs, _SLURM_PACKAGES)
     if missing := missing_programs():
         _cannot_run(f"Slurm is not installed ({', '.join(missing)}); as root: apt-get install {' '.join(_SLURM_PACKAGES)}")
@@ -30,7 +30,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
-    """Chromium without a window."""
+    """Headless Chromium."""
     _install(tmp_path_factory, lambda: [] if _find_chromium() else ["chromium"], ("chromium",))
     program = _find_chromium()
     if program is None:
@@ -50,7 +50,7 @@ def _find_chromium() -> str | None:
 
 
 def _install(factory: pytest.TempPathFactory, missing: Callable[[], Sequence[str]], packages: Sequence[str]) -> None:
-    """Installs system packages where this is root's machine, in one process of pytest-xdist after the other."""
+    """Installs missing system packages if this process is root; only one process of pytest-xdist installs at a time."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     with (factory.getbasetemp().parent / "install.lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""One holder at a time, and no lock that outlives its owner."""
+"""A lock has one owner at a time and does not outlive it."""
 
 import errno
 import json
@@ -16,99 +16,106 @@ from tests.support.paths import ROOT
 from tests.support.processes import wait_until
 
 ACTIVITY = "corpus.h5 is being written"
-HOLD = "import sys; from pathlib import Path; from pianogen.lock import Lock\n"
-HOLD += "with Lock(Path(sys.argv[1]), 'corpus.h5 is being written'): print('held', flush=True); sys.stdin.read()\n"
+PROGRAM = f"""
+import sys
+from pathlib import Path
+from pianogen.lock import Lock
+with Lock(Path(sys.argv[1]), {ACTIVITY!r}):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
 
 
-def holder(path: Path) -> "subprocess.Popen[str]":
-    """Another process that holds the lock until its input ends."""
+def start_owner(path: Path) -> "subprocess.Popen[str]":
+    """Starts another process that holds the lock until its standard input is closed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     return process
 
 
-def ended(process: "subprocess.Popen[str]") -> None:
+def end(process: "subprocess.Popen[str]") -> None:
+    """Closes the standard input of a process and waits until it has ended."""
     process.communicate(timeout=30)
 
 
 def test_second_process_is_refused_while_the_owner_lives(tmp_path: Path) -> None:
-    process = holder(tmp_path / "lock")
+    process = start_owner(tmp_path / "lock")
     with (
         pytest.raises(LockError, match=rf"corpus\.h5 is being written by process {process.pid} on "),
         Lock(tmp_path / "lock", ACTIVITY),
     ):
         pass
-    ended(process)
+    end(process)
     with Lock(tmp_path / "lock", ACTIVITY):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
-    process = holder(tmp_path / "lock")
+    process = start_owner(tmp_path / "lock")
     process.kill()
-    ended(process)
+    end(process)
     with Lock(tmp_path / "lock", ACTIVITY):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
 
-def leave_lock(path: Path, untouched_s: float, job: BatchJob = BatchJob()) -> None:
-    """Writes the lock of a process on another machine that last touched it some time ago."""
+def write_remote_lock(path: Path, untouched_s: float, job: BatchJob = BatchJob()) -> None:
+    """Writes the lock of a process on another machine, last touched `untouched_s` ago."""
     owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00", job=job)
     path.write_text(json.dumps(asdict(owner)))
-    at = path.stat().st_mtime - untouched_s
-    os.utime(path, (at, at))
+    touched_at = path.stat().st_mtime - untouched_s
+    os.utime(path, (touched_at, touched_at))
 
 
-def test_lock_of_another_host_is_taken_over_once_it_is_no_longer_touched(tmp_path: Path) -> None:
-    leave_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S / 2)
+def test_lock_of_another_host_expires_when_it_is_no_longer_touched(tmp_path: Path) -> None:
+    write_remote_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S / 2)
     with pytest.raises(LockError, match=r"on n7"), Lock(tmp_path / "lock", ACTIVITY):
         pass
-    leave_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S * 2)
+    write_remote_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S * 2)
     with Lock(tmp_path / "lock", ACTIVITY):
         pass
 
 
-def test_requeued_job_takes_over_from_its_earlier_attempt(tmp_path: Path) -> None:
-    leave_lock(tmp_path / "lock", untouched_s=0, job=BatchJob("42", restarts=0))
+def test_requeued_job_takes_over_the_lock_of_its_previous_attempt(tmp_path: Path) -> None:
+    write_remote_lock(tmp_path / "lock", untouched_s=0, job=BatchJob("42", restarts=0))
     with pytest.raises(LockError), Lock(tmp_path / "lock", ACTIVITY, BatchJob("43", restarts=1)):
         pass
     with Lock(tmp_path / "lock", ACTIVITY, BatchJob("42", restarts=1)):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
-def test_owner_touches_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owner_touches_the_lock_regularly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_TOUCH_EVERY_S", 0.01)
     with Lock(tmp_path / "lock", ACTIVITY):
         os.utime(tmp_path / "lock", (0, 0))
         wait_until(lambda: (tmp_path / "lock").stat().st_mtime > 0, "the lock is touched")
 
 
-def test_damaged_lock_is_respected_while_it_is_touched(tmp_path: Path) -> None:
-    leave_lock(tmp_path / "lock", untouched_s=0)
+def test_damaged_lock_is_respected_until_it_expires(tmp_path: Path) -> None:
+    write_remote_lock(tmp_path / "lock", untouched_s=0)
     (tmp_path / "lock").write_text("")
     with pytest.raises(LockError, match="an unknown host"), Lock(tmp_path / "lock", ACTIVITY):
         pass
-    leave_lock(tmp_path / "lock", untouched_s=0)
+    write_remote_lock(tmp_path / "lock", untouched_s=0)
     (tmp_path / "lock").write_text("")
     os.utime(tmp_path / "lock", (0, 0))
     with Lock(tmp_path / "lock", ACTIVITY):
         pass
 
 
-def test_lock_that_was_taken_over_is_left_to_its_new_owner(tmp_path: Path) -> None:
+def test_release_keeps_a_lock_that_another_process_has_taken_over(tmp_path: Path) -> None:
     with Lock(tmp_path / "lock", ACTIVITY):
-        leave_lock(tmp_path / "lock", untouched_s=0)
+        write_remote_lock(tmp_path / "lock", untouched_s=0)
     assert json.loads((tmp_path / "lock").read_text())["host"] == "n7"
 
 
-def test_lock_works_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError(errno.EPERM, "no hard links here")
+        raise PermissionError(errno.EPERM, "hard links are not supported")
 
     monkeypatch.setattr(os, "link", refuse)
     with Lock(tmp_path / "lock", ACTIVITY):
@@ -116,6 +123,6 @@ def test_lock_works_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: p
             pass
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
-    leave_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S * 2)
+    write_remote_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S * 2)
     with Lock(tmp_path / "lock", ACTIVITY):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
