@@ -1,9 +1,11 @@
-"""The option --without-tensorflow, which `make quick` uses."""
+"""The option --without-tensorflow of `make quick`, and the distribution of tests to the processes of pytest-xdist."""
 
 import sys
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.import_graph import loads
 from tests.support.paths import ROOT
@@ -27,3 +29,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         module = ".".join(collection_path.relative_to(ROOT).with_suffix("").parts)
         return loads(module, "tensorflow") or None
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the tests of Slurm first: they take the longest, and most of that time they wait for Slurm."""
+    items.sort(key=lambda item: not _is_slurm(item.nodeid))
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no type information
+    """Distributes complete files, and all tests of Slurm to one process, so that they share one cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "slurm" if _is_slurm(nodeid) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return _Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _is_slurm(nodeid: str) -> bool:
+    return "test_slurm_" in nodeid
