@@ -20,7 +20,7 @@ _SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurmdbd", "munge", "
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    """A cluster of three nodes, n1 to n3, each with four CPUs and two simulated GPUs; one per process of pytest-xdist."""
+    """A cluster of three nodes, n1 to n3, each with four CPUs and two simulated GPUs, for all tests."""
     _install(tmp_path_factory, missing_programs, _SLURM_PACKAGES)
     if missing := missing_programs():
         _cannot_run(f"Slurm is not installed ({', '.join(missing)}); as root: apt-get install {' '.join(_SLURM_PACKAGES)}")
