@@ -47,8 +47,9 @@ check: env
 	ruff check .
 	mypy
 
+# Three processes for two cores: the first runs the tests of Slurm and mostly waits.
 test: env
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 bench: env
 	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'

@@ -23,7 +23,7 @@ from typing import Self
 from pianogen import atomic
 from pianogen.errors import PianogenError
 
-_TOUCH_EVERY_S = 5.0
+TOUCH_EVERY_S = 5.0
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 DEAD_AFTER_S = 60.0
 
@@ -109,7 +109,7 @@ class Lock:
             self._path.unlink(missing_ok=True)
 
     def _touch_regularly(self) -> None:
-        while not self._released.wait(_TOUCH_EVERY_S):
+        while not self._released.wait(TOUCH_EVERY_S):
             # The folder may be removed just before the lock is released, and a file system error may be temporary.
             with suppress(OSError):
                 if self._is_own():

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-_LINE_INTERVAL_S, _RECORD_INTERVAL_S = 10.0, 2.0
+LINE_INTERVAL_S, RECORD_INTERVAL_S = 10.0, 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -97,9 +97,9 @@ class Progress:
         self._note = note
         if self._bar:
             self._bar.update(self._task, advance=count, rate=f"{self._rate():.3g}/s", note=note)
-        elif time.monotonic() - self._last_line >= _LINE_INTERVAL_S:
+        elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._log_line()
-        if self._record and time.monotonic() - self._last_record >= _RECORD_INTERVAL_S:
+        if self._record and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
             self._write_record(self._record)
 
     def _rate(self) -> float:

@@ -89,7 +89,7 @@ def test_requeued_job_takes_over_the_lock_of_its_previous_attempt(tmp_path: Path
 
 
 def test_owner_touches_the_lock_regularly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "_TOUCH_EVERY_S", 0.01)
+    monkeypatch.setattr(lock, "TOUCH_EVERY_S", 0.01)
     with Lock(tmp_path / "lock", ACTIVITY):
         os.utime(tmp_path / "lock", (0, 0))
         wait_until(lambda: (tmp_path / "lock").stat().st_mtime > 0, "the lock is touched")

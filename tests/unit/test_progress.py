@@ -13,7 +13,7 @@ from pianogen.progress import Progress, ProgressRecord, read_progress
 
 @pytest.fixture(autouse=True)
 def record_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_RECORD_INTERVAL_S", 0)
+    monkeypatch.setattr(progress, "RECORD_INTERVAL_S", 0)
 
 
 def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_record_of_failed_work_has_not_ended(tmp_path: Path) -> None:
 
 
 def test_lines_show_counts_rate_and_note(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(progress, "_LINE_INTERVAL_S", 0)
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
     with caplog.at_level(logging.INFO), Progress("training", 2000, "iterations") as bar:
         bar.advance(1500, "loss 0.5")
         bar.advance(500)
