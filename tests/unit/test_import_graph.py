@@ -11,25 +11,26 @@ from tests.support.import_graph import folder_of, imports_of, is_own, modules_of
 from tests.support.paths import ROOT
 
 PACKAGES = ("pianogen", "preprocess", "jobs")
-# The folders that the modules of a folder may import, beside their own. `pianogen` are the modules at its top.
+TOP = "pianogen"  # the modules at the top of the library, which every stage may import
+# The folders that the modules of a folder may import, beside their own.
 ALLOWED_IMPORTS = {
     "pianogen": "",
-    "pianogen.midi": "pianogen",
-    "pianogen.data": "pianogen",
-    "pianogen.models": "pianogen",
-    "pianogen.training": "pianogen pianogen.models pianogen.data",
+    "pianogen.midi": TOP,
+    "pianogen.data": TOP,
+    "pianogen.models": TOP,
+    "pianogen.training": f"{TOP} pianogen.models pianogen.data",
     # A primer is a MIDI file.
-    "pianogen.sampling": "pianogen pianogen.models pianogen.data pianogen.midi",
-    "pianogen.evaluation": "pianogen pianogen.models pianogen.data",
-    "preprocess": "pianogen pianogen.midi",
-    "jobs.configuration": "pianogen pianogen.training",
-    "jobs.cluster": "pianogen jobs.configuration",
-    "jobs.records": "pianogen jobs.configuration jobs.cluster",
-    "jobs.execution": "pianogen pianogen.training pianogen.data pianogen.sampling pianogen.evaluation"
+    "pianogen.sampling": f"{TOP} pianogen.models pianogen.data pianogen.midi",
+    "pianogen.evaluation": f"{TOP} pianogen.models pianogen.data",
+    "preprocess": f"{TOP} pianogen.midi",
+    "jobs.configuration": f"{TOP} pianogen.training",
+    "jobs.cluster": f"{TOP} jobs.configuration",
+    "jobs.records": f"{TOP} jobs.configuration jobs.cluster",
+    "jobs.execution": f"{TOP} pianogen.data pianogen.training pianogen.sampling pianogen.evaluation"
     " jobs.configuration jobs.cluster jobs.records",
-    "jobs.report": "pianogen pianogen.training pianogen.evaluation jobs.records",
-    "jobs.export": "pianogen pianogen.midi jobs.records",
-    "jobs": "pianogen pianogen.training pianogen.data pianogen.sampling pianogen.evaluation"
+    "jobs.report": f"{TOP} pianogen.training pianogen.evaluation jobs.records",
+    "jobs.export": f"{TOP} pianogen.midi jobs.records",
+    "jobs": f"{TOP} pianogen.data pianogen.training pianogen.sampling pianogen.evaluation"
     " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export",
 }
 # The only modules, or folders, that may import a library.
@@ -38,7 +39,7 @@ ALLOWED_IMPORTERS = {
     "keras": "pianogen.models pianogen.training",
     "mpi4py": "preprocess",
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
-    "numba": "pianogen.midi.kernel",
+    "numba": "pianogen.midi",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.
     "tensorflow": "pianogen.logs"
