@@ -79,7 +79,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def draw_job(path: str, settings: dict[str, object]) -> None:
     """Draws the samples of one run."""
-    logs.configure()
     logs.import_tensorflow()
     import pianogen
     from pianogen.data import windows
