@@ -155,7 +155,7 @@ def _files(corpus: Path) -> list[MidiFile]:
         data = path.read_bytes()
         try:
             reader.read_roll(data, path.name)
-            files.append(MidiFile(path, data, int(smf.read(data).is_on.sum())))
+            files.append(MidiFile(path, data, int(smf.read(data).notes.is_on.sum())))
         except Rejection:
             refused += 1
     if refused:

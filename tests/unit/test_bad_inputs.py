@@ -10,7 +10,7 @@ import pytest
 
 from pianogen.midi.counts import Counts
 from pianogen.midi.quantize import MAX_STEPS
-from pianogen.midi.reader import MAX_BYTES, SCORE_SUFFIXES, Parser, read_roll
+from pianogen.midi.reader import MAX_BYTES, SCORE_SUFFIXES, MidiParser, read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from tests.support.corpora import BAD_INPUTS, needs_corpora
@@ -137,7 +137,7 @@ FORMS = {
 }
 
 
-def outcome(data: bytes, name: str, parser: Parser) -> tuple[Roll, Counts] | Reason:
+def outcome(data: bytes, name: str, parser: MidiParser) -> tuple[Roll, Counts] | Reason:
     """The roll and its counts, or why there is none; an exception of any other kind fails the test."""
     try:
         return read_roll(data, name, parser)
@@ -145,7 +145,7 @@ def outcome(data: bytes, name: str, parser: Parser) -> tuple[Roll, Counts] | Rea
         return refused.reason
 
 
-def refusal(data: bytes, name: str, parser: Parser) -> tuple[Reason, str]:
+def refusal(data: bytes, name: str, parser: MidiParser) -> tuple[Reason, str]:
     """Why a file is refused, and the message of it; a file that is read fails the test."""
     with pytest.raises(Rejection) as refused:
         read_roll(data, name, parser)
@@ -238,7 +238,7 @@ def test_legal_extreme_is_read(data, parser):
 @pytest.mark.parametrize("parser", PARSERS)
 def test_kept_rests_count_against_the_longest_roll(parser):
     data = midi(NOTE + b"\xff\xff\xff\x7f" + END[1:])
-    with pytest.raises(Rejection, match="at most 131072 are kept") as refused:
+    with pytest.raises(Rejection, match="at most 131072 are supported") as refused:
         read_roll(data, "rests.mid", parser, keep_rests=True)
     assert refused.value.reason is Reason.TOO_LONG
 

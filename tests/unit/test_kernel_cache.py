@@ -14,13 +14,13 @@ from tests.support.paths import ROOT
 
 CODE = """\
 import json
-from pianogen.midi import kernel, quantize, smf
+from pianogen.midi import kernel_cache, quantize, smf
 from pianogen.midi.reader import read_roll
 from preprocess.isolation import _WARM_UP
-kernel.compile_together(lambda: read_roll(_WARM_UP, "x.mid"))
+kernel_cache.compile_once(lambda: read_roll(_WARM_UP, "x.mid"))
 roll, _ = read_roll(_WARM_UP, "x.mid")
 compiled = sum(sum(function.stats.cache_misses.values()) for function in (smf._scan_tracks, quantize._fill))
-print(json.dumps({"folder": str(kernel.FOLDER), "compiled": compiled, "roll": roll.packed.tobytes().hex()}))
+print(json.dumps({"folder": str(kernel_cache.FOLDER), "compiled": compiled, "roll": roll.packed.tobytes().hex()}))
 """
 
 
@@ -74,7 +74,11 @@ def test_turn_of_a_dead_compiler_is_taken(installation: Path, answers: list[dict
         turn = folder / ready.name.replace("ready", "compiling")
         ready.unlink()
         turn.write_text(owner.format(host=socket.gethostname()))
-    code = CODE if "host}" in owner else CODE.replace("kernel.compile_together", "kernel._WAIT_S = 0.2\nkernel.compile_together")
+    code = (
+        CODE
+        if "host}" in owner
+        else CODE.replace("kernel_cache.compile_once", "kernel_cache._WAIT_S = 0.2\nkernel_cache.compile_once")
+    )
     assert answer(start(installation, code))["roll"] == answers[0]["roll"]
     assert list(folder.glob("ready-*"))
 
@@ -85,7 +89,7 @@ def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> Non
     (installation / "pianogen" / "midi" / "__pycache__").write_text("")
     users, temporary = tmp_path / "cache", tmp_path / "tmp"
     temporary.mkdir()
-    code = 'import json; from pianogen.midi import kernel; print(json.dumps({"folder": str(kernel.FOLDER)}))'
+    code = 'import json; from pianogen.midi import kernel_cache; print(json.dumps({"folder": str(kernel_cache.FOLDER)}))'
     variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(users)}
     assert answer(start(installation, code, **variables))["folder"].startswith(str(users))
     shutil.rmtree(users)
