@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen import store as stores
+from pianogen.store import hdf5 as stores
 from pianogen.roll import Roll
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
 from tests.support.made_music import empty_roll, made_roll, made_store
