@@ -15,7 +15,7 @@ from pianogen.errors import PianogenError
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
-from pianogen.roll_plot import draw_roll
+from pianogen.roll_plot import plot_roll
 from pianogen.sampling.draw import write_samples
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
 from tests.support.made_music import made_roll, store_of
@@ -61,7 +61,7 @@ def test_corpus_becomes_its_own_rolls(corpus: Path, tmp_path: Path) -> None:
         for index, name in enumerate(store.pieces.name):
             roll, _ = read_roll((out / name).read_bytes(), name, keep_rests=True)
             assert roll == store.roll(index)
-            assert (out / name).with_suffix(".png").read_bytes() == draw_roll(roll)
+            assert (out / name).with_suffix(".png").read_bytes() == plot_roll(roll)
     assert len(contents(out)) == 2 * 4 + 1
     rows = rows_of((out / "index.csv").read_text())
     assert [row["file"] for row in rows] == ["A/000.mid", "B/001.mid", "A/002.mid", "B/003.mid"]
