@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.store import hdf5 as stores
 from pianogen.roll import Roll
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
+from pianogen.store import hdf5 as stores
 from tests.support.made_music import empty_roll, made_roll, made_store
 from tests.support.processes import descendants, finished, started
 
