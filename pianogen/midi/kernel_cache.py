@@ -21,7 +21,7 @@ import pianogen
 from pianogen.polling import wait_until
 
 _MADV_DONTNEED = 4
-_WAIT_S = 120.0
+WAIT_S = 120.0
 _POLL_S = 0.05
 _SOURCES = sorted([*Path(__file__).parent.glob("*.py"), Path(pianogen.__file__).with_name("roll.py")])
 
@@ -73,14 +73,18 @@ def kernel(function: Function) -> Function:
     return compiled
 
 
-def compile_once(use_kernels: Callable[[], object]) -> None:
+def compile_once(use_kernels: Callable[[], object], wait_s: float = WAIT_S) -> None:
     """Calls a function that uses every kernel; of all processes that start together, one compiles and the others load the result.
 
-    If the compiling process dies, another one takes over: immediately on the same machine, after two minutes on other machines.
+    If the compiling process dies, another one takes over: immediately on the same machine, after a timeout on other machines.
+
+    Args:
+        use_kernels: calls every kernel with the types of its arguments.
+        wait_s: the timeout.
     """
     processor = hashlib.sha256(f"{_processor()} {numba.__version__}".encode()).hexdigest()[:16]
     ready, compiling = FOLDER / f"ready-{processor}", FOLDER / f"compiling-{processor}"
-    wait_until(lambda: ready.exists() or _create(compiling) or _has_dead_owner(compiling), _WAIT_S, _POLL_S)
+    wait_until(lambda: ready.exists() or _create(compiling) or _has_dead_owner(compiling), wait_s, _POLL_S)
     is_ready = ready.exists()
     use_kernels()
     if not is_ready:
