@@ -42,7 +42,7 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
         )
     first, stop = notes.first_step, notes.stop_step
     if keep_rests:
-        first, stop = 0, max(stop, step_of_tick(events.end_tick, tpq))
+        first, stop = 0, max(stop, _step_of_tick(events.end_tick, tpq))
     num_steps = stop - first
     if num_steps > MAX_STEPS:
         raise Rejection(Reason.TOO_LONG, f"{num_steps} steps; at most {MAX_STEPS} are supported")
@@ -82,7 +82,7 @@ class _Onsets(NamedTuple):
 
 
 class _Spans(NamedTuple):
-    """(N,) int64 keys, first steps and end steps between which a stream sounds."""
+    """(N,) int64 keys and steps of the spans in which a stream sounds, from `start` up to but not including `stop`."""
 
     key: np.ndarray
     start: np.ndarray
@@ -90,6 +90,8 @@ class _Spans(NamedTuple):
 
 
 class _Placed(NamedTuple):
+    """Note events and onsets in steps, and the numbers of dropped note-ons."""
+
     events: _StreamEvents
     onsets: _Onsets
     num_drum: int
@@ -97,12 +99,14 @@ class _Placed(NamedTuple):
 
 
 class _Sounding(NamedTuple):
+    """The spans of all streams, and the number of streams that are never released."""
+
     spans: _Spans
     num_unreleased: int
 
 
 class _Notes(NamedTuple):
-    """The onsets and the spans that make up a roll, the steps where they begin and end, and the counts for the ledger."""
+    """The onsets and spans of a roll, its first step and the step after its last, and the counts for the ledger."""
 
     onsets: _Onsets
     spans: _Spans
@@ -135,7 +139,7 @@ class _Tempo(NamedTuple):
 
 
 @kernel
-def step_of_tick(tick: int, tpq: int) -> int:
+def _step_of_tick(tick: int, tpq: int) -> int:
     """The step nearest to a tick, exact halves down: `(8 * tick + tpq - 1) // (2 * tpq)`."""
     return (2 * STEPS_PER_QUARTER * tick + tpq - 1) // (2 * tpq)
 
@@ -178,7 +182,7 @@ def _place(notes: NoteEvents, tpq: int) -> _Placed:
             num_out_of_range += notes.is_on[i]
         else:
             stream[i] = np.int64(notes.channel[i]) * NUM_KEYS + key
-            step[i] = step_of_tick(notes.tick[i], tpq)
+            step[i] = _step_of_tick(notes.tick[i], tpq)
             # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
             onsets.key[num_onsets], onsets.step[num_onsets] = key, step[i]
             num_onsets += notes.is_on[i]
