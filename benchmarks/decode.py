@@ -28,12 +28,12 @@ from pianogen.errors import PianogenError, UsageError
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
-from pianogen.roll_plot import draw_roll
+from pianogen.roll_plot import plot_roll
 from pianogen.store import Store
 
 _WAYS: dict[str, Callable[[Roll], bytes]] = {
     "MIDI": write_midi,
-    "picture": draw_roll,
+    "picture": plot_roll,
     "the report's MIDI": report_decode_way.write_midi,
 }
 

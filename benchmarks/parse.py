@@ -1,11 +1,11 @@
-"""From MIDI bytes to events and to piano rolls: this code and its rivals, in one run, on one core.
+"""How fast MIDI becomes events and piano rolls: this package, music21, symusic, mido, pretty_midi and MidiTok.
 
-    python -m benchmarks.parse midis/
+python -m benchmarks.parse midis/
 
-Everyone gets the same files from memory (converter.parse takes paths, from the page cache), round by round in turn. A round's
-ways differ only in who works, so a ratio of medians over the rounds is one of files/s and of notes/s alike. Slow rivals run
-over a sample of files spread by size, and the others again beside them. Of converter.parse, at a second or more a file, there
-is one round.
+All parsers read the same files from memory (converter.parse needs paths, and reads from the page cache), in turn within each
+round, so the ratio of two median times is the ratio of files/s and of notes/s alike. Slow parsers read a sample of files of all
+sizes, and the fast ones read the same sample again for comparison. converter.parse takes a second or more per file and runs for
+one round.
 """
 
 import argparse
@@ -30,105 +30,109 @@ from rich.table import Table
 
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
-from pianogen.midi import reader, smf
+from pianogen.midi import smf
+from pianogen.midi.reader import MIDI_SUFFIXES, read_roll
 from pianogen.midi.rejection import Rejection
 from pianogen.roll import STEPS_PER_QUARTER
 
-_RIVALS = ("symusic", "mido", "pretty_midi", "miditok")
+_OTHER_PACKAGES = ("symusic", "mido", "pretty_midi", "miditok")
 
 
 @dataclass(frozen=True, slots=True)
 class MidiFile:
-    """A file to be read, as each way wants it, and its note-ons."""
+    """A file, in memory and on disk, and the number of its note-ons."""
 
     path: Path
     data: bytes
-    notes: int
+    num_notes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to read a file; of `rounds`, None is as many as asked for."""
+class Reader:
+    """A function that reads a file; `max_rounds` limits the number of rounds of a slow one."""
 
     name: str
     read: Callable[[MidiFile], object]
-    rounds: int | None = None
+    max_rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a way took for all the files, in seconds, one number a round."""
+    """The seconds that a reader took for all files, one number per round."""
 
-    way: str
-    files: int
-    notes: int
+    reader: str
+    num_files: int
+    num_notes: int
     seconds: list[float]
 
     @property
     def median_s(self) -> float:
         return statistics.median(self.seconds)
 
-    def figures(self) -> dict[str, Any]:
-        return {
-            "files_per_s": self.files / self.median_s,
-            "notes_per_s": self.notes / self.median_s,
-            "seconds": self.seconds,
-        }
+    @property
+    def files_per_s(self) -> float:
+        return self.num_files / self.median_s
+
+    @property
+    def notes_per_s(self) -> float:
+        return self.num_notes / self.median_s
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.parse`."""
     options = _parse(arguments)
-    missing = [name for name in _RIVALS if find_spec(name) is None]
+    missing = [name for name in _OTHER_PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(f"not installed: {', '.join(missing)}. Run pip install pianogen[bench], then this command again.")
     files = _files(options.corpus)
     by_size = sorted(files, key=lambda file: len(file.data))
     num_sample = min(options.sample, len(by_size))
-    sample = [by_size[(2 * i + 1) * len(by_size) // (2 * num_sample)] for i in range(num_sample)]  # the middle of equal parts
+    sample = [
+        by_size[(2 * i + 1) * len(by_size) // (2 * num_sample)] for i in range(num_sample)
+    ]  # the middle file of equal parts
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    on_corpus = _measure([*_ours(), *_symusic()], files, files, options.rounds)
+    on_corpus = _measure([*_own(), *_symusic()], files, files, options.rounds)
     with warnings.catch_warnings():
-        # music21 and pretty_midi warn of nearly every file (unknown instruments; tempo events outside the first track).
+        # music21 and pretty_midi warn about nearly every file (unknown instruments; tempo events outside the first track).
         warnings.simplefilter("ignore")
-        on_sample = _measure([*_ours(), *_symusic(), *_slow_rivals()], sample, by_size[:1], options.rounds)
+        on_sample = _measure([*_own(), *_symusic(), *_slow_readers()], sample, by_size[:1], options.rounds)
     _print_table(f"{len(files)} files", on_corpus)
     _print_table(f"sample of {len(sample)} files", on_sample)
     figures = {
         "benchmark": "parse",
         "corpus": _group(on_corpus),
         "sample": _group(on_sample),
-        "versions": {name: version(name) for name in ("numba", "numpy", "music21", *_RIVALS)},
+        "versions": {name: version(name) for name in ("numba", "numpy", "music21", *_OTHER_PACKAGES)},
     }
     print(json.dumps(figures))
     return 0
 
 
-def _ours() -> list[Way]:
+def _own() -> list[Reader]:
     return [
-        Way("smf events", lambda file: smf.read(file.data)),
-        Way("smf roll", lambda file: reader.read_roll(file.data, file.path.name)),
+        Reader("smf events", lambda file: smf.read(file.data)),
+        Reader("smf roll", lambda file: read_roll(file.data, file.path.name)),
     ]
 
 
-def _symusic() -> list[Way]:
-    from symusic import Score  # only after main has seen that it is installed
+def _symusic() -> list[Reader]:
+    from symusic import Score  # imported after main has checked that it is installed
 
     def roll(file: MidiFile) -> object:
-        # As its documentation does it; it has no packed roll and no tempo per step, which ours include.
+        # As in its documentation. Unlike the roll of this package, the result is not packed and has no tempo per step.
         score = Score.from_midi(file.data).resample(STEPS_PER_QUARTER, min_dur=1)
         return score.pianoroll(modes=["onset", "frame"], pitch_range=(21, 109))
 
-    return [Way("symusic notes", lambda file: Score.from_midi(file.data)), Way("symusic roll", roll)]
+    return [Reader("symusic notes", lambda file: Score.from_midi(file.data)), Reader("symusic roll", roll)]
 
 
-def _slow_rivals() -> list[Way]:
-    import mido  # these, too, only after main has seen that they are installed
+def _slow_readers() -> list[Reader]:
+    import mido  # imported after main has checked that the packages are installed
     import pretty_midi
     from miditok import TSD
     from symusic import Score
 
-    tokenizer = TSD()  # as it comes: notes and rests on a grid of its own, as numbers of a vocabulary
+    tokenizer = TSD()  # the default configuration: tokens of notes and rests on its own grid
 
     def pretty_midi_roll(file: MidiFile) -> object:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(file.data))
@@ -137,106 +141,121 @@ def _slow_rivals() -> list[Way]:
         return midi.get_piano_roll(times=np.array([midi.tick_to_time(tick) for tick in ticks]), pedal_threshold=None)
 
     return [
-        Way("music21 events roll", lambda file: reader.read_roll(file.data, file.path.name, parser="music21")),
-        Way("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
-        Way("pretty_midi roll", pretty_midi_roll),
-        Way("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),
-        Way("converter.parse", lambda file: converter.parse(file.path, forceSource=True), rounds=1),
+        Reader("music21 events roll", lambda file: read_roll(file.data, file.path.name, parser="music21")),
+        Reader("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
+        Reader("pretty_midi roll", pretty_midi_roll),
+        Reader("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),
+        Reader("converter.parse", lambda file: converter.parse(file.path, forceSource=True), max_rounds=1),
     ]
 
 
 def _files(corpus: Path) -> list[MidiFile]:
-    """The files that become a roll; refused ones are counted on stderr."""
+    """The MIDI files that become rolls; the number of rejected files is printed to standard error."""
     if not corpus.is_dir():
         raise UsageError(f"{corpus} is not a folder; give a folder of MIDI files")
     files: list[MidiFile] = []
-    refused = 0
-    for path in sorted(path for path in corpus.rglob("*") if path.suffix.lower() in reader.MIDI_SUFFIXES):
+    num_rejected = 0
+    for path in sorted(path for path in corpus.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES):
         data = path.read_bytes()
         try:
-            reader.read_roll(data, path.name)
-            files.append(MidiFile(path, data, int(smf.read(data).is_on.sum())))
+            read_roll(data, path.name)
+            files.append(MidiFile(path, data, int(smf.read(data).notes.is_on.sum())))
         except Rejection:
-            refused += 1
-    if refused:
-        print(f"{refused} files left out: they are no MIDI files that become a roll", file=sys.stderr)
+            num_rejected += 1
+    if num_rejected:
+        print(f"{num_rejected} files are skipped because they cannot become rolls", file=sys.stderr)
     if not files:
-        raise UsageError(f"no MIDI file below {corpus} becomes a roll; give another folder")
+        raise UsageError(f"{corpus} contains no MIDI file that becomes a roll; give another folder")
     return files
 
 
-def _measure(ways: Sequence[Way], files: Sequence[MidiFile], warm_up: Sequence[MidiFile], rounds: int) -> list[Result]:
-    """The time of every way over all files, the ways in turn within each round."""
-    seconds: list[list[float]] = [[] for _ in ways]
-    for way in ways:
-        _pass(way, warm_up)
-    for number in range(rounds):
-        # Plain lines: a bar would redraw itself while others are timed.
-        print(f"{len(files)} files, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        for way, taken in zip(ways, seconds, strict=True):
-            if way.rounds is None or number < way.rounds:
-                taken.append(_pass(way, files))
-    notes = sum(file.notes for file in files)
-    return [Result(way.name, len(files), notes, taken) for way, taken in zip(ways, seconds, strict=True)]
+def _measure(readers: Sequence[Reader], files: Sequence[MidiFile], warm_up: Sequence[MidiFile], num_rounds: int) -> list[Result]:
+    """Times every reader over all files, the readers in turn within each round."""
+    seconds: list[list[float]] = [[] for _ in readers]
+    for reader in readers:
+        _time(reader, warm_up)
+    for number in range(num_rounds):
+        # Plain lines, because a progress bar would update itself during the measurement.
+        print(f"{len(files)} files, round {number + 1} of {num_rounds}", file=sys.stderr, flush=True)
+        for reader, reader_seconds in zip(readers, seconds, strict=True):
+            if reader.max_rounds is None or number < reader.max_rounds:
+                reader_seconds.append(_time(reader, files))
+    num_notes = sum(file.num_notes for file in files)
+    return [
+        Result(reader.name, len(files), num_notes, reader_seconds)
+        for reader, reader_seconds in zip(readers, seconds, strict=True)
+    ]
 
 
-def _pass(way: Way, files: Sequence[MidiFile]) -> float:
+def _time(reader: Reader, files: Sequence[MidiFile]) -> float:
+    """The seconds that a reader takes for all files."""
     start = time.perf_counter()
     for file in files:
         try:
-            way.read(file)
-        except Exception as error:  # what rivals raise over a file they cannot read is not known beforehand
+            reader.read(file)
+        except Exception as error:  # other packages raise errors of many types for files that they cannot read
             raise PianogenError(
-                f"{way.name} fails on {file.path}: {type(error).__name__}: {error}. Give a folder without this file."
+                f"{reader.name} fails on {file.path}: {type(error).__name__}: {error}. Give a folder without this file."
             ) from error
     return time.perf_counter() - start
 
 
 def _print_table(title: str, results: Sequence[Result]) -> None:
     table = Table(title=title, title_justify="left", box=None)
-    table.add_column("way")
+    table.add_column("reader")
     for heading in ("rounds", "ms/file", "files/s", "notes/s", "smf roll is faster by"):
         table.add_column(heading, justify="right")
     for result in results:
-        figures = result.figures()
         table.add_row(
-            result.way,
+            result.reader,
             str(len(result.seconds)),
-            f"{result.median_s / result.files * 1000:,.3f}",
-            f"{figures['files_per_s']:,.1f}",
-            f"{figures['notes_per_s']:,.0f}",
-            f"{_times_faster(results)[result.way]:,.2f}",
+            f"{result.median_s / result.num_files * 1000:,.3f}",
+            f"{result.files_per_s:,.1f}",
+            f"{result.notes_per_s:,.0f}",
+            f"{_times_faster(results)[result.reader]:,.2f}",
         )
     Console(width=100).print(table)
 
 
 def _group(results: Sequence[Result]) -> dict[str, Any]:
     return {
-        "files": results[0].files,
-        "notes": results[0].notes,
-        "ways": {result.way: result.figures() for result in results},
+        "files": results[0].num_files,
+        "notes": results[0].num_notes,
+        "ways": {
+            result.reader: {
+                "files_per_s": result.files_per_s,
+                "notes_per_s": result.notes_per_s,
+                "seconds": result.seconds,
+            }
+            for result in results
+        },
         "smf_roll_faster_by": _times_faster(results),
     }
 
 
 def _times_faster(results: Sequence[Result]) -> dict[str, float]:
-    """By way, its median time as a multiple of that of `smf roll`."""
-    ours = next(result.median_s for result in results if result.way == "smf roll")
-    return {result.way: result.median_s / ours for result in results}
+    """The median time of each reader as a multiple of that of `smf roll`."""
+    own_s = next(result.median_s for result in results if result.reader == "smf roll")
+    return {result.reader: result.median_s / own_s for result in results}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = command.Parser(
         prog="python -m benchmarks.parse",
-        description="Measure how fast MIDI becomes events and piano rolls: here, with music21, symusic, mido and pretty_midi.\n"
+        description="Measure how fast this package, music21, symusic, mido, pretty_midi and MidiTok read MIDI files.\n"
         "Prints tables; the last line is one JSON object with all figures.",
         epilog="example:\n  python -m benchmarks.parse midis/ --sample 40 --rounds 5",
     )
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder of MIDI files")
     parser.add_argument(
-        "--sample", type=command.positive_int, default=40, help="files for the slow rivals, of all sizes (default: 40)"
+        "--sample",
+        type=command.positive_int,
+        default=40,
+        help="number of files, of all sizes, for the slow readers (default: 40)",
     )
-    parser.add_argument("--rounds", type=command.positive_int, default=5, help="rounds; converter.parse has one (default: 5)")
+    parser.add_argument(
+        "--rounds", type=command.positive_int, default=5, help="number of rounds; converter.parse runs for one (default: 5)"
+    )
     return parser.parse(arguments)
 
 

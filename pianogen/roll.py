@@ -1,6 +1,6 @@
-"""The piano roll of one piece, packed as it is stored, hashed, sent to devices and drawn.
+"""The piano roll of one piece, packed in the format in which it is stored, hashed, transferred to devices and sampled.
 
-One step is a sixteenth note; its row is 22 bytes: `np.packbits` of 88 onset bits, then of 88 hold bits.
+One step is a sixteenth note. Its packed row is 22 bytes: `np.packbits` of 88 onset bits, then of 88 hold bits.
 """
 
 import hashlib
@@ -12,19 +12,19 @@ NUM_KEYS = 88
 LOWEST_KEY = 21  # the MIDI note number of A0
 STEPS_PER_QUARTER = 4
 PACKED_BYTES = 22
-MAX_TEMPO_US = 16_777_215  # three bytes in a MIDI file
+MAX_TEMPO_US = 16_777_215  # the largest that fits the three bytes of a tempo event
 
 SILENT, ONSET, HOLD = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roll:
-    """A piece: what each key does at each step, and how fast.
+    """The state of each key at each step of a piece, and the tempo.
 
     Attributes:
         packed: (T, 22) uint8.
         tempo_us: (T,) uint32, microseconds per quarter note, 1..16,777,215.
-        first_step: the step of the source at which the roll begins; what lies before was a rest.
+        first_step: the number of steps of silence that were trimmed from the start of the source.
     """
 
     packed: np.ndarray
@@ -44,22 +44,22 @@ class Roll:
 
     @property
     def states(self) -> np.ndarray:
-        """(T, 88) uint8 of SILENT, ONSET, HOLD."""
+        """(T, 88) uint8: SILENT, ONSET or HOLD."""
         return unpack(self.packed)
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the packed rows; the tempo is not in it."""
+        """Hex digest of the packed rows, without the tempo."""
         return hashlib.sha256(self.packed.tobytes()).hexdigest()
 
     @property
     def num_notes(self) -> int:
-        """Onset cells."""
+        """The number of onset cells."""
         return int(np.bitwise_count(self.packed[:, : PACKED_BYTES // 2]).sum(dtype=np.int64))
 
 
 def pack(states: np.ndarray) -> np.ndarray:
-    """(T, 22) uint8 of (T, 88) states."""
+    """(T, 22) uint8 packed rows of (T, 88) states."""
     return np.concatenate([np.packbits(states == ONSET, axis=1), np.packbits(states == HOLD, axis=1)], axis=1)
 
 
@@ -70,10 +70,13 @@ def unpack(packed: np.ndarray) -> np.ndarray:
 
 
 def notes(states: np.ndarray) -> np.ndarray:
-    """(N, 3) int64 rows of (onset step, end step, key), by step, then key; an orphan hold is silence.
+    """The notes of a roll; a hold that does not continue a note is silent.
 
     Args:
         states: (T, 88).
+
+    Returns:
+        (N, 3) int64 rows of (onset step, end step, key), ordered by onset step, then key.
     """
     # One silent row at the end of each key, so that a note never runs into the next key's column.
     columns = np.pad(states, ((0, 1), (0, 0))).T.ravel()
@@ -81,5 +84,5 @@ def notes(states: np.ndarray) -> np.ndarray:
     onsets = np.flatnonzero(columns == ONSET)
     ends = breaks[np.searchsorted(breaks, onsets, side="right")]
     key, step = np.divmod(onsets, len(states) + 1)
-    found = np.stack([step, step + ends - onsets, key], axis=1)
-    return found[np.lexsort((key, step))]
+    rows = np.stack([step, step + ends - onsets, key], axis=1)
+    return rows[np.lexsort((key, step))]

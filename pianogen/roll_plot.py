@@ -1,4 +1,4 @@
-"""The picture of a roll: its keys as a pianist has them, low to high, in lines of 32 bars like a page of music."""
+"""The plot of a roll: keys over steps, low keys at the bottom, in lines of 32 bars like a page of sheet music."""
 
 import functools
 import io
@@ -10,24 +10,24 @@ from pianogen.roll import LOWEST_KEY, NUM_KEYS, STEPS_PER_QUARTER, Roll
 
 _BAR_STEPS = 4 * STEPS_PER_QUARTER
 _LINE_STEPS = 32 * _BAR_STEPS
-_NUMBERED_BARS = 4  # every fourth has its number
+_NUMBERED_BARS = 4  # every fourth bar has a number
 _US_PER_MINUTE = 60_000_000
 
 _STEP_PX, _KEY_PX, _TEMPO_PX = 3, 3, 24
 _KEYS_PX = NUM_KEYS * _KEY_PX
 _LEFT_PX, _MARGIN_PX, _TEXT_PX = 66, 12, 11
-_NUMBERS_PX = _TEXT_PX + 7  # of the row with the numbers of bars
+_NUMBERS_PX = _TEXT_PX + 7  # height of the row of bar numbers
 _LINE_PX = _KEYS_PX + _NUMBERS_PX + _TEMPO_PX + 2 * _MARGIN_PX
 
-# Sixteen colors take half a byte a pixel. The shades of text lead from the paper to its ink.
-_PAPER, _BLACK_KEY, _BAR, _OCTAVE, _HOLD, _ONSET, _TEMPO, _TEXT = range(8)
+# Sixteen colors take half a byte per pixel. Text is anti-aliased with eight shades between the background and _INK.
+_BACKGROUND, _BLACK_KEY, _BAR, _OCTAVE, _HOLD, _ONSET, _TEMPO, _TEXT = range(8)
 _NUM_SHADES = 8
 _COLORS = ("#ffffff", "#f4f6f8", "#e4e9ed", "#cfd8df", "#8cb9dc", "#0d3a5c", "#d1603d")
 _INK = "#52626e"
 
 
-def draw_roll(roll: Roll) -> bytes:
-    """A PNG of keys over steps: onsets dark, holds light, a line at every bar and every C, and the tempo below."""
+def plot_roll(roll: Roll) -> bytes:
+    """A PNG image of keys over steps: onsets dark, holds light, a line at every bar and every C, and the tempo below."""
     width = min(_LINE_STEPS, -(-len(roll) // _BAR_STEPS) * _BAR_STEPS)
     bpm = _US_PER_MINUTE / roll.tempo_us
     slowest, fastest = round(bpm.min()), round(bpm.max())
@@ -35,24 +35,24 @@ def draw_roll(roll: Roll) -> bytes:
     heights = (bpm - bpm.min()) / span if span else np.full(len(roll), 0.5)
     states = roll.states
     num_lines = -(-len(roll) // _LINE_STEPS)
-    page = np.full((num_lines, _LINE_PX, _LEFT_PX + width * _STEP_PX + _MARGIN_PX), _PAPER, np.uint8)
+    page = np.full((num_lines, _LINE_PX, _LEFT_PX + width * _STEP_PX + _MARGIN_PX), _BACKGROUND, np.uint8)
     for start, line in zip(range(0, len(roll), _LINE_STEPS), page, strict=True):
         stop = min(start + _LINE_STEPS, len(roll))
         keys, numbers, tempo = np.split(line[_MARGIN_PX:-_MARGIN_PX], [_KEYS_PX, _KEYS_PX + _NUMBERS_PX])
-        _draw_keys(keys, states[start:stop])
-        _draw_numbers(numbers, start, stop)
-        _draw_tempo(tempo, heights[start:stop], slowest, fastest)
+        _plot_keys(keys, states[start:stop])
+        _write_bar_numbers(numbers, start, stop)
+        _plot_tempo(tempo, heights[start:stop], slowest, fastest)
     return _png(page.reshape(-1, page.shape[2]))
 
 
-def _draw_keys(into: np.ndarray, states: np.ndarray) -> None:
+def _plot_keys(into: np.ndarray, states: np.ndarray) -> None:
     stop = _LEFT_PX + len(states) * _STEP_PX
-    paper = into[:, _LEFT_PX:stop]
-    paper[:] = _background()[:, np.newaxis]
-    paper[:, :: _BAR_STEPS * _STEP_PX] = _BAR
-    color = np.array([_PAPER, _ONSET, _HOLD], np.uint8)[states.T[::-1]]
+    plot = into[:, _LEFT_PX:stop]
+    plot[:] = _empty_column()[:, np.newaxis]
+    plot[:, :: _BAR_STEPS * _STEP_PX] = _BAR
+    color = np.array([_BACKGROUND, _ONSET, _HOLD], np.uint8)[states.T[::-1]]
     pixels = color.repeat(_KEY_PX, axis=0).repeat(_STEP_PX, axis=1)
-    np.copyto(paper, pixels, where=pixels != _PAPER)
+    np.copyto(plot, pixels, where=pixels != _BACKGROUND)
     for key in range(NUM_KEYS):
         if (key + LOWEST_KEY) % 12 == 0:
             middle = _KEYS_PX - key * _KEY_PX - _KEY_PX // 2 - 1
@@ -60,9 +60,9 @@ def _draw_keys(into: np.ndarray, states: np.ndarray) -> None:
 
 
 @functools.cache
-def _background() -> np.ndarray:
-    """(_KEYS_PX,) colors of a column without notes, highest key first: black keys, and a line below every C."""
-    colors = np.full((NUM_KEYS, _KEY_PX), _PAPER, np.uint8)
+def _empty_column() -> np.ndarray:
+    """(_KEYS_PX,) uint8 colors of a column without notes, highest key first: gray black keys, and a line below every C."""
+    colors = np.full((NUM_KEYS, _KEY_PX), _BACKGROUND, np.uint8)
     for key in range(NUM_KEYS):
         pitch = (key + LOWEST_KEY) % 12
         if pitch in (1, 3, 6, 8, 10):
@@ -72,15 +72,19 @@ def _background() -> np.ndarray:
     return colors.ravel()[::-1]
 
 
-def _draw_numbers(into: np.ndarray, start: int, stop: int) -> None:
+def _write_bar_numbers(into: np.ndarray, start: int, stop: int) -> None:
     for step in range(start, stop, _NUMBERED_BARS * _BAR_STEPS):
         shades = _shades(str(step // _BAR_STEPS + 1))
         left = _LEFT_PX + (step - start) * _STEP_PX
         into[2 : 2 + shades.shape[0], left : left + shades.shape[1]] = shades[:, : into.shape[1] - left]
 
 
-def _draw_tempo(into: np.ndarray, heights: np.ndarray, slowest: int, fastest: int) -> None:
-    """Draws a line that goes up and down at the beginning of a step; heights are from 0 to 1."""
+def _plot_tempo(into: np.ndarray, heights: np.ndarray, slowest: int, fastest: int) -> None:
+    """Plots the tempo as a step function.
+
+    Args:
+        heights: (T,) from 0, the slowest, to 1, the fastest.
+    """
     row = np.rint((1 - heights) * (_TEMPO_PX - 1)).astype(np.int64)
     before = np.append(row[:1], row[:-1])
     rows = np.arange(_TEMPO_PX)[:, np.newaxis]
@@ -99,7 +103,7 @@ def _bpm(tempo: int) -> str:
 
 
 def _write(into: np.ndarray, text: str, middle: int) -> None:
-    """Writes into the left margin, flush right."""
+    """Writes a text into the left margin, aligned to the right."""
     shades = _shades(text)
     top = min(max(middle - shades.shape[0] // 2, 0), into.shape[0] - shades.shape[0])
     right = _LEFT_PX - 8
@@ -108,18 +112,18 @@ def _write(into: np.ndarray, text: str, middle: int) -> None:
 
 @functools.lru_cache(maxsize=1_024)
 def _shades(text: str) -> np.ndarray:
-    """(h, w) uint8 colors of a text."""
+    """(height, width) uint8 colors of a text."""
     mask = ImageFont.load_default(_TEXT_PX).getmask(text)
     coverage = np.asarray(mask, np.uint8).reshape(mask.size[::-1])
     shade = np.rint(coverage / 255 * _NUM_SHADES).astype(np.uint8)
-    return np.where(shade > 0, _TEXT - 1 + shade, _PAPER).astype(np.uint8)
+    return np.where(shade > 0, _TEXT - 1 + shade, _BACKGROUND).astype(np.uint8)
 
 
 @functools.cache
 def _palette() -> bytes:
     colors = [np.array(list(bytes.fromhex(color[1:]))) for color in (*_COLORS, _INK)]
-    paper, ink = colors[_PAPER], colors.pop()
-    shades = [paper + (ink - paper) * shade / _NUM_SHADES for shade in range(1, _NUM_SHADES + 1)]
+    background, ink = colors[_BACKGROUND], colors.pop()
+    shades = [background + (ink - background) * shade / _NUM_SHADES for shade in range(1, _NUM_SHADES + 1)]
     return b"".join(np.rint(color).astype(np.uint8).tobytes() for color in (*colors, *shades))
 
 

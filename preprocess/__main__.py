@@ -21,7 +21,7 @@ from typing import Any, get_args
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi.reader import Parser
+from pianogen.midi.reader import MidiParser
 from pianogen.progress import Progress
 from pianogen.store import Split
 from preprocess import ranks, sources
@@ -127,7 +127,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a folder, a file, a .zip, .tar or .tar.gz, or music21:NAME (e.g. music21:bach)",
     )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write, a ledger beside it")
-    parser.add_argument("--parser", choices=get_args(Parser), default="smf", help="who reads MIDI events (default: smf)")
+    parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="who reads MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
     parser.add_argument("--split-file", type=Path, metavar="CSV", help="columns name, split; a piece not named gets no split")
     parser.add_argument(

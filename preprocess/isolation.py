@@ -161,10 +161,10 @@ def _host(connection: Connection, path: Path, options: Options, limits: Limits) 
 
 
 def _serve(connection: Connection, path: Path, options: Options, limits: Limits) -> None:
-    from pianogen.midi.kernel import compile_together, release_compiler  # the rank itself needs neither numba nor its memory
+    from pianogen.midi.kernel_cache import compile_once, release_compiler  # the rank itself needs neither numba nor its memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what an interrupt means
-    compile_together(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
+    compile_once(lambda: read_roll(_WARM_UP, "warm.mid"))  # workers inherit the kernels
     release_compiler()
     handle = None
     crew = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import Parser, read_roll
+from pianogen.midi.reader import MidiParser, read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from preprocess.sources import Input
@@ -18,7 +18,7 @@ Status = Literal["kept", "duplicate", "rejected"]
 class Options:
     """What changes the content of a store, apart from the corpus itself."""
 
-    parser: Parser = "smf"
+    parser: MidiParser = "smf"
     keep_rests: bool = False
 
 

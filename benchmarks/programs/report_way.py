@@ -1,4 +1,4 @@
-"""How the report read MIDI files: music21's converter, without its cache, one file after the other.
+"""The method of the report: reads the MIDI files of a folder with music21's converter, without its cache.
 
 python -m benchmarks.programs.report_way midis/
 """
@@ -13,8 +13,8 @@ from music21 import converter
 
 if __name__ == "__main__":
     paths = sorted(Path(sys.argv[1]).iterdir())
-    warnings.simplefilter("ignore")  # it warns of nearly every file
-    converter.parse(paths[0], forceSource=True)  # what it imports and builds on first use is not timed
+    warnings.simplefilter("ignore")  # music21 warns about nearly every file
+    converter.parse(paths[0], forceSource=True)  # imports and initialization of the first call are not timed
     begin = time.perf_counter()
     for path in paths:
         converter.parse(path, forceSource=True)

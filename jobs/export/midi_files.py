@@ -15,7 +15,7 @@ from pianogen import atomic
 from pianogen.errors import PianogenError
 from pianogen.midi.writer import write_midi
 from pianogen.progress import Progress
-from pianogen.roll_plot import draw_roll
+from pianogen.roll_plot import plot_roll
 from pianogen.store import Split, Store, StoreError
 
 _SAMPLE_COLUMNS = ("file", "run", "seed", "index", "temperature", "threshold", "primer", "checkpoint")
@@ -218,7 +218,7 @@ def _make_pieces(path: Path, chunk: _Chunk) -> list[tuple[str, bytes, bytes]]:
         for index, name in chunk:
             roll = store.roll(index)
             try:
-                made.append((name, write_midi(roll), draw_roll(roll)))
+                made.append((name, write_midi(roll), plot_roll(roll)))
             except PianogenError as error:
                 raise StoreError(f"{path}: {store.pieces.name[index]}: {error}") from error
     return made

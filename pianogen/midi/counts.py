@@ -1,19 +1,19 @@
-"""The numbers of a piece's row in the ledger."""
+"""The counts of a piece that the ledger shows."""
 
 from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What a piece holds and what was left out of its roll, as the ledger shows it.
+    """What a piece contains and what its roll leaves out; every field is a column of the ledger.
 
     Attributes:
         notes: onset cells of the roll.
-        notes_out_of_range: note-ons outside the 88 keys, dropped.
-        notes_drum: note-ons on the drum channel, dropped.
-        notes_merged: accepted note-ons that fell on a cell another one had struck already.
-        notes_unreleased: notes still open after the second reading, ended at their stream's last event.
+        notes_out_of_range: dropped note-ons outside the 88 keys.
+        notes_drum: dropped note-ons on the percussion channel.
+        notes_merged: accepted note-ons whose cell was already an onset.
+        notes_unreleased: notes that no note-off ends; they last until the last event of their stream.
         tempo_seen: tempo events of the file.
-        tempo_kept: those in force at one step of the roll or more.
+        tempo_kept: tempo events that are in force at one step of the roll at least.
     """
 
     notes: int

@@ -1,34 +1,53 @@
-"""The note and tempo events of one MIDI file: what every reader gives and the quantizer takes."""
+"""The note and tempo events of one MIDI file: what the readers return and the quantizer takes."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-DEFAULT_TEMPO_US = 500_000
+DEFAULT_TEMPO_US = 500_000  # in force before the first tempo event (Standard MIDI Files 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Events in file order: track by track, within a track by tick.
+class NoteEvents(NamedTuple):
+    """Note-ons and note-offs, track after track, ordered by tick within a track.
 
     Attributes:
-        ticks_per_quarter: positive.
         tick: (N,) int64, from the start of the file.
         track: (N,) int32.
-        channel: (N,) uint8, 0..15; 9 is the drum channel, known to musicians as channel 10.
+        channel: (N,) uint8, 0..15; 9 is the percussion channel, which musicians call channel 10.
         key: (N,) uint8, the MIDI note number 0..127.
-        is_on: (N,) bool; False is a note-off, also one written as velocity 0.
-        tempo_tick: (M,) int64.
-        tempo_us: (M,) int64, microseconds per quarter note, positive.
-        end_tick: where the longest track ends.
+        is_on: (N,) bool; False for a note-off and for a note-on of velocity 0, which means the same.
     """
 
-    ticks_per_quarter: int
     tick: np.ndarray
     track: np.ndarray
     channel: np.ndarray
     key: np.ndarray
     is_on: np.ndarray
-    tempo_tick: np.ndarray
+
+
+class TempoEvents(NamedTuple):
+    """Tempo events in the same order as the notes.
+
+    Attributes:
+        tick: (M,) int64, from the start of the file.
+        tempo_us: (M,) int64, microseconds per quarter note, positive.
+    """
+
+    tick: np.ndarray
     tempo_us: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What a MIDI file contains that matters for a roll.
+
+    Attributes:
+        ticks_per_quarter: positive.
+        end_tick: the end of the longest track.
+    """
+
+    ticks_per_quarter: int
+    notes: NoteEvents
+    tempos: TempoEvents
     end_tick: int

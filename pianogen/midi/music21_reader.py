@@ -1,7 +1,7 @@
-"""The events of MIDI files and scores as music21 reads them; the one module that touches music21's readers.
+"""The events of MIDI files and scores as music21 reads them; the only module that uses music21's readers.
 
-music21's streams are never asked about a MIDI file: they move and merge notes. Scores have no other way, and go from
-music21's stream to its MIDI events before anything is quantized.
+A MIDI file never becomes a music21 stream, because streams move and merge notes. A score is always a stream, and music21 exports
+the stream to MIDI events, which are then quantized like those of a MIDI file.
 """
 
 import gc
@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,11 +22,11 @@ from music21.midi.translate import streamToMidiFile
 from music21.stream import Opus
 
 from pianogen.midi import smf
-from pianogen.midi.events import Events
+from pianogen.midi.events import Events, NoteEvents, TempoEvents
 from pianogen.midi.rejection import Reason, Rejection
 
-# What music21's score readers were seen to raise, beside their own, over damaged scores: the errors of Python's containers,
-# numbers and attributes met half way through a document. MemoryError and the operating system's signals are not among them.
+# What music21's score readers raise for damaged scores: their own errors, and those of Python's containers, numbers and
+# attributes. MemoryError is not among them: `preprocess.isolation` reports it as another reason.
 _SCORE_ERRORS = (
     Music21Exception,
     ElementTree.ParseError,
@@ -41,14 +40,13 @@ _SCORE_ERRORS = (
     ValueError,
 )
 _NOTE_ON, _NOTE_OFF = midi.ChannelVoiceMessages.NOTE_ON, midi.ChannelVoiceMessages.NOTE_OFF
-SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
 
 
 def read(data: bytes) -> Events:
-    """The events of a MIDI file, after the strict check of `pianogen.midi.smf`, so that the verdict is the same.
+    """The events of a MIDI file.
 
     Raises:
-        Rejection: as `pianogen.midi.smf.read`.
+        Rejection: as `pianogen.midi.smf.read`, which checks the file first, so that the reason does not depend on the parser.
     """
     parsed = midi.MidiFile()
     with _without_garbage_collection():
@@ -58,7 +56,7 @@ def read(data: bytes) -> Events:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """music21 makes objects by the event; looking for garbage among them, again and again, takes two fifths of the time."""
+    """music21 creates several objects per event; collecting garbage among them takes two fifths of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -68,33 +66,34 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def read_score(data: bytes, name: str) -> Events:
-    """The events of a MusicXML, compressed MusicXML, Humdrum or ABC score, its repeats played.
+def read_score(data: bytes, name: str, suffix: str, score_format: str) -> Events:
+    """The events of a score, with its repeats expanded.
 
     Args:
-        name: its suffix tells the format.
+        name: the name of the file, for messages.
+        suffix: its suffix in lower case; ".mxl" is compressed MusicXML.
+        score_format: music21's name of the format.
 
     Raises:
         Rejection: music21 cannot read the score.
     """
-    suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".mxl":
         _check_zip(data)
-    with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 unpacks and decodes scores by path alone
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 reads scores only from files
         file.write(data)
         file.flush()
         try:
             # Without forceSource, music21 keeps parsed files in a cache that concurrent processes corrupt.
-            score = converter.parseFile(file.name, format=SCORE_FORMATS[suffix], forceSource=True, storePickle=False)
+            score = converter.parseFile(file.name, format=score_format, forceSource=True, storePickle=False)
             if isinstance(score, Opus):
-                raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} works in one file; one score is expected: split the file")
+                raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} scores in one file, expected one; split the file")
             return _events(streamToMidiFile(score, addEndDelay=False))
         except _SCORE_ERRORS as error:
             raise _bad_score(error, file.name, name) from error
 
 
 def _check_zip(data: bytes) -> None:
-    """Reads the archive once in memory, where an OSError speaks of the data and never of the disk."""
+    """Checks compressed MusicXML in memory, where an OSError can only mean damaged data and not a failing disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             damaged = archive.testzip()
@@ -110,13 +109,14 @@ def _check_zip(data: bytes) -> None:
     ) as error:
         raise _bad_score(error, "", "") from error
     if damaged is not None:
-        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: its member {damaged} is damaged")
+        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read the score: its member {damaged} is damaged")
 
 
 def _bad_score(error: Exception, path: str, name: str) -> Rejection:
-    # Equal runs have equal ledgers: no temporary path and no address of an object in a message.
-    said = re.sub(r"0x[0-9a-f]{6,}", "0x…", str(error).replace(path, name) if path else str(error))
-    return Rejection(Reason.BAD_SCORE, f"music21 cannot read this score: {type(error).__name__}: {said}")
+    # Temporary paths and addresses of objects differ between runs whose ledgers must be equal.
+    text = str(error).replace(path, name) if path else str(error)
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)
+    return Rejection(Reason.BAD_SCORE, f"music21 cannot read the score: {type(error).__name__}: {text}")
 
 
 def _events(parsed: midi.MidiFile) -> Events:
@@ -140,12 +140,13 @@ def _events(parsed: midi.MidiFile) -> Events:
     tempo_columns = np.array(tempos, np.int64).reshape(-1, 2).T
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
-        tick=note_columns[0].copy(),
-        track=note_columns[1].astype(np.int32),
-        channel=note_columns[2].astype(np.uint8),
-        key=note_columns[3].astype(np.uint8),
-        is_on=note_columns[4].astype(np.bool_),
-        tempo_tick=tempo_columns[0].copy(),
-        tempo_us=tempo_columns[1].copy(),
+        notes=NoteEvents(
+            tick=note_columns[0].copy(),
+            track=note_columns[1].astype(np.int32),
+            channel=note_columns[2].astype(np.uint8),
+            key=note_columns[3].astype(np.uint8),
+            is_on=note_columns[4].astype(np.bool_),
+        ),
+        tempos=TempoEvents(tick=tempo_columns[0].copy(), tempo_us=tempo_columns[1].copy()),
         end_tick=end_tick,
     )

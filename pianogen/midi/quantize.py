@@ -1,14 +1,16 @@
 """Events to a roll, exactly and in integers; compiled with numba.
 
-Every (track, channel, key) is a stream with its own depth of open notes, updated once per tick, so that the order of
-events inside a tick does not matter. Ticks become steps by nearest sixteenth, exact halves down.
+Every (track, channel, key) is a stream. Its depth, the number of open notes, is updated once per tick, so that the order of the
+events of one tick does not matter. Ticks are rounded to the nearest step, exact halves down.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.events import DEFAULT_TEMPO_US, Events
-from pianogen.midi.kernel import kernel
+from pianogen.midi.events import DEFAULT_TEMPO_US, Events, NoteEvents, TempoEvents
+from pianogen.midi.kernel_cache import kernel
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER, Roll
 
@@ -17,121 +19,226 @@ _DRUM_CHANNEL = 9
 _HOLD_BYTE = PACKED_BYTES // 2
 _NUM_STREAMS = 16 * NUM_KEYS  # (channel, key) within one track
 _DROPPED = _NUM_STREAMS  # the stream of events that are not read
-_NEVER = -1
+_NONE = -1
+_LATEST = np.iinfo(np.int64).max
 
 
 def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
-    """The roll of a file's events.
+    """The roll of a file's events, and the counts for its row in the ledger.
 
     Args:
-        keep_rests: keep the silence before the first onset and behind the last note, up to the end of the longest track.
+        keep_rests: keep the silence before the first onset and after the last note, up to the end of the longest track.
 
     Raises:
         Rejection: no notes are left after dropping, or the roll has more than 131,072 steps.
     """
     tpq = events.ticks_per_quarter
-    stream, step, onsets, dropped_drum, dropped_range = _place(tpq, events.tick, events.channel, events.key, events.is_on)
-    if onsets.size == 0:
+    notes = _read_notes(events.notes, tpq)
+    num_onsets = len(notes.onsets.step)
+    if num_onsets == 0:
         raise Rejection(
-            Reason.NO_NOTES, f"no notes on the 88 keys ({dropped_drum} drum notes and {dropped_range} out of range dropped)"
+            Reason.NO_NOTES,
+            f"no notes on the 88 keys ({notes.num_drum} drum notes and {notes.num_out_of_range} notes out of range were dropped)",
         )
-    spans, unreleased = _read_streams(events.tick, events.track, events.is_on, stream, step)
-    first, last = int(onsets[1].min()), max(int(onsets[1].max()) + 1, int(spans[2].max(initial=0)))
+    first, stop = notes.first_step, notes.stop_step
     if keep_rests:
-        first, last = 0, max(last, int(step_of_tick(events.end_tick, tpq)))
-    if last - first > MAX_STEPS:
-        raise Rejection(Reason.TOO_LONG, f"{last - first} steps; at most {MAX_STEPS} are kept")
-    packed, notes = _fill(first, last - first, spans, onsets)
-    by_tick = np.argsort(events.tempo_tick, kind="stable")  # file order is (track, order), so ties stay as they should
-    tempo_us, tempo_kept = _fill_tempo(first, last - first, tpq, events.tempo_tick[by_tick], events.tempo_us[by_tick])
+        first, stop = 0, max(stop, _step_of_tick(events.end_tick, tpq))
+    num_steps = stop - first
+    if num_steps > MAX_STEPS:
+        raise Rejection(Reason.TOO_LONG, f"{num_steps} steps; at most {MAX_STEPS} are supported")
+    cells = _fill(first, num_steps, notes.spans, notes.onsets)
+    by_tick = np.argsort(events.tempos.tick, kind="stable")  # keeps the order of track and position at equal ticks
+    tempos = TempoEvents(events.tempos.tick[by_tick], events.tempos.tempo_us[by_tick])
+    tempo = _fill_tempo(first, num_steps, tpq, tempos)
     counts = Counts(
-        notes=notes,
-        notes_out_of_range=dropped_range,
-        notes_drum=dropped_drum,
-        notes_merged=len(onsets[0]) - notes,
-        notes_unreleased=unreleased,
-        tempo_seen=len(events.tempo_tick),
-        tempo_kept=tempo_kept,
+        notes=cells.num_onsets,
+        notes_out_of_range=notes.num_out_of_range,
+        notes_drum=notes.num_drum,
+        notes_merged=num_onsets - cells.num_onsets,
+        notes_unreleased=notes.num_unreleased,
+        tempo_seen=len(tempos.tick),
+        tempo_kept=tempo.num_in_force,
     )
-    return Roll(packed, tempo_us, first), counts
+    return Roll(cells.packed, tempo.tempo_us, first), counts
+
+
+class _StreamEvents(NamedTuple):
+    """Note events with the stream and the step of each: (N,) int64, bool, uint16, int64.
+
+    The stream is channel * 88 + key, or _DROPPED. It is unsigned because numba indexes faster with unsigned integers.
+    """
+
+    tick: np.ndarray
+    is_on: np.ndarray
+    stream: np.ndarray
+    step: np.ndarray
+
+
+class _Onsets(NamedTuple):
+    """(N,) int64 keys and steps of the accepted note-ons."""
+
+    key: np.ndarray
+    step: np.ndarray
+
+
+class _Spans(NamedTuple):
+    """(N,) int64 keys and steps of the spans in which a stream sounds, from `start` up to but not including `stop`."""
+
+    key: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
+class _Placed(NamedTuple):
+    """Note events and onsets in steps, and the numbers of dropped note-ons."""
+
+    events: _StreamEvents
+    onsets: _Onsets
+    num_drum: int
+    num_out_of_range: int
+
+
+class _Sounding(NamedTuple):
+    """The spans of all streams, and the number of streams that are never released."""
+
+    spans: _Spans
+    num_unreleased: int
+
+
+class _Notes(NamedTuple):
+    """The onsets and spans of a roll, its first step and the step after its last, and the counts for the ledger."""
+
+    onsets: _Onsets
+    spans: _Spans
+    first_step: int
+    stop_step: int
+    num_drum: int
+    num_out_of_range: int
+    num_unreleased: int
+
+
+class _Reading(NamedTuple):
+    """The number of spans written so far, and (streams,) bool of which streams are open after their last event."""
+
+    num_spans: int
+    is_open: np.ndarray
+
+
+class _Cells(NamedTuple):
+    """(T, 22) uint8 packed rows, and the number of onset cells."""
+
+    packed: np.ndarray
+    num_onsets: int
+
+
+class _Tempo(NamedTuple):
+    """(T,) uint32 tempo of each step, and the number of tempo events that are in force at one step at least."""
+
+    tempo_us: np.ndarray
+    num_in_force: int
 
 
 @kernel
-def step_of_tick(tick, tpq):  # type: ignore[no-untyped-def]
-    """Nearest step of a tick, exact halves down: `(8 * tick + tpq - 1) // (2 * tpq)`."""
+def _step_of_tick(tick: int, tpq: int) -> int:
+    """The step nearest to a tick, exact halves down: `(8 * tick + tpq - 1) // (2 * tpq)`."""
     return (2 * STEPS_PER_QUARTER * tick + tpq - 1) // (2 * tpq)
 
 
 @kernel
-def _place(tpq, tick, channel, key, is_on):  # type: ignore[no-untyped-def]
-    """(N,) stream and (N,) step of each event, (2, O) keys and steps of the onsets, drum notes and notes out of range dropped."""
-    num_events = len(tick)
-    stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)  # unsigned: numba indexes faster with it
-    onsets = np.empty((2, num_events), np.int64)
-    num_onsets = num_drum = num_out_of_range = 0
-    for i in range(num_events):
-        piano_key = np.int64(key[i]) - LOWEST_KEY
-        stream[i] = _DROPPED
-        if channel[i] == _DRUM_CHANNEL:
-            num_drum += is_on[i]
-        elif piano_key < 0 or piano_key >= NUM_KEYS:
-            num_out_of_range += is_on[i]
-        else:
-            stream[i] = np.int64(channel[i]) * NUM_KEYS + piano_key
-            step[i] = step_of_tick(tick[i], tpq)
-            # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
-            onsets[0, num_onsets], onsets[1, num_onsets] = piano_key, step[i]
-            num_onsets += is_on[i]
-    return stream, step, onsets[:, :num_onsets], num_drum, num_out_of_range
+def _read_notes(notes: NoteEvents, tpq: int) -> _Notes:
+    placed = _place(notes, tpq)
+    sounding = _read_streams(placed.events, notes.track)
+    onset_steps, stop_steps = placed.onsets.step, sounding.spans.stop
+    first_step, stop_step = _LATEST, 0
+    for i in range(len(onset_steps)):
+        first_step, stop_step = min(first_step, onset_steps[i]), max(stop_step, onset_steps[i] + 1)
+    for i in range(len(stop_steps)):
+        stop_step = max(stop_step, stop_steps[i])
+    return _Notes(
+        placed.onsets,
+        sounding.spans,
+        first_step,
+        stop_step,
+        placed.num_drum,
+        placed.num_out_of_range,
+        sounding.num_unreleased,
+    )
 
 
 @kernel
-def _read_streams(tick, track, is_on, stream, step):  # type: ignore[no-untyped-def]
-    """(3, S) keys, start steps and stop steps of the held spans, and how many streams were never released."""
-    num_events = len(tick)
-    spans = np.empty((3, num_events), np.int64)
-    first_reading = np.zeros(_NUM_STREAMS, np.bool_)
+def _place(notes: NoteEvents, tpq: int) -> _Placed:
+    """The stream and step of each event, the onsets, and the counts of dropped note-ons."""
+    num_events = len(notes.tick)
+    stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)
+    columns = np.empty((2, num_events), np.int64)
+    onsets = _Onsets(columns[0], columns[1])
+    num_onsets = num_drum = num_out_of_range = 0
+    for i in range(num_events):
+        key = np.int64(notes.key[i]) - LOWEST_KEY
+        stream[i] = _DROPPED
+        if notes.channel[i] == _DRUM_CHANNEL:
+            num_drum += notes.is_on[i]
+        elif key < 0 or key >= NUM_KEYS:
+            num_out_of_range += notes.is_on[i]
+        else:
+            stream[i] = np.int64(notes.channel[i]) * NUM_KEYS + key
+            step[i] = _step_of_tick(notes.tick[i], tpq)
+            # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
+            onsets.key[num_onsets], onsets.step[num_onsets] = key, step[i]
+            num_onsets += notes.is_on[i]
+    events = _StreamEvents(notes.tick, notes.is_on, stream, step)
+    return _Placed(events, _Onsets(onsets.key[:num_onsets], onsets.step[:num_onsets]), num_drum, num_out_of_range)
+
+
+@kernel
+def _read_streams(events: _StreamEvents, track: np.ndarray) -> _Sounding:
+    """The spans of all tracks, and the number of streams that are never released."""
+    num_events = len(track)
+    columns = np.empty((3, num_events), np.int64)
+    spans = _Spans(columns[0], columns[1], columns[2])
+    no_streams = np.zeros(_NUM_STREAMS, np.bool_)
     begin = num_spans = num_unreleased = 0
     while begin < num_events:
         end = begin
         while end < num_events and track[end] == track[begin]:
             end += 1
-        num_read, is_open = _read_track(begin, end, tick, is_on, stream, step, first_reading, spans, num_spans)
-        if is_open.any():  # the whole track again over the spans just written; streams that were released give the same ones
-            num_read, is_open = _read_track(begin, end, tick, is_on, stream, step, is_open, spans, num_spans)
-            num_unreleased += is_open.sum()
-        num_spans = num_read
+        part = _StreamEvents(events.tick[begin:end], events.is_on[begin:end], events.stream[begin:end], events.step[begin:end])
+        reading = _read_track(part, no_streams, spans, num_spans)
+        if reading.is_open.any():  # the second reading overwrites the spans; streams that were released give the same spans again
+            reading = _read_track(part, reading.is_open, spans, num_spans)
+            num_unreleased += reading.is_open.sum()
+        num_spans = reading.num_spans
         begin = end
-    return spans[:, :num_spans], num_unreleased
+    return _Sounding(_Spans(spans.key[:num_spans], spans.start[:num_spans], spans.stop[:num_spans]), num_unreleased)
 
 
 @kernel
-def _read_track(begin, end, tick, is_on, stream, step, is_second_reading, spans, num_spans):  # type: ignore[no-untyped-def]
-    """Spans so far, and (streams,) which streams are open behind their last event."""
-    # Per stream: the tick being gathered and its step, what it holds so far, and the depth before it.
-    gathered_tick, gathered_step = np.full(_NUM_STREAMS, _NEVER, np.int64), np.zeros(_NUM_STREAMS, np.int64)
+def _read_track(events: _StreamEvents, is_second_reading: np.ndarray, spans: _Spans, num_spans: int) -> _Reading:
+    """Writes the spans of one track after the first `num_spans`."""
+    # Per stream: the tick of its latest events and the step of that tick, its note-ons and note-offs, and the depth before it.
+    last_tick, last_step = np.full(_NUM_STREAMS, _NONE, np.int64), np.zeros(_NUM_STREAMS, np.int64)
     ons, offs, depth = np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32), np.zeros(_NUM_STREAMS, np.int32)
-    for i in range(begin, end):
-        s = stream[i]
+    for i in range(len(events.tick)):
+        s = events.stream[i]
         if s == _DROPPED:
             continue
-        if gathered_tick[s] != tick[i]:
+        if last_tick[s] != events.tick[i]:
             depth[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s])
-            spans[0, num_spans], spans[1, num_spans], spans[2, num_spans] = s % NUM_KEYS, gathered_step[s], step[i]
-            num_spans += depth[s] > 0  # as with the onsets
-            gathered_tick[s], gathered_step[s] = tick[i], step[i]
+            spans.key[num_spans], spans.start[num_spans], spans.stop[num_spans] = s % NUM_KEYS, last_step[s], events.step[i]
+            num_spans += depth[s] > 0  # written always and kept where the stream sounds, as in `_place`
+            last_tick[s], last_step[s] = events.tick[i], events.step[i]
             ons[s] = offs[s] = 0
-        ons[s] += is_on[i]
-        offs[s] += not is_on[i]
+        ons[s] += events.is_on[i]
+        offs[s] += not events.is_on[i]
     is_open = np.empty(_NUM_STREAMS, np.bool_)
     for s in range(_NUM_STREAMS):
         is_open[s] = _next_depth(depth[s], ons[s], offs[s], is_second_reading[s]) > 0
-    return num_spans, is_open
+    return _Reading(num_spans, is_open)
 
 
 @kernel
-def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped-def]
-    """Open notes of a stream after a tick with these note-ons and note-offs."""
+def _next_depth(depth: int, ons: int, offs: int, is_second_reading: bool) -> int:
+    """The open notes of a stream after a tick with these note-ons and note-offs."""
     if not is_second_reading:
         return max(0, depth + ons - offs)
     if ons > 0 and offs > 0:
@@ -140,34 +247,32 @@ def _next_depth(depth, ons, offs, is_second_reading):  # type: ignore[no-untyped
 
 
 @kernel
-def _fill(first, num_steps, spans, onsets):  # type: ignore[no-untyped-def]
-    """(T, 22) packed rows, and the number of onset cells."""
+def _fill(first: int, num_steps: int, spans: _Spans, onsets: _Onsets) -> _Cells:
     packed = np.zeros((num_steps, PACKED_BYTES), np.uint8)
-    for key, start, stop in spans.T:
+    for i in range(len(spans.key)):
+        key = spans.key[i]
         byte, bit = _HOLD_BYTE + (key >> 3), np.uint8(0x80 >> (key & 7))
-        for step in range(start - first, stop - first):
+        for step in range(spans.start[i] - first, spans.stop[i] - first):
             packed[step, byte] |= bit
-    num_cells = 0
-    for key, onset in onsets.T:
+    num_onsets = 0
+    for i in range(len(onsets.key)):
+        key, step = onsets.key[i], onsets.step[i] - first
         byte, bit = key >> 3, np.uint8(0x80 >> (key & 7))
-        step = onset - first
-        num_cells += (packed[step, byte] & bit) == 0
+        num_onsets += (packed[step, byte] & bit) == 0
         packed[step, byte] |= bit
         packed[step, _HOLD_BYTE + byte] &= ~bit
-    return packed, num_cells
+    return _Cells(packed, num_onsets)
 
 
 @kernel
-def _fill_tempo(first, num_steps, tpq, tempo_tick, tempo_us):  # type: ignore[no-untyped-def]
-    """(T,) uint32 tempo in force at each step, and how many events are."""
-    filled = np.empty(num_steps, np.uint32)
-    current = _NEVER
-    kept = 0
-    counted = _NEVER
+def _fill_tempo(first: int, num_steps: int, tpq: int, tempos: TempoEvents) -> _Tempo:
+    tempo_us = np.empty(num_steps, np.uint32)
+    current = previous = _NONE
+    num_in_force = 0
     for step in range(num_steps):
-        while current + 1 < len(tempo_tick) and STEPS_PER_QUARTER * tempo_tick[current + 1] <= (first + step) * tpq:
+        while current + 1 < len(tempos.tick) and STEPS_PER_QUARTER * tempos.tick[current + 1] <= (first + step) * tpq:
             current += 1
-        kept += current != counted
-        counted = current
-        filled[step] = tempo_us[current] if current >= 0 else DEFAULT_TEMPO_US
-    return filled, kept
+        num_in_force += current != previous
+        previous = current
+        tempo_us[step] = tempos.tempo_us[current] if current >= 0 else DEFAULT_TEMPO_US
+    return _Tempo(tempo_us, num_in_force)

@@ -1,4 +1,4 @@
-"""One input's bytes to a roll: the size limit, the right reader, the quantizer."""
+"""The entry point of this folder: the bytes of a MIDI file or score to a roll."""
 
 import os.path
 from typing import Literal
@@ -9,49 +9,57 @@ from pianogen.roll import Roll
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
-SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
+SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
+SCORE_SUFFIXES = frozenset(SCORE_FORMATS)
 
-Parser = Literal["smf", "music21"]
+MidiParser = Literal["smf", "music21"]
 
 
 def is_input(name: str) -> bool:
-    """Whether a file of this name is read as music; its suffix decides, in any case."""
+    """Whether a file with this name can become a roll; only its suffix counts, in upper or lower case."""
     return _suffix(name) in MIDI_SUFFIXES or is_score(name)
 
 
 def is_score(name: str) -> bool:
-    """Whether a file of this name is read as a score, by music21."""
+    """Whether a file with this name is a score, which music21 reads."""
     return _suffix(name) in SCORE_SUFFIXES
 
 
-def read_roll(data: bytes, name: str, parser: Parser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
+def read_roll(data: bytes, name: str, parser: MidiParser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
     """The roll of a MIDI file or score.
 
     Args:
-        data: the file's bytes.
-        name: its suffix tells a score from a MIDI file.
-        parser: who reads MIDI events; roll, verdict and reason do not depend on it.
+        data: the content of the file.
+        name: the name of the file; the suffix distinguishes scores from MIDI files.
+        parser: reads the events of MIDI files; the roll, or the reason of a rejection, does not depend on it.
         keep_rests: keep leading and trailing silence.
 
     Raises:
-        Rejection: with the reason code the ledger shows.
+        Rejection: the file cannot become a roll.
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
-    # Imported here: numba and music21 take 0.3 s and 100 MB each, for which many have no use who import this module.
+    # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
-    if parser == "smf" and not is_score(name):
+    if is_score(name):
+        from pianogen.midi import music21_reader
+
+        suffix = _suffix(name)
+        events = music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])
+    elif parser == "music21":
+        from pianogen.midi import music21_reader
+
+        events = music21_reader.read(data)
+    else:
         from pianogen.midi import smf
 
-        return quantize(smf.read(data), keep_rests)
-    from pianogen.midi import music21_reader
-
-    return quantize(music21_reader.read_score(data, name) if is_score(name) else music21_reader.read(data), keep_rests)
+        events = smf.read(data)
+    return quantize(events, keep_rests)
 
 
 def too_large(num_bytes: int) -> Rejection:
-    """The refusal of an input of this size, also where only its size was looked at."""
+    """The rejection of an input of this size, for callers that know the size before they read the content."""
     return Rejection(Reason.TOO_LARGE, f"{num_bytes:,} bytes; at most {MAX_BYTES:,} are read")
 
 

@@ -1,4 +1,4 @@
-"""Why an input cannot become a roll: the reason codes of the ledger."""
+"""The reasons why an input cannot become a roll."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from pianogen.errors import PianogenError
 
 
 class Reason(StrEnum):
-    """One code per cause; the ledger's column `reason` holds nothing else."""
+    """The codes of the ledger's column `reason` for rejected inputs."""
 
     NOT_MIDI = "not_midi"
     TRUNCATED = "truncated"
@@ -29,11 +29,11 @@ class Reason(StrEnum):
 
 
 class Rejection(PianogenError):
-    """One input is refused; the run goes on and the ledger keeps reason and message."""
+    """An input cannot become a roll; the ledger records the reason and the message, and the other inputs are not affected."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
     def __reduce__(self) -> tuple[type, tuple[Reason, str]]:
-        return type(self), (self.reason, str(self))  # the default would lose the reason between processes
+        return type(self), (self.reason, str(self))  # pickled between processes; the default would lose the reason

@@ -1,4 +1,4 @@
-"""A roll to a MIDI file of one piano track, through music21's MIDI events."""
+"""A roll to a MIDI file with one piano track, encoded by music21."""
 
 import functools
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from pianogen.roll import LOWEST_KEY, MAX_TEMPO_US, STEPS_PER_QUARTER, Roll, not
 TICKS_PER_QUARTER = 480
 TICKS_PER_STEP = TICKS_PER_QUARTER // STEPS_PER_QUARTER
 VELOCITY = 80
-# At one tick notes end before others begin, so that a restrike is heard by every player.
+# The order of the events of one tick: notes end before others begin, so that every player sounds a repeated note.
 _NOTE_OFF, _TEMPO, _NOTE_ON = range(3)
 
 
 def write_midi(roll: Roll) -> bytes:
-    """The MIDI file of a roll: an onset opens a note, holds extend it, a hold with nothing before it is silence.
+    """The content of a MIDI file: an onset starts a note, the holds after it extend the note, any other hold is silent.
 
     Raises:
         PianogenError: a tempo is outside 1..16,777,215 microseconds per quarter note.
@@ -26,7 +26,7 @@ def write_midi(roll: Roll) -> bytes:
     if len(wrong):
         step = int(wrong[0])
         raise PianogenError(
-            f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file holds 1 to {MAX_TEMPO_US}"
+            f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file can hold 1 to {MAX_TEMPO_US}"
         )
     parts = []
     now = 0
@@ -39,23 +39,23 @@ def write_midi(roll: Roll) -> bytes:
 
 
 def _timeline(roll: Roll) -> Iterator[tuple[int, int, int]]:
-    """(step, kind, MIDI key or tempo) of every event, in the order they are written."""
-    played = notes(roll.states)
+    """(step, kind, MIDI note number or tempo) of every event, in the order of the file."""
+    piano_notes = notes(roll.states)
     tempo_us = roll.tempo_us.astype(np.int64)
     changes = np.flatnonzero(np.diff(tempo_us, prepend=0))
-    keys = played[:, 2] + LOWEST_KEY
+    keys = piano_notes[:, 2] + LOWEST_KEY
     rows = np.concatenate(
         [
-            np.stack([played[:, 1], np.full(len(played), _NOTE_OFF), keys], axis=1),
+            np.stack([piano_notes[:, 1], np.full(len(piano_notes), _NOTE_OFF), keys], axis=1),
             np.stack([changes, np.full(len(changes), _TEMPO), tempo_us[changes]], axis=1),
-            np.stack([played[:, 0], np.full(len(played), _NOTE_ON), keys], axis=1),
+            np.stack([piano_notes[:, 0], np.full(len(piano_notes), _NOTE_ON), keys], axis=1),
         ]
     )
     order = np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))
     return iter(map(tuple, rows[order].tolist()))
 
 
-# A piece has few different events, and to have music21 write each of them anew takes eight times as long.
+# A piece has few different events; without the cache, encoding takes eight times as long.
 @functools.lru_cache(maxsize=65_536)
 def _event(kind: int, value: int) -> bytes:
     if kind == _TEMPO:

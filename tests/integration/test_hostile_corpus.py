@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pianogen.midi.reader import Parser, read_roll
+from pianogen.midi.reader import MidiParser, read_roll
 from pianogen.midi.rejection import Rejection
 from pianogen.roll import Roll
 from pianogen.store import Store
@@ -91,7 +91,7 @@ def write_bombs(path: Path) -> None:
 Verdict = tuple[str, str, Roll | None]
 
 
-def verdict(data: bytes, name: str, parser: Parser) -> Verdict:
+def verdict(data: bytes, name: str, parser: MidiParser) -> Verdict:
     """Reason, message and roll of a file's bytes, read in this process."""
     try:
         return "", "", read_roll(data, name, parser)[0]

@@ -1,4 +1,4 @@
-"""Where the real files are, if this checkout has them; nothing but tests reads them."""
+"""Corpora of real files that lie beside some checkouts; the tests that need the files are skipped elsewhere."""
 
 import pytest
 
@@ -8,4 +8,4 @@ CORPORA = ROOT.parent / "shared" / "corpora"
 PIANO_MIDI_DE = CORPORA / "piano_midi_de" / "midis"
 BAD_INPUTS = CORPORA / "bad_inputs"
 
-needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason="the real files of ../shared/corpora are absent")
+needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason=f"{CORPORA} does not exist; it has the real MIDI files")

@@ -1,4 +1,4 @@
-"""Corpora made by the tests: MIDI files, small scores, what cannot be read, and a score that never ends."""
+"""Generated corpora: MIDI files, small scores, files that are not readable, and a score that is too long to finish."""
 
 import os
 from pathlib import Path
@@ -20,13 +20,13 @@ _MUSICXML = """<?xml version="1.0"?>
 </score-partwise>
 """
 MUSICXML = _MUSICXML.format(barline="")
-# One bar, played a hundred million times.
+# One bar with a hundred million repeats.
 ENDLESS = _MUSICXML.format(barline='<barline location="right"><repeat direction="backward" times="100000000"/></barline>')
 DRUMS = bytes.fromhex("4d546864 00000006 0000 0001 0060 4d54726b 0000000c 00 993c40 60 893c40 00 ff2f00")
 
 
 def made_midi(seed: int, steps: int = 40, tempo_us: int | None = None) -> bytes:
-    """A small MIDI file, a different one for each seed; with a tempo, the same notes at that tempo."""
+    """A small MIDI file that depends on the seed; `tempo_us` changes its tempo and not its notes."""
     roll = made_roll(seed, steps)
     if tempo_us is not None:
         roll = Roll(roll.packed, roll.tempo_us * 0 + tempo_us)
@@ -34,12 +34,12 @@ def made_midi(seed: int, steps: int = 40, tempo_us: int | None = None) -> bytes:
 
 
 def with_foreign_chunk(midi: bytes) -> bytes:
-    """Other bytes, the same music."""
+    """A file with other bytes and the same music."""
     return midi + b"XFIH\0\0\0\x03abc"
 
 
 def made_midi_corpus(folder: Path, num_pieces: int) -> Path:
-    """A folder of sound MIDI files in two groups."""
+    """A folder of valid MIDI files in two groups."""
     for seed in range(num_pieces):
         file = folder / "AB"[seed % 2] / f"{seed:02}.mid"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -48,9 +48,9 @@ def made_midi_corpus(folder: Path, num_pieces: int) -> Path:
 
 
 def made_mixed_corpus(folder: Path) -> Path:
-    """Sound MIDI files and scores, duplicates, hostile names, and inputs refused for many reasons.
+    """Valid MIDI files and scores, duplicates, hostile names, and inputs that are rejected for many reasons.
 
-    The first by name is a score that is refused for the time it takes, and only for that.
+    The first name is that of a score that is rejected only because it exceeds the time limit.
     """
     made_midi_corpus(folder, 20)
     (folder / "0 endless.musicxml").write_text(ENDLESS)
@@ -66,7 +66,7 @@ def made_mixed_corpus(folder: Path) -> Path:
         Path(os.fsdecode(hostile + b"/" + name)).write_bytes(made_midi(seed))
     refused = folder / "refused"
     refused.mkdir()
-    (refused / "text.mid").write_text("this is no music")
+    (refused / "text.mid").write_text("this is not music")
     (refused / "cut.mid").write_bytes(made_midi(2)[:-9])
     (refused / "drums.mid").write_bytes(DRUMS)
     (refused / "broken.musicxml").write_text(MUSICXML[:200])

@@ -1,4 +1,4 @@
-"""Music made by the tests: rolls with chords, holds and tempo changes, and stores of them."""
+"""Generated music: rolls with chords, holds and tempo changes, and stores of them."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, pack
 from pianogen.store import Pieces, Split, write_store
 
 
-def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
-    """A piece in which up to `chords` keys at a time are struck and held for a few steps."""
+def made_roll(seed: int, steps: int = 120, num_voices: int = 4) -> Roll:
+    """A piece of several voices, each of which plays one note after another, with a few steps per note."""
     random = np.random.default_rng(seed)
     states = np.full((steps, 88), SILENT, np.uint8)
-    for _ in range(chords):
+    for _ in range(num_voices):
         step = 0
         while step < steps:
             length = int(random.integers(1, 6))
@@ -20,7 +20,7 @@ def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
             states[step, key] = ONSET
             states[step + 1 : step + length, key] = HOLD
             step += length + int(random.integers(0, 2))
-    # Where two voices met on a key, a hold may follow nothing.
+    # Two voices may overwrite each other on a key; a hold that no longer follows a note becomes silent.
     for key in range(88):
         for step in range(steps):
             if states[step, key] == HOLD and (step == 0 or states[step - 1, key] == SILENT):
@@ -30,10 +30,10 @@ def made_roll(seed: int, steps: int = 120, chords: int = 4) -> Roll:
 
 
 def million_notes() -> tuple[bytes, Roll]:
-    """A MIDI file of a million notes, none of which falls on another, and the roll of it.
+    """A MIDI file of a million notes that do not overlap, and its roll.
 
-    Eight of the 88 keys are struck at each of 125,000 steps, up to half a step too early or too late, and held for up to
-    three steps.
+    Eight of the 88 keys have an onset at each of 125,000 steps, up to half a step early or late, and each note lasts up to three
+    steps.
     """
     random = np.random.default_rng(0)
     steps, chord, ticks_per_step = 125_000, 8, 120
@@ -51,7 +51,7 @@ def million_notes() -> tuple[bytes, Roll]:
         states[start[is_held] + later, key[is_held]] = HOLD
     states[start, key] = ONSET
 
-    # A step of silence in front, so that no tick is negative. A tick half a step late belongs to this step, half early to none.
+    # One step of silence comes first, so that no tick is negative. Ticks are less than half a step early or late.
     tick = (np.concatenate([start, stop]) + 1) * ticks_per_step + random.integers(-59, 61, 2 * len(key))
     in_time = np.argsort(tick, kind="stable")
     delta = np.diff(tick[in_time], prepend=0)
@@ -67,19 +67,19 @@ def million_notes() -> tuple[bytes, Roll]:
 
 
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
-    """A corpus of one made piece per split, in groups A and B by turns."""
+    """A corpus with one generated piece per split, alternately in the groups A and B."""
     return store_of(path, [made_roll(seed, steps + seed) for seed in range(len(splits))], splits)
 
 
 def numbered_store(path: Path, steps: list[int]) -> Path:
-    """A corpus of silent pieces to train on, whose tempos number their rows: 1000 * (piece + 1) + row."""
+    """A training corpus of silent pieces; the tempo of each row identifies the row: 1000 * (piece + 1) + row."""
     tempos = [1000 * (piece + 1) + np.arange(count, dtype=np.uint32) for piece, count in enumerate(steps)]
     rolls = [Roll(np.zeros((len(tempo_us), PACKED_BYTES), np.uint8), tempo_us) for tempo_us in tempos]
     return store_of(path, rolls, [Split.TRAIN] * len(rolls))
 
 
 def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
-    """A corpus of these rolls, in groups A and B by turns."""
+    """A corpus of these rolls, alternately in the groups A and B."""
     pieces = Pieces(
         name=[f"{'AB'[i % 2]}/{i:03d}.mid" for i in range(len(rolls))],
         group=["AB"[i % 2] for i in range(len(rolls))],
@@ -94,5 +94,5 @@ def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
 
 
 def empty_roll(steps: int) -> Roll:
-    """Room for rows that are read into it."""
+    """A roll of uninitialized rows, to read into."""
     return Roll(np.empty((steps, PACKED_BYTES), np.uint8), np.empty(steps, np.uint32))

@@ -1,4 +1,4 @@
-"""A store is refused by name once a bit of it is wrong."""
+"""A store with a damaged bit is an error that contains the path of the store."""
 
 import random
 import shutil
@@ -10,73 +10,73 @@ import pytest
 
 from pianogen.store import Store, StoreError
 from tests.support.made_music import empty_roll
-from tests.unit.test_store import TABLE, refusal, written_whole
+from tests.support.random_store import COLUMNS, multi_chunk_store, store_error
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written_whole(tmp_path_factory.mktemp("store") / "whole.h5")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return multi_chunk_store(tmp_path_factory.mktemp("store") / "valid.h5")
 
 
 @pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
-    """One to damage."""
-    return Path(shutil.copy(whole, tmp_path / "copy.h5"))
+def copy(valid: Path, tmp_path: Path) -> Path:
+    """A store that a test may damage."""
+    return Path(shutil.copy(valid, tmp_path / "copy.h5"))
 
 
-def test_missing_file_is_refused(tmp_path):
-    assert "does not exist" in refusal(tmp_path / "none.h5")
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    assert "does not exist" in store_error(tmp_path / "none.h5")
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no store", b"MThd\0\0\0\6"], ids=["empty", "text", "midi"])
-def test_file_that_is_not_hdf5_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"this is not a store", b"MThd\0\0\0\6"], ids=["empty", "text", "midi"])
+def test_file_that_is_not_hdf5_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.h5").write_bytes(content)
-    assert "cannot be opened as HDF5" in refusal(tmp_path / "a.h5")
+    assert "cannot be opened as HDF5" in store_error(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize("schema", ["pianogen-store/2", "", None])
-def test_other_schema_is_refused_with_what_was_found_and_expected(copy, schema):
+def test_message_of_another_schema_contains_it_and_the_expected_one(copy: Path, schema: str | None) -> None:
     with h5py.File(copy, "r+") as file:
         del file.attrs["schema"]
         if schema is not None:
             file.attrs["schema"] = schema
-    message = refusal(copy)
+    message = store_error(copy)
     assert repr(schema) in message
     assert "'pianogen-store/1'" in message
 
 
-@pytest.mark.parametrize("is_there", [True, False], ids=["false", "absent"])
-def test_incomplete_store_is_refused(copy, is_there):
+@pytest.mark.parametrize("is_present", [True, False], ids=["false", "absent"])
+def test_incomplete_store_is_an_error(copy: Path, is_present: bool) -> None:
     with h5py.File(copy, "r+") as file:
         del file.attrs["complete"]
-        if is_there:
+        if is_present:
             file.attrs["complete"] = False
-    assert "is incomplete" in refusal(copy)
+    assert "is incomplete" in store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["roll", "tempo_us", "piece", *(f"piece/{name}" for name in TABLE)])
-def test_store_without_one_of_its_parts_is_refused(copy, name):
+@pytest.mark.parametrize("name", ["roll", "tempo_us", "piece", *(f"piece/{name}" for name in COLUMNS)])
+def test_store_without_one_of_its_datasets_is_an_error(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         del file[name]
-    assert "is damaged" in refusal(copy)
+    assert "is damaged" in store_error(copy)
 
 
 @pytest.mark.parametrize("name", ["kind", "num_steps", "fingerprint", "provenance"])
-def test_store_without_one_of_its_attributes_is_refused(copy, name):
+def test_store_without_one_of_its_attributes_is_an_error(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         del file.attrs[name]
-    assert "is damaged" in refusal(copy)
+    assert "is damaged" in store_error(copy)
 
 
-def test_truncated_store_is_refused(copy):
+def test_truncated_store_is_an_error(copy: Path) -> None:
     data = copy.read_bytes()
     for size in [1, 8, 512, len(data) - 1, *random.Random(7).sample(range(len(data)), 20)]:
         copy.write_bytes(data[:size])
-        refusal(copy)
+        store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["roll", "tempo_us", *(f"piece/{name}" for name in TABLE)])
-def test_one_flipped_bit_is_found(copy, name):
+@pytest.mark.parametrize("name", ["roll", "tempo_us", *(f"piece/{name}" for name in COLUMNS)])
+def test_one_flipped_bit_is_detected(copy: Path, name: str) -> None:
     with h5py.File(copy, "r") as file:
         dataset = file[name].id
         chunks = [dataset.get_chunk_info(index) for index in range(dataset.get_num_chunks())]
@@ -87,11 +87,11 @@ def test_one_flipped_bit_is_found(copy, name):
         damaged = bytearray(data)
         damaged[position] ^= 1 << source.randrange(8)
         copy.write_bytes(damaged)
-        assert "is damaged" in refusal(copy)
+        assert "is damaged" in store_error(copy)
 
 
 @pytest.mark.parametrize("name", ["roll", "tempo_us"])
-def test_damaged_rows_are_refused_when_they_are_read(copy, name):
+def test_damaged_rows_are_an_error_when_they_are_read(copy: Path, name: str) -> None:
     with h5py.File(copy, "r") as file:
         chunk = file[name].id.get_chunk_info(2)  # rows 16,384 to 24,576
     data = bytearray(copy.read_bytes())
@@ -104,18 +104,18 @@ def test_damaged_rows_are_refused_when_they_are_read(copy, name):
             lambda: store.rows(20_000, 20_001),
             lambda: store.read_pieces(np.array([0, 3]), empty_roll(9_000 + 8_192)),
         ):
-            with pytest.raises(StoreError, match="is damaged in rows"):
+            with pytest.raises(StoreError, match="is damaged: rows"):
                 read()
 
 
 @pytest.mark.parametrize(("name", "index"), [("roll", (17_000, 3)), ("tempo_us", 17_000), ("piece/split", 2)])
-def test_change_with_right_checksums_is_found_by_the_fingerprint(copy, name, index):
+def test_fingerprint_detects_a_change_with_valid_checksums(copy: Path, name: str, index: tuple[int, int] | int) -> None:
     with h5py.File(copy, "r+") as file:
         file[name][index] ^= 1
-    assert "fingerprint" in refusal(copy)
+    assert "fingerprint" in store_error(copy)
 
 
-def test_lengths_that_do_not_fit_the_offsets_are_refused(copy):
+def test_lengths_that_do_not_match_the_offsets_are_an_error(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         file["piece/steps"][:2] = [8_999, 2]
-    assert "is damaged" in refusal(copy)
+    assert "is damaged" in store_error(copy)

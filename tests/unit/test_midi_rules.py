@@ -1,14 +1,14 @@
-"""Each rule of reading MIDI to rolls, by a smallest file and the roll it must give."""
+"""The rules of MIDI to rolls, with a minimal file for each rule and the roll that it must give."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from pianogen.midi.reader import read_roll
-from tests.support.plain_reading import HOLD, ONSET, Event, read_plainly, write_plainly
-from tests.unit.test_exactness import PARSERS, assert_same
+from pianogen.midi.reader import MidiParser, read_roll
+from tests.support.reference_reader import HOLD, ONSET, Event, Track, encode_midi, expected_roll
+from tests.support.roll_comparison import PARSERS, assert_equals
 
-TPQ = 8  # a step is 2 ticks, so that odd ticks are exact halves
+TPQ = 8  # a step is 2 ticks, so that odd ticks are exactly between two steps
 
 
 def on(key: int = 60, channel: int = 0) -> Event:
@@ -29,7 +29,13 @@ def pedal(value: int) -> Event:
 
 @dataclass(frozen=True)
 class Case:
-    """Tracks of {tick: events}; per MIDI key its states from step 0, `O` onset, `-` hold, `.` silent; and what is counted."""
+    """A file and its roll.
+
+    Attributes:
+        tracks: events by tick.
+        keys: states by MIDI note number, from step 0: `O` is an onset, `-` a hold, `.` silent.
+        counts: some of the fields of `Counts`.
+    """
 
     tracks: list[dict[int, list[Event]]]
     keys: dict[int, str]
@@ -41,7 +47,7 @@ def case(*tracks: dict[int, list[Event]], keys: dict[int, str] | None = None, li
 
 
 NOTES = {
-    "note_lasts_from_its_step_to_that_of_its_end": case({2: [on()], 8: [off()]}, line=".O--"),
+    "note_lasts_from_the_step_of_its_note_on_to_that_of_its_note_off": case({2: [on()], 8: [off()]}, line=".O--"),
     "exact_half_rounds_down": case({3: [on()], 7: [off()]}, line=".O-"),
     "zero_length_note_lasts_one_step": case({2: [on()], 3: [off()], 6: [on(), off()]}, line=".O.O", notes=2),
     "note_shorter_than_a_step_lasts_one_step": case({3: [on()], 4: [off()]}, line=".O"),
@@ -52,17 +58,17 @@ NOTES = {
     "offs_of_one_tick_end_as_many_notes": case(
         {0: [on(), on()], 4: [off(), off()], 8: [on()], 10: [off()], 12: [off()]}, line="O-..O", notes_unreleased=0
     ),
-    "on_and_off_of_one_tick_leave_nothing_for_a_later_off": case({0: [off(), on()], 8: [off()]}, line="O", notes_unreleased=0),
-    "onsets_of_one_step_are_one": case({4: [on()], 5: [off(), on()], 8: [off()]}, line="..O-", notes=1, notes_merged=1),
-    "off_of_nothing_is_ignored": case(
+    "later_off_is_ignored_after_on_and_off_of_one_tick": case({0: [off(), on()], 8: [off()]}, line="O", notes_unreleased=0),
+    "onsets_of_one_step_merge": case({4: [on()], 5: [off(), on()], 8: [off()]}, line="..O-", notes=1, notes_merged=1),
+    "off_without_an_open_note_is_ignored": case(
         {0: [off(), off()], 4: [on()], 8: [off()], 10: [off()], 12: [on()], 14: [off()]}, line="..O-..O"
     ),
-    "two_tracks_on_one_key_unite": case({0: [on()], 6: [off()]}, {4: [on()], 10: [off()]}, line="O-O--"),
-    "two_channels_on_one_key_unite": case({0: [on()], 4: [on(channel=1)], 6: [off()], 10: [off(channel=1)]}, line="O-O--"),
-    "off_of_another_channel_ends_nothing": case({0: [on()], 2: [off(channel=1)], 6: [off()]}, line="O--", notes_unreleased=0),
+    "two_tracks_on_one_key_merge": case({0: [on()], 6: [off()]}, {4: [on()], 10: [off()]}, line="O-O--"),
+    "two_channels_on_one_key_merge": case({0: [on()], 4: [on(channel=1)], 6: [off()], 10: [off(channel=1)]}, line="O-O--"),
+    "off_of_another_channel_is_ignored": case({0: [on()], 2: [off(channel=1)], 6: [off()]}, line="O--", notes_unreleased=0),
     "pedal_is_ignored": case({0: [pedal(127), on()], 4: [off()], 12: [pedal(0)]}, line="O-"),
     "drums_are_dropped_and_counted": case({0: [on(), on(35, 9), on(10, 9)], 4: [off()]}, line="O-", notes_drum=2),
-    "keys_off_the_piano_are_dropped_and_counted": case(
+    "keys_out_of_range_are_dropped_and_counted": case(
         {0: [on(20), on(21), on(108), on(109)], 4: [off(21), off(108)]}, keys={21: "O-", 108: "O-"}, notes_out_of_range=2
     ),
 }
@@ -87,7 +93,7 @@ UNRELEASED = {
     "note_never_released_without_a_later_event_lasts_one_step": case(
         {0: [on()], 8: [on(61)], 10: [off(61)]}, keys={60: "O", 61: "....O"}, notes_unreleased=1
     ),
-    "two_streams_never_released_are_two": case(
+    "every_stream_never_released_is_counted": case(
         {0: [on(), on(channel=1)], 4: [on(), on(channel=1)]}, line="O-O", notes_unreleased=2
     ),
     "stream_is_read_again_within_its_own_track": case(
@@ -96,7 +102,7 @@ UNRELEASED = {
 }
 # One note of four steps, tick 0 to 8, and tempos.
 TEMPOS = {
-    "default_before_the_first": (case({0: [on()], 4: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
+    "default_before_the_first_tempo": (case({0: [on()], 4: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
     "tempo_is_in_force_from_its_tick_not_from_its_nearest_step": (
         case({0: [on()], 3: [tempo(7)], 8: [off()]}),
         [500_000, 500_000, 7, 7],
@@ -114,7 +120,8 @@ TEMPOS = {
 }
 
 
-def written(case: Case) -> tuple[list, list[int]]:
+def tracks_of(case: Case) -> tuple[list[Track], list[int]]:
+    """The tracks, and their end ticks."""
     tracks = [[(tick, event) for tick, events in track.items() for event in events] for track in case.tracks]
     return tracks, [track[-1][0] for track in tracks]
 
@@ -126,52 +133,54 @@ def cells_of_lines(keys: dict[int, str]) -> dict[tuple[int, int], int]:
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (NOTES | UNRELEASED).items()])
-def test_notes(case, parser):
-    tracks, end_ticks = written(case)
-    expected = read_plainly(TPQ, tracks, end_ticks)
+def test_notes_become_onsets_and_holds(case: Case, parser: MidiParser) -> None:
+    tracks, end_ticks = tracks_of(case)
+    expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.cells == cells_of_lines(case.keys)
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_same(read_roll(write_plainly(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize(("case", "tempo_us"), [pytest.param(*row, id=name) for name, row in TEMPOS.items()])
-def test_tempo(case, tempo_us, parser):
-    tracks, end_ticks = written(case)
-    expected = read_plainly(TPQ, tracks, end_ticks)
+def test_tempo_is_that_in_force_at_the_step(case: Case, tempo_us: list[int], parser: MidiParser) -> None:
+    tracks, end_ticks = tracks_of(case)
+    expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.tempo_us == tempo_us
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_same(read_roll(write_plainly(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_many_tempos_of_few_ticks_keep_their_order(parser):
-    tracks = [[(tick, tempo(1 + 1000 * index + 10 * tick + i)) for tick in range(10) for i in range(9)] for index in range(8)]
+def test_last_tempo_of_a_tick_wins_among_many(parser: MidiParser) -> None:
+    tracks: list[Track] = [
+        [(tick, tempo(1 + 1000 * index + 10 * tick + i)) for tick in range(10) for i in range(9)] for index in range(8)
+    ]
     tracks[0].append((20, on()))
-    data = write_plainly(TPQ, tracks, [20] * 8)
-    assert_same(read_roll(data, "tempos.mid", parser, keep_rests=True), read_plainly(TPQ, tracks, [20] * 8, keep_rests=True))
+    data = encode_midi(TPQ, tracks, [20] * 8)
+    assert_equals(read_roll(data, "tempos.mid", parser, keep_rests=True), expected_roll(TPQ, tracks, [20] * 8, keep_rests=True))
 
 
-RESTS = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]
+RESTS: list[Track] = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_rests_are_trimmed_and_the_tempo_in_force_is_carried_in(parser):
-    roll, counts = read_roll(write_plainly(TPQ, RESTS, [14, 23]), "rests.mid", parser)
+def test_trimmed_roll_starts_with_the_tempo_in_force(parser: MidiParser) -> None:
+    roll, counts = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser)
     assert (roll.first_step, roll.tempo_us.tolist()) == (4, [7, 7])
     assert (counts.tempo_seen, counts.tempo_kept) == (3, 1)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_kept_rests_reach_from_the_first_step_to_the_end_of_the_longest_track(parser):
-    roll, _ = read_roll(write_plainly(TPQ, RESTS, [14, 23]), "rests.mid", parser, keep_rests=True)
+def test_kept_rests_reach_from_the_first_step_to_the_end_of_the_longest_track(parser: MidiParser) -> None:
+    roll, _ = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser, keep_rests=True)
     assert (roll.first_step, roll.tempo_us.tolist()) == (0, [9, *[7] * 6, *[5] * 4])
 
 
 @pytest.mark.parametrize("tpq", [1, 2, 3, 5, 7, 96, 480, 1023, 32767])
-def test_a_tick_falls_on_its_nearest_step(tpq):
+def test_tick_is_rounded_to_the_nearest_step(tpq: int) -> None:
     ticks = sorted({max(0, halves * tpq // 8 + near) for halves in range(40) for near in (-1, 0, 1)})
-    tracks = [[(tick, event) for tick in ticks for event in (on(), off())]]
-    expected = read_plainly(tpq, tracks, [ticks[-1]])
+    tracks: list[Track] = [[(tick, event) for tick in ticks for event in (on(), off())]]
+    expected = expected_roll(tpq, tracks, [ticks[-1]])
     assert set(expected.cells) == {((8 * tick + tpq - 1) // (2 * tpq), 39) for tick in ticks}
-    assert_same(read_roll(write_plainly(tpq, tracks, [ticks[-1]]), "ticks.mid"), expected)
+    assert_equals(read_roll(encode_midi(tpq, tracks, [ticks[-1]]), "ticks.mid"), expected)

@@ -1,4 +1,4 @@
-"""A roll written to MIDI and read again is the roll it was, tempo included."""
+"""A roll that is written to MIDI and read again is unchanged, including its tempo."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from music21.midi import DeltaTime, MetaEvents, MidiFile
 
 from pianogen.errors import PianogenError
-from pianogen.midi.reader import read_roll
+from pianogen.midi.reader import MidiParser, read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.writer import write_midi
 from pianogen.roll import HOLD, MAX_TEMPO_US, NUM_KEYS, ONSET, SILENT, Roll, pack
-from tests.support.plain_reading import parse_plainly, read_plainly
-from tests.unit.test_exactness import PARSERS, assert_same
+from tests.support.reference_reader import decode_midi, expected_roll
+from tests.support.roll_comparison import PARSERS, assert_equals
 
 exact = settings(derandomize=True, deadline=None, max_examples=200)
 tempos = st.one_of(st.sampled_from([1, 2, 255, 256, 499_999, 500_000, 65_536, MAX_TEMPO_US]), st.integers(1, MAX_TEMPO_US))
@@ -21,7 +21,7 @@ keys = st.one_of(st.sampled_from([0, 39, NUM_KEYS - 1]), st.integers(0, NUM_KEYS
 
 @st.composite
 def rolls(draw: st.DrawFn, has_rests: bool) -> Roll:
-    """Chords that begin, are held, and strike keys still held; a tempo for every step or for stretches of them."""
+    """Chords of one length, some of which repeat keys that are still held; tempos that last one step or several."""
     chords = draw(
         st.lists(st.tuples(st.integers(0, 24), st.integers(1, 9), st.sets(keys, min_size=1, max_size=5)), min_size=1, max_size=12)
     )
@@ -33,14 +33,14 @@ def rolls(draw: st.DrawFn, has_rests: bool) -> Roll:
             sounding = states[front + start : front + start + length, key]
             sounding[sounding == SILENT] = HOLD
             sounding[0] = ONSET
-    stretches = draw(st.lists(st.tuples(tempos, st.integers(1, 8)), min_size=1, max_size=12))
-    tempo_us = np.repeat(*np.array(stretches, np.uint32).T)
+    tempo_spans = draw(st.lists(st.tuples(tempos, st.integers(1, 8)), min_size=1, max_size=12))
+    tempo_us = np.repeat(*np.array(tempo_spans, np.uint32).T)
     return Roll(pack(states), np.resize(tempo_us, len(states)))
 
 
 @st.composite
-def disorderly_rolls(draw: st.DrawFn) -> Roll:
-    """Any state in any cell of a few keys: holds without an onset, rests, silence."""
+def rolls_with_orphan_holds(draw: st.DrawFn) -> Roll:
+    """Any state in any cell of a few keys, so that a hold may follow a silent cell."""
     lines = draw(st.lists(st.lists(st.sampled_from([SILENT, ONSET, HOLD]), min_size=12, max_size=12), min_size=1, max_size=4))
     states = np.zeros((12, NUM_KEYS), np.uint8)
     for line in lines:
@@ -49,7 +49,7 @@ def disorderly_rolls(draw: st.DrawFn) -> Roll:
 
 
 def without_orphans(roll: Roll) -> Roll:
-    """The roll with silence where a hold follows no onset."""
+    """The roll with silence in place of the holds that do not continue a note."""
     states = roll.states
     for step, key in np.argwhere(states == HOLD):
         if step == 0 or states[step - 1, key] == SILENT:
@@ -60,20 +60,20 @@ def without_orphans(roll: Roll) -> Roll:
 @pytest.mark.parametrize("parser", PARSERS)
 @exact
 @given(roll=rolls(has_rests=False))
-def test_trimmed_roll_comes_back(roll, parser):
+def test_trimmed_roll_is_unchanged(roll: Roll, parser: MidiParser) -> None:
     assert read_roll(write_midi(roll), "written.mid", parser)[0] == roll
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @exact
 @given(roll=rolls(has_rests=True))
-def test_roll_with_rests_comes_back_when_rests_are_kept(roll, parser):
+def test_roll_with_rests_is_unchanged_if_rests_are_kept(roll: Roll, parser: MidiParser) -> None:
     assert read_roll(write_midi(roll), "written.mid", parser, keep_rests=True)[0] == roll
 
 
 @exact
 @given(roll=rolls(has_rests=True))
-def test_rests_are_all_that_trimming_takes(roll):
+def test_trimming_removes_only_rests(roll: Roll) -> None:
     trimmed, _ = read_roll(write_midi(roll), "written.mid")
     stop = trimmed.first_step + len(trimmed)
     assert trimmed == Roll(roll.packed[trimmed.first_step : stop], roll.tempo_us[trimmed.first_step : stop], trimmed.first_step)
@@ -82,8 +82,8 @@ def test_rests_are_all_that_trimming_takes(roll):
 
 
 @exact
-@given(roll=disorderly_rolls())
-def test_orphan_holds_become_silence(roll):
+@given(roll=rolls_with_orphan_holds())
+def test_orphan_holds_become_silent(roll: Roll) -> None:
     expected = without_orphans(roll)
     assume(expected.num_notes)
     assert read_roll(write_midi(roll), "written.mid", keep_rests=True)[0] == expected
@@ -91,14 +91,14 @@ def test_orphan_holds_become_silence(roll):
 
 @exact
 @given(roll=rolls(has_rests=True))
-def test_written_file_is_the_roll_by_a_plain_reading(roll):
+def test_written_file_gives_the_roll_of_the_reference_implementation(roll: Roll) -> None:
     data = write_midi(roll)
-    assert_same(read_roll(data, "written.mid", keep_rests=True), read_plainly(*parse_plainly(data), keep_rests=True))
+    assert_equals(read_roll(data, "written.mid", keep_rests=True), expected_roll(*decode_midi(data), keep_rests=True))
 
 
 @exact
 @given(roll=rolls(has_rests=True))
-def test_music21_opens_the_written_file_as_one_piano_track(roll):
+def test_music21_reads_the_written_file_as_one_piano_track(roll: Roll) -> None:
     file = MidiFile()
     file.readstr(write_midi(roll))
     (track,) = file.tracks
@@ -111,33 +111,34 @@ def test_music21_opens_the_written_file_as_one_piano_track(roll):
     assert [event.type for event in events if event.type in MetaEvents][-1] is MetaEvents.END_OF_TRACK
 
 
-def struck_twice(tempo_us: int) -> Roll:
+def repeated_note(tempo_us: int) -> Roll:
+    """A note of two steps and its repetition; the tempo is that of the second step."""
     states = np.zeros((3, NUM_KEYS), np.uint8)
     states[:, 39] = ONSET, HOLD, ONSET
     return Roll(pack(states), np.array([500_000, tempo_us, 500_000], np.uint32))
 
 
 @pytest.mark.parametrize("tempo_us", [1, MAX_TEMPO_US])
-def test_extreme_tempo_comes_back(tempo_us):
-    assert read_roll(write_midi(struck_twice(tempo_us)), "extreme.mid")[0] == struck_twice(tempo_us)
+def test_extreme_tempo_is_unchanged(tempo_us: int) -> None:
+    assert read_roll(write_midi(repeated_note(tempo_us)), "extreme.mid")[0] == repeated_note(tempo_us)
 
 
 @pytest.mark.parametrize("tempo_us", [0, MAX_TEMPO_US + 1, 2**32 - 1])
-def test_tempo_that_no_midi_file_holds_is_refused_with_its_step(tempo_us):
+def test_tempo_that_midi_cannot_represent_is_an_error_with_its_step(tempo_us: int) -> None:
     with pytest.raises(PianogenError, match=f"step 1 has a tempo of {tempo_us}"):
-        write_midi(struck_twice(tempo_us))
+        write_midi(repeated_note(tempo_us))
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 16])
-def test_silent_roll_is_a_file_without_notes(num_steps):
+def test_silent_roll_becomes_a_file_without_notes(num_steps: int) -> None:
     silent = Roll(pack(np.zeros((num_steps, NUM_KEYS), np.uint8)), np.full(num_steps, 500_000, np.uint32))
-    with pytest.raises(Rejection) as refused:
+    with pytest.raises(Rejection) as rejection:
         read_roll(write_midi(silent), "silent.mid")
-    assert refused.value.reason is Reason.NO_NOTES
+    assert rejection.value.reason is Reason.NO_NOTES
 
 
-def test_notes_end_before_others_begin_and_tempos_stand_between():
-    ticks_per_quarter, tracks, end_ticks = parse_plainly(write_midi(struck_twice(7)))
+def test_events_of_a_tick_are_note_offs_then_tempo_then_note_ons() -> None:
+    ticks_per_quarter, tracks, end_ticks = decode_midi(write_midi(repeated_note(7)))
     on, off = ("on", 0, 60), ("off", 0, 60)
     assert ticks_per_quarter == 480
     assert tracks == [

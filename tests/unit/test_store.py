@@ -1,10 +1,10 @@
-"""A store gives back what was written, and is written whole or not at all."""
+"""A store is read as it was written, and a failed write leaves the previous store unchanged."""
 
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,96 +14,70 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen import store as stores
 from pianogen.roll import Roll
-from pianogen.store import Pieces, Split, Store, StoreError, write_store
+from pianogen.store import Kind, Pieces, Split, Store, StoreError, write_store
+from pianogen.store.blocks import cut_blocks
 from tests.support.made_music import empty_roll, made_roll, made_store
 from tests.support.processes import descendants, finished, started
+from tests.support.random_store import COLUMNS, PROVENANCE, joined, multi_chunk_store, random_roll, store_error, table_of
 
-TABLE = ("name", "group", "offset", "steps", "first_step", "notes", "split", "sha256")
-PROVENANCE = {"version": "1", "parser": "smf", "keep_rests": False}
-# No name of a file holds a NUL, and half a surrogate pair is escaped before it gets here.
+# File names contain no NUL, and preprocessing escapes surrogates before a name is stored.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 exact = settings(derandomize=True, deadline=None, max_examples=40)
 
 
-def random_roll(seed: int, steps: int) -> Roll:
-    source = np.random.default_rng(seed)
-    packed = source.integers(0, 256, (steps, 22), np.uint8)
-    return Roll(packed, source.integers(1, 1 << 24, steps, np.uint32), int(source.integers(0, 9)))
-
-
-def table_of(rolls: list[Roll], names: list[str] | None = None, samples: list[str] | None = None) -> Pieces:
-    names = [f"{index:03}.mid" for index in range(len(rolls))] if names is None else names
-    return Pieces(
-        name=names,
-        group=[name[:4] for name in names],
-        steps=np.array([len(roll) for roll in rolls], np.uint32),
-        first_step=np.array([roll.first_step for roll in rolls], np.uint32),
-        notes=np.array([roll.num_notes for roll in rolls], np.uint32),
-        split=np.array([[0, 1, 2, 255][index % 4] for index in range(len(rolls))], np.uint8),
-        sha256=[roll.sha256 for roll in rolls],
-        sample=samples,
-    )
-
-
-def columns(pieces: Pieces) -> dict[str, list[object] | None]:
-    columns = {name: getattr(pieces, name) for name in (*TABLE, "sample")}
+def columns_of(pieces: Pieces) -> dict[str, list[object] | None]:
+    columns = {name: getattr(pieces, name) for name in (*COLUMNS, "sample")}
     return {name: values if values is None else list(values) for name, values in columns.items()}
 
 
-def written_whole(path: Path) -> Path:
-    """A store of several chunks."""
-    rolls = [random_roll(seed, steps) for seed, steps in enumerate([9_000, 1, 7_000, 8_192, 300])]
-    write_store(path, "corpus", table_of(rolls, ["a.mid", "B/ä.mid", "B/c d.mid", "C/\\xff.mid", "C/é\n.mid"]), rolls, PROVENANCE)
-    return path
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written_whole(tmp_path_factory.mktemp("store") / "whole.h5")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return multi_chunk_store(tmp_path_factory.mktemp("store") / "stored.h5")
 
 
 @pytest.fixture
-def copy(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(whole, tmp_path / "copy.h5"))
+def copy(stored: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(stored, tmp_path / "copy.h5"))
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[Pieces, list[Roll]]:
     lengths = draw(st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any))
     rolls = [random_roll(draw(st.integers(0, 99)), steps) for steps in lengths]
-    a_text_each = st.lists(texts, min_size=len(rolls), max_size=len(rolls))
-    return table_of(rolls, draw(a_text_each), draw(st.one_of(st.none(), a_text_each))), rolls
+    text_column = st.lists(texts, min_size=len(rolls), max_size=len(rolls))
+    return table_of(rolls, draw(text_column), draw(st.one_of(st.none(), text_column))), rolls
 
 
 @exact
 @given(content=tables(), provenance=st.dictionaries(texts, texts, max_size=3))
-def test_what_is_written_is_read(tmp_path_factory, content, provenance):
+def test_store_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, content: tuple[Pieces, list[Roll]], provenance: dict[str, str]
+) -> None:
     pieces, rolls = content
     path = tmp_path_factory.mktemp("store") / "a.h5"
-    kind = "corpus" if pieces.sample is None else "samples"
+    kind: Kind = "corpus" if pieces.sample is None else "samples"
     write_store(path, kind, pieces, iter(rolls), provenance)
     with Store(path) as store:
         store.verify()
         assert (store.kind, store.provenance, store.num_steps) == (kind, provenance, sum(map(len, rolls)))
-        assert columns(store.pieces) == columns(pieces)
+        assert columns_of(store.pieces) == columns_of(pieces)
         assert [store.roll(index) for index in range(len(rolls))] == rolls
 
 
 @exact
 @given(data=st.data())
-def test_joined_pieces_are_their_concatenation(whole, data):
-    with Store(whole) as store:
+def test_read_pieces_concatenates_their_rolls(stored: Path, data: st.DataObject) -> None:
+    with Store(stored) as store:
         indices = data.draw(st.sets(st.integers(0, len(store.pieces) - 1)).map(sorted))
         rolls = [store.roll(index) for index in indices]
-        joined = empty_roll(sum(map(len, rolls)))
-        store.read_pieces(np.array(indices, np.int64), joined)
-    assert joined.packed.tobytes() == b"".join(roll.packed.tobytes() for roll in rolls)
-    assert joined.tempo_us.tobytes() == b"".join(roll.tempo_us.tobytes() for roll in rolls)
+        result = empty_roll(sum(map(len, rolls)))
+        store.read_pieces(np.array(indices, np.int64), result)
+    assert result.packed.tobytes() == b"".join(roll.packed.tobytes() for roll in rolls)
+    assert result.tempo_us.tobytes() == b"".join(roll.tempo_us.tobytes() for roll in rolls)
 
 
-def test_store_larger_than_what_is_held_at_once_is_read_as_written(tmp_path):
+def test_store_of_several_blocks_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "large.h5"
     rolls = [random_roll(seed, 131_072 - seed) for seed in range(9)]
     write_store(path, "corpus", table_of(rolls), iter(rolls), PROVENANCE)
@@ -112,7 +86,7 @@ def test_store_larger_than_what_is_held_at_once_is_read_as_written(tmp_path):
         assert all(store.roll(index) == roll for index, roll in enumerate(rolls))
 
 
-def test_equal_arguments_give_equal_bytes(tmp_path):
+def test_equal_arguments_give_equal_bytes(tmp_path: Path) -> None:
     rolls = [random_roll(seed, 5_000) for seed in range(4)]
     (tmp_path / "elsewhere").mkdir()
     for path in (tmp_path / "a.h5", tmp_path / "elsewhere/another name.h5"):
@@ -122,39 +96,44 @@ def test_equal_arguments_give_equal_bytes(tmp_path):
     assert others == [first, first]
 
 
-def joined(rolls: list[Roll]) -> Roll:
-    return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))
+@pytest.mark.parametrize("num_joined", [7, 300])
+def test_bytes_do_not_depend_on_how_many_pieces_a_roll_contains(tmp_path: Path, num_joined: int) -> None:
+    # Several blocks of more chunks than HDF5 keeps in memory: the order in which chunks are written shows in the file.
+    rolls = [random_roll(seed, steps) for seed, steps in enumerate(np.random.default_rng(0).integers(0, 8_000, 300).tolist())]
+    groups = [joined(rolls[first : first + num_joined]) for first in range(0, len(rolls), num_joined)]
+    for name, written in (("a.h5", rolls), ("b.h5", groups)):
+        write_store(tmp_path / name, "corpus", table_of(rolls), iter(written), PROVENANCE)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-@settings(exact, max_examples=10)
-@given(seed=st.integers(0, 99), cuts=st.sets(st.integers(1, 60)))
-def test_bytes_do_not_depend_on_how_many_rolls_come_at_a_time(tmp_path_factory, seed, cuts):
-    # More chunks than HDF5 holds in memory, and pieces of many chunks: the order of writing shows in the file.
-    rolls = [random_roll(seed, steps) for steps in np.random.default_rng(seed).integers(0, 300, 61).tolist()]
-    several = [joined(rolls[first:last]) for first, last in pairwise(sorted({0, *cuts, len(rolls)}))]
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "CHUNK_STEPS", 8)
-        patch.setattr(stores, "_READ_STEPS", 64)
-        for name, given_rolls in (("a.h5", rolls), ("b.h5", several)):
-            write_store(folder / name, "corpus", table_of(rolls), iter(given_rolls), PROVENANCE)
-        with Store(folder / "b.h5") as store:
-            store.verify()
-            assert [store.roll(index) for index in range(len(rolls))] == rolls
-    assert (folder / "a.h5").read_bytes() == (folder / "b.h5").read_bytes()
+@exact
+@given(
+    lengths=st.lists(st.integers(0, 300), min_size=1, max_size=60).filter(any),
+    cuts=st.sets(st.integers(1, 59)),
+    chunk_steps=st.integers(1, 16),
+    num_chunks=st.integers(1, 8),
+)
+def test_blocks_depend_only_on_the_lengths_of_the_pieces(
+    lengths: list[int], cuts: set[int], chunk_steps: int, num_chunks: int
+) -> None:
+    rolls = [random_roll(seed, steps) for seed, steps in enumerate(lengths)]
+    bounds = sorted({0, len(rolls), *(cut for cut in cuts if cut < len(rolls))})
+    groups = [joined(rolls[first:last]) for first, last in pairwise(bounds)]
+    pieces, block_steps = table_of(rolls), chunk_steps * num_chunks
+    blocks = list(cut_blocks(pieces, rolls, chunk_steps, block_steps))
+    assert list(cut_blocks(pieces, groups, chunk_steps, block_steps)) == blocks
+    assert all(len(block) % chunk_steps == 0 for block in blocks[:-1])
+    assert joined(blocks) == Roll(joined(rolls).packed, joined(rolls).tempo_us)
 
 
-def test_layout_is_the_documented_one(whole):
-    with h5py.File(whole, "r") as file:
+def test_layout_is_the_documented_one(stored: Path) -> None:
+    with h5py.File(stored, "r") as file:
         assert set(file) == {"roll", "tempo_us", "piece"}
-        assert set(file["piece"]) == set(TABLE)
-        assert set(file.attrs) == {
-            *("schema", "kind", "complete", "steps_per_quarter", "num_pieces", "num_steps", "fingerprint", "provenance")
-        }
-        found = {
-            name: file.attrs[name] for name in ("schema", "kind", "complete", "steps_per_quarter", "num_pieces", "num_steps")
-        }
-        assert found == {
+        assert set(file["piece"]) == set(COLUMNS)
+        attributes = dict(file.attrs)
+        assert json.loads(attributes.pop("provenance")) == PROVENANCE
+        assert len(attributes.pop("fingerprint")) == 64
+        assert attributes == {
             "schema": "pianogen-store/1",
             "kind": "corpus",
             "complete": True,
@@ -162,10 +141,9 @@ def test_layout_is_the_documented_one(whole):
             "num_pieces": 5,
             "num_steps": 24_493,
         }
-        assert json.loads(file.attrs["provenance"]) == PROVENANCE
         assert (file["roll"].shape, file["roll"].dtype) == ((24_493, 22), np.dtype("u1"))
         assert (file["tempo_us"].shape, file["tempo_us"].dtype) == ((24_493,), np.dtype("<u4"))
-        types = {name: file["piece"][name].dtype for name in TABLE}
+        types = {name: file["piece"][name].dtype for name in COLUMNS}
         numbers = {"offset": "<u8", "steps": "<u4", "first_step": "<u4", "notes": "<u4", "split": "u1"}
         assert {name: types[name] for name in numbers} == {name: np.dtype(dtype) for name, dtype in numbers.items()}
         assert all(h5py.check_string_dtype(types[name]).encoding == "utf-8" for name in ("name", "group", "sha256"))
@@ -176,7 +154,7 @@ def test_layout_is_the_documented_one(whole):
             assert dataset.chunks, dataset.name
 
 
-def test_rows_hold_onset_bits_then_hold_bits(tmp_path):
+def test_packed_rows_are_onset_bits_then_hold_bits(tmp_path: Path) -> None:
     path, roll = made_store(tmp_path / "a.h5", [Split.TRAIN]), made_roll(0, 120)
     with h5py.File(path, "r") as file:
         rows = np.unpackbits(file["roll"][:], axis=1)
@@ -184,8 +162,8 @@ def test_rows_hold_onset_bits_then_hold_bits(tmp_path):
     assert np.array_equal(rows[:, 88:], roll.states == 2)
 
 
-def test_fingerprint_is_over_steps_split_roll_and_tempo(whole):
-    with h5py.File(whole, "r") as file:
+def test_fingerprint_is_the_hash_of_steps_split_roll_and_tempo(stored: Path) -> None:
+    with h5py.File(stored, "r") as file:
         digest = hashlib.sha256()
         for values, dtype in (
             (file["piece/steps"], "<u4"),
@@ -197,7 +175,7 @@ def test_fingerprint_is_over_steps_split_roll_and_tempo(whole):
         assert file.attrs["fingerprint"] == digest.hexdigest()
 
 
-def test_fingerprint_depends_on_splits_and_not_on_names(tmp_path):
+def test_fingerprint_depends_on_splits_and_not_on_names(tmp_path: Path) -> None:
     rolls = [random_roll(seed, 50) for seed in range(3)]
     fingerprints = []
     for names, splits in ((["a", "b", "c"], [0, 0, 1]), (["d", "e", "f"], [0, 0, 1]), (["a", "b", "c"], [0, 1, 0])):
@@ -209,67 +187,62 @@ def test_fingerprint_depends_on_splits_and_not_on_names(tmp_path):
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
-def refusal(path: Path) -> str:
-    """What is said of a store that cannot be opened, or whose rows cannot be trusted; it names the store."""
-    with pytest.raises(StoreError) as caught, Store(path) as store:
-        store.verify()
-    assert str(path) in str(caught.value)
-    return str(caught.value)
-
-
 def failing(rolls: list[Roll]) -> Iterator[Roll]:
+    """Rolls from a source that fails after the first."""
     yield rolls[0]
     raise OSError(28, "No space left on device")
 
 
 def cut(roll: Roll, at: int) -> list[Roll]:
+    """The rows of a roll in two parts."""
     return [Roll(roll.packed[part], roll.tempo_us[part]) for part in (slice(at), slice(at, None))]
 
 
-WRONG_ROLLS = {
-    "source_fails": (failing, OSError),
-    "one_too_short": (lambda rolls: [rolls[0], Roll(rolls[1].packed[1:], rolls[1].tempo_us[1:])], StoreError),
-    "one_too_few": (lambda rolls: rolls[:1], (StoreError, ValueError)),
-    "one_too_many": (lambda rolls: [*rolls, rolls[0]], (StoreError, ValueError)),
-    "one_step_in_the_wrong_one": (lambda rolls: cut(joined(rolls), len(rolls[0]) - 1), StoreError),
-    "one_too_many_in_one_go": (lambda rolls: [joined([*rolls, rolls[0]])], StoreError),
+WRONG_ROLLS: dict[str, Callable[[list[Roll]], Iterable[Roll]]] = {
+    "one_too_short": lambda rolls: [rolls[0], Roll(rolls[1].packed[1:], rolls[1].tempo_us[1:])],
+    "one_too_few": lambda rolls: rolls[:1],
+    "one_too_many": lambda rolls: [*rolls, rolls[0]],
+    "one_step_moved_to_the_next_roll": lambda rolls: cut(joined(rolls), len(rolls[0]) - 1),
+    "joined_with_one_too_many": lambda rolls: [joined([*rolls, rolls[0]])],
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG_ROLLS)
-def test_failing_write_leaves_the_old_store_and_nothing_else(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("make_rolls", "error"), [(failing, OSError), *((make_rolls, StoreError) for make_rolls in WRONG_ROLLS.values())]
+)
+def test_failed_write_leaves_the_old_store_and_no_other_file(
+    tmp_path: Path, make_rolls: Callable[[list[Roll]], Iterable[Roll]], error: type[Exception]
+) -> None:
     path = made_store(tmp_path / "a.h5", [Split.TRAIN])
     before = path.read_bytes()
-    rolls = [random_roll(seed, 600_000) for seed in range(2)]  # so long that rows are on disk before it fails
-    make, error = WRONG_ROLLS[wrong]
+    rolls = [random_roll(seed, 600_000) for seed in range(2)]  # long enough that rows are in the file before the write fails
     with pytest.raises(error):
-        write_store(path, "corpus", table_of(rolls), make(rolls), PROVENANCE)
+        write_store(path, "corpus", table_of(rolls), make_rolls(rolls), PROVENANCE)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == before
 
 
-SAID_OF_WRONG = {
-    "one_too_short": r"the rolls up to piece 001\.mid have 59 steps where 60 were announced",
-    "one_too_few": "the rolls have 30 steps where 60 were announced",
-    "one_too_many": "there are more rolls than the 2 pieces that were announced",
-    "one_step_in_the_wrong_one": r"the rolls up to piece 000\.mid have 29 steps where 30 were announced",
-    "one_too_many_in_one_go": r"the rolls up to piece 001\.mid have 90 steps where 60 were announced",
-}
-
-
-@pytest.mark.parametrize("wrong", SAID_OF_WRONG)
-def test_rolls_unlike_their_table_are_refused_as_documented(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("one_too_short", "the rolls up to piece 001.mid have 59 steps, expected 60"),
+        ("one_too_few", "the rolls have 30 steps, expected 60"),
+        ("one_too_many", "there are more rolls than the expected 2"),
+        ("one_step_moved_to_the_next_roll", "the rolls up to piece 000.mid have 29 steps, expected 30"),
+        ("joined_with_one_too_many", "the rolls up to piece 001.mid have 90 steps, expected 60"),
+    ],
+)
+def test_rolls_that_do_not_match_the_pieces_are_an_error(tmp_path: Path, case: str, message: str) -> None:
     rolls = [random_roll(seed, 30) for seed in range(2)]
-    make, _ = WRONG_ROLLS[wrong]
-    with pytest.raises(StoreError, match=SAID_OF_WRONG[wrong]):
-        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), make(rolls), PROVENANCE)
+    with pytest.raises(StoreError) as error:
+        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), WRONG_ROLLS[case](rolls), PROVENANCE)
+    assert str(error.value) == message
 
 
-STOPS_HALF_WAY = """
+WAITS_HALF_WAY = """
 import sys, time
 from pathlib import Path
-from tests.support.made_music import made_roll
-from tests.unit.test_store import random_roll, table_of
+from tests.support.random_store import random_roll, table_of
 from pianogen.store import write_store
 
 def rolls():
@@ -281,19 +254,19 @@ write_store(Path(sys.argv[1]), "corpus", table_of([random_roll(0, 600_000), rand
 """
 
 
-def test_killed_write_leaves_the_old_store_readable(tmp_path):
+def test_killed_write_leaves_the_old_store_readable(tmp_path: Path) -> None:
     path = made_store(tmp_path / "a.h5", [Split.TRAIN])
     before = path.read_bytes()
-    with started([sys.executable, "-c", STOPS_HALF_WAY, str(path)]) as writer:
+    with started([sys.executable, "-c", WAITS_HALF_WAY, str(path)]) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "half way\n"
         assert not descendants(writer.pid)
         writer.kill()
     assert path.read_bytes() == before
-    leftovers = [each for each in tmp_path.iterdir() if each != path]
-    assert all(each.name.startswith("a.h5.tmp") for each in leftovers)
+    leftovers = [file for file in tmp_path.iterdir() if file != path]
+    assert all(file.name.startswith("a.h5.tmp") for file in leftovers)
     for leftover in leftovers:
-        refusal(leftover)
+        store_error(leftover)
     with Store(path) as store:
         store.verify()
     rolls = [random_roll(3, 40)]
@@ -303,18 +276,19 @@ def test_killed_write_leaves_the_old_store_readable(tmp_path):
 
 
 def store_command(*arguments: object) -> tuple[int, str, str]:
-    done = finished([sys.executable, "-m", "pianogen.store", *map(str, arguments)])
-    return done.returncode, done.stdout, done.stderr
+    """The exit code, standard output and standard error of `python -m pianogen.store`."""
+    process = finished([sys.executable, "-m", "pianogen.store", *map(str, arguments)])
+    return process.returncode, process.stdout, process.stderr
 
 
-def test_info_says_what_a_store_holds(whole):
-    code, out, errors = store_command("info", whole)
+def test_info_describes_a_store(stored: Path) -> None:
+    code, out, errors = store_command("info", stored)
     assert (code, errors) == (0, "")
-    with Store(whole) as store:
+    with Store(stored) as store:
         fingerprint, notes = store.fingerprint, int(store.pieces.notes.sum())
     rows = dict(line.split("  ", 1) for line in out.splitlines())
     assert {key.strip(): value.strip() for key, value in rows.items()} == {
-        "store": str(whole),
+        "store": str(stored),
         "kind": "corpus",
         "pieces": "5 (train 2, valid 1, test 1, none 1)",
         "groups": str(len({"a.mi", "B/ä.", "B/c ", "C/\\x", "C/é\n"})),
@@ -327,10 +301,10 @@ def test_info_says_what_a_store_holds(whole):
     }
 
 
-def test_verify_reads_every_byte(copy):
+def test_verify_detects_a_changed_byte_in_the_last_chunk(copy: Path) -> None:
     code, out, errors = store_command("verify", copy)
     assert (code, errors) == (0, "")
-    assert out == f"{copy} is whole: 5 pieces, 24,493 steps; every checksum agrees\n"
+    assert out == f"{copy} is valid: 5 pieces, 24,493 steps; all checksums match\n"
     with h5py.File(copy, "r") as file:
         last = file["tempo_us"].id.get_chunk_info(2).byte_offset
     data = bytearray(copy.read_bytes())
@@ -344,14 +318,15 @@ def test_verify_reads_every_byte(copy):
 
 
 @pytest.mark.parametrize("action", ["info", "verify"])
-def test_store_that_is_not_there_is_one_line_and_exit_1(tmp_path, action):
+def test_missing_store_is_a_one_line_message_and_exit_code_1(tmp_path: Path, action: str) -> None:
     code, out, errors = store_command(action, tmp_path / "none.h5")
     assert (code, out) == (1, "")
-    assert errors == f"StoreError: {tmp_path}/none.h5 does not exist; name a store that preprocessing or sampling has written\n"
+    message = "does not exist; give the path of a store that preprocessing or sampling has written"
+    assert errors == f"StoreError: {tmp_path}/none.h5 {message}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["info"], ["mend", "a.h5"], ["info", "a.h5", "b.h5"], ["info", "--all", "a.h5"]])
-def test_wrong_arguments_are_exit_2(arguments):
+@pytest.mark.parametrize("arguments", [[], ["info"], ["repair", "a.h5"], ["info", "a.h5", "b.h5"], ["info", "--all", "a.h5"]])
+def test_wrong_arguments_are_exit_code_2(arguments: list[str]) -> None:
     code, out, errors = store_command(*arguments)
     assert (code, out) == (2, "")
     assert "Traceback" not in errors

@@ -1,4 +1,4 @@
-"""The picture of a roll shows every cell of it, and stays small."""
+"""The plot of a roll shows every cell, and its file is small."""
 
 import io
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
-from pianogen.roll_plot import draw_roll
+from pianogen.roll_plot import plot_roll
 from tests.support.made_music import made_roll
 from tests.support.made_sweep import roar
 
@@ -19,13 +19,13 @@ ONSET_COLOR, HOLD_COLOR, TEMPO_COLOR = 0x0D3A5C, 0x8CB9DC, 0xD1603D
 
 
 def colors_of(png: bytes) -> np.ndarray:
-    """(height, width) of 0xRRGGBB."""
-    red, green, blue = np.moveaxis(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(np.int64), -1, 0)
-    return red << 16 | green << 8 | blue
+    """(height, width) int64 colors, 0xRRGGBB."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(np.int64)
+    return np.asarray(pixels @ np.array([1 << 16, 1 << 8, 1]))
 
 
-def seen_states(png: bytes, steps: int) -> np.ndarray:
-    """The states that whoever looks at the picture sees."""
+def plotted_states(png: bytes, steps: int) -> np.ndarray:
+    """The states that the colors in the middle of the cells show."""
     step, key = np.arange(steps)[:, np.newaxis], np.arange(88)
     row = step // LINE_STEPS * LINE + TOP + (87 - key) * KEY + KEY // 2
     column = LEFT + step % LINE_STEPS * STEP + STEP // 2
@@ -35,34 +35,34 @@ def seen_states(png: bytes, steps: int) -> np.ndarray:
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.integers(0, 1_000), st.sampled_from([1, 15, 16, 17, 511, 512, 513, 1_100]))
-def test_picture_shows_every_cell(seed: int, steps: int) -> None:
+def test_plot_shows_every_cell(seed: int, steps: int) -> None:
     roll = made_roll(seed, steps)
-    assert np.array_equal(seen_states(draw_roll(roll), steps), roll.states)
+    assert np.array_equal(plotted_states(plot_roll(roll), steps), roll.states)
 
 
 @pytest.mark.parametrize(("steps", "lines"), [(1, 1), (512, 1), (513, 2), (5_000, 10)])
-def test_long_rolls_go_on_in_the_next_line(steps: int, lines: int) -> None:
+def test_long_roll_is_plotted_in_several_lines(steps: int, lines: int) -> None:
     roll = Roll(np.zeros((steps, 22), np.uint8), np.full(steps, 500_000, np.uint32))
-    height, width = colors_of(draw_roll(roll)).shape
+    height, width = colors_of(plot_roll(roll)).shape
     assert height == lines * LINE
     assert width <= LEFT + LINE_STEPS * STEP + TOP
 
 
-def test_tempo_is_drawn_from_slow_to_fast() -> None:
+def test_faster_tempo_is_plotted_higher() -> None:
     tempo_us = np.repeat(np.array([600_000, 300_000, 400_000], np.uint32), 16)
-    colors = colors_of(draw_roll(Roll(np.zeros((48, 22), np.uint8), tempo_us)))
+    colors = colors_of(plot_roll(Roll(np.zeros((48, 22), np.uint8), tempo_us)))
     heights = [np.flatnonzero(colors[:, LEFT + step * STEP + 1] == TEMPO_COLOR).tolist() for step in (4, 20, 40)]
-    assert [len(each) for each in heights] == [1, 1, 1]
+    assert [len(height) for height in heights] == [1, 1, 1]
     assert heights[1] < heights[2] < heights[0]
 
 
 @pytest.mark.parametrize("tempo_us", [1, 500_000, 16_777_215])
-def test_any_tempo_can_be_drawn(tempo_us: int) -> None:
+def test_any_tempo_can_be_plotted(tempo_us: int) -> None:
     steps = 40
     roll = Roll(made_roll(1, steps).packed, np.full(steps, tempo_us, np.uint32))
-    assert np.array_equal(seen_states(draw_roll(roll), steps), roll.states)
+    assert np.array_equal(plotted_states(plot_roll(roll), steps), roll.states)
 
 
-def test_picture_of_a_sample_is_small() -> None:
-    assert len(draw_roll(made_roll(1, 512))) < 12_000
-    assert len(draw_roll(Roll(pack(roar(512)), np.full(512, 500_000, np.uint32)))) < 20_000
+def test_plot_of_a_sample_is_small() -> None:
+    assert len(plot_roll(made_roll(1, 512))) < 12_000
+    assert len(plot_roll(Roll(pack(roar(512)), np.full(512, 500_000, np.uint32)))) < 20_000

@@ -1,0 +1,266 @@
+"""The file format of a store, schema `pianogen-store/1`; the only module that imports h5py.
+
+/roll                  (S, 22) uint8, the packed rows of all pieces end to end
+/tempo_us              (S,) uint32
+/piece/COLUMN          (P,) each: the columns of `Pieces`, and offset, uint64
+attributes             schema, kind, complete (set at the end), steps_per_quarter, num_pieces, num_steps, fingerprint, provenance
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from pianogen import atomic
+from pianogen.roll import PACKED_BYTES, STEPS_PER_QUARTER, Roll
+from pianogen.store.blocks import cut_blocks, read_ahead
+from pianogen.store.pieces import Kind, Pieces, StoreError
+
+SCHEMA = "pianogen-store/1"
+_CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough to read a single random window
+_CHUNK_PIECES = 4_096
+_BLOCK_STEPS = 64 * _CHUNK_STEPS  # read or written at a time
+
+
+def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
+    """Writes a store in one pass over its rolls, with a few chunks in memory; equal arguments give equal bytes.
+
+    Args:
+        rolls: the rolls of the pieces, in order; one roll may contain several pieces, end to end.
+        provenance: what determines the content, and never paths, times or the number of ranks.
+
+    Raises:
+        StoreError: the rolls do not have the lengths of the pieces, or there is no space left on the device.
+        OSError: the file cannot be written; a previous file at `path` is unchanged.
+    """
+    # HDF5 may crash the process if a device is full, so free space is checked first.
+    required, free = _upper_bound_bytes(pieces), shutil.disk_usage(path.parent).free
+    if required > free:
+        raise StoreError(
+            f"No space left on device: {path} needs {required:,} bytes and {free:,} are free; free some space and retry"
+        )
+    with atomic.replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                _write_content(file, kind, pieces, rolls, provenance)
+        except RuntimeError as error:  # h5py raises it for some failed writes
+            raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def _upper_bound_bytes(pieces: Pieces) -> int:
+    num_rows = -(-pieces.num_steps // _CHUNK_STEPS) * _CHUNK_STEPS
+    columns = [column for column in (pieces.name, pieces.group, pieces.sha256, pieces.sample) if column is not None]
+    text_bytes = sum(max(len(text.encode()) for text in column) for column in columns)
+    return num_rows * (PACKED_BYTES + 4) + len(pieces) * (text_bytes + 32) + (1 << 20)
+
+
+def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
+    num_steps = pieces.num_steps
+    file.attrs["schema"] = SCHEMA
+    file.attrs["kind"] = kind
+    file.attrs["complete"] = False
+    file.attrs["steps_per_quarter"] = STEPS_PER_QUARTER
+    file.attrs["num_pieces"] = len(pieces)
+    file.attrs["num_steps"] = num_steps
+    file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+    _write_pieces(file.create_group("piece"), pieces)
+    chunk = min(_CHUNK_STEPS, num_steps)
+    packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
+    tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
+    digest = _new_digest(pieces)
+    start = 0
+    for block in read_ahead(cut_blocks(pieces, rolls, _CHUNK_STEPS, _BLOCK_STEPS)):
+        stop = start + len(block)
+        packed[start:stop] = block.packed
+        tempo_us[start:stop] = block.tempo_us
+        digest.update(block.packed.reshape(-1).data)
+        start = stop
+    _update_digest(digest, tempo_us)
+    file.attrs["fingerprint"] = digest.hexdigest()
+    file.flush()  # all data is in the file before it is marked as complete
+    file.attrs["complete"] = True
+
+
+def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:
+    def write(name: str, values: Any, dtype: Any) -> None:
+        chunk = min(_CHUNK_PIECES, len(pieces))
+        group.create_dataset(name, data=np.asarray(values, dtype), dtype=dtype, chunks=(chunk,), fletcher32=True)
+
+    def write_text(name: str, values: list[str]) -> None:
+        encoded = [value.encode() for value in values]
+        longest = max(1, max(map(len, encoded)))
+        write(name, np.array(encoded, f"S{longest}"), h5py.string_dtype("utf-8", longest))
+
+    write_text("name", pieces.name)
+    write_text("group", pieces.group)
+    write("offset", pieces.offset, "<u8")
+    write("steps", pieces.steps, "<u4")
+    write("first_step", pieces.first_step, "<u4")
+    write("notes", pieces.notes, "<u4")
+    write("split", pieces.split, "u1")
+    write_text("sha256", pieces.sha256)
+    if pieces.sample is not None:
+        write_text("sample", pieces.sample)
+
+
+def _new_digest(pieces: Pieces) -> "hashlib._Hash":
+    """The fingerprint's hash of lengths and splits; all packed rows and then all tempos must be added."""
+    digest = hashlib.sha256()
+    digest.update(pieces.steps.astype("<u4").tobytes())
+    digest.update(pieces.split.astype("u1").tobytes())
+    return digest
+
+
+def _update_digest(digest: "hashlib._Hash", rows: h5py.Dataset) -> None:
+    for start in range(0, len(rows), _BLOCK_STEPS):
+        digest.update(rows[start : start + _BLOCK_STEPS].reshape(-1))
+
+
+class Store:
+    """A complete store, open for reading; a context manager.
+
+    Attributes:
+        path: the file.
+        kind: "corpus" or "samples".
+        pieces: the table of pieces.
+        fingerprint: hex sha256 of steps, split, roll and tempo_us.
+        provenance: what determined the content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a store and reads its table of pieces.
+
+        Raises:
+            StoreError: the file does not exist, is not HDF5, has another schema, is incomplete, or its table is damaged.
+        """
+        self.path = path
+        if not path.is_file():
+            raise StoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
+        try:
+            # Without a lock, which network file systems often refuse: a complete store is never modified.
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be opened as HDF5 ({error}); write it again with the command that wrote it"
+            ) from error
+        try:
+            self._read_table()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_table(self) -> None:
+        attributes = self._file.attrs
+        schema = attributes.get("schema")
+        if schema != SCHEMA:
+            raise StoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; write it again with this version")
+        if not attributes.get("complete", False):
+            raise StoreError(f"{self.path} is incomplete because its writer was stopped; run the command that wrote it again")
+        try:
+            self.kind: Kind = attributes["kind"]
+            self.fingerprint: str = attributes["fingerprint"]
+            self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
+            self._packed, self._tempo_us, group = self._file["roll"], self._file["tempo_us"], self._file["piece"]
+            self.pieces = _read_pieces(group)
+            offset, num_steps = group["offset"][:], int(attributes["num_steps"])
+        except (KeyError, OSError, ValueError) as error:
+            raise self._damaged(str(error)) from error
+        if not (len(self._packed) == len(self._tempo_us) == self.pieces.num_steps == num_steps):
+            raise self._damaged(f"it has {len(self._packed)} rows, expected {self.pieces.num_steps}, the steps of its pieces")
+        self._offset = self.pieces.offset
+        if not np.array_equal(offset, self._offset):
+            raise self._damaged("the offsets of its pieces do not match their lengths")
+
+    def _damaged(self, problem: str) -> StoreError:
+        return StoreError(f"{self.path} is damaged: {problem}; write it again with the command that wrote it")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    @property
+    def num_steps(self) -> int:
+        """The rows of all pieces."""
+        return len(self._packed)
+
+    def rows(self, start: int, stop: int) -> Roll:
+        """A range of rows of the store, regardless of where pieces begin.
+
+        Raises:
+            StoreError: a checksum does not match.
+        """
+        try:
+            return Roll(self._packed[start:stop], self._tempo_us[start:stop])
+        except OSError as error:
+            raise self._damaged(f"rows {start} to {stop} cannot be read ({error})") from error
+
+    def roll(self, index: int) -> Roll:
+        """The roll of one piece.
+
+        Raises:
+            StoreError: a checksum does not match.
+        """
+        start = int(self._offset[index])
+        rows = self.rows(start, start + int(self.pieces.steps[index]))
+        return Roll(rows.packed, rows.tempo_us, int(self.pieces.first_step[index]))
+
+    def read_pieces(self, indices: np.ndarray, into: Roll) -> None:
+        """Reads several pieces end to end; adjacent pieces are read together.
+
+        Args:
+            indices: (N,) ascending.
+            into: a roll of the length of all these pieces, which is overwritten.
+
+        Raises:
+            StoreError: a checksum does not match.
+        """
+        starts = self._offset[indices].astype(np.int64)
+        stops = starts + self.pieces.steps[indices]
+        is_first = np.append(True, starts[1:] != stops[:-1])[: len(indices)]
+        is_last = np.append(is_first[1:], True)[: len(indices)]
+        at = 0
+        for start, stop in zip(starts[is_first].tolist(), stops[is_last].tolist(), strict=True):
+            for first in range(start, stop, _BLOCK_STEPS):
+                rows = self.rows(first, min(first + _BLOCK_STEPS, stop))
+                into.packed[at : at + len(rows)] = rows.packed
+                into.tempo_us[at : at + len(rows)] = rows.tempo_us
+                at += len(rows)
+
+    def verify(self) -> None:
+        """Reads every row and compares the fingerprint.
+
+        Raises:
+            StoreError: a checksum or the fingerprint does not match.
+        """
+        try:
+            digest = _new_digest(self.pieces)
+            _update_digest(digest, self._packed)
+            _update_digest(digest, self._tempo_us)
+        except OSError as error:
+            raise self._damaged(str(error)) from error
+        if digest.hexdigest() != self.fingerprint:
+            raise self._damaged(f"it has fingerprint {digest.hexdigest()}, expected {self.fingerprint}")
+
+
+def _read_pieces(group: h5py.Group) -> Pieces:
+    def read_text(name: str) -> list[str]:
+        return [value.decode() for value in group[name][:].tolist()]
+
+    return Pieces(
+        name=read_text("name"),
+        group=read_text("group"),
+        steps=group["steps"][:],
+        first_step=group["first_step"][:],
+        notes=group["notes"][:],
+        split=group["split"][:],
+        sha256=read_text("sha256"),
+        sample=read_text("sample") if "sample" in group else None,
+    )

@@ -1,0 +1,62 @@
+"""The table of the pieces in a store."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+
+from pianogen.errors import PianogenError
+
+Kind = Literal["corpus", "samples"]
+
+
+class StoreError(PianogenError):
+    """A store cannot be written or read, or it is damaged."""
+
+
+class Split(IntEnum):
+    """The part of the corpus that a piece belongs to."""
+
+    TRAIN = 0
+    VALID = 1
+    TEST = 2
+    NONE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One column per attribute, one row per piece, in the order of the rolls.
+
+    Attributes:
+        name: P names.
+        group: P names of the first folder below the corpus root, '' if there is none.
+        steps: (P,) uint32, lengths of the rolls.
+        first_step: (P,) uint32, steps of silence that were trimmed from the start.
+        notes: (P,) uint32, onset cells.
+        split: (P,) uint8, values of Split.
+        sha256: P hex digests of the source bytes.
+        sample: P JSON texts with the parameters of each sample; None in a corpus.
+    """
+
+    name: list[str]
+    group: list[str]
+    steps: np.ndarray
+    first_step: np.ndarray
+    notes: np.ndarray
+    split: np.ndarray
+    sha256: list[str]
+    sample: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    @property
+    def offset(self) -> np.ndarray:
+        """(P,) uint64 index of the first row of each roll."""
+        return np.asarray(np.cumsum(self.steps, dtype=np.uint64) - self.steps)
+
+    @property
+    def num_steps(self) -> int:
+        """The length of all rolls together."""
+        return int(self.steps.sum(dtype=np.int64))

@@ -1,0 +1,104 @@
+"""The cache of compiled kernels: many processes at once, other processors, changed sources, read-only installations."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import PROGRAMS, ROOT
+
+
+@dataclass(frozen=True)
+class Result:
+    """What tests/programs/kernels.py prints: the cache folder, the number of compiled kernels, and a roll in hex."""
+
+    folder: Path
+    num_compiled: int
+    roll: str
+
+
+def start(installation: Path, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(installation), **variables}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, str(PROGRAMS / "kernels.py"), *map(str, arguments)]
+    return subprocess.Popen(command, cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def result_of(process: "subprocess.Popen[str]") -> Result:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    values = json.loads(output)
+    return Result(Path(values["folder"]), values["num_compiled"], values["roll"])
+
+
+def install(target: Path) -> Path:
+    """An installation without compiled kernels."""
+    shutil.copytree(ROOT / "pianogen", target / "pianogen", ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def results(installation: Path) -> list[Result]:
+    """The results of five processes that start together on a fresh installation."""
+    return [result_of(process) for process in [start(installation) for _ in range(5)]]
+
+
+def test_one_of_many_processes_compiles(installation: Path, results: list[Result]) -> None:
+    assert sorted(result.num_compiled > 0 for result in results) == [False] * 4 + [True]
+    assert results[0].folder.is_relative_to(installation)
+    assert len({result.roll for result in results}) == 1
+
+
+def test_another_processor_compiles_its_own_code_and_gives_the_same_roll(installation: Path, results: list[Result]) -> None:
+    other, again = result_of(start(installation, NUMBA_CPU_NAME="generic")), result_of(start(installation))
+    assert other.num_compiled > 0
+    assert again.num_compiled == 0
+    assert other.roll == results[0].roll
+
+
+@pytest.mark.parametrize(
+    ("owner", "arguments"),
+    [(f"{socket.gethostname()} 999999999", []), ("another-host 1", ["--wait-s", 0.2])],
+    ids=["on_this_machine", "on_another_machine"],
+)
+def test_process_takes_over_from_one_that_died_while_it_compiled(
+    installation: Path, results: list[Result], owner: str, arguments: list[object]
+) -> None:
+    for ready in list(results[0].folder.glob("ready-*")):
+        ready.unlink()
+        ready.with_name(ready.name.replace("ready", "compiling")).write_text(owner)
+    assert result_of(start(installation, *arguments)).roll == results[0].roll
+    assert list(results[0].folder.glob("ready-*"))
+
+
+@pytest.mark.parametrize("source", ["roll.py", "midi/events.py", "midi/smf.py"])
+def test_changed_source_has_its_own_cache(tmp_path: Path, source: str) -> None:
+    installation = install(tmp_path / "site")
+    before = result_of(start(installation, "--only-folder")).folder
+    with (installation / "pianogen" / source).open("a") as file:
+        file.write("# changed\n")
+    assert result_of(start(installation, "--only-folder")).folder != before
+
+
+def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> None:
+    installation = install(tmp_path / "site")
+    # A file in place of the folder, because permissions do not stop an administrator, who may run this test.
+    (installation / "pianogen" / "midi" / "__pycache__").write_text("")
+    user_cache, temporary = tmp_path / "cache", tmp_path / "tmp"
+    temporary.mkdir()
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(user_cache)}
+    assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(user_cache)
+    shutil.rmtree(user_cache)
+    user_cache.write_text("")
+    assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(temporary)
