@@ -121,11 +121,8 @@ class _Loop:
         self._call_length = CallLength()
         self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
 
-    @property
-    def _is_writer(self) -> bool:
-        return self._workers.rank == 0
-
     def run(self) -> TrainingResult:
+        """Trains to the end; the epochs, then model.keras."""
         self._batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._local_batches()))
         try:
             self._run_epochs()
@@ -138,13 +135,6 @@ class _Loop:
         return TrainingResult(
             self._network, self._windows, self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
         )
-
-    def _local_batches(self) -> tf.data.Dataset:
-        """The parts of every global batch that the replicas of this process train on, from the current iteration on."""
-        training, num_replicas = self._config.training, self._strategy.num_replicas_in_sync
-        num_local = num_replicas // self._workers.size
-        parts = range(self._workers.rank * num_local, (self._workers.rank + 1) * num_local)
-        return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_replicas, parts)
 
     def _run_epochs(self) -> None:
         if not len(self._valid_windows):
@@ -234,10 +224,21 @@ class _Loop:
             sums += self._validate_batch(*batch).numpy()
         return sum_over_workers(self._strategy, self._workers, sums)
 
+    def _local_batches(self) -> tf.data.Dataset:
+        """The parts of every global batch that the replicas of this process train on, from the current iteration on."""
+        training, num_replicas = self._config.training, self._strategy.num_replicas_in_sync
+        num_local = num_replicas // self._workers.size
+        parts = range(self._workers.rank * num_local, (self._workers.rank + 1) * num_local)
+        return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_replicas, parts)
+
     def _summary_writer(self) -> tf.summary.SummaryWriter:
-        return (
-            tf.summary.create_file_writer(str(self._run / "tensorboard")) if self._is_writer else tf.summary.create_noop_writer()
-        )
+        if self._is_writer:
+            return tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        return tf.summary.create_noop_writer()
+
+    @property
+    def _is_writer(self) -> bool:
+        return self._workers.rank == 0
 
 
 def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
