@@ -18,13 +18,13 @@ from pianogen.errors import Interrupted
 from pianogen.evaluation.scores import (
     MOST_PROBABLE,
     THRESHOLDS,
-    Scores,
+    Evaluation,
     ThresholdScores,
     cross_tabulate,
     score,
     tempo_errors,
 )
-from pianogen.evaluation.trivial import TrivialEvaluation, evaluate_trivial
+from pianogen.evaluation.trivial import evaluate_trivial
 from pianogen.models.network import NUM_UNIFORMS, DecisionRule, Network, threshold_states
 from pianogen.roll import ONSET, SILENT, unpack
 from pianogen.store import Split, Store
@@ -33,38 +33,15 @@ _BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkEvaluation:
-    """The evaluation of a network on some windows.
+class SplitEvaluation:
+    """The evaluation of a network and of the trivial predictors on a split.
 
     Attributes:
-        steps: number of predicted steps.
-        nats_per_step: mean negative log-likelihood of a step, its 88 keys together, without the tempo.
-        tempo_error_percent: mean absolute error of the tempo in bpm, in percent of the true tempo.
-        notes_per_step: mean number of true onsets.
-        most_probable: scores of the most probable state of each key.
-        static_threshold: scores of the best static threshold; None on the test split if no threshold was chosen on valid.
+        trivial: see `evaluate_trivial`.
     """
 
-    steps: int
-    nats_per_step: float
-    tempo_error_percent: float
-    notes_per_step: float
-    most_probable: Scores
-    static_threshold: ThresholdScores | None
-
-    def as_json(self) -> dict[str, Any]:
-        """The content of result.json; without static_threshold if it is None."""
-        values = asdict(self)
-        del values["static_threshold"]
-        return values | ({"static_threshold": self.static_threshold.as_json()} if self.static_threshold else {})
-
-
-@dataclass(frozen=True, slots=True)
-class SplitEvaluation:
-    """The evaluation of a network and of the trivial predictors, which are named in `evaluate_trivial`, on a split."""
-
-    network: NetworkEvaluation
-    trivial: dict[str, TrivialEvaluation]
+    network: Evaluation
+    trivial: dict[str, Evaluation]
 
     def as_json(self) -> dict[str, Any]:
         """The content of result.json."""
@@ -113,7 +90,7 @@ def evaluate(
     windows: Windows,
     threshold: float | None = None,
     shutdown_requested: Callable[[], bool] = lambda: False,
-) -> NetworkEvaluation:
+) -> Evaluation:
     """Evaluates the predictions of a network for the step after every window.
 
     Args:
@@ -137,13 +114,13 @@ def evaluate(
         tables += [cross_tabulate(predicted, states) for predicted in predicted_states.numpy()]
     most_probable, *scores = (score(table) for table in tables)
     best = max(range(len(thresholds)), key=lambda index: scores[index].onset_f1 or 0.0)
-    return NetworkEvaluation(
+    return Evaluation(
         steps=len(windows),
         nats_per_step=-log_likelihood / len(windows),
         tempo_error_percent=tempo_error / len(windows),
         notes_per_step=float(tables[0, :, ONSET].sum() / len(windows)),
         most_probable=most_probable,
-        static_threshold=ThresholdScores(thresholds[best], scores[best]),
+        static_threshold=ThresholdScores(**asdict(scores[best]), threshold=thresholds[best]),
     )
 
 

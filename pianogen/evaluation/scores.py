@@ -1,6 +1,7 @@
 """Scores of predicted states against true states, pooled over keys and steps."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,15 +35,35 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class ThresholdScores:
+class ThresholdScores(Scores):
     """The scores of a static threshold."""
 
     threshold: float
-    scores: Scores
 
-    def as_json(self) -> dict[str, float | None]:
-        """The threshold and its scores in one mapping, as in result.json."""
-        return {"threshold": self.threshold, **asdict(self.scores)}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The evaluation of a network or of a trivial predictor on some windows; what does not apply to a predictor is None.
+
+    Attributes:
+        steps: number of predicted steps.
+        nats_per_step: mean negative log-likelihood of a step, its 88 keys together, without the tempo.
+        tempo_error_percent: mean absolute error of the tempo in bpm, in percent of the true tempo.
+        notes_per_step: mean number of true onsets.
+        most_probable: scores of the most probable state of each key.
+        static_threshold: scores of a static threshold.
+    """
+
+    steps: int | None = None
+    nats_per_step: float | None = None
+    tempo_error_percent: float
+    notes_per_step: float | None = None
+    most_probable: Scores
+    static_threshold: ThresholdScores | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of result.json: the attributes that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def score(table: np.ndarray) -> Scores:

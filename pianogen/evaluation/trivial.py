@@ -1,43 +1,19 @@
 """Trivial predictors: the baselines that a network has to beat."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
 import tensorflow as tf
 
 from pianogen.data.statistics import NUM_STATES, Statistics, count_transitions, iterate_pieces
 from pianogen.data.windows import Windows
-from pianogen.evaluation.scores import MOST_PROBABLE, THRESHOLDS, Scores, ThresholdScores, score, tempo_errors
+from pianogen.evaluation.scores import MOST_PROBABLE, THRESHOLDS, Evaluation, Scores, ThresholdScores, score, tempo_errors
 from pianogen.models.features import tempo_feature
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
 
-@dataclass(frozen=True, slots=True)
-class TrivialEvaluation:
-    """The evaluation of a trivial predictor; the attributes are those of `pianogen.evaluation.held_out.NetworkEvaluation`.
-
-    A predictor without probabilities has neither nats_per_step nor static_threshold.
-    """
-
-    tempo_error_percent: float
-    most_probable: Scores
-    nats_per_step: float | None = None
-    static_threshold: ThresholdScores | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The content of result.json; without nats_per_step and static_threshold if they are None."""
-        values: dict[str, Any] = {"tempo_error_percent": self.tempo_error_percent}
-        if self.nats_per_step is not None:
-            values["nats_per_step"] = self.nats_per_step
-        values["most_probable"] = asdict(self.most_probable)
-        if self.static_threshold is not None:
-            values["static_threshold"] = self.static_threshold.as_json()
-        return values
-
-
-def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, TrivialEvaluation]:
+def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Evaluation]:
     """Evaluates the trivial predictors on the step after every window.
 
     - `nothing` predicts silence and the median tempo.
@@ -45,7 +21,8 @@ def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Triv
     - `marginal` predicts the state frequencies of each key, and the median tempo.
     - `markov` predicts the transition frequencies from the last state of each key, and the last tempo.
 
-    One is added to every count before it becomes a frequency (Laplace). Thresholds are chosen on the train split.
+    `nothing` and `repeat` have no probabilities, so they have neither a likelihood nor a threshold. One is added to every count
+    before it becomes a frequency (Laplace). Thresholds are chosen on the train split.
 
     Args:
         statistics: statistics of the train split.
@@ -54,9 +31,10 @@ def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Triv
     last_state = np.broadcast_to(np.arange(NUM_STATES), (NUM_KEYS, NUM_STATES))
     marginal = np.broadcast_to(_smooth(statistics.state_counts)[:, np.newaxis], counts.shape)
     markov = _smooth(statistics.transition_counts)
+    silence = _score_choice(counts, np.zeros_like(last_state))
     return {
-        "nothing": TrivialEvaluation(median_error, _score_choice(counts, np.zeros_like(last_state))),
-        "repeat": TrivialEvaluation(last_error, _score_choice(counts, last_state)),
+        "nothing": Evaluation(tempo_error_percent=median_error, most_probable=silence),
+        "repeat": Evaluation(tempo_error_percent=last_error, most_probable=_score_choice(counts, last_state)),
         "marginal": _evaluate_probabilities(counts, marginal, median_error, statistics),
         "markov": _evaluate_probabilities(counts, markov, last_error, statistics),
     }
@@ -100,7 +78,7 @@ def _score_choice(counts: np.ndarray, choice: np.ndarray) -> Scores:
 
 def _evaluate_probabilities(
     counts: np.ndarray, probabilities: np.ndarray, tempo_error_percent: float, statistics: Statistics
-) -> TrivialEvaluation:
+) -> Evaluation:
     """Evaluates (88, 3, 3) probabilities of the next state of each key by its last state on (88, 3, 3) transitions."""
 
     def train_f1(threshold: float) -> float:
@@ -110,11 +88,12 @@ def _evaluate_probabilities(
     legal = probabilities.copy()
     legal[:, SILENT, HOLD] = 0  # a hold cannot follow silence, as in the likelihood of the networks
     legal /= legal.sum(axis=-1, keepdims=True)
-    return TrivialEvaluation(
-        tempo_error_percent,
-        _score_choice(counts, _choose(probabilities, MOST_PROBABLE)),
+    scores = _score_choice(counts, _choose(probabilities, best))
+    return Evaluation(
         nats_per_step=float(-(counts * np.log(legal, where=counts > 0, out=np.zeros_like(legal))).sum() / counts[0].sum()),
-        static_threshold=ThresholdScores(best, _score_choice(counts, _choose(probabilities, best))),
+        tempo_error_percent=tempo_error_percent,
+        most_probable=_score_choice(counts, _choose(probabilities, MOST_PROBABLE)),
+        static_threshold=ThresholdScores(**asdict(scores), threshold=best),
     )
 
 

@@ -14,7 +14,7 @@ class EarlyStopping:
         patience: number of epochs; None disables early stopping.
 
     Attributes:
-        state: the variables that belong into a checkpoint, by name.
+        state: variables to include in checkpoints, keyed by name.
     """
 
     def __init__(self, patience: int | None, model: keras.Model) -> None:

@@ -16,9 +16,9 @@ from pianogen.config import DataConfig
 from pianogen.data.statistics import Statistics, compute_statistics
 from pianogen.data.windows import Windows, find_windows
 from pianogen.errors import Interrupted
-from pianogen.evaluation.held_out import NetworkEvaluation, evaluate, evaluate_held_out
-from pianogen.evaluation.scores import THRESHOLDS, Scores, ThresholdScores, score
-from pianogen.evaluation.trivial import TrivialEvaluation, evaluate_trivial
+from pianogen.evaluation.held_out import evaluate, evaluate_held_out
+from pianogen.evaluation.scores import THRESHOLDS, Evaluation, Scores, ThresholdScores, score
+from pianogen.evaluation.trivial import evaluate_trivial
 from pianogen.models.features import features
 from pianogen.models.network import DecisionRule, Network
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
@@ -141,9 +141,14 @@ def reference_states(logits: np.ndarray, before: np.ndarray, threshold: float) -
     return states
 
 
-def static_threshold(evaluation: NetworkEvaluation | TrivialEvaluation) -> ThresholdScores:
+def static_threshold(evaluation: Evaluation) -> ThresholdScores:
     assert evaluation.static_threshold is not None
     return evaluation.static_threshold
+
+
+def nats_per_step(evaluation: Evaluation) -> float:
+    assert evaluation.nats_per_step is not None
+    return evaluation.nats_per_step
 
 
 def test_evaluation_equals_a_count_over_all_states(valid: Windows) -> None:
@@ -166,12 +171,11 @@ def test_evaluation_equals_a_count_over_all_states(valid: Windows) -> None:
     scores = {threshold: asdict(reference_scores(predicted[threshold], true)) for threshold in THRESHOLDS}
     best = max(THRESHOLDS, key=lambda threshold: float(scores[threshold]["onset_f1"]))
     assert evaluation.steps == len(true)
-    assert evaluation.nats_per_step == pytest.approx(-log_likelihood / len(true), rel=1e-5)
+    assert nats_per_step(evaluation) == pytest.approx(-log_likelihood / len(true), rel=1e-5)
     assert evaluation.tempo_error_percent == pytest.approx(100 * tempo_error / len(true))
     assert evaluation.notes_per_step == pytest.approx(np.mean(np.array(true) == ONSET) * 88)
     assert asdict(evaluation.most_probable) == pytest.approx(scores[0.5])
-    assert static_threshold(evaluation).threshold == best
-    assert asdict(static_threshold(evaluation).scores) == pytest.approx(scores[best])
+    assert asdict(static_threshold(evaluation)) == pytest.approx({**scores[best], "threshold": best})
     assert len({scores[threshold]["onset_f1"] for threshold in THRESHOLDS}) > 5, "the scores must depend on the threshold"
 
 
@@ -180,7 +184,7 @@ def test_configured_threshold_is_used(valid: Windows, threshold: float) -> None:
     best = evaluate(projection(), valid)
     configured = evaluate(projection(), valid, threshold)
     assert static_threshold(configured).threshold == threshold
-    assert (static_threshold(configured).scores.onset_f1 or 0) <= (static_threshold(best).scores.onset_f1 or 0)
+    assert (static_threshold(configured).onset_f1 or 0) <= (static_threshold(best).onset_f1 or 0)
     assert configured.most_probable == best.most_probable
 
 
@@ -190,9 +194,10 @@ def test_perfect_prediction_scores_one(tmp_path: Path) -> None:
     piece = Roll(np.tile(pattern.packed, (10, 1)), np.full(120, 500_000, np.uint32))
     with Store(store_of(tmp_path / "c.h5", [piece], [Split.TRAIN])) as store:
         evaluation = evaluate(periodic(12), find_windows(store, Split.TRAIN, DATA))
-    assert evaluation.nats_per_step < 1e-4
-    assert evaluation.most_probable == static_threshold(evaluation).scores
-    assert evaluation.most_probable == Scores(1, 1, 1, 1, 1, notes_per_step=evaluation.notes_per_step)
+    assert nats_per_step(evaluation) < 1e-4
+    perfect = Scores(1, 1, 1, 1, 1, notes_per_step=evaluation.notes_per_step)
+    assert evaluation.most_probable == perfect
+    assert {**asdict(perfect), "threshold": 0.01} == asdict(static_threshold(evaluation))
 
 
 def test_trivial_predictors_of_a_small_piece(tmp_path: Path) -> None:
@@ -223,9 +228,9 @@ def test_trivial_predictors_of_a_small_piece(tmp_path: Path) -> None:
     )
     # Key 40 has 2 counts of each state, plus 1 each. After silence, only silence and onset are legal. The other 87 keys have 6
     # counts of silence, plus 1 of each state.
-    assert trivial["marginal"].nats_per_step == pytest.approx((4 * math.log(3) + math.log(2)) / 5 - 87 * math.log(7 / 8))
+    assert nats_per_step(trivial["marginal"]) == pytest.approx((4 * math.log(3) + math.log(2)) / 5 - 87 * math.log(7 / 8))
     key_nats = -(math.log(2 / 3) + 4 * math.log(3 / 5)) / 5
-    assert trivial["markov"].nats_per_step == pytest.approx(key_nats - 87 * math.log(6 / 7))
+    assert nats_per_step(trivial["markov"]) == pytest.approx(key_nats - 87 * math.log(6 / 7))
     assert trivial["markov"].most_probable.onset_f1 == trivial["markov"].most_probable.state_accuracy == 1
     assert trivial["nothing"].tempo_error_percent == trivial["marginal"].tempo_error_percent == pytest.approx(100 / 11)
     assert trivial["repeat"].tempo_error_percent == trivial["markov"].tempo_error_percent == pytest.approx(20 / 5)
@@ -234,7 +239,7 @@ def test_trivial_predictors_of_a_small_piece(tmp_path: Path) -> None:
 def test_markov_equals_a_network_with_its_probabilities(valid: Windows, statistics: Statistics) -> None:
     markov = evaluate_trivial(valid, statistics)["markov"]
     network = evaluate(markov_network(statistics), valid, static_threshold(markov).threshold)
-    assert markov.nats_per_step == pytest.approx(network.nats_per_step, rel=1e-5)
+    assert nats_per_step(markov) == pytest.approx(nats_per_step(network), rel=1e-5)
     assert markov.most_probable == network.most_probable
     assert markov.static_threshold == network.static_threshold
     assert static_threshold(markov).threshold < 0.5
@@ -259,17 +264,10 @@ def test_result_json_has_the_keys_of_the_contract(store: Store, statistics: Stat
     values = evaluate_held_out(projection(), store, DATA, statistics)["valid"].as_json()
     scores = {"state_accuracy", "frame_accuracy", "onset_precision", "onset_recall", "onset_f1", "notes_per_step"}
     network, trivial = values["network"], values["trivial"]
-    assert list(network) == [
-        "steps",
-        "nats_per_step",
-        "tempo_error_percent",
-        "notes_per_step",
-        "most_probable",
-        "static_threshold",
-    ]
-    assert list(trivial["nothing"]) == list(trivial["repeat"]) == ["tempo_error_percent", "most_probable"]
-    for name in ("marginal", "markov"):
-        assert list(trivial[name]) == ["tempo_error_percent", "nats_per_step", "most_probable", "static_threshold"]
+    with_probabilities = {"nats_per_step", "tempo_error_percent", "most_probable", "static_threshold"}
+    assert set(network) == {"steps", "notes_per_step", *with_probabilities}
+    assert set(trivial["nothing"]) == set(trivial["repeat"]) == {"tempo_error_percent", "most_probable"}
+    assert set(trivial["marginal"]) == set(trivial["markov"]) == with_probabilities
     for evaluation in (network, trivial["marginal"], trivial["markov"]):
         assert set(evaluation["most_probable"]) == scores
         assert set(evaluation["static_threshold"]) == {"threshold", *scores}
@@ -285,7 +283,7 @@ def test_test_split_without_valid_has_no_threshold(tmp_path: Path, statistics: S
         (evaluation,) = evaluate_held_out(projection(), store, DATA, statistics).values()
     assert evaluation.network.static_threshold is None
     assert "static_threshold" not in evaluation.as_json()["network"]
-    assert evaluation.network.nats_per_step > 0
+    assert nats_per_step(evaluation.network) > 0
 
 
 def test_shutdown_request_stops_the_evaluation(valid: Windows) -> None:
