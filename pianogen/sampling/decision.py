@@ -1,12 +1,14 @@
 """The decision rule of sampling: from predictions for each key to legal states of all keys.
 
 Gumbel noise times the temperature is added to the log probability of every state of every key. At temperature 1, the largest of
-the three values of a key is a draw from its three probabilities (Gumbel 1954). The score of a key is the difference between its
-larger sounding state and silence.
+the three values of a key is a draw from its three probabilities (Gumbel 1954).
 
-A static threshold, as in the report, lets every key sound whose score exceeds it. The dynamic threshold lets the keys with the
-largest scores sound; their numbers are drawn at each step from the statistics of the corpus, first of holds, then of onsets. One
-number for both would let a model that is unsure about holds repeat the onset at every step.
+A static threshold, as in the report, lets every key sound whose larger sounding state exceeds silence by more than the log odds
+of the threshold.
+
+The dynamic threshold first draws the number of holds and the number of onsets of a step from the statistics of the corpus. The
+keys whose hold exceeds their other states most are held; of the other keys, those whose onset exceeds silence most start a
+note. One number for holds and onsets together would let a model that is unsure about holds repeat the onset at every step.
 """
 
 from dataclasses import dataclass
