@@ -1,8 +1,8 @@
-"""Training as a whole: against its own compiled iterations without any input, and against Keras' fit with Keras' data set.
+"""Speed of training, compared with the same compiled iterations on one constant batch, and with Keras fit.
 
     python -m benchmarks.train corpus.h5
 
-The three take turns in one process, for a few seconds each, in rounds; a ratio is one of medians over the rounds.
+The three variants take turns in one process, for a few seconds each. A ratio is that of the medians over the rounds.
 """
 
 import json
@@ -11,8 +11,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,30 +25,52 @@ from jobs.configuration.run_config import RunConfig
 from pianogen import command, models
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
+from pianogen.models.network import METRICS
 from pianogen.store import Split, Store
-from pianogen.training import devices
-from pianogen.training.loop import MEASURES, compile_training
+from pianogen.training.agreement import Message
+from pianogen.training.devices import find_strategy
+from pianogen.training.iterations import compile_iterations
 from pianogen.training.resources import Workers
 
-_FIT_BLOCK = 65_536
+_FEATURE_ROWS = 65_536  # whose features are computed at once
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of this benchmark.
+
+    Attributes:
+        iterations_per_s: by variant.
+        stream_over_constant: speed of the stream relative to the constant batch.
+        stream_over_keras_fit: speed of the stream relative to Keras fit.
+    """
+
+    iterations_per_s: dict[str, float]
+    stream_over_constant: float
+    stream_over_keras_fit: float
+    batch: int
+    units: int
+    window_steps: int
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.train`."""
     parser = command.Parser(
         prog="python -m benchmarks.train",
-        description="Measure iterations of training: with its stream, with one constant batch, and as Keras' fit.\n"
-        "Prints a table; the last line is one JSON object.",
+        description="Measure training iterations per second: with the stream of windows, with one constant batch, and with Keras "
+        "fit.\nPrints a table; the last line is one JSON object.",
         epilog="example:\n  python -m benchmarks.train corpus.h5 --rounds 5",
     )
     parser.add_argument("store", type=Path, help="a corpus")
-    parser.add_argument("--rounds", type=command.positive_int, default=5, help="(default: 5)")
-    parser.add_argument("--iterations", type=command.positive_int, default=300, help="of each way in a round (default: 300)")
-    parser.add_argument("--units", type=command.positive_int, default=64, help="width of the LSTM (default: 64)")
-    parser.add_argument("--batch", type=command.positive_int, default=64, help="windows an iteration (default: 64)")
-    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="(default: cpu)")
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="number of rounds (default: 5)")
+    parser.add_argument(
+        "--iterations", type=command.positive_int, default=300, help="iterations of each variant in a round (default: 300)"
+    )
+    parser.add_argument("--units", type=command.positive_int, default=64, help="units of the LSTM (default: 64)")
+    parser.add_argument("--batch", type=command.positive_int, default=64, help="windows of a batch (default: 64)")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="device (default: cpu)")
     options = parser.parse(arguments)
-    settings = run_config.parse(
+    config = run_config.parse(
         {
             "device": options.device,
             "model": {"units": options.units},
@@ -57,59 +79,64 @@ def main(arguments: Sequence[str]) -> int:
         },
         "benchmark",
     )
-    strategy = devices.find_strategy(settings.devices, Workers())
+    strategy = find_strategy(config.devices, Workers())
     with Store(options.store) as store:
-        windows = find_windows(store, Split.TRAIN, settings.data)
-        ways = _ways(settings, strategy, windows)
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(options.rounds + 1):
-            for name, run in ways.items():
-                begin = time.perf_counter()
-                run(options.iterations)
-                if number:  # the first round traces and compiles
-                    seconds[name].append((time.perf_counter() - begin) / options.iterations)
-    figures = _figures(seconds) | {"batch": options.batch, "units": options.units, "window_steps": settings.data.window_steps}
+        variants = _variants(config, strategy, find_windows(store, Split.TRAIN, config.data))
+        seconds = _measure(variants, options.rounds, options.iterations)
+    figures = _figures(config, seconds)
     _print_table(figures)
-    print(json.dumps({"benchmark": "train", **figures}))
+    print(json.dumps({"benchmark": "train", **asdict(figures)}))
     return 0
 
 
-def _ways(settings: RunConfig, strategy: tf.distribute.Strategy, windows: Windows) -> dict[str, Callable[[int], None]]:
-    """Each way to train, as a function of how many iterations."""
-    batch, seed = settings.training.batch, settings.training.seed
-    with strategy.scope():
-        network = models.build(settings.model, settings.training, settings.data.window_steps)
-        optimizer = keras.optimizers.RMSprop(settings.training.learning_rate)
-        optimizer.build(network.keras.trainable_variables)
-    compiled = compile_training(strategy, network, optimizer, batch)
-    zeros = tf.zeros(len(MEASURES), tf.float64)
+def _measure(variants: dict[str, Callable[[int], None]], rounds: int, num_iterations: int) -> dict[str, list[float]]:
+    """Seconds per iteration by variant, of each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, run in variants.items():
+            start = time.perf_counter()
+            run(num_iterations)
+            if number:  # the first round traces and compiles
+                seconds[name].append((time.perf_counter() - start) / num_iterations)
+    return seconds
 
-    def train_on(batches: Any) -> Callable[[int], None]:
-        def run(count: int) -> None:
-            totals, _, _ = compiled(batches, tf.constant(count), zeros, tf.constant(0.0))
-            totals.numpy()
+
+def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Windows) -> dict[str, Callable[[int], None]]:
+    """The variants of training, as functions of the number of iterations."""
+    batch, seed = config.training.batch, config.training.seed
+    with strategy.scope():
+        network = models.build(config.model, config.training, config.data.window_steps)
+        optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
+        optimizer.build(network.keras.trainable_variables)
+    run_iterations = compile_iterations(strategy, network, optimizer, batch)
+    totals, message = tf.zeros(len(METRICS), tf.float64), Message(shutdown_requested=False, last_call_s=0.0).to_tensor()
+
+    def train_on(dataset: tf.data.Dataset) -> Callable[[int], None]:
+        batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
+
+        def run(num_iterations: int) -> None:
+            run_iterations(batches, tf.constant(num_iterations), totals, message).totals.numpy()
 
         return run
 
     stream = training_batches(windows, batch, seed)
-    (one,) = stream.take(1)
-    constant = tf.data.Dataset.from_tensors(one).repeat()
+    (first_batch,) = stream.take(1)
     return {
-        "stream": train_on(iter(strategy.distribute_datasets_from_function(lambda _: stream))),
-        "constant batch": train_on(iter(strategy.distribute_datasets_from_function(lambda _: constant))),
-        "keras fit": _keras_fit(settings, windows),
+        "stream": train_on(stream),
+        "constant batch": train_on(tf.data.Dataset.from_tensors(first_batch).repeat()),
+        "keras fit": _keras_fit(config, windows),
     }
 
 
-def _keras_fit(settings: RunConfig, windows: Windows) -> Callable[[int], None]:
-    """The same layers on features that lie in memory as numbers, as Keras' guides show it."""
+def _keras_fit(config: RunConfig, windows: Windows) -> Callable[[int], None]:
+    """The same layers on features in memory, as in the Keras guides."""
     rows = np.concatenate([_features_of(block.packed, block.tempo_us) for block, _ in windows.blocks()])
-    steps, training = settings.data.window_steps, settings.training
+    steps, training = config.data.window_steps, config.training
     data = keras.utils.timeseries_dataset_from_array(rows, rows[steps:], steps, batch_size=training.batch, shuffle=True)
     model = keras.Sequential(
         [
             keras.Input((steps, NUM_FEATURES)),
-            keras.layers.LSTM(settings.model.units),
+            keras.layers.LSTM(config.model.units),
             keras.layers.Dense(NUM_FEATURES),
             keras.layers.Dense(NUM_FEATURES, activation="softplus"),
         ]
@@ -117,35 +144,37 @@ def _keras_fit(settings: RunConfig, windows: Windows) -> Callable[[int], None]:
     model.compile(keras.optimizers.RMSprop(training.learning_rate), "mse")
     endless = data.repeat()
 
-    def run(count: int) -> None:
-        model.fit(endless, steps_per_epoch=count, epochs=1, verbose=0)
+    def run(num_iterations: int) -> None:
+        model.fit(endless, steps_per_epoch=num_iterations, epochs=1, verbose=0)
 
     return run
 
 
 def _features_of(packed: np.ndarray, tempo_us: np.ndarray) -> np.ndarray:
-    parts = []
-    for at in range(0, len(packed), _FIT_BLOCK):
-        block = slice(at, at + _FIT_BLOCK)
-        parts.append(features(tf.constant(packed[block]), tf.constant(tempo_us[block].astype(np.int32))).numpy())
-    return np.concatenate(parts)
+    blocks = [slice(start, start + _FEATURE_ROWS) for start in range(0, len(packed), _FEATURE_ROWS)]
+    return np.concatenate(
+        [features(tf.constant(packed[block]), tf.constant(tempo_us[block].astype(np.int32))).numpy() for block in blocks]
+    )
 
 
-def _figures(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    rate = {name: 1 / statistics.median(values) for name, values in seconds.items()}
-    return {
-        "iterations_per_s": rate,
-        "stream_over_constant": rate["stream"] / rate["constant batch"],
-        "stream_over_keras_fit": rate["stream"] / rate["keras fit"],
-    }
+def _figures(config: RunConfig, seconds: dict[str, list[float]]) -> Figures:
+    rates = {name: 1 / statistics.median(values) for name, values in seconds.items()}
+    return Figures(
+        iterations_per_s=rates,
+        stream_over_constant=rates["stream"] / rates["constant batch"],
+        stream_over_keras_fit=rates["stream"] / rates["keras fit"],
+        batch=config.training.batch,
+        units=config.model.units,
+        window_steps=config.data.window_steps,
+    )
 
 
-def _print_table(figures: dict[str, Any]) -> None:
+def _print_table(figures: Figures) -> None:
     table = Table(box=None, header_style="bold")
-    for column in ("way", "iterations/s", "stream / way"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for name, rate in figures["iterations_per_s"].items():
-        table.add_row(name, f"{rate:.1f}", f"{figures['iterations_per_s']['stream'] / rate:.2f}")
+    for column in ("variant", "iterations/s", "stream / variant"):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for name, rate in figures.iterations_per_s.items():
+        table.add_row(name, f"{rate:.1f}", f"{figures.iterations_per_s['stream'] / rate:.2f}")
     Console().print(table)
 
 

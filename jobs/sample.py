@@ -80,24 +80,24 @@ def main(arguments: Sequence[str]) -> int:
 def draw_job(path: str, settings: dict[str, object]) -> None:
     """Draws the samples of one run."""
     logs.import_tensorflow()
-    import pianogen
-    from pianogen.data import windows
-    from pianogen.data.statistics import gather_statistics
-    from pianogen.sampling import draw
+    from pianogen.data.statistics import compute_statistics
+    from pianogen.data.windows import find_windows
+    from pianogen.sampling.draw import Sampler, draw_to_store
+    from pianogen.sampling.sample_store import SampleSource
     from pianogen.store import Split
-    from pianogen.training import devices, loop
+    from pianogen.training.devices import find_strategy
     from pianogen.training.resources import Workers
+    from pianogen.training.trained_model import load_trained_model
 
     run = Run(Path(path))
     sampling_config = config.validate(SamplingConfig, settings, "sampling")
     run_config = _one_device(run.read_config())
-    devices.find_strategy(run_config.devices, Workers())
-    network, checkpoint = loop.restore(run_config, run.path)
+    find_strategy(run_config.devices, Workers())
+    network, checkpoint = load_trained_model(run_config, run.path)
     with run.open_store() as store:
-        statistics = gather_statistics(windows.find_windows(store, Split.TRAIN, run_config.data))
-    rolls = draw.draw_samples(network, sampling_config, statistics, run_config.data.window_steps)
-    origin = {"run": run.name, "checkpoint": checkpoint}
-    draw.write_samples(run.path / _file_name(sampling_config), rolls, sampling_config, origin, pianogen.__version__)
+        statistics = compute_statistics(find_windows(store, Split.TRAIN, run_config.data))
+    sampler = Sampler(network, sampling_config, statistics, run_config.data.window_steps)
+    draw_to_store(run.path / _file_name(sampling_config), sampler, SampleSource(run.name, checkpoint))
 
 
 def _one_device(trained: RunConfig) -> RunConfig:

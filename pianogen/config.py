@@ -1,10 +1,10 @@
-"""One validated configuration of a run: what changes its result, and how it is run."""
+"""The configuration of a run: what changes its result, and how often its checkpoints are written."""
 
 import difflib
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,32 +14,36 @@ from ruamel.yaml.error import YAMLError
 
 from pianogen.errors import UsageError
 
+ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair"]
+LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
+
 
 class ConfigError(UsageError):
     """A configuration is not valid; nothing was started."""
 
 
 class Section(BaseModel):
-    """A section of a configuration: immutable, and every key must be known."""
+    """A section of a configuration: immutable, and unknown keys are an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
-    """Which network is trained.
+    """The architecture of the model.
 
     Attributes:
-        name: "base" is the report's LSTM and "gru" the same with a GRU; "rnn" has plain recurrent units, "mlstm" a multiplicative
-            and "peephole" a peephole LSTM; "stacked" has several LSTM layers, "bidirectional" reads a window both ways;
-            "split" has a head for the keys and one for the tempo, "pair" a second network for the tempo.
-        units: width of each recurrent layer.
-        layers: recurrent layers; 1, or 2 where the name is "stacked".
-        dense_layers: layers between the recurrent ones and the outputs' end: 2 in the report, or 1.
-        activation: of the last layer, where one vector holds keys and tempo.
-        silence: a third feature and output of each key, 1 where it is silent.
+        name: "base" is the LSTM of the report; "gru", "rnn", "mlstm" and "peephole" are the same model with a GRU, a plain
+            recurrent layer, a multiplicative LSTM and a peephole LSTM. "stacked" has several LSTM layers; "bidirectional" reads a
+            window in both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the
+            tempo.
+        units: number of units of each recurrent layer.
+        layers: number of recurrent layers; None means 2 for "stacked" and 1 for the others.
+        dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
+        activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
+        silence: whether each key has a third feature and output, which is 1 where the key is silent.
     """
 
-    name: Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair"] = "base"
+    name: ModelName = "base"
     units: int = Field(default=64, ge=1)
     layers: int | None = Field(default=None, ge=1)
     dense_layers: Literal[1, 2] = 2
@@ -48,24 +52,24 @@ class ModelConfig(Section):
 
     @property
     def has_state_head(self) -> bool:
-        """Whether keys have a head of three states each; other models predict keys and tempo as one vector."""
+        """Whether an output head predicts the state of each key; other models predict keys and tempo as one vector."""
         return self.name in ("split", "pair")
 
     @property
-    def default_loss(self) -> str:
+    def default_loss(self) -> LossName:
         """The loss of the keys where `training.loss` is None."""
         return "crossentropy" if self.has_state_head else "mse"
 
 
 class DataConfig(Section):
-    """Which windows it is trained on.
+    """The windows that the model is trained on.
 
     Attributes:
-        window_steps: rows of input; the row after them is predicted.
-        stride: steps from one window of a piece to the next.
-        groups: train on pieces of these groups alone; all if empty.
-        transpose: semitones by which a window may be moved up or down, as far as it stays on the 88 keys.
-        memory_mb: rows in memory at a time; windows of a larger corpus are shuffled in pools of half as much.
+        window_steps: number of input rows of a window; the model predicts the row that follows them.
+        stride: number of steps between the starts of two consecutive windows of a piece.
+        groups: names of the groups whose pieces are used; all groups if empty.
+        transpose: largest transposition of a training window in semitones, up or down; no key leaves the keyboard.
+        memory_mb: limit for rows held in memory; the windows of a larger corpus are shuffled in pools of half this size.
     """
 
     window_steps: int = Field(default=64, ge=1)
@@ -76,22 +80,23 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How it is trained; the defaults are the report's.
+    """The optimization; the defaults are those of the report.
 
     Attributes:
-        batch: windows of one iteration, over all replicas.
-        epochs: how often every window is seen.
-        max_iterations: ends the training within an epoch.
+        batch: number of windows of a global batch, which all replicas share.
+        epochs: number of passes over all windows.
+        max_iterations: limit of the number of iterations; training can end within an epoch.
         optimizer: rmsprop, adam or rprop.
-        learning_rate: of the optimizer.
-        loss: of the keys: mse, the mean squared error; weighted_mse, where what is not zero counts `loss_weight` times;
-            crossentropy; weighted_crossentropy; focal. None takes the network's own: crossentropy where keys have a head of their
-            own, mse elsewhere.
-        loss_weight: of the weighted losses.
-        predict: last, the row after a window alone, as in the report; every, the row after each of its rows.
-        patience: epochs without a better validation loss after which training ends with its best weights; None never does.
-        mixed_precision: 16-bit arithmetic in the network, on GPUs.
-        seed: of the initial weights and the order of windows.
+        learning_rate: learning rate of the optimizer.
+        loss: loss of the keys: mse (mean squared error), weighted_mse (mean squared error in which onsets and holds count
+            `loss_weight` times), crossentropy, weighted_crossentropy or focal. None means the default of the model: crossentropy
+            for "split" and "pair", mse for the others.
+        loss_weight: weight of onsets and holds in the weighted losses.
+        predict: "last" trains on the row after the window, as in the report; "every" on the row after every row of the window.
+        patience: number of epochs without a better validation loss after which training stops and restores the best weights;
+            None disables early stopping.
+        mixed_precision: whether the model computes in 16 bits; only for GPUs.
+        seed: seed of the initial weights and of the order of windows.
     """
 
     batch: int = Field(default=64, ge=1)
@@ -99,7 +104,7 @@ class TrainingConfig(Section):
     max_iterations: int | None = Field(default=None, ge=1)
     optimizer: Literal["rmsprop", "adam", "rprop"] = "rmsprop"
     learning_rate: float = Field(default=0.002, gt=0)
-    loss: Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"] | None = None
+    loss: LossName | None = None
     loss_weight: float = Field(default=10.0, gt=0)
     predict: Literal["last", "every"] = "last"
     patience: int | None = Field(default=None, ge=1)
@@ -108,12 +113,12 @@ class TrainingConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """How much work a kill may cost; the result is the same.
+    """How often checkpoints are written; the result does not depend on it.
 
     Attributes:
-        every_iterations: iterations from one checkpoint to the next; None leaves it to the minutes.
-        every_min: minutes from one to the next.
-        keep: how many are kept.
+        every_iterations: number of iterations between checkpoints; None means that only `every_min` decides.
+        every_min: minutes between checkpoints.
+        keep: number of checkpoints that are kept.
     """
 
     every_iterations: int | None = Field(default=None, ge=1)
@@ -122,16 +127,16 @@ class CheckpointConfig(Section):
 
 
 class SamplingConfig(Section):
-    """What is drawn from it.
+    """The samples that are drawn from the trained model.
 
     Attributes:
-        num: samples.
-        steps: length of each, in sixteenths.
-        temperature: scale of the noise; towards 0 the most probable wins.
-        threshold: a number for a static one, as in the report; "dynamic" for one per step, such that the number of sounding
-            keys follows the corpus.
-        seed: with a sample's index it decides the sample.
-        primer: a MIDI file or score that the samples continue; None starts from silence.
+        num: number of samples.
+        steps: length of a sample in steps (sixteenth notes).
+        temperature: scale of the noise; close to 0, the most probable state of each key is drawn.
+        threshold: a number is a static threshold, as in the report; "dynamic" computes a threshold at each step, so that the
+            number of sounding keys follows the corpus.
+        seed: a sample depends on this seed and on its index.
+        primer: path of a MIDI file or score that the samples continue; None starts from silence.
     """
 
     num: int = Field(default=8, ge=1)
@@ -143,7 +148,7 @@ class SamplingConfig(Section):
 
 
 class Config(Section):
-    """What decides the result of a run, and how often its checkpoints are written."""
+    """The settings that change the result of a run, and how often its checkpoints are written."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -151,13 +156,8 @@ class Config(Section):
     sampling: SamplingConfig = SamplingConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
 
-    @property
-    def loss(self) -> str:
-        """The loss of the keys: the configured one, or the default of the model."""
-        return self.training.loss or self.model.default_loss
-
     def identity(self, fingerprint: str) -> str:
-        """The identity of a run: the hash of every setting that changes its result and of the store's fingerprint."""
+        """The identity of a run: a hash of every setting that changes its result, and of the store's fingerprint."""
         content = [self.result_settings(), fingerprint]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -166,64 +166,59 @@ class Config(Section):
         return self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
 
 
-_Parsed = TypeVar("_Parsed", bound=Section)
+_SectionType = TypeVar("_SectionType", bound=Section)
 
 
-def validate(schema: type[_Parsed], values: dict[str, Any], where: str) -> _Parsed:
-    """A configuration from a nested mapping.
+def validate(schema: type[_SectionType], values: dict[str, Any], source: str) -> _SectionType:
+    """Validates a nested mapping against a schema.
 
     Args:
-        where: the source of the values, for messages.
+        source: the file or object that the values come from, for messages.
 
     Raises:
-        ConfigError: a key is unknown (with the nearest valid one) or missing, or a value has the wrong type or range.
+        ConfigError: a key is unknown or missing, or a value has the wrong type or range; all errors are listed.
     """
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(schema, detail, where) for detail in error.errors())) from None
+        raise ConfigError("\n".join(_message(schema, detail, source) for detail in error.errors())) from None
 
 
-def parse(values: dict[str, Any], where: str) -> Config:
-    """The configuration of a run from a nested mapping.
+def check_combinations(config: Config, source: str) -> None:
+    """Checks that no setting would be ignored, and that settings do not contradict each other.
 
     Raises:
-        ConfigError: as `validate`, or settings contradict each other.
+        ConfigError: with all the contradictions.
     """
-    config = validate(Config, values, where)
-    check_model(config, where)
-    return config
+    if contradictions := [f"{source}: {text}" for text in _contradictions(config.model, config.training)]:
+        raise ConfigError("\n".join(contradictions))
 
 
-def check_model(config: Config, where: str) -> None:
-    """Refuses settings that the network would ignore, and combinations that mean nothing."""
-    model, training = config.model, config.training
+def _contradictions(model: ModelConfig, training: TrainingConfig) -> Iterator[str]:
+    loss = training.loss or model.default_loss
     if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
-        raise ConfigError(
-            f"{where}: model.layers {model.layers} with model.name {model.name}; stacked has 2 or more, the others 1"
+        yield (
+            f"model.layers is {model.layers} and model.name is {model.name}; "
+            "only stacked has more than one layer: remove model.layers or set model.name: stacked"
         )
-    standard = ModelConfig()
-    if model.has_state_head and any(
-        getattr(model, key) != getattr(standard, key) for key in ("activation", "silence", "dense_layers")
-    ):
-        raise ConfigError(
-            f"{where}: model.activation, model.silence and model.dense_layers belong to one vector of outputs; "
-            f"model.name {model.name} has a head of three states a key: remove them"
+    if model.has_state_head:
+        for key in ("activation", "silence", "dense_layers"):
+            if getattr(model, key) != ModelConfig.model_fields[key].default:
+                yield f"model.{key} does not apply to model.name {model.name}, which predicts the state of each key: remove it"
+        if loss not in ("crossentropy", "weighted_crossentropy", "focal"):
+            yield (
+                f"training.loss {loss} does not apply to model.name {model.name}; "
+                "set crossentropy, weighted_crossentropy or focal"
+            )
+    elif loss not in ("mse", "weighted_mse") and model.activation != "sigmoid":
+        yield (
+            f"training.loss {loss} requires probabilities, and outputs of model.activation {model.activation} can exceed 1; "
+            "set model.activation: sigmoid"
         )
-    if model.has_state_head and training.loss not in (None, "crossentropy", "weighted_crossentropy", "focal"):
-        raise ConfigError(
-            f"{where}: training.loss {training.loss} with model.name {model.name}; it takes a cross-entropy or focal"
-        )
-    if not model.has_state_head and training.loss not in (None, "mse", "weighted_mse") and model.activation != "sigmoid":
-        raise ConfigError(
-            f"{where}: training.loss {training.loss} with model.activation {model.activation}, "
-            "whose values are no probabilities; say model.activation: sigmoid"
-        )
-    is_weighted = training.loss in ("weighted_mse", "weighted_crossentropy")
-    if training.loss_weight != TrainingConfig().loss_weight and not is_weighted:
-        raise ConfigError(f"{where}: training.loss_weight with training.loss {training.loss}; it belongs to the weighted losses")
+    if training.loss_weight != TrainingConfig.model_fields["loss_weight"].default and not loss.startswith("weighted"):
+        yield f"training.loss_weight does not apply to training.loss {loss}; only weighted losses use it: remove it"
     if training.predict == "every" and model.name == "bidirectional":
-        raise ConfigError(f"{where}: training.predict every with model.name bidirectional, which would see what it predicts")
+        yield "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict"
 
 
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -232,22 +227,22 @@ def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML 1.2 file.
+    """Reads the mapping in a YAML 1.2 file.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML, or no mapping.
+        ConfigError: the file cannot be read, is not valid YAML, or is not a mapping.
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
-    except (OSError, ValueError, YAMLError) as error:  # a date that does not exist is a ValueError
+    except (OSError, ValueError, YAMLError) as error:  # an impossible date is a ValueError
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}, expected a mapping of sections")
+        raise ConfigError(f"{path} contains {type(values).__name__}, expected a mapping of sections")
     return values
 
 
 def dump_yaml(values: dict[str, Any]) -> str:
-    """A nested mapping as YAML, in its own order."""
+    """Formats a nested mapping as YAML, in the order of its keys."""
     text = io.StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
@@ -256,19 +251,18 @@ def dump_yaml(values: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def nearest(name: str, valid: list[str]) -> str:
-    """The end of a message about an unknown name: the closest valid one, and all of them."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]}? " if close else "") + f"valid: {', '.join(valid)}"
-
-
-def _explain(section: Any, detail: Any, where: str) -> str:
+def _message(schema: Any, detail: Any, source: str) -> str:
     keys = [str(part) for part in detail["loc"] if not str(part).startswith(("constrained-float", "float", "literal["))]
-    place = f"{where}: {'.'.join(keys)}"
+    place = f"{source}: {'.'.join(keys)}"
     if detail["type"] == "extra_forbidden":
         for key in keys[:-1]:
-            section = section.model_fields[key].annotation
-        return f"{place} is not a key; {nearest(keys[-1], list(section.model_fields))}"
+            schema = schema.model_fields[key].annotation
+        return f"{place} is not a key; {_suggestion(keys[-1], list(schema.model_fields))}"
     if detail["type"] == "missing":
-        return f"{place} is missing; it has no default" + (": say gpu or cpu" if keys[-1] == "device" else "")
+        return f"{place} is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
     return f"{place} is {detail['input']!r}; {detail['msg']}"
+
+
+def _suggestion(name: str, valid: list[str]) -> str:
+    similar = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"

@@ -75,7 +75,7 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
         )
     if (run.device == "gpu") != (run.slurm.gpus_per_node > 0):
         raise ConfigError(f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; make them agree")
-    config.check_model(run, where)
+    config.check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
         raise ConfigError(f"{where}: training.mixed_precision with device cpu, where it is slower and less exact; use a GPU")
     return run

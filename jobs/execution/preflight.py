@@ -75,4 +75,4 @@ def _try_models(store: str, dumped: Sequence[str]) -> int:
     from pianogen.training import model_check
 
     with Store(Path(store)) as opened:
-        return model_check.try_configs(opened, [RunConfig.model_validate_json(text) for text in dumped])
+        return model_check.check_models(opened, [RunConfig.model_validate_json(text) for text in dumped])

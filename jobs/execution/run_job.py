@@ -177,23 +177,23 @@ def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tupl
     logs.import_tensorflow()
     import tensorflow as tf
 
-    import pianogen
-    from pianogen.data.statistics import gather_statistics
-    from pianogen.evaluation import held_out
+    from pianogen.data.statistics import compute_statistics
+    from pianogen.evaluation.held_out import evaluate_held_out
     from pianogen.evaluation.trivial import constant_predictor_loss
-    from pianogen.sampling import draw
-    from pianogen.training import loop
+    from pianogen.sampling.draw import Sampler, draw_to_store
+    from pianogen.sampling.sample_store import SampleSource
+    from pianogen.training.loop import train
 
     config = run.read_config()
     with rendezvous.meet(run, own) as found, _near(run.open_store(), config.local_copy) as store:
-        trained = loop.train(config, store, run.path, config.devices, found, interruption)
-        statistics = gather_statistics(trained.windows)
-        scores = held_out.evaluate_held_out(trained.network, store, config.data, statistics, interruption)
-        rolls = draw.draw_samples(trained.network, config.sampling, statistics, config.data.window_steps, interruption)
-    origin = {"run": run.name, "checkpoint": trained.checkpoint}
-    draw.write_samples(run.path / "samples.h5", rolls, config.sampling, origin, pianogen.__version__)
-    last = trained.history.rows[-1]
-    best = min((row["valid_loss"] for row in trained.history.rows if "valid_loss" in row), default=None)
+        trained = train(config, store, run.path, config.devices, found, interruption)
+        statistics = compute_statistics(trained.windows)
+        evaluations = evaluate_held_out(trained.network, store, config.data, statistics, interruption)
+    sampler = Sampler(trained.network, config.sampling, statistics, config.data.window_steps)
+    source = SampleSource(run.name, trained.checkpoint)
+    rolls = draw_to_store(run.path / "samples.h5", sampler, source, interruption)
+    last = trained.history[-1]
+    best = min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None)
     result = {
         "checkpoint": trained.checkpoint,
         "parameters": trained.network.keras.count_params(),
@@ -201,7 +201,7 @@ def _train_and_sample(run: Run, own: OwnJob, interruption: Interruption) -> tupl
         **last,
         "best_valid_loss": best,
         "constant_predictor_loss": constant_predictor_loss(statistics),
-        "held_out": scores,
+        "held_out": {split: evaluation.as_json() for split, evaluation in evaluations.items()},
         "samples": [asdict(measure(roll)) for roll in rolls],
     }
     facts: dict[str, Any] = {"devices": [device.name for device in tf.config.list_logical_devices()]}

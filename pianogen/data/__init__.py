@@ -1,1 +1,1 @@
-"""Windows of a store: their order, their batches, and statistics of a split."""
+"""Windows of a store: their order, their batches, and the statistics of a split."""

@@ -1,41 +1,42 @@
-"""Windows moved up or down by semitones, as far as they stay on the keyboard."""
+"""Transposition of windows by as many semitones as the keyboard allows."""
 
 import numpy as np
 
 from pianogen.roll import PACKED_BYTES
 
-_STATE_BYTES = PACKED_BYTES // 2  # the onset bits of a row, and as many hold bits
-_MOST_BYTES = 3  # that a bit can come from, 11 semitones away
+_STATE_BYTES = PACKED_BYTES // 2  # of the onset bits of a row; as many bytes of hold bits follow
+_MAX_BYTE_SHIFT = 2  # of a bit that moves by 11 semitones
 
 
-def transposed(packed: np.ndarray, draws: np.ndarray, most: int) -> np.ndarray:
-    """Each window moved by a number of semitones, uniform among those that keep all its sounding keys on the keyboard.
+def transpose(packed: np.ndarray, random: np.ndarray, max_semitones: int) -> np.ndarray:
+    """Transposes each window by a random number of semitones, uniform among those that keep its keys on the keyboard.
 
     Args:
         packed: (B, T, 22) uint8.
-        draws: (B,) int64, uniform in 0..2**32 - 1; they decide.
-        most: semitones up or down, 1..11.
+        random: (B,) int64, uniform in 0..2**32 - 1; the number of semitones of a window follows from it.
+        max_semitones: largest transposition up or down, 1..11.
 
     Returns:
         (B, T, 22) uint8.
     """
-    united = np.bitwise_or.reduce(packed, axis=1)
-    sounds = np.unpackbits(united[:, :_STATE_BYTES] | united[:, _STATE_BYTES:], axis=1)
-    down = np.minimum(most, sounds.argmax(axis=1))
-    up = np.minimum(most, sounds[:, ::-1].argmax(axis=1))
-    semitones = (draws * (down + up + 1) >> 32) - down
-    moved = np.empty_like(packed)
+    bits = np.bitwise_or.reduce(packed, axis=1)
+    sounds = np.unpackbits(bits[:, :_STATE_BYTES] | bits[:, _STATE_BYTES:], axis=1)
+    down = np.minimum(max_semitones, sounds.argmax(axis=1))
+    up = np.minimum(max_semitones, sounds[:, ::-1].argmax(axis=1))
+    semitones = (random * (down + up + 1) >> 32) - down
+    transposed = np.empty_like(packed)
     for shift in np.unique(semitones):
         is_chosen = semitones == shift
-        moved[is_chosen] = _moved(packed[is_chosen], int(shift))
-    return moved
+        transposed[is_chosen] = _shift_keys(packed[is_chosen], int(shift))
+    return transposed
 
 
-def _moved(packed: np.ndarray, semitones: int) -> np.ndarray:
-    """Rows whose keys all lie that much higher, none of which may leave the keyboard."""
-    # As one long string of bits: what stays on the keyboard stays in its row. Key 0 is the highest bit of a byte, so up is right.
-    whole, bits = divmod(semitones, 8)
-    around = np.pad(packed.reshape(-1), _MOST_BYTES)
-    here = around[_MOST_BYTES - whole :][: packed.size]
-    before = around[_MOST_BYTES - whole - 1 :][: packed.size]
-    return (here >> bits | before << (8 - bits)).reshape(packed.shape)
+def _shift_keys(packed: np.ndarray, semitones: int) -> np.ndarray:
+    """Moves all keys up by a number of semitones; no key may leave the keyboard."""
+    # All rows are shifted as one string of bits: no key leaves the keyboard, so no bit enters another row. Key 0 is the highest
+    # bit of its byte, so a higher key is a shift to the right.
+    num_bytes, num_bits = divmod(semitones, 8)
+    padded = np.pad(packed.reshape(-1), _MAX_BYTE_SHIFT)
+    low = padded[_MAX_BYTE_SHIFT - num_bytes :][: packed.size]
+    high = padded[_MAX_BYTE_SHIFT - num_bytes - 1 :][: packed.size]
+    return (low >> num_bits | high << (8 - num_bits)).reshape(packed.shape)

@@ -1,10 +1,12 @@
-"""Windows of pieces, in an endless order that is a function of the seed and the sizes alone, streamed in bounded memory.
+"""Windows of pieces in an endless shuffled order, streamed in bounded memory.
 
-An epoch has every window of the split once. Its pieces, in an order of the epoch's own, are packed into pools that fit into half
-of `memory_mb`, as one pool is used while the next one is read; within its pool a window's place is drawn uniformly. A corpus
-that fits as a whole is one pool, read once. So position p of the order follows from p by arithmetic, batch b is positions
-b·B to b·B + B - 1, and a stream resumes from its next batch number. Rows stay packed, 22 bytes a step and a tempo, until a
-layer of the model unpacks them.
+The order is a function of the seed and the sizes alone. In each epoch, every window of the split occurs once. The pieces of an
+epoch are shuffled and divided into pools; a pool takes half of `memory_mb`, because one pool is in use while the next one is
+read. The windows of a pool are shuffled uniformly. A corpus that fits into memory is one pool, which is read once.
+
+The window at any position of the order follows by arithmetic: batch b consists of positions b * B to (b + 1) * B - 1, so a
+stream resumes from the number of its next batch. Rows stay packed, 22 bytes and a tempo per step, until a layer of the model
+unpacks them.
 """
 
 import itertools
@@ -15,15 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import DataConfig
-from pianogen.data.pool import ROW_BYTES, Pool, empty_roll, gathered, moved, number_in_split, streamed
-from pianogen.data.shuffle import permuted, pools_of_epoch, runs
+from pianogen.data.pool import ROW_BYTES, Pool, allocate_roll, gather_windows, split_index, stream_windows, transpose_windows
+from pianogen.data.shuffle import consecutive_pieces, permute, pools_of_epoch
 from pianogen.errors import PianogenError
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
 
-_BLOCK_ROWS = 1 << 19  # 14 MB: read at a time where the order is that of the store
+_BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
-_TRANSPOSITION = (1 << 32) - 1  # takes the place of a pool's number where no order is drawn
+_TRANSPOSITION = (1 << 32) - 1  # random substream of the transpositions; smaller numbers are those of pools
 
 
 class WindowError(PianogenError):
@@ -35,14 +37,14 @@ class Windows:
     """The windows of some pieces of a store.
 
     Attributes:
-        store: open, and open as long as they are used.
-        pieces: (P,) int64, ascending indices of the store's pieces.
-        steps: (P,) int64, of each.
-        num_windows: (P,) int64, how many windows each has; none if it is shorter than one.
-        window_steps: rows of input of a window; the row after them is part of it too.
-        stride: rows from one window to the next.
-        transpose: semitones by which a window may be moved in training.
-        memory_mb: rows in memory at a time.
+        store: an open store; it must stay open while the windows are in use.
+        pieces: (P,) int64 ascending indices of pieces in the store.
+        steps: (P,) int64 number of rows of each piece.
+        num_windows: (P,) int64 number of windows of each piece; 0 for a piece that is shorter than a window.
+        window_steps: number of input rows of a window; a window also contains the row that follows them.
+        stride: number of rows between the starts of consecutive windows.
+        transpose: largest transposition of a training window in semitones.
+        memory_mb: limit for rows in memory.
     """
 
     store: Store
@@ -57,48 +59,53 @@ class Windows:
     def __len__(self) -> int:
         return int(self.num_windows.sum())
 
+    @property
+    def length(self) -> int:
+        """Number of rows of a window, including the row that is predicted."""
+        return self.window_steps + 1
+
     def blocks(self) -> Iterator[tuple[Roll, np.ndarray]]:
-        """All pieces in the order of the store, some of them joined at a time: their rows, and (p,) int64 where each begins.
+        """All pieces in the order of the store, in blocks: the rows of some pieces, and (p,) int64 first rows of the pieces.
 
         Raises:
             StoreError: a checksum fails.
         """
-        for run in runs(self.steps, _BLOCK_ROWS):
-            steps = self.steps[run]
-            yield self.read(np.arange(run.start, run.stop)), np.cumsum(steps) - steps
+        for pieces in consecutive_pieces(self.steps, _BLOCK_ROWS):
+            steps = self.steps[pieces]
+            yield self.read_pieces(np.arange(pieces.start, pieces.stop)), np.cumsum(steps) - steps
 
-    def read(self, chosen: np.ndarray) -> Roll:
-        """The rows of some of the pieces, end to end; `chosen` is ascending, of 0..P - 1."""
-        roll = empty_roll(int(self.steps[chosen].sum()))
-        self.store.read_pieces(self.pieces[chosen], roll)
+    def read_pieces(self, indices: np.ndarray) -> Roll:
+        """Reads the rows of some pieces, end to end; `indices` are ascending, in 0..P - 1."""
+        roll = allocate_roll(int(self.steps[indices].sum()))
+        self.store.read_pieces(self.pieces[indices], roll)
         return roll
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
-    """The windows of every global batch that are gathered here, and how a stream of them alone numbers them.
+class _LocalPart:
+    """The part of every global batch that one process gathers. Its stream numbers the windows of these parts from 0.
 
     Attributes:
-        batch: windows of a global batch.
-        before: how many of it come before the ones here.
-        here: how many are here.
+        batch: number of windows of a global batch.
+        first: number of windows of a global batch before the part.
+        size: number of windows of the part.
     """
 
     batch: int
-    before: int
-    here: int
+    first: int
+    size: int
 
     def number(self, position: int) -> int:
-        """How many windows of the stream come before a position of the order."""
-        return position // self.batch * self.here + min(max(position % self.batch - self.before, 0), self.here)
+        """The number of windows of the stream before a position in the order."""
+        return position // self.batch * self.size + min(max(position % self.batch - self.first, 0), self.size)
 
     def position(self, number: tf.Tensor) -> tf.Tensor:
-        """Where the windows with these numbers are in the order."""
-        return number // self.here * self.batch + self.before + number % self.here
+        """The positions in the order of the windows with these numbers in the stream."""
+        return number // self.size * self.batch + self.first + number % self.size
 
 
 def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
-    """The windows of one split, of the configured groups; no row is read.
+    """The windows of the configured groups in a split; reads no rows.
 
     Raises:
         WindowError: a group does not exist.
@@ -106,15 +113,17 @@ def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
     pieces = store.pieces
     unknown = sorted(set(config.groups) - set(pieces.group))
     if unknown:
-        raise WindowError(f"{store.path} has no group {unknown[0]!r}; there are: {', '.join(sorted(set(pieces.group)))}")
+        raise WindowError(
+            f"data.groups: {store.path} has no group {unknown[0]!r}; its groups are {', '.join(sorted(set(pieces.group)))}"
+        )
     is_chosen = pieces.split == split
     if config.groups:
         is_chosen &= np.isin(pieces.group, config.groups)
-    chosen = np.flatnonzero(is_chosen)
-    steps = pieces.steps[chosen].astype(np.int64)
+    indices = np.flatnonzero(is_chosen)
+    steps = pieces.steps[indices].astype(np.int64)
     return Windows(
         store=store,
-        pieces=chosen,
+        pieces=indices,
         steps=steps,
         num_windows=np.maximum(0, (steps - config.window_steps - 1) // config.stride + 1),
         window_steps=config.window_steps,
@@ -127,111 +136,113 @@ def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
 def training_batches(
     windows: Windows, batch: int, seed: int, first_batch: int = 0, num_parts: int = 1, parts: range = range(1)
 ) -> tf.data.Dataset:
-    """The endless shuffled stream of some parts of every global batch, from batch number `first_batch` on.
+    """The endless shuffled stream of windows, from batch number `first_batch` on.
+
+    With several replicas, every global batch is divided into parts, and a process streams only the parts of its replicas.
 
     Args:
-        batch: windows of a global batch, a multiple of `num_parts`.
-        num_parts: how many consecutive parts, of n windows each, a global batch is cut into: one a replica, of all processes.
-        parts: consecutive ones that are wanted here, by turns.
+        batch: number of windows of a global batch, a multiple of `num_parts`.
+        num_parts: number of parts of a global batch: one for each replica of all processes.
+        parts: consecutive parts that this process streams in turn.
 
     Returns:
-        (packed, tempo_us): (n, W + 1, 22) uint8 and (n, W + 1) int32.
+        (packed, tempo_us): (n, W + 1, 22) uint8 and (n, W + 1) int32 of one part, n = batch / num_parts.
 
     Raises:
-        WindowError: there is no window, or `memory_mb` does not hold the longest piece twice.
+        WindowError: there is no window, or two copies of the longest piece exceed `memory_mb`.
     """
-    limit = _pool_rows(windows)
-    part = batch // num_parts
-    share = _Share(batch, part * parts.start, part * len(parts))
-
-    length = windows.window_steps + 1
+    max_rows = _max_pool_rows(windows)
+    part_size = batch // num_parts
+    local = _LocalPart(batch, part_size * parts.start, part_size * len(parts))
 
     def pools() -> Iterator[Pool]:
-        return _training_pools(windows, limit, share, seed, first_batch * batch)
+        return _training_pools(windows, max_rows, local, seed, first_batch * batch)
 
     def gather(pool: Pool, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, pool_number, first = tf.unstack(pool.place)
-        position, count = share.position(number) - first, pool.ends[-1]
-        epoch += position // count
-        index = permuted(position % count, count, seed, epoch, pool_number)
-        packed, tempo_us = gathered(pool, index, length, windows.stride)
+        position, count = local.position(number) - pool.position, pool.window_ends[-1]
+        epoch = pool.epoch + position // count
+        index = permute(position % count, count, seed, epoch, pool.number)
+        packed, tempo_us = gather_windows(pool, index, windows.length, windows.stride)
         if windows.transpose:
-            draws = permuted(number_in_split(pool, index), 1 << 32, seed, epoch, _TRANSPOSITION)
-            packed = moved(packed, draws, windows.transpose)
+            random = permute(split_index(pool, index), 1 << 32, seed, epoch, _TRANSPOSITION)
+            packed = transpose_windows(packed, random, windows.transpose)
         return packed, tempo_us
 
-    return streamed(pools, gather, length, part)
+    return stream_windows(pools, gather, windows.length, part_size)
 
 
 def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
-    """Every window once, in order, unmoved; the last batch may be smaller.
+    """Every window once, in order and not transposed; the last batch may be smaller.
 
     Returns:
         (packed, tempo_us): (B, W + 1, 22) uint8 and (B, W + 1) int32.
     """
 
-    length = windows.window_steps + 1
-
     def pools() -> Iterator[Pool]:
-        for run in runs(windows.steps, _BLOCK_ROWS):
-            chosen = np.arange(run.start, run.stop)
-            yield _read_pool(windows, chosen, span=(0, int(windows.num_windows[chosen].sum())))
+        for pieces in consecutive_pieces(windows.steps, _BLOCK_ROWS):
+            pool = _read_pool(windows, np.arange(pieces.start, pieces.stop))
+            yield pool._replace(stop=int(windows.num_windows[pieces].sum()))
 
     def gather(pool: Pool, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return gathered(pool, number, length, windows.stride)
+        return gather_windows(pool, number, windows.length, windows.stride)
 
-    return streamed(pools, gather, length, batch)
+    return stream_windows(pools, gather, windows.length, batch)
 
 
-def _pool_rows(windows: Windows) -> int:
-    """The most rows of a pool: all there are, or else what fits twice into memory."""
+def _max_pool_rows(windows: Windows) -> int:
+    """The largest number of rows of a pool: all rows if they fit into memory, or else as many as fit twice."""
     steps = windows.steps[windows.num_windows > 0]
     if len(steps) == 0:
         raise WindowError(
-            f"no piece of the train split has the {windows.window_steps + 1} steps of a window; "
-            "choose a smaller data.window_steps or a larger corpus"
+            f"{windows.store.path}: no piece of the train split has the {windows.length} steps of a window; "
+            "choose a smaller data.window_steps, other data.groups or a larger corpus"
         )
-    rows, fitting = int(steps.sum()), int(windows.memory_mb * 1e6) // ROW_BYTES
-    if rows <= fitting:
-        return rows
+    num_rows, num_fitting = int(steps.sum()), int(windows.memory_mb * 1e6) // ROW_BYTES
+    if num_rows <= num_fitting:
+        return num_rows
     longest = int(steps.max())
-    if longest > fitting // 2:
+    if longest > num_fitting // 2:
         raise WindowError(
-            f"data.memory_mb {windows.memory_mb} holds {fitting:,} steps, and the longest piece has {longest:,}, held twice; "
-            f"choose {-(-2 * longest * ROW_BYTES // 1_000_000)} or more"
+            f"data.memory_mb {windows.memory_mb} is room for {num_fitting:,} steps, and two copies of the longest piece have "
+            f"{2 * longest:,}; set data.memory_mb to {-(-2 * longest * ROW_BYTES // 1_000_000)} or more"
         )
-    return fitting // 2
+    return num_fitting // 2
 
 
-def _training_pools(windows: Windows, limit: int, share: _Share, seed: int, start: int) -> Iterator[Pool]:
-    """The pools of one epoch after another, from the one with position `start` on."""
+def _training_pools(windows: Windows, max_rows: int, local: _LocalPart, seed: int, first_position: int) -> Iterator[Pool]:
+    """The pools of one epoch after another, from the pool that contains `first_position` on."""
     usable = np.flatnonzero(windows.num_windows)
-    position = start - start % len(windows)
-    for epoch in itertools.count(start // len(windows)):
-        for number, among in enumerate(pools_of_epoch(windows.steps[usable], limit, seed, epoch)):
-            chosen = usable[among]
-            place = (epoch, number, position)
-            begin = share.number(max(start, position))
-            if len(chosen) == len(usable):
-                # The only pool is never left: it has the windows of all epochs to come.
-                yield _read_pool(windows, chosen, (begin, _ENDLESS), place)
+    position = first_position - first_position % len(windows)
+    for epoch in itertools.count(first_position // len(windows)):
+        for number, pieces in enumerate(pools_of_epoch(windows.steps[usable], max_rows, seed, epoch)):
+            indices = usable[pieces]
+            next_position = position + int(windows.num_windows[indices].sum())
+            is_only_pool = len(indices) == len(usable)  # it serves all epochs to come
+            start = local.number(max(first_position, position))
+            stop = _ENDLESS if is_only_pool else local.number(next_position)
+            if start < stop:
+                pool = _read_pool(windows, indices)
+                yield pool._replace(epoch=epoch, number=number, position=position, start=start, stop=stop)
+            if is_only_pool:
                 return
-            position += int(windows.num_windows[chosen].sum())
-            if begin < share.number(position):
-                yield _read_pool(windows, chosen, (begin, share.number(position)), place)
+            position = next_position
 
 
-def _read_pool(windows: Windows, chosen: np.ndarray, span: tuple[int, int], place: tuple[int, int, int] = (0, 0, 0)) -> Pool:
-    roll = windows.read(chosen)
-    steps, num_windows = windows.steps[chosen], windows.num_windows[chosen]
-    ends = np.cumsum(num_windows)
-    first = ends - num_windows
+def _read_pool(windows: Windows, indices: np.ndarray) -> Pool:
+    """A pool of some pieces; its place in the order and in the stream is 0."""
+    roll = windows.read_pieces(indices)
+    steps, num_windows = windows.steps[indices], windows.num_windows[indices]
+    window_ends = np.cumsum(num_windows)
+    first_window = window_ends - num_windows
     return Pool(
         packed=roll.packed,
         tempo_us=roll.tempo_us.view(np.int32),
-        ends=ends,
-        row_offset=np.cumsum(steps) - steps - first * windows.stride,
-        split_offset=(np.cumsum(windows.num_windows) - windows.num_windows)[chosen] - first,
-        place=np.array(place),
-        span=np.array(span),
+        window_ends=window_ends,
+        row_offset=np.cumsum(steps) - steps - first_window * windows.stride,
+        split_offset=(np.cumsum(windows.num_windows) - windows.num_windows)[indices] - first_window,
+        epoch=0,
+        number=0,
+        position=0,
+        start=0,
+        stop=0,
     )

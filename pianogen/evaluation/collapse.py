@@ -1,4 +1,4 @@
-"""Collapse: the ways in which a sample fails as music."""
+"""Detection of collapsed samples: silence, a stuck note, onsets at every step, or a repeated pattern."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from pianogen.roll import ONSET, SILENT, Roll, notes
 
 
 class Collapse(StrEnum):
-    """One value for each kind of collapse."""
+    """The kinds of collapse; see `find_collapse`."""
 
     NONE = ""
     SILENCE = "silence"
@@ -17,29 +17,29 @@ class Collapse(StrEnum):
     REPETITION = "repetition"
 
 
-# Beside each limit: the largest value over the second halves of 337 pieces from piano-midi.de.
+# The comment of each limit is the largest value over the second halves of 337 pieces from piano-midi.de.
 _SILENT_SHARE = 0.95  # 0.39
 _HELD_SHARE = 0.75  # 0.17
-_ONSET_SHARE = 0.95  # 1.0: a perpetuum mobile is no collapse by itself, so one of the next two limits must be exceeded as well
+_ONSET_SHARE = 0.95  # 1.0, a perpetuum mobile: so one of the next two limits must be exceeded as well
 _FEW_KEYS = 8
 _FEW_KEYS_SHARE = 0.9  # 0.76
 _MANY_NOTES = 6.0  # 4.2
 _REPEATED_SHARE = 0.9  # 0.67
 _PATTERN_STEPS = 32
 _PATTERN_TIMES = 4
-_SHORTEST_STEPS = 64  # two bars: in less than that, any note may be held and any pattern repeated
+_SHORTEST_STEPS = 64  # four bars in 4/4; in fewer, music may hold one note or repeat one pattern
 
 
 def find_collapse(roll: Roll) -> Collapse:
-    """The collapse of a roll: the first of these that is true of its second half.
+    """The collapse of the second half of a roll: the first of these kinds whose condition holds.
 
-    The second half is judged because a sample rarely collapses at once and never recovers. A half of fewer than 64 steps is
-    not judged.
+    - silence: no key sounds at 95 % of the steps.
+    - stuck_note: one note lasts for 75 % of the steps.
+    - every_step: 95 % of the steps have onsets, and either 90 % of all onsets are on 8 keys or the mean is 6 onsets per step.
+    - repetition: 90 % of the steps equal the step one period before; the period is at most 32 steps and fits 4 times.
 
-        silence: no key sounds at 95 % of the steps.
-        stuck_note: one note lasts for 75 % of the steps.
-        every_step: 95 % of the steps have onsets, and either 90 % of all onsets are on 8 keys or there are 6 onsets a step.
-        repetition: 90 % of the steps equal the step up to 32 steps before, and that pattern fits 4 times.
+    Only the second half is examined, because samples rarely collapse at the start and never recover. A second half of fewer than
+    64 steps has no collapse.
     """
     middle = len(roll) // 2
     packed, states = roll.packed[middle:], roll.states[middle:]

@@ -1,10 +1,11 @@
-"""How good a network is on held-out windows, beside predictors that have learned nothing.
+"""Evaluation of a network on held-out windows, with the trivial predictors as baselines.
 
-Every window asks for the step after it. All measures are pooled over these steps: likelihood is the sum over the 88 keys of a
-step, the others follow from one table of how often each state was predicted where each state was true.
+The network predicts the step after every window. All scores are pooled over these steps: the likelihood is the sum over the 88
+keys of a step, the others follow from one contingency table of predicted and true states.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,16 @@ from pianogen.config import DataConfig
 from pianogen.data.statistics import NUM_STATES, Statistics
 from pianogen.data.windows import Windows, evaluation_batches, find_windows
 from pianogen.errors import Interrupted
-from pianogen.evaluation.scores import MOST_PROBABLE, THRESHOLDS, cross_tabulate, score, tempo_errors
-from pianogen.evaluation.trivial import trivial
+from pianogen.evaluation.scores import (
+    MOST_PROBABLE,
+    THRESHOLDS,
+    Evaluation,
+    ThresholdScores,
+    cross_tabulate,
+    score,
+    tempo_errors,
+)
+from pianogen.evaluation.trivial import evaluate_trivial
 from pianogen.models.network import NUM_UNIFORMS, DecisionRule, Network, threshold_states
 from pianogen.roll import ONSET, SILENT, unpack
 from pianogen.store import Split, Store
@@ -23,96 +32,113 @@ from pianogen.store import Split, Store
 _BATCH = 512
 
 
+@dataclass(frozen=True, slots=True)
+class SplitEvaluation:
+    """The evaluation of a network and of the trivial predictors on a split.
+
+    Attributes:
+        trivial: see `evaluate_trivial`.
+    """
+
+    network: Evaluation
+    trivial: dict[str, Evaluation]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of result.json."""
+        trivial = {name: evaluation.as_json() for name, evaluation in self.trivial.items()}
+        return {"network": self.network.as_json(), "trivial": trivial}
+
+
 def evaluate_held_out(
     network: Network,
     store: Store,
     data: DataConfig,
     statistics: Statistics,
-    is_interrupted: Callable[[], bool] = lambda: False,
-) -> dict[str, dict[str, Any]]:
-    """`evaluate` and `trivial` on those of the splits valid and test that have windows.
+    shutdown_requested: Callable[[], bool] = lambda: False,
+) -> dict[str, SplitEvaluation]:
+    """Evaluates a network and the trivial predictors on the splits valid and test.
 
-    The threshold is chosen on valid; test is read with it, and where there is no valid split, without one.
+    The static threshold is chosen on valid and applied to test. Without a valid split, test has no static threshold, because one
+    that was chosen on test would overestimate the network.
 
     Args:
-        statistics: of the train split.
-        is_interrupted: asked between batches.
+        statistics: statistics of the train split.
+        shutdown_requested: called before each batch; True stops the evaluation.
 
     Returns:
-        By split, {"network": as `evaluate`, "trivial": as `trivial`}.
+        Evaluations by name of the split, without splits that have no windows.
 
     Raises:
-        Interrupted: it was told to leave.
+        Interrupted: a shutdown was requested.
     """
-    found: dict[str, dict[str, Any]] = {}
+    evaluations = {}
     threshold = None
     for split in (Split.VALID, Split.TEST):
         windows = find_windows(store, split, data)
         if len(windows):
-            measured = evaluate(network, windows, threshold, is_interrupted)
-            if split == Split.VALID:
-                threshold = measured["static_threshold"]["threshold"]
+            evaluation = evaluate(network, windows, threshold, shutdown_requested)
+            if split == Split.VALID and evaluation.static_threshold:
+                threshold = evaluation.static_threshold.threshold
             elif threshold is None:
-                del measured["static_threshold"]  # chosen on test, it would be no measure of test
-            found[split.name.lower()] = {"network": measured, "trivial": trivial(windows, statistics)}
-    return found
+                evaluation = replace(evaluation, static_threshold=None)
+            evaluations[split.name.lower()] = SplitEvaluation(evaluation, evaluate_trivial(windows, statistics))
+    return evaluations
 
 
 def evaluate(
     network: Network,
     windows: Windows,
     threshold: float | None = None,
-    is_interrupted: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """What a network predicts for the step after every window, against what followed.
+    shutdown_requested: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Evaluates the predictions of a network for the step after every window.
 
     Args:
-        threshold: the static one; None takes that of THRESHOLDS with the best onset F1 on these windows.
-        is_interrupted: asked between batches.
+        threshold: static threshold; None selects the one of THRESHOLDS with the best onset F1 score on these windows.
+        shutdown_requested: called before each batch; True stops the evaluation.
 
-    Returns:
-        steps: how many were predicted;
-        nats_per_step: mean negative log-likelihood of a step, its 88 keys together, without the tempo;
-        tempo_error_percent: mean absolute difference of the tempo in bpm, of the true one;
-        notes_per_step: true onsets;
-        most_probable: `score` of the most probable state of each key;
-        static_threshold: the threshold, and `score` where keys whose odds exceed it sound.
+    Raises:
+        Interrupted: a shutdown was requested.
     """
     thresholds = THRESHOLDS if threshold is None else (threshold,)
-    measure = _compile(network, (MOST_PROBABLE, *thresholds))
+    predict = _compile_prediction(network, (MOST_PROBABLE, *thresholds))
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     log_likelihood = tempo_error = 0.0
     for packed, tempo_us in evaluation_batches(windows, _BATCH):
-        if is_interrupted():
-            raise Interrupted("left while it evaluated; started again, it begins that anew")
+        if shutdown_requested():
+            raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")
         states, sounding = unpack(packed[:, -1].numpy()), unpack(packed[:, -2].numpy()) != SILENT
-        likelihoods, tempo, drawn = measure(packed[:, :-1], tempo_us[:, :-1], states, sounding)
-        log_likelihood += likelihoods.numpy().sum(dtype=np.float64)
-        tempo_error += tempo_errors(tempo.numpy(), tempo_us[:, -1].numpy()).sum()
-        tables += [cross_tabulate(each, states) for each in drawn.numpy()]
-    scores = [score(table) for table in tables]
-    best = max(range(len(thresholds)), key=lambda number: scores[1 + number]["onset_f1"] or 0.0)
-    return {
-        "steps": len(windows),
-        "nats_per_step": -log_likelihood / len(windows),
-        "tempo_error_percent": tempo_error / len(windows),
-        "notes_per_step": float(tables[0, :, ONSET].sum() / len(windows)),
-        "most_probable": scores[0],
-        "static_threshold": {"threshold": thresholds[best], **scores[1 + best]},
-    }
+        log_likelihoods, predicted_us, predicted_states = predict(packed[:, :-1], tempo_us[:, :-1], states, sounding)
+        log_likelihood += log_likelihoods.numpy().sum(dtype=np.float64)
+        tempo_error += tempo_errors(predicted_us.numpy(), tempo_us[:, -1].numpy()).sum()
+        tables += [cross_tabulate(predicted, states) for predicted in predicted_states.numpy()]
+    most_probable, *scores = (score(table) for table in tables)
+    best = max(range(len(thresholds)), key=lambda index: scores[index].onset_f1 or 0.0)
+    return Evaluation(
+        steps=len(windows),
+        nats_per_step=-log_likelihood / len(windows),
+        tempo_error_percent=tempo_error / len(windows),
+        notes_per_step=float(tables[0, :, ONSET].sum() / len(windows)),
+        most_probable=most_probable,
+        static_threshold=ThresholdScores(**asdict(scores[best]), threshold=thresholds[best]),
+    )
 
 
-def _compile(network: Network, thresholds: Sequence[float]) -> Callable[..., Any]:
-    """A function of windows, what followed and what sounded: (B,) log likelihood, (B,) tempo_us, (thresholds, B, 88) states."""
+def _compile_prediction(network: Network, thresholds: Sequence[float]) -> Callable[..., Any]:
+    """A function of windows, the true next states and the sounding keys.
+
+    It returns (B,) log-likelihoods of the true states, (B,) predicted tempo_us and (N, B, 88) predicted states for N thresholds.
+    """
     rules = [_threshold_rule(threshold) for threshold in thresholds]
 
-    def measure(packed: tf.Tensor, tempo_us: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor) -> Any:
+    def predict(packed: tf.Tensor, tempo_us: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor) -> Any:
         output = network.predict(packed, tempo_us)
         uniforms = tf.fill([tf.shape(states)[0], NUM_UNIFORMS], 0.5)
         drawn = [network.draw(output, sounding, uniforms, rule) for rule in rules]
-        return network.log_likelihood(output, states, sounding), drawn[0][1], tf.stack([each[0] for each in drawn])
+        predicted_states, predicted_us = tf.stack([predicted for predicted, _ in drawn]), drawn[0][1]
+        return network.log_likelihood(output, states, sounding), predicted_us, predicted_states
 
-    compiled: Callable[..., Any] = tf.function(measure)
+    compiled: Callable[..., Any] = tf.function(predict)
     return compiled
 
 

@@ -1,6 +1,6 @@
-"""The networks, each by the name the configuration gives it.
+"""The models, by the names that the configuration gives them.
 
-Parameters with the 64 units of the report: base 104,963 and gru 89,667 as there; rnn 58,499, stacked 137,987,
+Number of parameters with the 64 units of the report: base 104,963 and gru 89,667, as in the report; rnn 58,499, stacked 137,987,
 bidirectional 178,243, mlstm 120,387, peephole 105,155, split 79,177, pair 140,873.
 """
 
@@ -8,48 +8,48 @@ from collections.abc import Callable
 from functools import partial
 
 from pianogen.config import ModelConfig, TrainingConfig
-from pianogen.models.body import Bidirectional, Carried, Kind, gru, lstm, mlstm, peephole, rnn
+from pianogen.models.bodies import Bidirectional, LayerFactory, Unidirectional, gru, lstm, mlstm, peephole, rnn
 from pianogen.models.features import Features
-from pianogen.models.heads import Heads
 from pianogen.models.network import Network
 from pianogen.models.recurrent import Recurrent
-from pianogen.models.vector import Vector
+from pianogen.models.state_head import StateHead
+from pianogen.models.vector_head import VectorHead
 
 
 def build(model: ModelConfig, training: TrainingConfig, window_steps: int) -> Network:
-    """A network with fresh weights; inside the scope of the strategy, and under the precision, that trains it.
+    """Builds a network with initial weights; must be called in the scope of the strategy and with the precision of its training.
 
     Args:
-        training: its loss, loss_weight and predict.
-        window_steps: rows of a window, for a network that can read nothing but windows.
+        training: only loss, loss_weight and predict are used.
+        window_steps: number of rows of a window, for networks that can only read windows.
     """
     return NETWORKS[model.name](model, training, window_steps)
 
 
-def _one_vector(kind: Kind, model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
-    every = training.predict == "every"
+def _unidirectional(layer: LayerFactory, model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
+    every_row = training.predict == "every"
     num_layers = model.layers or (2 if model.name == "stacked" else 1)
-    carried = Carried(Features(silence=model.silence), kind, model.units, num_layers, every)
-    return Recurrent(model.name, [carried], Vector(model, *_loss(model, training)), every)
+    body = Unidirectional(Features(silence=model.silence), layer, model.units, num_layers, every_row)
+    return Recurrent(model.name, [body], VectorHead(model, *_loss(model, training)), every_row)
 
 
 def _bidirectional(model: ModelConfig, training: TrainingConfig, window_steps: int) -> Network:
-    both_ways = Bidirectional(Features(silence=model.silence), model.units, window_steps)
-    return Recurrent(model.name, [both_ways], Vector(model, *_loss(model, training)), every=False)
+    body = Bidirectional(Features(silence=model.silence), model.units, window_steps)
+    return Recurrent(model.name, [body], VectorHead(model, *_loss(model, training)), every_row=False)
 
 
 def _split(model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
-    every = training.predict == "every"
-    shared = Carried(Features(), lstm, model.units, 1, every)
-    return Recurrent(model.name, [shared], Heads(*_loss(model, training)), every)
+    every_row = training.predict == "every"
+    body = Unidirectional(Features(), lstm, model.units, 1, every_row)
+    return Recurrent(model.name, [body], StateHead(*_loss(model, training)), every_row)
 
 
 def _pair(model: ModelConfig, training: TrainingConfig, _window_steps: int) -> Network:
-    """As the report proposes, the keys' network reads no tempo."""
-    every = training.predict == "every"
-    keys = Carried(Features(tempo=False), lstm, model.units, 1, every, name="keys_body")
-    tempo = Carried(Features(), lstm, model.units, 1, every, name="tempo_body")
-    return Recurrent(model.name, [keys, tempo], Heads(*_loss(model, training)), every)
+    """Separate bodies for keys and tempo, as the report proposes; the body of the keys does not read the tempo."""
+    every_row = training.predict == "every"
+    keys = Unidirectional(Features(tempo=False), lstm, model.units, 1, every_row, name="keys_body")
+    tempo = Unidirectional(Features(), lstm, model.units, 1, every_row, name="tempo_body")
+    return Recurrent(model.name, [keys, tempo], StateHead(*_loss(model, training)), every_row)
 
 
 def _loss(model: ModelConfig, training: TrainingConfig) -> tuple[str, float]:
@@ -57,12 +57,12 @@ def _loss(model: ModelConfig, training: TrainingConfig) -> tuple[str, float]:
 
 
 NETWORKS: dict[str, Callable[[ModelConfig, TrainingConfig, int], Network]] = {
-    "base": partial(_one_vector, lstm),
-    "gru": partial(_one_vector, gru),
-    "rnn": partial(_one_vector, rnn),
-    "stacked": partial(_one_vector, lstm),
-    "mlstm": partial(_one_vector, mlstm),
-    "peephole": partial(_one_vector, peephole),
+    "base": partial(_unidirectional, lstm),
+    "gru": partial(_unidirectional, gru),
+    "rnn": partial(_unidirectional, rnn),
+    "stacked": partial(_unidirectional, lstm),
+    "mlstm": partial(_unidirectional, mlstm),
+    "peephole": partial(_unidirectional, peephole),
     "bidirectional": _bidirectional,
     "split": _split,
     "pair": _pair,

@@ -1,8 +1,8 @@
-"""Packed rows to the numbers a network reads, on the device: 88 onsets, 88 holds, 1 tempo.
+"""Features of a row, computed from packed rows on the device: 88 onsets, 88 holds, 1 tempo.
 
-The tempo feature is logarithmic, as tempo is heard: 0 at 15 bpm, 1 at 480 bpm, five octaves, clipped beyond. So it lies in
-the same range as the keys and a regression over all features stays balanced. Between holds and tempo, a network may ask for
-88 more: 1 where a key is silent.
+The tempo feature is logarithmic, like the perception of tempo: 0 at 15 bpm, 1 at 480 bpm, five octaves, clipped beyond. It has
+the range of the other features, so a regression over all features is balanced. Optionally, 88 silence features, each 1 where a
+key is silent, stand between the holds and the tempo.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ class Features(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(…, 22) uint8 packed rows and (…) int32 tempo_us to (…, F) float features.
 
     Args:
-        silence: with 88 silent bits.
-        tempo: with the tempo.
+        silence: whether the features include the 88 silence features.
+        tempo: whether the features include the tempo.
     """
 
     def __init__(self, silence: bool = False, tempo: bool = True, **settings: Any) -> None:
@@ -34,7 +34,7 @@ class Features(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         return features(packed, tempo_us, self.compute_dtype, silence=self._silence, tempo=self._tempo)
 
     def compute_output_shape(self, packed_shape: tuple[int, ...], tempo_us_shape: tuple[int, ...]) -> tuple[int, ...]:
-        del tempo_us_shape  # Keras asks by these names
+        del tempo_us_shape  # Keras passes the shapes of all inputs by the names of the arguments of `call`
         return (*packed_shape[:-1], num_features(self._silence, self._tempo))
 
     def get_config(self) -> dict[str, Any]:
@@ -42,14 +42,14 @@ class Features(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 def num_features(silence: bool = False, tempo: bool = True) -> int:
-    """F: 177; 88 more with silence, 1 less without the tempo."""
+    """F: 177; 88 more with silence, 1 less without tempo."""
     return (3 if silence else 2) * NUM_KEYS + (1 if tempo else 0)
 
 
 def features(
     packed: tf.Tensor, tempo_us: tf.Tensor, dtype: str = "float32", *, silence: bool = False, tempo: bool = True
 ) -> tf.Tensor:
-    """(…, F) features of (…, 22) packed rows and (…) tempo_us: onsets, holds, silences if asked for, the tempo last."""
+    """(…, F) features of (…, 22) packed rows and (…) tempo_us: onsets, holds, optionally silences, the tempo last."""
     bits = tf.bitwise.bitwise_and(packed[..., tf.newaxis], tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8))
     shape = tf.concat([tf.shape(packed)[:-1], [8 * PACKED_BYTES]], axis=0)
     keys = tf.cast(tf.reshape(bits, shape) > 0, dtype)
@@ -68,6 +68,6 @@ def tempo_feature(tempo_us: tf.Tensor) -> tf.Tensor:
 
 
 def tempo_us_of(feature: tf.Tensor) -> tf.Tensor:
-    """The int32 tempo of a feature, clipped to 0..1: 125,000 to 4,000,000 microseconds per quarter note."""
+    """The int32 tempo of a feature, which is clipped to 0..1: 125,000 to 4,000,000 microseconds per quarter note."""
     octaves = tf.clip_by_value(tf.cast(feature, tf.float32), 0.0, 1.0) * _OCTAVES
     return tf.cast(tf.round(_SLOWEST_US * tf.pow(2.0, -octaves)), tf.int32)

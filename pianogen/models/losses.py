@@ -1,9 +1,9 @@
-"""What losses of different outputs share."""
+"""Losses and metrics that the output heads have in common."""
 
 import keras
 import tensorflow as tf
 
-# float32 ends between here and 1; a sigmoid below it still has the exact gradient of its cross-entropy.
+# The largest float32 below 1; below it, the gradient of the cross-entropy of a sigmoid is still exact.
 _LARGEST_BELOW_ONE = 1 - 2.0**-24
 _SMALLEST = 1e-30
 
@@ -12,8 +12,8 @@ def bit_crossentropy(bits: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     """Cross-entropy of each bit, in nats.
 
     Args:
-        bits: float32 zeros and ones.
-        probabilities: of the ones, the same shape.
+        bits: float32 zeros and ones, of any shape.
+        probabilities: float32 probabilities of a one, of the same shape.
     """
     log_one = tf.math.log(tf.maximum(probabilities, _SMALLEST))
     log_zero = tf.math.log1p(-tf.minimum(probabilities, _LARGEST_BELOW_ONE))
@@ -21,20 +21,20 @@ def bit_crossentropy(bits: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
 
 
 def focal(crossentropy: tf.Tensor) -> tf.Tensor:
-    """The focal loss, (1 - p)² times the cross-entropy -log p: what is predicted well counts little (Lin et al. 2017)."""
+    """The focal loss -(1 - p)² log p of a cross-entropy -log p; confident correct predictions count little (Lin et al. 2017)."""
     return tf.square(1 - tf.exp(-crossentropy)) * crossentropy
 
 
-def curves(target: tf.Tensor, output: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The report's two curves besides the loss, comparable between networks: of 176 bits and the tempo.
+def comparable_metrics(target: tf.Tensor, output: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The two metrics of the report besides the loss; they are comparable between models.
 
     Args:
         target: (…, 177) features of a row.
-        output: (…, 177), what was predicted of it: probabilities, or what is read as such, and the tempo feature.
+        output: (…, 177) prediction: a value for each onset and hold, read as its probability, and the tempo feature.
 
     Returns:
-        (…,) float32 each. The cross-entropy is Keras's: outputs are divided by their sum, and clipped; but a sum of
-        0, which relu can give and Keras would divide by, is taken for epsilon.
+        (…,) float32 categorical_crossentropy and mean_absolute_error. The cross-entropy is that of Keras, which divides outputs
+        by their sum and clips them, with one exception: a sum of 0, which relu can produce, is replaced by epsilon.
     """
     epsilon = keras.backend.epsilon()
     share = output / tf.maximum(tf.reduce_sum(output, axis=-1, keepdims=True), epsilon)

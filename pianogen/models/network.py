@@ -1,7 +1,6 @@
-"""The interface between a network and training, evaluation and sampling.
+"""The interface of a network for training, evaluation and sampling.
 
-None of these stages looks inside an output, so a network that predicts each key on its own and one that scores a whole step
-jointly have the same interface.
+The interface does not depend on the structure of an output, so a network may predict each key on its own or all keys jointly.
 """
 
 import math
@@ -12,14 +11,15 @@ import tensorflow as tf
 
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
-NUM_UNIFORMS = 3 * NUM_KEYS + 2  # random numbers of one step: three states of each key, and two counts
+METRICS = ("loss", "categorical_crossentropy", "mean_absolute_error")  # the keys of `Network.losses`
+NUM_UNIFORMS = 3 * NUM_KEYS + 2  # random numbers of one step: one per state of each key, and two for counts
 
 
 class DecisionRule(Protocol):
     """A rule that turns predictions for each key into states."""
 
     def __call__(self, logits: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """The states of all keys, each key decided from its own logits.
+        """The states of all keys at one step.
 
         Args:
             logits: (B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key.
@@ -32,12 +32,12 @@ class DecisionRule(Protocol):
 
 
 def threshold_states(logits: tf.Tensor, sounding: tf.Tensor, threshold: float) -> tf.Tensor:
-    """(B, 88) uint8: the better of ONSET and HOLD where its probability against silence exceeds a threshold, else SILENT.
+    """(B, 88) uint8 states: the more probable of ONSET and HOLD if its odds against SILENT exceed those of a threshold.
 
     Args:
         logits: (B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key.
         sounding: (B, 88) bool, keys that sounded at the previous step; only these may be held.
-        threshold: between 0 and 1.
+        threshold: a probability between 0 and 1, exclusive.
     """
     silent, onset = logits[..., SILENT], logits[..., ONSET]
     hold = tf.where(sounding, logits[..., HOLD], -float("inf"))
@@ -55,14 +55,14 @@ class Network(Protocol):
     keras: keras.Model
 
     def losses(self, packed: tf.Tensor, tempo_us: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        """What is measured on each window: `loss`, which is minimised, and others that metrics.csv and the curves show.
+        """The loss, which training minimizes, and the other METRICS of each window.
 
         Args:
-            packed: (B, W + 1, 22) uint8: W rows of input and the row after them.
+            packed: (B, W + 1, 22) uint8: W rows of input and the row that follows them.
             tempo_us: (B, W + 1) int32.
 
         Returns:
-            (B,) float32 each, by the same names for every network: loss, categorical_crossentropy, mean_absolute_error.
+            (B,) float32 for each of METRICS.
         """
 
     def predict(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> Any:
@@ -74,36 +74,36 @@ class Network(Protocol):
         """
 
     def initial_state(self, batch: int) -> Any:
-        """The state before the first row."""
+        """The recurrent state before the first row."""
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: Any) -> tuple[Any, Any]:
-        """Reads one row and predicts the next.
+        """Reads one row and predicts the next one.
 
         Args:
             packed: (B, 22) uint8.
             tempo_us: (B,) int32.
-            state: from the row before.
+            state: the state before this row.
 
         Returns:
-            An output, and the state after this row.
+            The output for the next row, and the state after this row.
         """
 
     def log_likelihood(self, output: Any, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
-        """(B,) float32: log probability of a step in nats, all keys together, without the tempo.
+        """(B,) float32 log probability of a step in nats, of all keys together, without the tempo.
 
         Args:
-            output: from `predict` or `step`.
-            states: (B, 88) uint8, what followed.
-            sounding: (B, 88) bool, keys that sounded at the step before; only these can be held.
+            output: the output of `predict` or `step`.
+            states: (B, 88) uint8 states of the step.
+            sounding: (B, 88) bool, keys that sounded at the previous step; only these can be held.
         """
 
     def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> tuple[tf.Tensor, tf.Tensor]:
-        """A legal step from an output.
+        """Draws a legal step.
 
         Args:
-            output: from `predict` or `step`.
-            sounding: (B, 88) bool, keys that sounded at the step before and may be held.
-            uniforms: (B, NUM_UNIFORMS) uniform random numbers; the result depends on no other randomness.
+            output: the output of `predict` or `step`.
+            sounding: (B, 88) bool, keys that sounded at the previous step; only these may be held.
+            uniforms: (B, NUM_UNIFORMS) float32, uniform in 0..1; the only source of randomness.
             rule: for a network that predicts each key on its own.
 
         Returns:

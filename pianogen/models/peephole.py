@@ -5,17 +5,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pianogen.models.gates import forget_gate_open
+from pianogen.models.gates import unit_forget_bias
 
 
 @keras.saving.register_keras_serializable("pianogen")
 class PeepholeLSTMCell(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """An LSTM whose gates also see its memory, each unit its own: input and forget gate the last one, the output gate the new.
+    """An LSTM cell whose gates also read the cell state of their unit.
 
-    So a gate can open at a count that the memory holds while its output is shut, as rhythm needs it.
+    The input and forget gates read the previous cell state, the output gate the new one. A gate can thus open at a count in the
+    cell state while the output gate is closed, which rhythm requires.
 
     Args:
-        units: U, the width of output and memory.
+        units: U, the width of output and cell state.
     """
 
     def __init__(self, units: int, **settings: Any) -> None:
@@ -30,18 +31,18 @@ class PeepholeLSTMCell(keras.layers.Layer):  # type: ignore[misc]  # Keras has n
         )
         # Zeros: training starts from the LSTM without peepholes.
         self.peepholes = self.add_weight(shape=(3, self.units), initializer="zeros", name="peepholes")
-        self.bias = self.add_weight(shape=(4 * self.units,), initializer=forget_gate_open, name="bias")
+        self.bias = self.add_weight(shape=(4 * self.units,), initializer=unit_forget_bias, name="bias")
 
     def call(self, row: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """(B, F) and the states [(B, U) output, (B, U) memory] to the output and states after it."""
-        output, memory = states
+        """(B, F) and the states [(B, U) output, (B, U) cell state] to (B, U) output and the next states."""
+        output, cell_state = states
         gates = tf.matmul(row, self.kernel) + tf.matmul(output, self.recurrent_kernel) + self.bias
-        enter, keep, candidate, leave = tf.split(gates, 4, axis=-1)
-        see_enter, see_keep, see_leave = tf.unstack(tf.convert_to_tensor(self.peepholes))
-        entering = tf.sigmoid(enter + see_enter * memory) * tf.tanh(candidate)
-        memory = tf.sigmoid(keep + see_keep * memory) * memory + entering
-        output = tf.sigmoid(leave + see_leave * memory) * tf.tanh(memory)
-        return output, [output, memory]
+        input_gate, forget_gate, candidate, output_gate = tf.split(gates, 4, axis=-1)
+        input_peephole, forget_peephole, output_peephole = tf.unstack(tf.convert_to_tensor(self.peepholes))
+        new_content = tf.sigmoid(input_gate + input_peephole * cell_state) * tf.tanh(candidate)
+        cell_state = tf.sigmoid(forget_gate + forget_peephole * cell_state) * cell_state + new_content
+        output = tf.sigmoid(output_gate + output_peephole * cell_state) * tf.tanh(cell_state)
+        return output, [output, cell_state]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units}

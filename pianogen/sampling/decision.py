@@ -1,10 +1,14 @@
-"""Decision rules: from the predicted probabilities of each key to legal states of all keys.
+"""The decision rule of sampling: from predictions for each key to legal states of all keys.
 
-Every state of every key gets its log probability plus Gumbel noise times the temperature; at temperature 1 the largest of the
-three is a draw from the three probabilities (Gumbel 1954). The strength of a key is the margin of its better sounding state
-over silence. A static threshold, as in the report, lets every key sound whose probability exceeds it. The dynamic threshold
-consists of two, computed at every step so that the numbers of holds and of onsets follow the corpus. A single threshold for
-both would let a model that is unsure about holds repeat the onset at every step.
+Gumbel noise times the temperature is added to the log probability of every state of every key. At temperature 1, the largest of
+the three values of a key is a draw from its three probabilities (Gumbel 1954).
+
+A static threshold, as in the report, lets every key sound whose larger sounding state exceeds silence by more than the log odds
+of the threshold.
+
+The dynamic threshold first draws the number of holds and the number of onsets of a step from the statistics of the corpus. The
+keys whose hold exceeds their other states most are held; of the other keys, those whose onset exceeds silence most start a
+note. One number for holds and onsets together would let a model that is unsure about holds repeat the onset at every step.
 """
 
 from dataclasses import dataclass
@@ -16,16 +20,16 @@ from pianogen.models.network import threshold_states
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
 _SMALLEST_UNIFORM = 2.0**-24
-_NEVER = -1e9
+_ILLEGAL = -1e9  # log probability of a hold that nothing precedes
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A decision rule: temperature and threshold.
+class ThresholdRule:
+    """A `pianogen.models.network.DecisionRule` with a static or dynamic threshold.
 
     Attributes:
         temperature: scale of the Gumbel noise, positive.
-        threshold: probability that a sounding state must exceed; None selects the dynamic threshold.
+        threshold: static threshold, as a probability; None selects the dynamic threshold.
         hold_cdf: (89, 89) float32; row n is the cumulative distribution of the number of holds, given n sounding keys before.
         onset_cdf: (89, 89) float32; row n is the cumulative distribution of the number of onsets, given n holds.
     """
@@ -36,39 +40,38 @@ class Decision:
     onset_cdf: np.ndarray
 
     def __call__(self, logits: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """The states of all keys, as `pianogen.models.network.DecisionRule`."""
         uniforms = tf.clip_by_value(uniforms, _SMALLEST_UNIFORM, 1 - _SMALLEST_UNIFORM)
         gumbel = -tf.math.log(-tf.math.log(tf.reshape(uniforms[:, 2:], [-1, NUM_KEYS, 3])))
         noisy = logits + self.temperature * gumbel
         if self.threshold is not None:
             return threshold_states(noisy, sounding, self.threshold)
-        return self._dynamic(noisy, sounding, uniforms)
+        return self._dynamic_states(noisy, sounding, uniforms)
 
-    def _dynamic(self, noisy: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    def _dynamic_states(self, noisy: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         silent, onset = noisy[..., SILENT], noisy[..., ONSET]
-        hold = tf.where(sounding, noisy[..., HOLD], _NEVER)
+        hold = tf.where(sounding, noisy[..., HOLD], _ILLEGAL)
         num_sounding = tf.reduce_sum(tf.cast(sounding, tf.int32), axis=-1)
         num_holds = tf.minimum(_draw_counts(self.hold_cdf, num_sounding, uniforms[:, 0]), num_sounding)
-        is_hold = _strongest(tf.where(sounding, hold - tf.maximum(onset, silent), -np.inf), num_holds)
+        is_hold = _largest(tf.where(sounding, hold - tf.maximum(onset, silent), -np.inf), num_holds)
         num_onsets = tf.minimum(_draw_counts(self.onset_cdf, num_holds, uniforms[:, 1]), NUM_KEYS - num_holds)
-        is_onset = _strongest(tf.where(is_hold, -np.inf, onset - silent), num_onsets)
+        is_onset = _largest(tf.where(is_hold, -np.inf, onset - silent), num_onsets)
         return tf.cast(tf.where(is_hold, HOLD, tf.where(is_onset, ONSET, SILENT)), tf.uint8)
 
 
 def _draw_counts(cdf: np.ndarray, condition: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """(B,) int32 counts drawn from the rows `condition` (B,) of (89, 89) cumulative distributions, by (B,) uniform numbers."""
+    """(B,) int32 counts, drawn with (B,) uniform numbers from the rows `condition` (B,) of (89, 89) cumulative distributions."""
     rows = tf.gather(tf.constant(cdf), condition)
     return tf.searchsorted(rows, uniform[:, tf.newaxis], side="right")[:, 0]
 
 
-def _strongest(strength: tf.Tensor, num: tf.Tensor) -> tf.Tensor:
-    """(B, 88) bool: the `num` (B,) strongest keys of each row, the lower of two equal ones.
+def _largest(score: tf.Tensor, num: tf.Tensor) -> tf.Tensor:
+    """(B, 88) bool: the `num` (B,) keys with the largest scores in each row, the lower of two equal ones.
 
-    A loop over the largest `num`, which is small, is faster than sorting 88 keys.
+    A loop up to the largest `num`, which is small, is faster than sorting 88 keys.
     """
-    chosen, index, largest = tf.zeros_like(strength, tf.bool), tf.constant(0), tf.reduce_max(num)
-    while index < largest:
-        best = tf.argmax(tf.where(chosen, -np.inf, strength), axis=-1)
+    chosen, index, max_num = tf.zeros_like(score, tf.bool), tf.constant(0), tf.reduce_max(num)
+    while index < max_num:
+        best = tf.argmax(tf.where(chosen, -np.inf, score), axis=-1)
         is_needed = (index < num)[:, tf.newaxis]
         chosen |= is_needed & tf.one_hot(best, NUM_KEYS, on_value=True, off_value=False, dtype=tf.bool)
         index += 1

@@ -1,1 +1,1 @@
-"""The training loop with its checkpoints, devices, workers and metrics history."""
+"""The training loop, and its checkpoints, devices, workers and metrics history."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: when they are due, written whole before the pointer to them is swapped, a few kept."""
+"""Checkpoints of a run: written completely and fsynced before the pointer names them; the last few are kept."""
 
 import time
 from pathlib import Path
@@ -11,20 +11,20 @@ from pianogen.errors import PianogenError
 
 
 class CheckpointError(PianogenError):
-    """A checkpoint cannot be written, or not be read."""
+    """A checkpoint cannot be written or restored."""
 
 
 class Checkpoints:
-    """The checkpoints of one run; making this restores the newest, if there is one.
+    """The checkpoints of a run; the constructor restores the newest one, if there is one.
 
     Args:
-        state: all that training must remember.
-        iteration: counts iterations; part of the state.
-        folder: where they lie; every worker reads it.
-        is_writer: whether this process writes them.
+        state: everything that training needs to resume.
+        iteration: number of completed iterations; part of the state.
+        folder: the folder of the checkpoints, which every worker must be able to read.
+        is_writer: whether this process writes the checkpoints.
 
     Raises:
-        CheckpointError: the newest is damaged, or of another model.
+        CheckpointError: the newest checkpoint is damaged or belongs to a different model.
     """
 
     def __init__(
@@ -40,33 +40,34 @@ class Checkpoints:
             state.restore(path).assert_consumed()
         except (ValueError, AssertionError, tf.errors.OpError) as error:
             raise CheckpointError(
-                f"{path} cannot be restored ({_first_line(error)}): it is damaged, or of another model than config.yaml says; "
-                f"name an older one in {folder / 'checkpoint'}, or remove {folder} to begin anew"
+                f"cannot restore checkpoint {path} ({_first_line(error)}): it is damaged, or the model in config.yaml is a "
+                f"different one; to resume from an older checkpoint, change the name in {folder / 'checkpoint'}; to start from "
+                f"iteration 0, remove {folder}"
             ) from error
 
     @property
     def newest(self) -> str:
-        """The name of the newest checkpoint, 'no checkpoint' if there is none."""
+        """The name of the newest checkpoint, "no checkpoint" if there is none."""
         path = self._manager.latest_checkpoint
         return "no checkpoint" if path is None else Path(path).name
 
-    def next_iteration(self, done: int, end: int) -> int:
-        """The next iteration behind which one is due, however little time has passed; `end` at the latest."""
+    def next_due(self, iteration: int, end: int) -> int:
+        """The next iteration after which `every_iterations` requires a checkpoint, at most `end`."""
         every = self._config.every_iterations
-        return end if every is None else min(end, (done // every + 1) * every)
+        return end if every is None else min(end, (iteration // every + 1) * every)
 
     def save_if_due(self) -> None:
-        """Writes one if the iterations or the minutes say so."""
+        """Writes a checkpoint if `every_iterations` or `every_min` requires one."""
         every = self._config.every_iterations
         is_due = every is not None and int(self._iteration) % every == 0
         if is_due or time.monotonic() - self._saved_at > 60 * self._config.every_min:
             self.save()
 
     def save(self) -> None:
-        """Writes one.
+        """Writes a checkpoint.
 
         Raises:
-            CheckpointError: it cannot be written; the one before is as it was.
+            CheckpointError: the checkpoint cannot be written; the previous one is unchanged.
         """
         if self._is_writer:
             try:
@@ -75,19 +76,19 @@ class Checkpoints:
                 atomic.fsync(self._folder)
             except (OSError, tf.errors.OpError) as error:
                 raise CheckpointError(
-                    f"no checkpoint can be written to {self._folder} ({_first_line(error)}); {self.newest} is kept: "
-                    "make room and start it again"
+                    f"cannot write a checkpoint to {self._folder} ({_first_line(error)}); the last one, {self.newest}, is kept: "
+                    "free disk space and submit the run again"
                 ) from error
         self._saved_at = time.monotonic()
 
 
 def _fsync_files(prefix: str) -> None:
     path = Path(prefix)
-    for each in [*path.parent.glob(f"{path.name}.*"), path.parent]:
-        atomic.fsync(each)
+    for file in [*path.parent.glob(f"{path.name}.*"), path.parent]:
+        atomic.fsync(file)
 
 
-# TensorFlow calls this before it swaps the pointer, so that a node that loses its power leaves none to half a checkpoint.
+# TensorFlow calls this before it replaces the pointer, so that after a power failure no pointer names an incomplete checkpoint.
 _DURABLE = tf.train.CheckpointOptions(experimental_write_callbacks=[_fsync_files])
 
 

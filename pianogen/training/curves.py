@@ -1,8 +1,7 @@
-"""The curves of a training."""
+"""curves.png: the metrics of a run by epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.ticker
 import numpy as np
@@ -10,20 +9,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pianogen import atomic
+from pianogen.models.network import METRICS
+from pianogen.training.history import Row
 
-_CURVES = {"loss": "loss", "categorical_crossentropy": "categorical cross-entropy", "mean_absolute_error": "mean absolute error"}
-_TRAINING, _VALIDATION = "#1f5f8b", "#d1603d"
+_TRAINING_COLOR, _VALIDATION_COLOR = "#1f5f8b", "#d1603d"
 
 
-def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """The report's three curves, training and validation, by epoch."""
+def draw_curves(rows: Sequence[Row], path: Path) -> None:
+    """Plots each of METRICS on the train and valid splits by epoch."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for axes, (name, title) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
-        axes.plot(epochs, [row[name] for row in rows], marker=".", color=_TRAINING, label="training")
+    for axes, name in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+        axes.plot(epochs, [row[name] for row in rows], marker=".", color=_TRAINING_COLOR, label="training")
         validation = [row.get(f"valid_{name}", np.nan) for row in rows]
-        axes.plot(epochs, validation, marker=".", color=_VALIDATION, label="validation")
-        axes.set_title(title)
+        axes.plot(epochs, validation, marker=".", color=_VALIDATION_COLOR, label="validation")
+        axes.set_title(name.replace("_", " "))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""The requested devices, checked against what TensorFlow sees, as a strategy of tf.distribute."""
+"""The strategy of tf.distribute for the requested devices and workers."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from pianogen.training.resources import Devices, Workers
 
 
 class DeviceError(PianogenError):
-    """Fewer devices are available than requested."""
+    """TensorFlow sees fewer GPUs than requested."""
 
 
 def find_strategy(devices: Devices, workers: Workers) -> tf.distribute.Strategy:
@@ -38,7 +38,7 @@ def _gpus(num: int) -> list[str]:
     gpus = tf.config.list_physical_devices("GPU")
     if len(gpus) < num:
         raise DeviceError(
-            f"{num} GPUs were requested and TensorFlow sees {len(gpus)}; "
+            f"{num} GPUs are requested and TensorFlow sees {len(gpus)}; "
             "check the driver, CUDA_VISIBLE_DEVICES and that pianogen[gpu] is installed, or set device: cpu"
         )
     tf.config.set_visible_devices(gpus[:num], "GPU")

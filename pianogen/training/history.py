@@ -1,19 +1,26 @@
-"""The metrics of a run, epoch by epoch, in metrics.csv."""
+"""The metrics of a run by epoch, in metrics.csv."""
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pianogen import atomic
+from pianogen.errors import PianogenError
+
+Row = dict[str, float]  # epoch, iteration, METRICS and, if there is a valid split, valid_ and METRICS
+
+
+class HistoryError(PianogenError):
+    """metrics.csv does not match the checkpoint."""
 
 
 class History:
-    """Rows of metrics, written whole after each addition.
+    """The rows of metrics.csv, which is written again after each addition.
 
     Args:
-        path: the CSV file; what it holds is read back.
-        until_iteration: later rows belong to work that was lost, and are dropped.
+        path: the CSV file; its rows are read if it exists.
+        until_iteration: iteration of the checkpoint; later rows are dropped, because their epochs are repeated.
     """
 
     def __init__(self, path: Path, until_iteration: int) -> None:
@@ -25,7 +32,25 @@ class History:
         """The iteration of the last row, 0 if there is none."""
         return int(self.rows[-1]["iteration"]) if self.rows else 0
 
-    def append(self, row: dict[str, Any]) -> None:
+    def check_complete(self, iteration: int, epoch_ends: Sequence[int]) -> None:
+        """Checks that all epochs before a checkpoint have a row.
+
+        Args:
+            iteration: iteration of the checkpoint.
+            epoch_ends: last iteration of each epoch.
+
+        Raises:
+            HistoryError: a row is missing, and early stopping would not know its validation loss.
+        """
+        recorded = [row["iteration"] for row in self.rows]
+        expected = [end for end in dict.fromkeys(epoch_ends) if end < iteration]
+        if recorded[: len(expected)] != expected:
+            raise HistoryError(
+                f"{self._path} has {len(recorded)} epochs, and the checkpoint at iteration {iteration} requires {len(expected)}: "
+                f"restore the file from a backup, or remove {self._path.parent / 'checkpoints'} to start from iteration 0"
+            )
+
+    def append(self, row: Row) -> None:
         """Adds the row of one epoch."""
         self.rows.append(row)
         text = io.StringIO()
@@ -35,8 +60,8 @@ class History:
         atomic.write_text(self._path, text.getvalue())
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.csv as numbers; empty if there is none."""
+def read_history(path: Path) -> list[Row]:
+    """The rows of a metrics.csv; empty if there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -44,4 +69,4 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def _number(text: str) -> float:
-    return int(text) if text.isdecimal() else float(text)  # written again, it is the same text
+    return int(text) if text.isdecimal() else float(text)  # an int stays an int when the row is written again

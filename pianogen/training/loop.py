@@ -1,16 +1,16 @@
-"""The training loop: windows in, weights out, exact from the iteration it resumes at.
+"""The training loop for one device, several replicas and several nodes.
 
-One loop for one device, for several replicas and for several nodes: many iterations per compiled call, checkpoints by
-iterations and minutes, metrics at the end of each epoch.
+Training resumes exactly from its last checkpoint: an interrupted run ends with the same weights as an uninterrupted one.
 """
 
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -20,40 +20,44 @@ from pianogen import atomic, models
 from pianogen.config import Config, TrainingConfig
 from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.errors import Interrupted, PianogenError
-from pianogen.models.network import Network
+from pianogen.models.network import METRICS, Network
 from pianogen.progress import Progress
 from pianogen.store import Split, Store
-from pianogen.training import curves, devices
+from pianogen.training.agreement import Message, sum_over_workers
+from pianogen.training.call_length import CallLength
 from pianogen.training.checkpoints import Checkpoints
-from pianogen.training.history import History
+from pianogen.training.curves import draw_curves
+from pianogen.training.devices import find_strategy
+from pianogen.training.early_stopping import EarlyStopping
+from pianogen.training.history import History, Row
+from pianogen.training.iterations import CallResult, compile_iterations, compile_validation, failure_cause
 from pianogen.training.resources import Devices, Workers
 from pianogen.training.rprop import Rprop
 
-MEASURES = ("loss", "categorical_crossentropy", "mean_absolute_error")
-_FIRST_CALL, _LONGEST_CALL, _CALL_S = 8, 200, 1.0
-_EVALUATION_BATCH = 512
+_VALIDATION_BATCH = 512
 _OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "rprop": Rprop}
+_log = logging.getLogger(__name__)
 
 
 class TrainingError(PianogenError):
-    """Training cannot go on."""
+    """Training failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """What training leaves behind.
+class TrainingResult:
+    """The result of a completed training.
 
     Attributes:
-        network: with its final weights.
-        windows: of the train split.
-        history: metrics by epoch.
+        network: the network with its final weights.
+        windows: the windows of the train split.
+        history: the rows of metrics.csv.
         checkpoint: name of the last checkpoint.
-        iterations_per_s: of this attempt, once compiled; None if it had nothing to do.
+        iterations_per_s: speed of this attempt without its first compiled call; None if there was no other call.
     """
 
     network: Network
     windows: Windows
-    history: History
+    history: list[Row]
     checkpoint: str
     iterations_per_s: float | None
 
@@ -62,52 +66,179 @@ def train(
     config: Config,
     store: Store,
     run: Path,
-    requested: Devices = Devices(),
+    devices: Devices = Devices(),
     workers: Workers = Workers(),
-    is_interrupted: Callable[[], bool] = lambda: False,
-) -> Trained:
-    """Trains a run to its end, from its last checkpoint if it has one.
+    shutdown_requested: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Trains a run to its end, from its last checkpoint if there is one.
 
-    Writes checkpoints/, metrics.csv, tensorboard/, curves.png, model.keras and, as it goes, log/progress.json below `run`.
+    Writes checkpoints/, metrics.csv, tensorboard/, curves.png, model.keras and log/progress.json in the directory of the run.
 
     Args:
-        is_interrupted: asked about once a second; when it says so, a checkpoint is written and training leaves.
-            Of several workers all leave when one is told to.
-        workers: the processes that train together; None is this one alone.
+        run: the directory of the run.
+        devices: the devices of this process.
+        workers: the processes that train the run together.
+        shutdown_requested: called about once a second. True makes all workers exit after writing a checkpoint.
 
     Raises:
-        Interrupted: it left before its end.
-        TrainingError: the loss is no longer a number, or a checkpoint cannot be read or written.
+        Interrupted: a shutdown was requested; the checkpoint is written.
+        TrainingError: an iteration failed, or its loss is NaN or infinite.
+        CheckpointError: a checkpoint cannot be written or restored.
+        HistoryError: metrics.csv does not match the checkpoint.
         WindowError: the store has no window to train on.
     """
-    strategy = devices.find_strategy(requested, workers)
-    keras.utils.set_random_seed(config.training.seed)
-    windows, held_out = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
-    with strategy.scope():
-        network, optimizer = _build(config)
-    loop = _Loop(config, strategy, workers, network, optimizer, windows, held_out, run)
-    loop.run(is_interrupted)
-    if workers.rank == 0:
-        with atomic.replacing(run / "model.keras") as temporary:
-            network.keras.save(temporary)
-    return Trained(network, windows, loop.history, loop.checkpoints.newest, loop.iterations_per_s)
+    return _Loop(config, store, run, devices, workers, shutdown_requested).run()
 
 
-def restore(config: Config, run: Path) -> tuple[Network, str]:
-    """The network of a run that has been trained, and the name of its last checkpoint.
+class _Loop:
+    """One attempt to train a run: the constructor builds or restores everything, `run` trains."""
 
-    Raises:
-        TrainingError: it was not trained to its end, or its weights belong to another network.
-    """
-    path, network = run / "model.keras", models.build(config.model, config.training, config.data.window_steps)
-    checkpoint = tf.train.latest_checkpoint(run / "checkpoints")
-    if not path.is_file() or checkpoint is None:
-        raise TrainingError(f"{run} has no model.keras or no checkpoint; train it first")
-    try:
-        network.keras.load_weights(path)
-    except ValueError as error:
-        raise TrainingError(f"{path} holds the weights of another network than {run / 'config.yaml'} says: {error}") from error
-    return network, Path(checkpoint).name
+    def __init__(
+        self, config: Config, store: Store, run: Path, devices: Devices, workers: Workers, shutdown_requested: Callable[[], bool]
+    ) -> None:
+        self._config, self._run, self._workers, self._shutdown_requested = config, run, workers, shutdown_requested
+        self._strategy = find_strategy(devices, workers)
+        keras.utils.set_random_seed(config.training.seed)
+        self._windows, self._valid_windows = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
+        with self._strategy.scope():
+            self._network, optimizer = _build(config)
+        self._early_stopping = EarlyStopping(config.training.patience, self._network.keras)
+        self._iteration = tf.Variable(0, dtype=tf.int64)
+        self._totals = tf.Variable(np.zeros(len(METRICS)))  # sums of METRICS over the iterations of the current epoch
+        state = tf.train.Checkpoint(
+            model=self._network.keras,
+            optimizer=optimizer,
+            iteration=self._iteration,
+            totals=self._totals,
+            **self._early_stopping.state,
+        )
+        self._checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, self._is_writer)
+        self._epoch_ends = _epoch_ends(len(self._windows), config.training)
+        self._history = History(run / "metrics.csv", until_iteration=int(self._iteration))
+        self._history.check_complete(int(self._iteration), self._epoch_ends)
+        self._run_iterations = compile_iterations(self._strategy, self._network, optimizer, config.training.batch)
+        self._validate_batch = compile_validation(self._network)
+        self._call_length = CallLength()
+        self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
+
+    def run(self) -> TrainingResult:
+        """Trains to the end; the epochs, then model.keras."""
+        self._batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._local_batches()))
+        try:
+            self._run_epochs()
+        finally:
+            self._batches = None  # or the interpreter could not exit while a thread still reads windows; see `stream_windows`
+        self._early_stopping.restore_best_weights()
+        if self._is_writer:
+            with atomic.replacing(self._run / "model.keras") as temporary:
+                self._network.keras.save(temporary)
+        return TrainingResult(
+            self._network, self._windows, self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
+        )
+
+    def _run_epochs(self) -> None:
+        if not len(self._valid_windows):
+            _log.warning(
+                "the valid split has no window of %d steps: validation metrics and early stopping are disabled",
+                self._valid_windows.length,
+            )
+        label, last = f"train {self._run.name}", self._epoch_ends[-1]
+        record = self._run / "log" / "progress.json" if self._is_writer else None
+        with (
+            Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress,
+            self._summary_writer().as_default(),
+        ):
+            for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
+                self._run_epoch(epoch, begin, end, progress)
+                if end > self._history.last_iteration:
+                    self._end_epoch(epoch, begin, end)
+                if self._early_stopping.should_stop:
+                    break
+
+    def _run_epoch(self, epoch: int, begin: int, end: int, progress: Progress) -> None:
+        """Runs the iterations of an epoch, several per compiled call; the result does not depend on how many."""
+        while (iteration := int(self._iteration)) < end:
+            num_iterations = min(self._call_length.max_iterations, self._checkpoints.next_due(iteration, end) - iteration)
+            message = self._call(epoch, iteration, num_iterations)
+            self._call_length.update(num_iterations, message.last_call_s)
+            iteration += num_iterations
+            progress.advance(num_iterations, f"epoch {epoch}, loss {self._totals[0] / (iteration - begin):.5f}")
+            if iteration < end:
+                if message.shutdown_requested:
+                    self._shut_down()
+                self._checkpoints.save_if_due()
+
+    def _call(self, epoch: int, iteration: int, num_iterations: int) -> Message:
+        """Runs one compiled call and updates the state; returns the combined message of all workers."""
+        started = time.monotonic()
+        message = Message(self._shutdown_requested(), last_call_s=self._calls[-1][1] if self._calls else 0.0)
+        try:
+            result: CallResult = self._run_iterations(
+                self._batches, tf.constant(num_iterations), self._totals.read_value(), message.to_tensor()
+            )
+        except tf.errors.OpError as error:
+            raise TrainingError(
+                f"training failed after iteration {iteration}, in epoch {epoch}: {failure_cause(error)}; "
+                f"the last checkpoint, {self._checkpoints.newest}, is kept"
+            ) from error.with_traceback(None)  # the frames of the traceback would keep the iterator alive
+        if result.first_bad >= 0:
+            raise TrainingError(
+                f"the loss of iteration {iteration + int(result.first_bad) + 1}, in epoch {epoch}, is NaN or infinite; "
+                f"the last checkpoint, {self._checkpoints.newest}, is kept: submit the sweep again with a lower "
+                "training.learning_rate"
+            )
+        self._calls.append((num_iterations, time.monotonic() - started))
+        self._totals.assign(result.totals)
+        self._iteration.assign(iteration + num_iterations)
+        return Message.from_sum(result.message, self._strategy.num_replicas_in_sync)
+
+    def _shut_down(self) -> NoReturn:
+        self._checkpoints.save()
+        raise Interrupted(f"received a shutdown signal; checkpoint written at iteration {int(self._iteration)}")
+
+    def _end_epoch(self, epoch: int, begin: int, end: int) -> None:
+        """Validates, and writes the row of the epoch, the curves and a checkpoint."""
+        row: Row = {"epoch": epoch, "iteration": end}
+        row |= dict(zip(METRICS, (self._totals.numpy() / (end - begin)).tolist(), strict=True))
+        if len(self._valid_windows):
+            means = self._validate() / len(self._valid_windows)
+            row |= {f"valid_{name}": mean for name, mean in zip(METRICS, means.tolist(), strict=True)}
+            self._early_stopping.update(row["valid_loss"])
+        for name, value in row.items():
+            tf.summary.scalar(name, value, step=end)
+        self._totals.assign(np.zeros(len(METRICS)))
+        # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
+        if self._is_writer:
+            self._history.append(row)
+            draw_curves(self._history.rows, self._run / "curves.png")
+        self._checkpoints.save()
+
+    def _validate(self) -> np.ndarray:
+        """(M,) sums of METRICS over the valid windows; each worker evaluates a part of the batches."""
+        batches = evaluation_batches(self._valid_windows, _VALIDATION_BATCH).shard(self._workers.size, self._workers.rank)
+        sums = np.zeros(len(METRICS))
+        for batch in batches:
+            # Several workers would have to agree; they exit after the validation.
+            if self._workers.size == 1 and self._shutdown_requested():
+                self._shut_down()
+            sums += self._validate_batch(*batch).numpy()
+        return sum_over_workers(self._strategy, self._workers, sums)
+
+    def _local_batches(self) -> tf.data.Dataset:
+        """The parts of every global batch that the replicas of this process train on, from the current iteration on."""
+        training, num_replicas = self._config.training, self._strategy.num_replicas_in_sync
+        num_local = num_replicas // self._workers.size
+        parts = range(self._workers.rank * num_local, (self._workers.rank + 1) * num_local)
+        return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_replicas, parts)
+
+    def _summary_writer(self) -> tf.summary.SummaryWriter:
+        if self._is_writer:
+            return tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        return tf.summary.create_noop_writer()
+
+    @property
+    def _is_writer(self) -> bool:
+        return self._workers.rank == 0
 
 
 def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
@@ -121,239 +252,12 @@ def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
     return network, optimizer
 
 
-class _Loop:
-    def __init__(
-        self,
-        config: Config,
-        strategy: tf.distribute.Strategy,
-        workers: Workers,
-        network: Network,
-        optimizer: keras.optimizers.Optimizer,
-        windows: Windows,
-        held_out: Windows,
-        run: Path,
-    ) -> None:
-        self._config, self._strategy, self._workers, self._network = config, strategy, workers, network
-        self._windows, self._held_out, self._run = windows, held_out, run
-        self._iteration = tf.Variable(0, dtype=tf.int64)
-        self._totals = tf.Variable(np.zeros(len(MEASURES)))  # sums over the epoch at hand
-        self._stopping = _EarlyStopping(config.training, network.keras)
-        content = {"model": network.keras, "optimizer": optimizer, "iteration": self._iteration, "totals": self._totals}
-        state = tf.train.Checkpoint(**content, **self._stopping.state)
-        self.checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, workers.rank == 0)
-        self.history = _read_history(run / "metrics.csv", int(self._iteration), _ends_of_epochs(len(windows), config.training))
-        self._train_some = compile_training(strategy, network, optimizer, config.training.batch)
-        self._resumed_at, self._timed_iterations = int(self._iteration), 0
-        self._timed_s = 0.0
-        self._evaluate = tf.function(lambda packed, tempo_us: _sums(network.losses(packed, tempo_us, training=False)))
-
-    @property
-    def iterations_per_s(self) -> float | None:
-        return self._timed_iterations / self._timed_s if self._timed_iterations else None
-
-    def run(self, is_interrupted: Callable[[], bool]) -> None:
-        self._stream = iter(self._strategy.distribute_datasets_from_function(lambda _: self._batches()))
-        try:
-            self._run_epochs(is_interrupted)
-        finally:
-            self._stream = None  # a thread that still reads windows when the interpreter ends would keep it waiting
-        self._stopping.finish()
-
-    def _run_epochs(self, is_interrupted: Callable[[], bool]) -> None:
-        ends = _ends_of_epochs(len(self._windows), self._config.training)
-        if not len(self._held_out):
-            print("no piece of the valid split has a window: there are no validation metrics", flush=True)
-        with (
-            self._progress(ends[-1]) as progress,
-            tf.summary.create_file_writer(str(self._run / "tensorboard")).as_default(self._workers.rank == 0),
-        ):
-            for epoch, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
-                self._run_epoch(epoch, begin, end, progress, is_interrupted)
-                if end > self.history.last_iteration:
-                    self._end_epoch(epoch, end, end - begin, is_interrupted)
-                if self._stopping.is_over:
-                    break
-
-    def _progress(self, total: int) -> Progress:
-        record = self._run / "log" / "progress.json" if self._workers.rank == 0 else None
-        return Progress(f"train {self._run.name}", total, "iterations", done=int(self._iteration), record=record)
-
-    def _batches(self) -> tf.data.Dataset:
-        """This process's parts of every global batch, from the iteration at hand on."""
-        training, num_parts = self._config.training, self._strategy.num_replicas_in_sync
-        here = num_parts // self._workers.size
-        parts = range(self._workers.rank * here, (self._workers.rank + 1) * here)
-        return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_parts, parts)
-
-    def _run_epoch(self, epoch: int, begin: int, end: int, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
-        """Iterations up to the end of an epoch, some at a time; how many does not change a bit of the result."""
-        done, most = int(self._iteration), _FIRST_CALL
-        count, taken = 0, 0.0
-        while done < end:
-            before, count = count, min(most, self.checkpoints.next_iteration(done, end) - done)
-            started = time.monotonic()
-            news = tf.constant([is_interrupted(), taken], tf.float32)
-            try:
-                totals, first_bad, told = self._train_some(self._stream, tf.constant(count), self._totals.read_value(), news)
-            except tf.errors.OpError as error:
-                cause = _cause_of(error)
-                if isinstance(error, tf.errors.ResourceExhaustedError):
-                    cause = f"out of memory ({cause}): lower training.batch, or request more memory"
-                message = f"iterations from {done} on failed: {cause}; {self.checkpoints.newest} is kept"
-                raise TrainingError(message) from error.with_traceback(None)  # whose frames would hold the stream
-            if first_bad >= 0:
-                raise TrainingError(
-                    f"the loss of batch {done + int(first_bad)}, in epoch {epoch}, is no number; "
-                    f"{self.checkpoints.newest} is kept: lower training.learning_rate and submit it again"
-                )
-            taken = time.monotonic() - started
-            if done > self._resumed_at:  # the first call compiles
-                self._timed_iterations, self._timed_s = self._timed_iterations + count, self._timed_s + taken
-            self._totals.assign(totals)
-            done += count
-            self._iteration.assign(done)
-            progress.advance(count, f"epoch {epoch}, loss {totals[0] / (done - begin):.5f}")
-            # Workers must agree on when to leave and how long the next call is, so what counts is what they told each other in
-            # this one: not what each sees by itself, and of the time that of the call before.
-            num_leaving, taken_before = (told / self._strategy.num_replicas_in_sync).numpy()
-            if num_leaving > 0 and done < end:
-                self._leave()
-            if done < end:
-                self.checkpoints.save_if_due()
-            wanted = int(before * _CALL_S / taken_before) if before else _FIRST_CALL
-            most = min(_LONGEST_CALL, 2 * most, max(1, wanted))
-
-    def _leave(self) -> NoReturn:
-        self.checkpoints.save()
-        raise Interrupted(f"left at iteration {int(self._iteration)} with a checkpoint; started again, it goes on there")
-
-    def _end_epoch(self, epoch: int, iteration: int, num_iterations: int, is_interrupted: Callable[[], bool]) -> None:
-        row: dict[str, Any] = {"epoch": epoch, "iteration": iteration}
-        row |= dict(zip(MEASURES, (self._totals.numpy() / num_iterations).tolist(), strict=True))
-        if len(self._held_out):
-            means = self._evaluate_all(is_interrupted) / len(self._held_out)
-            row |= {f"valid_{name}": value for name, value in zip(MEASURES, means.tolist(), strict=True)}
-            self._stopping.judge(row["valid_loss"])
-        for name, value in row.items():
-            tf.summary.scalar(name, value, step=iteration)
-        self._totals.assign(np.zeros(len(MEASURES)))
-        # History before checkpoint: a kill between the two repeats an epoch's end, never loses one.
-        if self._workers.rank == 0:
-            self.history.append(row)
-            curves.draw_curves(self.history.rows, self._run / "curves.png")
-        self.checkpoints.save()
-
-    def _evaluate_all(self, is_interrupted: Callable[[], bool]) -> np.ndarray:
-        """(M,) sums over the held-out windows, of which each worker evaluates a part."""
-        batches = evaluation_batches(self._held_out, _EVALUATION_BATCH).shard(self._workers.size, self._workers.rank)
-        sums = np.zeros(len(MEASURES))
-        for batch in batches:
-            if self._workers.size == 1 and is_interrupted():  # several would have to agree; they leave after this
-                self._leave()
-            sums += self._evaluate(*batch).numpy()
-        if self._workers.size == 1:
-            return sums
-        here = self._strategy.num_replicas_in_sync // self._workers.size
-        parts = self._strategy.run(lambda part: part, args=(tf.constant(sums / here),))
-        return np.asarray(self._strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None))
-
-
-class _EarlyStopping:
-    """Ends a training whose validation loss has not become better for some epochs, and gives back its best weights."""
-
-    def __init__(self, training: TrainingConfig, model: keras.Model) -> None:
-        self._patience, self._weights = training.patience, model.trainable_variables
-        self.state: dict[str, Any] = {}
-        if self._patience is not None:
-            self._best, self._waited = tf.Variable(math.inf, dtype=tf.float64), tf.Variable(0)
-            self._best_weights = [tf.Variable(weight) for weight in self._weights]
-            self.state = {"best": self._best, "waited": self._waited, "best_weights": self._best_weights}
-
-    def judge(self, loss: float) -> None:
-        """Takes note of the validation loss of an epoch."""
-        if self._patience is None:
-            return
-        if loss < float(self._best):
-            self._best.assign(loss)
-            self._waited.assign(0)
-            _assign(self._best_weights, self._weights)
-        else:
-            self._waited.assign_add(1)
-
-    @property
-    def is_over(self) -> bool:
-        return self._patience is not None and int(self._waited) >= self._patience
-
-    def finish(self) -> None:
-        """Gives the network its best weights, if there was ever a validation."""
-        if self._patience is not None and math.isfinite(float(self._best)):
-            _assign(self._weights, self._best_weights)
-
-
-def _read_history(path: Path, iteration: int, ends: Sequence[int]) -> History:
-    """The metrics of the epochs before a checkpoint.
-
-    Raises:
-        TrainingError: some are missing; early stopping would judge by others than it should.
-    """
-    history = History(path, until_iteration=iteration)
-    found, expected = [row["iteration"] for row in history.rows], [end for end in dict.fromkeys(ends) if end < iteration]
-    if found[: len(expected)] != expected:
-        raise TrainingError(
-            f"{path} has {len(found)} epochs up to the checkpoint at iteration {iteration}, and {len(expected)} had ended there; "
-            f"bring it back, or remove {path.parent / 'checkpoints'} to begin anew"
-        )
-    return history
-
-
-def _assign(targets: list[Any], sources: list[Any]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target.assign(source)
-
-
-def _ends_of_epochs(num_windows: int, training: TrainingConfig) -> list[int]:
-    """The iterations with which each epoch's last window is seen; a batch may hold windows of two epochs."""
+def _epoch_ends(num_windows: int, training: TrainingConfig) -> list[int]:
+    """The last iteration of each epoch; its batch may also contain windows of the next epoch."""
     ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
     last = min(ends[-1], training.max_iterations or ends[-1])
     return [end for end in ends if end < last] + [last]
 
 
-def _cause_of(error: tf.errors.OpError) -> str:
-    """The line of TensorFlow's message that says what happened: of an error in the stream of windows, or before its place."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    of_stream = [line.partition("StoreError: ")[2] for line in lines if "StoreError: " in line]
-    before_node = [line for line, after in pairwise(lines) if after.startswith("[[{{node")]
-    return [*of_stream, *before_node, *lines[-1:], type(error).__name__][0]
-
-
-def _sums(losses: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in MEASURES]), tf.float64)
-
-
-def compile_training(
-    strategy: tf.distribute.Strategy, network: Network, optimizer: keras.optimizers.Optimizer, batch: int
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Many iterations as one call: (batches, count, totals, news) to (totals, first bad iteration, sum of the replicas' news)."""
-    variables = network.keras.trainable_variables
-
-    def iterate(packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            losses = network.losses(packed, tempo_us, training=True)
-            loss = tf.reduce_sum(losses["loss"]) / batch  # of the global batch: gradients are summed over the replicas
-            scaled = optimizer.scale_loss(loss)
-        optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        return _sums(losses) / batch
-
-    def train_some(batches: Any, count: tf.Tensor, totals: tf.Tensor, news: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Totals after `count` iterations more, the first whose loss is no number or -1, and all that was told."""
-        first_bad = tf.constant(-1)
-        for i in tf.range(count):
-            measures = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=next(batches)), axis=None)
-            totals += measures
-            if first_bad < 0 and not tf.math.is_finite(measures[0]):
-                first_bad = i
-        told = strategy.run(tf.identity, args=(news,))
-        return totals, first_bad, strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
-
-    compiled: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]] = tf.function(train_some)
-    return compiled
+def _iterations_per_s(calls: list[tuple[int, float]]) -> float | None:
+    return sum(num_iterations for num_iterations, _ in calls) / sum(call_s for _, call_s in calls) if calls else None

@@ -1,4 +1,4 @@
-"""Whether configurations can be trained at all, found out in seconds where they are submitted, not at night where they run."""
+"""Check that models can be trained on a store. A sweep runs it when it is submitted, so that jobs do not fail in the queue."""
 
 import keras
 import tensorflow as tf
@@ -9,32 +9,30 @@ from pianogen.data.windows import evaluation_batches, find_windows, training_bat
 from pianogen.store import Split, Store
 
 
-def try_configs(store: Store, configs: list[Config]) -> int:
-    """Builds every network that differs, and has each take one batch of the windows it is to be trained on.
-
-    Runs on a CPU, in the precision of a CPU, and looks for no other device.
+def check_models(store: Store, configs: list[Config]) -> int:
+    """Builds every distinct model and computes the loss of one batch of its windows, on the CPU and in 32 bits.
 
     Returns:
-        How many networks differ.
+        Number of distinct models.
 
     Raises:
         WindowError: there is no window to train on.
-        PianogenError: a network cannot be built, or gives no loss.
+        PianogenError: a model cannot be built, or its loss cannot be computed.
     """
     tf.config.set_visible_devices([], "GPU")
-    different = {_what_matters(config): config for config in configs}
-    for config in different.values():
+    distinct = {_relevant_settings(config): config for config in configs}
+    for config in distinct.values():
         windows = find_windows(store, Split.TRAIN, config.data)
-        training_batches(windows, config.training.batch, config.training.seed, 0, 1, range(1))  # reads nothing yet, and refuses
+        training_batches(windows, config.training.batch, config.training.seed)  # checks the sizes, reads nothing
         network = models.build(config.model, config.training, config.data.window_steps)
         packed, tempo_us = next(iter(evaluation_batches(windows, config.training.batch)))
         network.losses(packed, tempo_us, training=True)
         keras.backend.clear_session()
-    return len(different)
+    return len(distinct)
 
 
-def _what_matters(config: Config) -> str:
-    """What decides whether it can be trained; not how long, how fast, or from which seed."""
-    indifferent = {"epochs", "max_iterations", "learning_rate", "optimizer", "patience", "seed", "mixed_precision"}
-    training = config.training.model_dump_json(exclude=indifferent)
+def _relevant_settings(config: Config) -> str:
+    """The settings that decide whether a model can be trained."""
+    irrelevant = {"epochs", "max_iterations", "learning_rate", "optimizer", "patience", "seed", "mixed_precision"}
+    training = config.training.model_dump_json(exclude=irrelevant)
     return "\n".join((config.model.model_dump_json(), config.data.model_dump_json(), training))

@@ -1,4 +1,4 @@
-"""The devices and processes that train a run; imports no TensorFlow, so that a submission can name them."""
+"""The devices and processes that train a run. This module must not import TensorFlow, because submitting a run uses it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class Devices:
 
     Attributes:
         kind: "gpu" requires GPUs; "cpu" never looks for one.
-        num: GPUs, or replicas that share the CPU.
-        num_threads: threads of one operation on the CPU; 0 leaves the number to TensorFlow.
+        num: number of GPUs, or of replicas that share the CPU.
+        num_threads: number of CPU threads of one operation; 0 is the default of TensorFlow.
     """
 
     kind: Literal["cpu", "gpu"] = "cpu"
@@ -22,11 +22,11 @@ class Devices:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The processes that train one run together, one on each node.
+    """The processes that train a run together, one on each node.
 
     Attributes:
-        rank: number of this process; rank 0 writes the files of the run.
-        addresses: host:port of each process, by rank; empty for a process that trains alone.
+        rank: rank of this process; rank 0 writes the files of the run.
+        addresses: host:port of each process, by rank; empty if this process trains alone.
     """
 
     rank: int = 0

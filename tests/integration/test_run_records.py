@@ -123,7 +123,7 @@ def test_full_disk_is_named_and_costs_nothing(tmp_path: Path, store: Path) -> No
     full, then = done.stdout.splitlines()[-2:]
     assert full.startswith("failed ")
     assert "No space left on device" in full
-    assert then.startswith("waiting left at iteration")
+    assert then.startswith("waiting received a shutdown signal; checkpoint written at iteration")
 
 
 def test_lock_of_a_process_elsewhere_is_believed_for_a_while(tmp_path: Path, store: Path) -> None:

@@ -123,9 +123,9 @@ def test_run_goes_through_every_interruption(slurm: SlurmCluster, tmp_path: Path
 
     for _ in range(3):
         slurm.run("scancel", "--signal=USR2", came_further())
-        left("with a checkpoint")
+        left("checkpoint written at iteration")
     slurm.run("scontrol", "update", f"JobId={came_further()}", "TimeLimit=1")  # less than it has been told of
-    left("with a checkpoint")
+    left("checkpoint written at iteration")
     slurm.run("scontrol", "update", f"JobId={sweep.rows()[0]['job']}", "TimeLimit=15")
     slurm.run("scontrol", "requeue", came_further())
     left("queued as job")
@@ -210,7 +210,7 @@ def test_run_that_gives_way_to_an_urgent_job_goes_on(slurm: SlurmCluster, tmp_pa
     first, second = run.read_provenance()["attempts"]
     assert (first["job"], second["job"]) == (job, job)
     if partition == "spare":  # it gives a minute of notice; in the other it may come to leave, or be killed
-        assert first["left"].startswith("left at iteration")
+        assert first["left"].startswith("received a shutdown signal; checkpoint written at iteration")
 
 
 def test_failures_are_named_and_mended(slurm: SlurmCluster, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_failures_are_named_and_mended(slurm: SlurmCluster, tmp_path: Path) -> N
     wait_until(lambda: iteration_of(killed) > kept, 100, "it to train on")
     assert "1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
     sweep.wait_for("done", "done", "done", "waiting")
-    assert "left at iteration" in str(sweep.rows()[3]["reason"])
+    assert "checkpoint written at iteration" in str(sweep.rows()[3]["reason"])
     assert done.read_provenance() == before
 
 

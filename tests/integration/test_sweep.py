@@ -136,7 +136,7 @@ def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, 
     for run in trained:
         state, reason = state_of(run)
         assert state == "waiting"
-        assert reason.startswith(f"left at iteration {iteration_of(run)} ")
+        assert reason.startswith(f"received a shutdown signal; checkpoint written at iteration {iteration_of(run)}")
 
 
 def test_cancelled_sweep_starts_nothing_more(tmp_path: Path, small: Path, store: Path) -> None:
@@ -149,7 +149,7 @@ def test_cancelled_sweep_starts_nothing_more(tmp_path: Path, small: Path, store:
     said, _ = submitted.communicate(timeout=100)
     assert submitted.returncode == 1
     assert "it was cancelled before it began" in said
-    assert state_of(runs[0])[1].startswith("left at iteration")
+    assert state_of(runs[0])[1].startswith("received a shutdown signal; checkpoint written at iteration")
     assert state_of(runs[1]) == ("waiting", "it is not queued")
 
 
@@ -169,10 +169,10 @@ def test_failed_run_says_why(tmp_path: Path, small: Path, store: Path, capfd: py
     assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30", "grid.model.name=[gru]"]) == 1
     error = capfd.readouterr().err
     assert "1 of 1 jobs failed" in error
-    assert "the loss of batch 1, in epoch 1, is no number" in error
+    assert "the loss of iteration 2, in epoch 1, is NaN or infinite" in error
     (row,) = read_rows(out / "runs.csv")
     assert row["state"] == "failed"
-    assert "the loss of batch 1, in epoch 1, is no number" in row["reason"]
+    assert "the loss of iteration 2, in epoch 1, is NaN or infinite" in row["reason"]
 
 
 def test_sweep_that_cannot_be_trained_is_refused_before_anything(

@@ -1,4 +1,4 @@
-"""Training in real processes: killed, told to leave, on several replicas and workers, and always the same weights."""
+"""Training in processes that are killed or receive signals, and on several replicas and workers, has the same result."""
 
 import json
 import random
@@ -27,8 +27,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_store(tmp_path_factory.mktemp("store") / "corpus.h5", SPLITS, steps=220)
 
 
-def ended_at(run: Run, iteration: int, number: int) -> int:
-    """Sends a signal to an attempt that has come to an iteration; its exit code."""
+def signal_at(run: Run, iteration: int, number: int) -> int:
+    """Sends a signal to an attempt after a checkpoint at or after an iteration; returns its exit code."""
     process = subprocess.Popen(attempt(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: iteration_of(run) >= iteration or process.poll() is not None, f"iteration {iteration} of {run.path}")
     process.send_signal(number)
@@ -36,26 +36,31 @@ def ended_at(run: Run, iteration: int, number: int) -> int:
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_five_kills_and_five_signals_change_no_bit(tmp_path: Path, store: Path, replicas: int) -> None:
-    runs = {name: prepare(tmp_path / name, store, logical_devices=replicas) for name in ("undisturbed", "killed", "told")}
-    assert finished(attempt(runs["undisturbed"])).returncode == 0
-    last = iteration_of(runs["undisturbed"])
-    chosen = random.Random(replicas)
-    for name, number, code in (("killed", signal.SIGKILL, -signal.SIGKILL), ("told", signal.SIGUSR2, 3)):
+def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(tmp_path: Path, store: Path, replicas: int) -> None:
+    runs = {
+        name: prepare(tmp_path / name, store, logical_devices=replicas) for name in ("uninterrupted", "killed", "interrupted")
+    }
+    assert finished(attempt(runs["uninterrupted"])).returncode == 0
+    last = iteration_of(runs["uninterrupted"])
+    generator = random.Random(replicas)
+    for name, number, code, state in (
+        ("killed", signal.SIGKILL, -signal.SIGKILL, "failed"),
+        ("interrupted", signal.SIGUSR2, 3, "waiting"),
+    ):
         run = runs[name]
-        for at in sorted(chosen.sample(range(1, last - last // 4), 5)):
-            assert ended_at(run, at, number) == code
-            assert state_of(run)[0] == {"killed": "failed", "told": "waiting"}[name]
+        for iteration in sorted(generator.sample(range(1, last - last // 4), 5)):
+            assert signal_at(run, iteration, number) == code
+            assert state_of(run)[0] == state
         assert finished(attempt(run)).returncode == 0
         assert state_of(run) == ("done", "")
-        assert are_equal(run, runs["undisturbed"])
+        assert are_equal(run, runs["uninterrupted"])
         assert len(run.read_provenance()["attempts"]) == 6
-        results = [json.loads((each.path / "result.json").read_text()) for each in (run, runs["undisturbed"])]
+        results = [json.loads((finished_run.path / "result.json").read_text()) for finished_run in (run, runs["uninterrupted"])]
         assert results[0]["samples"] == results[1]["samples"]
 
 
 def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path) -> None:
-    found = {}
+    weights = {}
     for name, replicas, num_workers in (("one", 1, 1), ("replicas", 2, 1), ("workers", 1, 2)):
         run = tmp_path / name
         run.mkdir()
@@ -75,15 +80,15 @@ def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Pa
             for rank in range(num_workers)
         ]
         assert [process.wait(120) for process in processes] == [0] * num_workers
-        found[name] = weights_of(run / "model.keras")
+        weights[name] = weights_of(run / "model.keras")
     for name in ("replicas", "workers"):
-        assert max(np.abs(a - b).max() for a, b in zip(found[name], found["one"], strict=True)) < 1e-5
+        assert max(np.abs(a - b).max() for a, b in zip(weights[name], weights["one"], strict=True)) < 1e-5
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, for workers that start at once."""
+    """Ports on which no process listens."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
     return ports

@@ -1,6 +1,6 @@
-"""One of several processes that train one run together: python tests/programs/worker.py CONFIG STORE RUN RANK ADDRESS...
+"""One of the workers that train a run together: python tests/programs/worker.py CONFIG STORE RUN RANK ADDRESS...
 
-The clock of the second runs fast, as if its calls took longer: workers must agree all the same.
+The clocks of all ranks but 0 run fast, as if their calls took longer; the workers must still agree on the length of calls.
 """
 
 import sys

@@ -11,7 +11,7 @@ from jobs.records import run_directory
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.roll import ONSET, SILENT, Roll, pack
-from pianogen.sampling.draw import write_samples
+from pianogen.sampling.sample_store import SampleSource, write_samples
 from pianogen.store import Split, Store
 from pianogen.training.history import History
 from tests.support.made_music import made_roll, made_store
@@ -63,7 +63,7 @@ def draw(run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5"
     rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num)]
     for index, states in enumerate((silence(settings.steps), roar(settings.steps))[: settings.num]):
         rolls[index] = Roll(pack(states), rolls[index].tempo_us)
-    write_samples(run.path / name, rolls, settings, {"run": run.name, "checkpoint": "ckpt-1000"}, "test")
+    write_samples(run.path / name, rolls, settings, SampleSource(run.name, "ckpt-1000"))
     return rolls
 
 

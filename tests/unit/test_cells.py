@@ -1,4 +1,4 @@
-"""The cells that Keras does not have, against the equations of their papers."""
+"""The recurrent cells of this package compute the equations of their papers."""
 
 import keras
 import numpy as np
@@ -9,26 +9,26 @@ from pianogen.models.peephole import PeepholeLSTMCell
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 @pytest.mark.parametrize("cell", [MultiplicativeLSTMCell(4), PeepholeLSTMCell(4)], ids=["mlstm", "peephole"])
-def test_cells_follow_their_papers(cell: keras.layers.Layer) -> None:
+def test_cell_computes_the_equations_of_its_paper(cell: keras.layers.Layer) -> None:
     random = np.random.default_rng(3)
     rows = random.normal(size=(2, 6, 5)).astype(np.float32)
     layer = keras.layers.RNN(cell, return_sequences=True)
     layer(rows)
-    assert cell.bias.numpy().tolist() == [0] * 4 + [1] * 4 + [0] * 8  # an open forget gate
+    assert cell.bias.numpy().tolist() == [0] * 4 + [1] * 4 + [0] * 8  # the forget gate
     cell.set_weights([random.normal(size=weight.shape) for weight in cell.weights])
     weights = {weight.name: weight.numpy().astype(float) for weight in cell.weights}
-    plain = plain_mlstm if "product_kernel" in weights else plain_peephole
-    assert np.allclose(layer(rows).numpy(), plain(rows, **weights), atol=1e-5)
+    reference = reference_mlstm if "product_kernel" in weights else reference_peephole
+    assert np.allclose(layer(rows).numpy(), reference(rows, **weights), atol=1e-5)
 
 
-def plain_mlstm(
+def reference_mlstm(
     rows: np.ndarray, kernel: np.ndarray, product_kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Krause et al. 2016, equations 15 to 20, gate by gate; with biases."""
+    """Krause et al. 2016, equations 15 to 20, with biases."""
     w_ix, w_fx, w_hx, w_ox, w_mx = np.split(kernel, 5, axis=1)
     w_im, w_fm, w_hm, w_om = np.split(recurrent_kernel, 4, axis=1)
     b_i, b_f, b_h, b_o = np.split(bias, 4)
@@ -44,10 +44,10 @@ def plain_mlstm(
     return np.stack(outputs, axis=1)
 
 
-def plain_peephole(
+def reference_peephole(
     rows: np.ndarray, kernel: np.ndarray, recurrent_kernel: np.ndarray, peepholes: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Gers and Schmidhuber 2000, with blocks of one cell: input and forget gate see the old memory, the output gate the new."""
+    """Gers and Schmidhuber 2000, with one cell per block."""
     w_i, w_f, w_c, w_o = np.split(kernel, 4, axis=1)
     r_i, r_f, r_c, r_o = np.split(recurrent_kernel, 4, axis=1)
     b_i, b_f, b_c, b_o = np.split(bias, 4)
@@ -64,7 +64,7 @@ def plain_peephole(
     return np.stack(outputs, axis=1)
 
 
-def test_peepholes_begin_closed() -> None:
+def test_peephole_cell_starts_as_an_lstm() -> None:
     cell = PeepholeLSTMCell(4)
     rows = np.random.default_rng(3).normal(size=(2, 6, 5)).astype(np.float32)
     layer, lstm = keras.layers.RNN(cell), keras.layers.LSTM(4)

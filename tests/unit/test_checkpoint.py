@@ -1,4 +1,4 @@
-"""A pointer never names a checkpoint that a power cut could take back."""
+"""Checkpoints survive a power failure."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from pianogen.config import CheckpointConfig
 from pianogen.training.checkpoints import Checkpoints
 
 
-def test_checkpoint_is_on_the_disk_before_the_pointer_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_files_are_fsynced_before_the_pointer_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     iteration = tf.Variable(0, dtype=tf.int64)
     state = tf.train.Checkpoint(iteration=iteration, weights=tf.Variable(tf.zeros(1_000)))
     checkpoints = Checkpoints(state, iteration, tmp_path, CheckpointConfig(), is_writer=True)
     fsync = atomic.fsync
-    synced = []
+    synced: list[tuple[str, str]] = []
 
-    def watched(path: Path) -> None:
+    def record(path: Path) -> None:
         synced.append((path.name, checkpoints.newest))
         fsync(path)
 
-    monkeypatch.setattr(atomic, "fsync", watched)
+    monkeypatch.setattr(atomic, "fsync", record)
     for number in (1, 2):
         iteration.assign(number)
         checkpoints.save()

@@ -1,6 +1,7 @@
-"""One validated configuration, and a sweep's YAML to its runs."""
+"""Validation of a configuration, and the expansion of a sweep to its runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,26 @@ from pianogen import config
 from pianogen.config import ConfigError
 from tests.support.paths import ROOT
 
-SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+SWEEPS = {
+    "activations": ["activationsoftplus", "activationrelu", "activationsigmoid"],
+    "batches": ["batch64", "batch128", "batch256"],
+    "cells": ["base", "gru", "rnn", "mlstm", "peephole", "bidirectional"],
+    "composers": ["groups", "groupsbach"],
+    "depths": ["base", "base-dense_layers1", "stacked-layers2", "stacked-layers3"],
+    "epochs": ["epochs25", "epochs100", "epochs200"],
+    "heads": ["base", "split", "pair", "base-silenceTrue"],
+    "learning_rates": [f"learning_rate{rate}" for rate in (0.0005, 0.001, 0.002, 0.005, 0.01)],
+    "losses": [
+        "lossmse",
+        "lossweighted_mse",
+        "losscrossentropy-activationsigmoid",
+        "lossweighted_crossentropy-activationsigmoid",
+        "lossfocal-activationsigmoid",
+    ],
+    "optimizers": ["optimizerrmsprop", "optimizeradam", "optimizerrprop-batch1024"],
+    "quick": ["base", "gru", "base-optimizeradam"],
+    "rests": ["base"],
+}
 
 
 @pytest.mark.parametrize(
@@ -29,36 +49,33 @@ SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
         ({"device": "cpu", "logical_devices": 3}, "not divisible by 3 replicas"),
     ],
 )
-def test_invalid_values_are_named(values: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=r"^here: ") as caught:
-        run_config.parse(values, "here")
+def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^source: ") as caught:
+        run_config.parse(values, "source")
     assert message in str(caught.value)
-
-
-HEADS = {"name": "split"}
 
 
 @pytest.mark.parametrize(
     ("model", "training", "message"),
     [
-        ({"layers": 2}, {}, "model.layers 2 with model.name base"),
-        ({"name": "stacked", "layers": 1}, {}, "model.layers 1 with model.name stacked"),
-        (HEADS | {"activation": "sigmoid"}, {}, "belong to one vector"),
-        (HEADS | {"silence": True}, {}, "belong to one vector"),
-        ({"name": "pair", "dense_layers": 1}, {}, "belong to one vector"),
-        (HEADS, {"loss": "mse"}, "training.loss mse with model.name split"),
-        ({"name": "pair"}, {"loss": "weighted_mse"}, "training.loss weighted_mse with model.name pair"),
-        ({}, {"loss": "crossentropy"}, "say model.activation: sigmoid"),
-        ({"activation": "relu"}, {"loss": "focal"}, "say model.activation: sigmoid"),
-        ({}, {"loss_weight": 3.0}, "training.loss_weight with training.loss None"),
-        ({}, {"loss": "mse", "loss_weight": 3.0}, "training.loss_weight with training.loss mse"),
-        ({"name": "bidirectional"}, {"predict": "every"}, "which would see what it predicts"),
+        ({"layers": 2}, {}, "model.layers is 2 and model.name is base"),
+        ({"name": "stacked", "layers": 1}, {}, "model.layers is 1 and model.name is stacked"),
+        ({"name": "split", "activation": "sigmoid"}, {}, "model.activation does not apply to model.name split"),
+        ({"name": "split", "silence": True}, {}, "model.silence does not apply to model.name split"),
+        ({"name": "pair", "dense_layers": 1}, {}, "model.dense_layers does not apply to model.name pair"),
+        ({"name": "split"}, {"loss": "mse"}, "training.loss mse does not apply to model.name split"),
+        ({"name": "pair"}, {"loss": "weighted_mse"}, "training.loss weighted_mse does not apply to model.name pair"),
+        ({}, {"loss": "crossentropy"}, "set model.activation: sigmoid"),
+        ({"activation": "relu"}, {"loss": "focal"}, "set model.activation: sigmoid"),
+        ({}, {"loss_weight": 3.0}, "training.loss_weight does not apply to training.loss mse"),
+        ({"name": "split"}, {"loss_weight": 3.0}, "training.loss_weight does not apply to training.loss crossentropy"),
+        ({"name": "bidirectional"}, {"predict": "every"}, "training.predict every does not apply to model.name bidirectional"),
         ({}, {"mixed_precision": True}, "mixed_precision with device cpu"),
     ],
 )
-def test_combinations_that_mean_nothing_are_refused(model: dict, training: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=r"^here: ") as caught:
-        run_config.parse({"device": "cpu", "model": model, "training": training}, "here")
+def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^source: ") as caught:
+        run_config.parse({"device": "cpu", "model": model, "training": training}, "source")
     assert message in str(caught.value)
 
 
@@ -69,61 +86,72 @@ def test_combinations_that_mean_nothing_are_refused(model: dict, training: dict,
         ({"name": "stacked", "layers": 3}, {"predict": "every"}),
         ({"name": "gru", "layers": 1}, {"loss": "weighted_mse", "loss_weight": 3.0}),
         ({"activation": "sigmoid", "silence": True}, {"loss": "weighted_crossentropy"}),
-        (HEADS, {"loss": "focal", "predict": "every"}),
+        ({"name": "split"}, {"loss": "focal", "predict": "every"}),
         ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop"}),
     ],
 )
-def test_combinations_that_mean_something_are_taken(model: dict, training: dict) -> None:
-    assert run_config.parse({"device": "cpu", "model": model, "training": training}, "here").device == "cpu"
+def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, Any], training: dict[str, Any]) -> None:
+    parsed = run_config.parse({"device": "cpu", "model": model, "training": training}, "source")
+    defaults = config.flatten(run_config.parse({"device": "cpu"}, "source").result_settings())
+    settings = config.flatten(parsed.result_settings())
+    changed = {key: value for key, value in settings.items() if value != defaults[key]}
+    assert changed == config.flatten({"model": model, "training": training})
 
 
-def test_all_errors_are_told_at_once() -> None:
-    with pytest.raises(ConfigError) as caught:
-        run_config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "here")
-    assert len(str(caught.value).splitlines()) == 2
+def test_all_errors_are_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as unknown:
+        run_config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "source")
+    assert len(str(unknown.value).splitlines()) == 2
+    with pytest.raises(ConfigError) as contradicting:
+        run_config.parse({"device": "cpu", "model": {"layers": 2}, "training": {"loss": "focal", "loss_weight": 3.0}}, "source")
+    assert len(str(contradicting.value).splitlines()) == 3
 
 
-def test_identity_changes_with_what_changes_the_result_alone() -> None:
-    base = run_config.parse({"device": "cpu"}, "x")
-    same = run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": 2, "timeout_min": 7}}, "x")
-    other = run_config.parse({"device": "cpu", "training": {"seed": 1}}, "x")
-    assert base.identity("f") == same.identity("f")
-    assert base.identity("f") != other.identity("f")
+def test_identity_depends_only_on_the_store_and_on_settings_that_change_the_result() -> None:
+    base = run_config.parse({"device": "cpu"}, "source")
+    on_gpus = run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": 2, "timeout_min": 7}}, "source")
+    other_seed = run_config.parse({"device": "cpu", "training": {"seed": 1}}, "source")
+    assert base.identity("f") == on_gpus.identity("f")
+    assert base.identity("f") != other_seed.identity("f")
     assert base.identity("f") != base.identity("g")
 
 
-def test_yaml_round_trip(tmp_path: Path) -> None:
+def test_written_configuration_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "x")
+    written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "source")
     path.write_text(config.dump_yaml(written.model_dump(mode="json")))
-    assert run_config.parse(config.load_yaml(path), "x") == written
+    assert run_config.parse(config.load_yaml(path), "source") == written
 
 
-def sweep(tmp_path: Path, text: str) -> Path:
+def write_sweep(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "sweep.yaml"
     path.write_text(text)
     return path
 
 
-def test_grid_and_runs_multiply(tmp_path: Path) -> None:
-    path = sweep(
+def test_sweep_has_a_run_for_each_entry_of_runs_times_the_grid(tmp_path: Path) -> None:
+    path = write_sweep(
         tmp_path,
         "device: cpu\nruns: [{model.name: base}, {model.name: gru}]\ngrid: {training.batch: [64, 128], training.seed: [0, 1]}\n",
     )
     variations = grid.expand(grid.load_sweep(path, []), path)
-    assert [each.label for each in variations][:3] == ["base-batch64-seed0", "base-batch64-seed1", "base-batch128-seed0"]
+    assert [variation.label for variation in variations][:3] == [
+        "base-batch64-seed0",
+        "base-batch64-seed1",
+        "base-batch128-seed0",
+    ]
     assert len(variations) == 8
     assert variations[-1].config.model.name == "gru"
     assert variations[-1].config.training.batch == 128
 
 
-def test_overrides_are_laid_over_the_sweep(tmp_path: Path) -> None:
-    path = sweep(tmp_path, "device: cpu\ngrid: {model.name: [base, gru]}\n")
+def test_overrides_replace_settings_of_the_sweep(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, "device: cpu\ngrid: {model.name: [base, gru]}\n")
     overrides = ["training.learning_rate=1e-4", "data.groups=[Bach, Liszt]", "grid.model.name=[gru]"]
-    (only,) = grid.expand(grid.load_sweep(path, overrides), path)
-    assert only.config.training.learning_rate == 1e-4
-    assert only.config.data.groups == ("Bach", "Liszt")
-    assert only.config.model.name == "gru"
+    (variation,) = grid.expand(grid.load_sweep(path, overrides), path)
+    assert variation.config.training.learning_rate == 1e-4
+    assert variation.config.data.groups == ("Bach", "Liszt")
+    assert variation.config.model.name == "gru"
 
 
 @pytest.mark.parametrize(
@@ -142,12 +170,17 @@ def test_overrides_are_laid_over_the_sweep(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_sweeps_are_refused(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
-    path = sweep(tmp_path, text)
+    path = write_sweep(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         grid.expand(grid.load_sweep(path, overrides), path)
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_shipped_sweeps_are_valid(path: Path) -> None:
-    assert grid.expand(grid.load_sweep(path, []), path)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_shipped_sweeps_expand_to_their_runs(name: str) -> None:
+    path = ROOT / "sweeps" / f"{name}.yaml"
+    assert [variation.label for variation in grid.expand(grid.load_sweep(path, []), path)] == SWEEPS[name]
+
+
+def test_every_shipped_sweep_is_tested() -> None:
+    assert {path.stem for path in (ROOT / "sweeps").glob("*.yaml")} == set(SWEEPS)

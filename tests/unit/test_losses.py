@@ -1,8 +1,8 @@
-"""Losses of every network, against their definitions in NumPy."""
+"""The losses and metrics of every model equal their definitions, computed with NumPy."""
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -10,13 +10,16 @@ import pytest
 import tensorflow as tf
 
 from pianogen import models
-from pianogen.config import ModelConfig, TrainingConfig
+from pianogen.config import LossName, ModelConfig, ModelName, TrainingConfig
 from pianogen.models.features import features
+from pianogen.models.network import METRICS
 from pianogen.roll import HOLD, ONSET, SILENT
 from tests.support.made_music import made_roll
-from tests.support.made_networks import WITH_HEADS, made_network, music
+from tests.support.made_networks import STATE_HEAD_MODELS, made_network, made_windows
 
-CURVES = {"loss", "categorical_crossentropy", "mean_absolute_error"}
+LOSSES: list[LossName] = ["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
+CROSSENTROPIES: list[LossName] = ["crossentropy", "weighted_crossentropy", "focal"]
+PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ CURVES = {"loss", "categorical_crossentropy", "mean_absolute_error"}
         ("gru", [0.47959455847740173, 0.4723075032234192], [18.070545196533203, 12.889100074768066]),
     ],
 )
-def test_arithmetic_of_the_reports_networks_is_unchanged(name: str, loss: list[float], crossentropy: list[float]) -> None:
+def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float], crossentropy: list[float]) -> None:
     keras.utils.set_random_seed(2)
     network = models.build(ModelConfig(name=name), TrainingConfig(), 64)
     roll = made_roll(9, steps=33)
@@ -38,22 +41,21 @@ def test_arithmetic_of_the_reports_networks_is_unchanged(name: str, loss: list[f
 
 
 def combinations() -> Iterator[Any]:
-    """Every network with every loss it takes, and with last and every in turn."""
-    for name, predict in product(sorted(models.NETWORKS), ["last", "every"]):
-        of_bits = ["crossentropy", "weighted_crossentropy", "focal"]
-        for loss in of_bits if name in WITH_HEADS else ["mse", "weighted_mse", *of_bits]:
+    """Every model with every loss that applies to it, and with both values of `training.predict`."""
+    for name, predict in product(sorted(models.NETWORKS), PREDICTIONS):
+        for loss in CROSSENTROPIES if name in STATE_HEAD_MODELS else LOSSES:
             if not (name == "bidirectional" and predict == "every"):
                 yield pytest.param(name, loss, predict, id=f"{name}-{loss}-{predict}")
 
 
 @pytest.mark.parametrize(("name", "loss", "predict"), list(combinations()))
-def test_every_weight_learns(name: str, loss: str, predict: str) -> None:
-    is_of_bits = loss in ("crossentropy", "weighted_crossentropy", "focal") and name not in WITH_HEADS
-    network = made_network(name, loss=loss, predict=predict, units=3, activation="sigmoid" if is_of_bits else "softplus")
-    packed, tempo_us = music(steps=4, batch=2)
+def test_every_weight_has_a_gradient(name: ModelName, loss: LossName, predict: Literal["last", "every"]) -> None:
+    activation = "sigmoid" if loss in CROSSENTROPIES and name not in STATE_HEAD_MODELS else "softplus"
+    network = made_network(name, loss=loss, predict=predict, units=3, activation=activation)
+    packed, tempo_us = made_windows(steps=4, batch=2)
     with tf.GradientTape() as tape:
         losses = network.losses(packed, tempo_us, training=True)
-    assert losses.keys() == CURVES
+    assert set(losses) == set(METRICS)
     for value in losses.values():
         assert value.shape == (2,)
         assert value.dtype == tf.float32
@@ -62,48 +64,48 @@ def test_every_weight_learns(name: str, loss: str, predict: str) -> None:
     assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def plain_losses(kind: str, target: np.ndarray, output: np.ndarray, weight: float) -> np.ndarray:
-    """(B,) by the definitions, in float64; the 176 bits of onset and hold come first, the tempo last."""
+def reference_losses(loss: LossName, target: np.ndarray, output: np.ndarray, weight: float) -> np.ndarray:
+    """(B,) float64 losses of (B, F) features: the 176 bits of onsets and holds come first, the tempo last."""
     bits, probability = target[:, :-1], output[:, :-1]
-    of_truth = np.where(bits == 1, probability, 1 - probability)
+    true_probability = np.where(bits == 1, probability, 1 - probability)
     errors = {
         "mse": (bits - probability) ** 2,
-        "crossentropy": -np.log(of_truth),
-        "focal": -((1 - of_truth) ** 2) * np.log(of_truth),
-    }[kind.removeprefix("weighted_")]
-    if kind.startswith("weighted"):
+        "crossentropy": -np.log(true_probability),
+        "focal": -((1 - true_probability) ** 2) * np.log(true_probability),
+    }[loss.removeprefix("weighted_")]
+    if loss.startswith("weighted"):
         errors = errors * np.where((bits == 1) & (np.arange(bits.shape[1]) < 176), weight, 1)
-    return (errors.sum(axis=1) + (target[:, -1] - output[:, -1]) ** 2) / target.shape[1]
+    return np.asarray((errors.sum(axis=1) + (target[:, -1] - output[:, -1]) ** 2) / target.shape[1])
 
 
 @pytest.mark.parametrize("silence", [False, True])
-@pytest.mark.parametrize("loss", ["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"])
-def test_losses_of_one_vector_follow_their_definitions(loss: str, silence: bool) -> None:
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_of_the_vector_head_follow_their_definitions(loss: LossName, silence: bool) -> None:
     network = made_network("base", loss=loss, loss_weight=7.0, silence=silence, activation="sigmoid")
-    packed, tempo_us = music(steps=6, batch=3)
+    packed, tempo_us = made_windows(steps=6, batch=3)
     target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1]), silence=silence).numpy().astype(float)
     output = network.predict(packed[:, :-1], tempo_us[:, :-1]).numpy().astype(float)
     losses = network.losses(packed, tempo_us, training=False)
-    assert losses["loss"].numpy() == pytest.approx(plain_losses(loss, target, output, 7.0), rel=1e-5)
+    assert losses["loss"].numpy() == pytest.approx(reference_losses(loss, target, output, 7.0), rel=1e-5)
     if silence:
-        target, output = (np.delete(each, range(176, 264), axis=1) for each in (target, output))
+        target, output = (np.delete(rows, range(176, 264), axis=1) for rows in (target, output))
     assert losses["mean_absolute_error"].numpy() == pytest.approx(np.abs(target - output).mean(axis=1), rel=1e-5)
     keras_crossentropy = keras.losses.categorical_crossentropy(tf.constant(target), tf.constant(output))
     assert losses["categorical_crossentropy"].numpy() == pytest.approx(keras_crossentropy.numpy(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(WITH_HEADS))
-@pytest.mark.parametrize("loss", ["crossentropy", "weighted_crossentropy", "focal"])
-def test_losses_of_heads_follow_their_definitions(name: str, loss: str) -> None:
+@pytest.mark.parametrize("name", STATE_HEAD_MODELS)
+@pytest.mark.parametrize("loss", CROSSENTROPIES)
+def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss: LossName) -> None:
     network = made_network(name, loss=loss, loss_weight=7.0)
-    packed, tempo_us = music(steps=6, batch=3)
+    packed, tempo_us = made_windows(steps=6, batch=3)
     output = network.predict(packed[:, :-1], tempo_us[:, :-1])
     target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1])).numpy()
     exponents = np.exp(output["keys"].numpy().astype(float))
     probabilities = exponents / exponents.sum(axis=-1, keepdims=True)
     states = np.stack([made_roll(seed, 6).states[-1] for seed in range(3)]).astype(int)
-    of_truth = np.take_along_axis(probabilities, states[..., np.newaxis], axis=-1)[..., 0]
-    errors = -np.log(of_truth) * ((1 - of_truth) ** 2 if loss == "focal" else 1)
+    true_probability = np.take_along_axis(probabilities, states[..., np.newaxis], axis=-1)[..., 0]
+    errors = -np.log(true_probability) * ((1 - true_probability) ** 2 if loss == "focal" else 1)
     errors *= np.where(states != SILENT, 7.0, 1.0) if loss.startswith("weighted") else 1.0
     tempo = output["tempo"].numpy()
     losses = network.losses(packed, tempo_us, training=False)
@@ -112,8 +114,8 @@ def test_losses_of_heads_follow_their_definitions(name: str, loss: str) -> None:
     assert losses["mean_absolute_error"].numpy() == pytest.approx(np.abs(row - target).mean(axis=1), rel=1e-5)
 
 
-def test_dead_relu_has_finite_curves() -> None:
+def test_metrics_of_an_all_zero_relu_output_are_finite() -> None:
     network = made_network("base", activation="relu")
     network.keras.get_layer("output").bias.assign(tf.fill([177], -100.0))
-    losses = network.losses(*music(steps=4), training=False)
+    losses = network.losses(*made_windows(steps=4), training=False)
     assert all(np.isfinite(value).all() for value in losses.values())

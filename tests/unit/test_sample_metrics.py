@@ -1,4 +1,4 @@
-"""Collapsed samples are named, and music is not."""
+"""Metrics of samples, and the detection of collapsed samples."""
 
 import numpy as np
 import pytest
@@ -35,20 +35,20 @@ def held_chord() -> np.ndarray:
 
 
 def stuck_key() -> np.ndarray:
-    """Music over one key that is never let go."""
+    """Music, and one key that is never released."""
     states = made_roll(1, STEPS).states
     states[:, 20] = HOLD
     states[0, 20] = ONSET
     return states
 
 
-def hammered_chord() -> np.ndarray:
+def repeated_chord() -> np.ndarray:
     states = silence()
     states[:, [40, 44, 47]] = ONSET
     return states
 
 
-def hammered_few_keys() -> np.ndarray:
+def repeated_few_keys() -> np.ndarray:
     random = np.random.default_rng(2)
     states = silence()
     for step in range(STEPS):
@@ -56,7 +56,7 @@ def hammered_few_keys() -> np.ndarray:
     return states
 
 
-def far_too_many() -> np.ndarray:
+def noise() -> np.ndarray:
     random = np.random.default_rng(3)
     states = silence()
     states[random.random(states.shape) < 0.12] = ONSET
@@ -79,28 +79,28 @@ def alternating_chords() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("states", "name"),
+    ("states", "collapse"),
     [
         (silence(), "silence"),
         (nearly_silent(), "silence"),
         (held_chord(), "stuck_note"),
         (stuck_key(), "stuck_note"),
-        (hammered_chord(), "every_step"),
-        (hammered_few_keys(), "every_step"),
-        (far_too_many(), "every_step"),
+        (repeated_chord(), "every_step"),
+        (repeated_few_keys(), "every_step"),
+        (noise(), "every_step"),
         (pattern(16), "repetition"),
         (pattern(32), "repetition"),
         (alternating_chords(), "repetition"),
     ],
 )
-def test_collapse_is_named(states: np.ndarray, name: str) -> None:
+def test_collapse_of_the_second_half_is_detected(states: np.ndarray, collapse: str) -> None:
     music = made_roll(9, 300).states
-    assert find_collapse(roll_of(states)) == name
-    assert measure(roll_of(states)).collapse == name
+    assert find_collapse(roll_of(states)) == collapse
+    assert measure(roll_of(states)).collapse == collapse
     late = states.copy()
-    late[: STEPS // 2 - 8] = music[: STEPS // 2 - 8]  # its start may be music
+    late[: STEPS // 2 - 8] = music[: STEPS // 2 - 8]  # the first half is music
     late[STEPS // 2 - 8] = np.where(states[STEPS // 2 - 8] > 0, ONSET, SILENT)
-    assert find_collapse(roll_of(late)) == name
+    assert find_collapse(roll_of(late)) == collapse
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -109,7 +109,7 @@ def test_music_is_not_collapsed(seed: int, chords: int) -> None:
     assert find_collapse(made_roll(seed, STEPS, chords)) == ""
 
 
-def test_perpetuum_mobile_is_not_collapsed() -> None:
+def test_onsets_at_every_step_on_many_keys_are_not_a_collapse() -> None:
     random = np.random.default_rng(7)
     states = silence()
     states[np.arange(STEPS), random.integers(40, 70, STEPS)] = ONSET
@@ -118,18 +118,18 @@ def test_perpetuum_mobile_is_not_collapsed() -> None:
 
 
 @pytest.mark.parametrize("steps", [33, 40])
-def test_longer_patterns_are_music(steps: int) -> None:
+def test_repetition_of_a_longer_pattern_is_not_a_collapse(steps: int) -> None:
     assert find_collapse(roll_of(pattern(steps))) == ""
 
 
 @pytest.mark.parametrize("steps", [1, 2, 31, 126])
-def test_short_rolls_are_not_judged(steps: int) -> None:
+def test_collapse_of_a_short_roll_is_not_detected(steps: int) -> None:
     assert find_collapse(roll_of(held_chord()[:steps])) == ""
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 1_000), st.integers(1, 200))
-def test_numbers_are_those_of_plain_counting(seed: int, steps: int) -> None:
+def test_metrics_equal_a_count_over_all_states(seed: int, steps: int) -> None:
     roll = made_roll(seed, steps)
     metrics = measure(roll)
     rows = unpack(roll.packed).tolist()

@@ -1,40 +1,40 @@
-"""Two outputs for two problems: which of its three states each key takes, and how fast it goes on.
+"""Two outputs: the state of each key, and the tempo.
 
-The report's split model: one vector asks one loss of both, and what suits the keys ruins the tempo.
+In the split model of the report, one loss covers both; the loss that suits the keys ruins the tempo. Here each has its own loss.
 """
 
 import keras
 import tensorflow as tf
 
 from pianogen.models.features import features
-from pianogen.models.losses import curves, focal
+from pianogen.models.losses import comparable_metrics, focal
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
 
-class Heads:
+class StateHead:
     """(…, U) to {"keys": (…, 88, 3) logits of SILENT, ONSET, HOLD, "tempo": (…, 1) tempo feature}.
 
     Args:
-        loss: of the keys: crossentropy, weighted_crossentropy or focal.
-        loss_weight: of a sounding state in the weighted loss.
+        loss: loss of the keys: crossentropy, weighted_crossentropy or focal.
+        loss_weight: weight of onsets and holds in the weighted loss.
     """
 
     def __init__(self, loss: str, loss_weight: float) -> None:
         self._keys = keras.layers.Dense(3 * NUM_KEYS, dtype="float32", name="keys")
         self._tempo = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="tempo")
         self._loss = loss
-        self._weight = loss_weight if self._loss.startswith("weighted") else None
+        self._weight = loss_weight if loss.startswith("weighted") else None
 
-    def __call__(self, states: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The keys are of the first body, the tempo of the last, which may be the same."""
-        logits = keras.ops.split(self._keys(states[0]), 3, axis=-1)
-        return {"keys": keras.ops.stack(logits, axis=-1), "tempo": self._tempo(states[-1])}
+    def __call__(self, bodies: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Predicts the keys from the first body and the tempo from the last one, which may be the same."""
+        logits = keras.ops.split(self._keys(bodies[0]), 3, axis=-1)
+        return {"keys": keras.ops.stack(logits, axis=-1), "tempo": self._tempo(bodies[-1])}
 
     def losses(self, output: dict[str, tf.Tensor], packed: tf.Tensor, tempo_us: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The mean error of a key plus the squared error of the tempo.
+        """The loss, which is the mean error of the 88 keys plus the squared error of the tempo, and the comparable metrics.
 
-        A key's error is the cross-entropy of its three states, or the focal loss; weighted, onset and hold count
-        `loss_weight` times.
+        The error of a key is the cross-entropy of its three states or the focal loss; in the weighted loss, onsets and holds
+        count `loss_weight` times.
         """
         target = features(packed, tempo_us)
         onset, hold, tempo = tf.split(target, [NUM_KEYS, NUM_KEYS, 1], axis=-1)
@@ -48,10 +48,10 @@ class Heads:
         loss = tf.reduce_mean(errors, axis=-1) + tf.square(output["tempo"] - tempo)[..., 0]
         probabilities = tf.exp(log_probabilities)
         row = tf.concat([probabilities[..., ONSET], probabilities[..., HOLD], output["tempo"]], axis=-1)
-        return {"loss": loss, **curves(target, row)}
+        return {"loss": loss, **comparable_metrics(target, row)}
 
     def logits(self, output: dict[str, tf.Tensor]) -> tf.Tensor:
-        """(B, 88, 3) logits of silent, onset and hold."""
+        """(B, 88, 3) logits of SILENT, ONSET, HOLD."""
         return output["keys"]
 
     def tempo(self, output: dict[str, tf.Tensor]) -> tf.Tensor:
