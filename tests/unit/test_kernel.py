@@ -16,9 +16,9 @@ CODE = """\
 import json
 from pianogen.midi import kernel, quantize, smf
 from pianogen.midi.reader import read_roll
-from preprocess.isolation import _WARM_UP
-kernel.compile_together(lambda: read_roll(_WARM_UP, "x.mid"))
-roll, _ = read_roll(_WARM_UP, "x.mid")
+from preprocess.host import WARM_UP_MIDI
+kernel.compile_together(lambda: read_roll(WARM_UP_MIDI, "x.mid"))
+roll, _ = read_roll(WARM_UP_MIDI, "x.mid")
 compiled = sum(sum(function.stats.cache_misses.values()) for function in (smf._scan_tracks, quantize._fill))
 print(json.dumps({"folder": str(kernel.FOLDER), "compiled": compiled, "roll": roll.packed.tobytes().hex()}))
 """
