@@ -85,7 +85,7 @@ def assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, *said: 
         assert accident not in done.stderr + done.stdout
 
 
-def test_every_input_is_accounted_for(corpus, undisturbed):
+def test_every_input_is_accounted_for(corpus: Path, undisturbed: Path) -> None:
     with ledger_of(undisturbed).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, strict=True))
     assert len(rows) == NUM_INPUTS
@@ -115,7 +115,7 @@ def test_every_input_is_accounted_for(corpus, undisturbed):
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_any_number_of_ranks_writes_the_bytes_of_one_process(corpus, undisturbed, tmp_path, ranks):
+def test_any_number_of_ranks_writes_the_bytes_of_one_process(corpus: Path, undisturbed: Path, tmp_path: Path, ranks: int) -> None:
     done = finished(mixed_command(ranks, corpus, tmp_path / "other name.h5"))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "other name.h5") == contents(undisturbed)
@@ -148,7 +148,7 @@ def killed_in_the_middle(corpus: Path, store: Path, ranks: int, killed_rank: int
 
 
 @pytest.mark.parametrize(("ranks", "killed_rank", "ranks_after"), [(2, None, 3), (3, 1, 0)])
-def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus, undisturbed, tmp_path, ranks, killed_rank, ranks_after):
+def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus: Path, undisturbed: Path, tmp_path: Path, ranks: int, killed_rank: int | None, ranks_after: int) -> None:
     store = tmp_path / "a.h5"
     killed_in_the_middle(corpus, store, ranks, killed_rank)
     done_before = num_finished(store)
@@ -162,7 +162,7 @@ def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus, undist
     assert names_in(tmp_path) == {"a.h5", "a.ledger.csv"}
 
 
-def test_killed_run_leaves_the_old_store(corpus, small, small_store, tmp_path):
+def test_killed_run_leaves_the_old_store(corpus: Path, small: Path, small_store: Path, tmp_path: Path) -> None:
     store = Path(shutil.copy(small_store, tmp_path / "a.h5"))
     shutil.copy(ledger_of(small_store), ledger_of(store))
     before = contents(store)
@@ -180,7 +180,7 @@ def test_killed_run_leaves_the_old_store(corpus, small, small_store, tmp_path):
 
 
 @pytest.mark.parametrize("marker", ["of_another_corpus", "none", "cut_off"])
-def test_foreign_leftover_is_reported_and_removed(small, small_store, tmp_path, marker):
+def test_foreign_leftover_is_reported_and_removed(small: Path, small_store: Path, tmp_path: Path, marker: str) -> None:
     store = tmp_path / "a.h5"
     work = tmp_path / "a.h5.tmp-work"
     work.mkdir()
@@ -196,7 +196,7 @@ def test_foreign_leftover_is_reported_and_removed(small, small_store, tmp_path, 
     assert not work.exists()
 
 
-def test_too_many_rejects_stop_the_store_and_keep_ledger_and_work(small, tmp_path):
+def test_too_many_rejects_stop_the_store_and_keep_ledger_and_work(small: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     shutil.copytree(small, corpus)
     for number in range(2):
@@ -253,7 +253,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_usage_is_one_line_and_exit_2_and_nothing_is_written(small, tmp_path, wrong):
+def test_wrong_usage_is_one_line_and_exit_2_and_nothing_is_written(small: Path, tmp_path: Path, wrong: str) -> None:
     arguments, said = WRONG[wrong]
     shutil.copytree(small, tmp_path / "corpus")
     (tmp_path / "empty").mkdir()
@@ -265,14 +265,14 @@ def test_wrong_usage_is_one_line_and_exit_2_and_nothing_is_written(small, tmp_pa
     assert names_in(tmp_path) == before
 
 
-def test_wrong_usage_of_many_ranks_is_said_once(tmp_path):
+def test_wrong_usage_of_many_ranks_is_said_once(tmp_path: Path) -> None:
     done = finished(preprocess_command(3, tmp_path / "none", "--store", tmp_path / "a.h5"))
     assert_one_line(done, 2, f"UsageError: {tmp_path}/none does not exist")
     assert len(done.stderr.splitlines()) == 1
     assert not names_in(tmp_path)
 
 
-def test_limits_of_the_site_cost_no_input(small, small_store, tmp_path):
+def test_limits_of_the_site_cost_no_input(small: Path, small_store: Path, tmp_path: Path) -> None:
     """A hard limit that may not be raised, as login nodes have them."""
     limits = ["prlimit", "--cpu=3600", "--as=3500000000"]
     unprivileged = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] if os.geteuid() == 0 else []
@@ -281,14 +281,14 @@ def test_limits_of_the_site_cost_no_input(small, small_store, tmp_path):
     assert contents(tmp_path / "a.h5") == contents(small_store)
 
 
-def test_store_without_a_train_split_is_refused(small, tmp_path):
+def test_store_without_a_train_split_is_refused(small: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("name,split\nA/00.mid,valid\nB/01.mid,test\n")
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv"))
     assert_one_line(done, 1, "PreprocessError: none of 4 pieces is in the train split")
     assert not (tmp_path / "a.h5").exists()
 
 
-def test_split_file_decides(small, tmp_path):
+def test_split_file_decides(small: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("name,split\nA/00.mid,valid\nB/01.mid,test\nA/02.mid,train\n")
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv"))
     assert done.returncode == 0, done.stderr
@@ -297,13 +297,13 @@ def test_split_file_decides(small, tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
-def test_ranks_that_do_not_find_each_other_are_refused(small, tmp_path, variable):
+def test_ranks_that_do_not_find_each_other_are_refused(small: Path, tmp_path: Path, variable: str) -> None:
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5"), **{variable: "2"})
     assert_one_line(done, 2, "UsageError: 2 ranks were launched and MPI connects 1")
     assert not names_in(tmp_path)
 
 
-def test_rank_knows_its_world():
+def test_rank_knows_its_world() -> None:
     program = "from preprocess.ranks import find_world; world = find_world(); print(f'{world.rank}/{world.size}\\n', end='')"
     command = preprocess_command(3)
     done = finished([*command[: command.index("-m")], "-c", program])
@@ -312,7 +312,7 @@ def test_rank_knows_its_world():
     assert (alone.returncode, alone.stdout) == (0, "0/1\n")
 
 
-def test_hostile_store_path_is_written(small, tmp_path):
+def test_hostile_store_path_is_written(small: Path, tmp_path: Path) -> None:
     store = Path(os.fsdecode(os.fsencode(tmp_path) + b"/two words' \"caf\xe9\n.store.h5"))
     done = finished(preprocess_command(0, small, "--store", store), PYTHONIOENCODING="utf-8:strict")
     assert done.returncode == 0, done.stderr
@@ -321,7 +321,7 @@ def test_hostile_store_path_is_written(small, tmp_path):
         made.verify()
 
 
-def test_single_file_is_a_corpus(tmp_path):
+def test_single_file_is_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "a.mid").write_bytes(made_midi(0))
     (tmp_path / "splits.csv").write_text("name,split\na.mid,train\n")
     command = preprocess_command(0, tmp_path / "a.mid", "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv")
@@ -330,7 +330,7 @@ def test_single_file_is_a_corpus(tmp_path):
         assert (store.pieces.name, store.pieces.group) == (["a.mid"], [""])
 
 
-def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_store, tmp_path):
+def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small: Path, small_store: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the error comes from the same calls."""
     store = tmp_path / "store.h5"
     store.write_bytes(small_store.read_bytes())
@@ -345,7 +345,7 @@ def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_stor
 
 
 @pytest.mark.skipif(not may_mount(), reason=NO_SMALL_DISK)
-def test_full_disk_in_the_store_is_told(small, tmp_path):
+def test_full_disk_in_the_store_is_told(small: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     command = shlex.join(preprocess_command(0, small, "--store", disk / "store.h5"))

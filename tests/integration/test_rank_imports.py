@@ -21,7 +21,7 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize("ranks", [0, 2])
-def test_rank_loads_neither_tensorflow_nor_the_compiler(tmp_path, ranks):
+def test_rank_loads_neither_tensorflow_nor_the_compiler(tmp_path: Path, ranks: int) -> None:
     (tmp_path / "a.mid").write_bytes(made_midi(0))
     (tmp_path / "splits.csv").write_text("name,split\na.mid,train\n")
     command = preprocess_command(ranks, tmp_path / "a.mid", "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv")

@@ -73,7 +73,7 @@ def expected(folder: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize(("seed", "ranks"), [(1, 0), (2, 3), (3, 2)])
-def test_order_of_a_folder_does_not_matter(expected, tmp_path, seed, ranks):
+def test_order_of_a_folder_does_not_matter(expected: tuple[bytes, bytes], tmp_path: Path, seed: int, ranks: int) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(SITE.format(seed=seed))
     shuffled = {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
@@ -85,7 +85,7 @@ def test_order_of_a_folder_does_not_matter(expected, tmp_path, seed, ranks):
 
 
 @pytest.mark.parametrize(("seed", "ranks"), [(1, 0), (2, 3)])
-def test_order_of_arguments_and_how_they_are_packed_does_not_matter(expected, folder, tmp_path, seed, ranks):
+def test_order_of_arguments_and_how_they_are_packed_does_not_matter(expected: tuple[bytes, bytes], folder: Path, tmp_path: Path, seed: int, ranks: int) -> None:
     """A third of the files is given one by one, a third as a folder and a third as an archive."""
     names, draw = list(FILES), random.Random(seed)
     draw.shuffle(names)

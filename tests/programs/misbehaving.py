@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -111,13 +112,13 @@ def convert_endlessly(folder: Path, misbehavior: str) -> None:
 
 
 def main(folder: Path, action: str) -> None:
-    host.convert, shard.append = misbehaving_convert, misbehaving_append
-    if action == "all":
-        convert_all(folder)
-    elif action == "nothing":
-        Isolation(folder / "shard", Options(), Limits()).close()
-    else:
-        convert_endlessly(folder, action)
+    with patch.object(host, "convert", misbehaving_convert), patch.object(shard, "append", misbehaving_append):
+        if action == "all":
+            convert_all(folder)
+        elif action == "nothing":
+            Isolation(folder / "shard", Options(), Limits()).close()
+        else:
+            convert_endlessly(folder, action)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("raw", HOSTILE, ids=repr)
-def test_name_is_the_path_below_the_root_and_always_text(tmp_path, raw):
+def test_name_is_the_path_below_the_root_and_always_text(tmp_path: Path, raw: bytes) -> None:
     found = only(folder_with(tmp_path / "corpus", raw))
     assert found.name == HOSTILE[raw]
     assert found.size == len(raw)
@@ -81,7 +81,7 @@ file_names = st.binary(min_size=1, max_size=20).filter(lambda raw: not set(raw) 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(raw=st.sets(file_names, min_size=1, max_size=6))
-def test_names_tell_all_files_apart_and_can_be_turned_back(tmp_path_factory, raw):
+def test_names_tell_all_files_apart_and_can_be_turned_back(tmp_path_factory: pytest.TempPathFactory, raw: set[bytes]) -> None:
     files = {b"n" + name + b".mid" for name in raw}
     found = inputs_of(folder_with(tmp_path_factory.mktemp("corpus"), *files))
 
@@ -93,7 +93,7 @@ def test_names_tell_all_files_apart_and_can_be_turned_back(tmp_path_factory, raw
     assert {each.read(NO_INDEXES) for each in found} == files
 
 
-def test_group_is_the_first_folder(tmp_path):
+def test_group_is_the_first_folder(tmp_path: Path) -> None:
     found = names_of(folder_with(tmp_path, b"a.mid", b"Bach/b.mid", b"Bach/suites/c.mid", b"back\\slash/d.mid"))
     assert {name: group_of(name) for name in found} == {
         "a.mid": "",
@@ -103,7 +103,7 @@ def test_group_is_the_first_folder(tmp_path):
     }
 
 
-def test_inputs_are_in_order_of_name_whatever_the_order_of_corpora(tmp_path):
+def test_inputs_are_in_order_of_name_whatever_the_order_of_corpora(tmp_path: Path) -> None:
     first = folder_with(tmp_path / "1", b"b.mid", b"Z/a.mid", b"a/z.mid")
     second = folder_with(tmp_path / "2", b"a.mid", b"\xc3\xa4.mid", b"a!.mid")
     assert names_of(first, second) == names_of(second, first) == ["Z/a.mid", "a!.mid", "a.mid", "a/z.mid", "b.mid", "ä.mid"]
@@ -113,13 +113,13 @@ SUFFIXES = [".mid", ".midi", ".kar", ".rmi", ".smf", ".mxl", ".musicxml", ".xml"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_suffix_counts_in_any_case(tmp_path, suffix):
+def test_suffix_counts_in_any_case(tmp_path: Path, suffix: str) -> None:
     spellings = [suffix, suffix.upper(), suffix.title(), ".x" + suffix]
     names = [f"{index}{spelling}".encode() for index, spelling in enumerate(spellings)]
     assert names_of(folder_with(tmp_path, *names)) == [name.decode() for name in names]
 
 
-def test_other_files_are_no_inputs(tmp_path):
+def test_other_files_are_no_inputs(tmp_path: Path) -> None:
     others = [
         b"README",
         b"a.txt",
@@ -136,16 +136,16 @@ def test_other_files_are_no_inputs(tmp_path):
     assert names_of(folder_with(tmp_path, *others, b"a.mid")) == ["a.mid"]
 
 
-def test_single_file_is_called_by_its_own_name(tmp_path):
+def test_single_file_is_called_by_its_own_name(tmp_path: Path) -> None:
     folder_with(tmp_path, b"deep/folder/a.mid")
     assert names_of(tmp_path / "deep/folder/a.mid") == ["a.mid"]
 
 
-def test_folder_with_the_suffix_of_an_input_is_a_folder(tmp_path):
+def test_folder_with_the_suffix_of_an_input_is_a_folder(tmp_path: Path) -> None:
     assert names_of(folder_with(tmp_path, b"album.mid/1.mid", b"album.mid/2.mid")) == ["album.mid/1.mid", "album.mid/2.mid"]
 
 
-def test_link_to_a_folder_or_file_is_followed(tmp_path):
+def test_link_to_a_folder_or_file_is_followed(tmp_path: Path) -> None:
     elsewhere = folder_with(tmp_path / "elsewhere", b"a.mid")
     corpus = folder_with(tmp_path / "corpus", b"b.mid")
     (corpus / "folder").symlink_to(elsewhere)
@@ -153,7 +153,7 @@ def test_link_to_a_folder_or_file_is_followed(tmp_path):
     assert names_of(corpus) == ["b.mid", "file.mid", "folder/a.mid"]
 
 
-def test_links_back_to_a_folder_above_end(tmp_path):
+def test_links_back_to_a_folder_above_end(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path / "corpus", b"a.mid", b"inner/b.mid", b"inner/core/c.mid")
     (corpus / "self").symlink_to(".")
     (corpus / "inner/up").symlink_to("..")
@@ -167,7 +167,7 @@ def test_links_back_to_a_folder_above_end(tmp_path):
     ]
 
 
-def test_link_to_itself_does_not_end_the_run(tmp_path):
+def test_link_to_itself_does_not_end_the_run(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path, b"a.mid")
     (corpus / "loop").symlink_to("loop")
     (corpus / "loop.mid").symlink_to("loop.mid")
@@ -200,7 +200,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_cannot_be_read_is_an_input_and_refused_without_hanging(tmp_path, kind):
+def test_what_cannot_be_read_is_an_input_and_refused_without_hanging(tmp_path: Path, kind: str) -> None:
     UNREADABLE[kind](tmp_path / "x.mid")
     folder_with(tmp_path, b"a.mid")
     sound, bad = inputs_of(tmp_path)
@@ -209,7 +209,7 @@ def test_what_cannot_be_read_is_an_input_and_refused_without_hanging(tmp_path, k
     assert refused(bad) == Reason.UNREADABLE
 
 
-def test_file_that_vanished_or_became_a_fifo_is_unreadable(tmp_path):
+def test_file_that_vanished_or_became_a_fifo_is_unreadable(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path, b"a.mid", b"b.mid", b"c.mid")
     gone, piped, replaced = inputs_of(corpus)
     for each in (gone, piped, replaced):
@@ -219,7 +219,7 @@ def test_file_that_vanished_or_became_a_fifo_is_unreadable(tmp_path):
     assert [refused(each) for each in (gone, piped, replaced)] == [Reason.UNREADABLE] * 3
 
 
-def test_input_over_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path):
+def test_input_over_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path: Path) -> None:
     for name, size in (("a.mid", MAX_BYTES), ("b.mid", MAX_BYTES + 1), ("c.mid", 1 << 40)):
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)
@@ -230,7 +230,7 @@ def test_input_over_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path):
         far_over.read(NO_INDEXES)
 
 
-def test_two_inputs_of_one_name_are_refused_and_both_named(tmp_path):
+def test_two_inputs_of_one_name_are_refused_and_both_named(tmp_path: Path) -> None:
     first, second = folder_with(tmp_path / "1", b"x/a.mid"), folder_with(tmp_path / "2", b"x/a.mid", b"b.mid")
     with pytest.raises(UsageError) as caught:
         names_of(first, second)
@@ -239,18 +239,18 @@ def test_two_inputs_of_one_name_are_refused_and_both_named(tmp_path):
     assert str(second / "x/a.mid") in str(caught.value)
 
 
-def test_corpus_given_twice_is_refused(tmp_path):
+def test_corpus_given_twice_is_refused(tmp_path: Path) -> None:
     folder_with(tmp_path, b"a.mid")
     with pytest.raises(UsageError, match=r"two inputs are named a\.mid"):
         names_of(tmp_path, tmp_path)
 
 
-def test_missing_corpus_is_refused(tmp_path):
+def test_missing_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         names_of(tmp_path / "none")
 
 
-def test_corpus_without_inputs_is_refused_and_told_what_counts(tmp_path):
+def test_corpus_without_inputs_is_refused_and_told_what_counts(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     folder_with(tmp_path / "texts", b"a.txt")
     for corpus in (tmp_path / "empty", tmp_path / "texts", tmp_path / "texts/a.txt"):
@@ -260,14 +260,14 @@ def test_corpus_without_inputs_is_refused_and_told_what_counts(tmp_path):
         assert all(suffix in str(caught.value) for suffix in SUFFIXES)
 
 
-def test_one_empty_corpus_among_others_is_refused(tmp_path):
+def test_one_empty_corpus_among_others_is_refused(tmp_path: Path) -> None:
     folder_with(tmp_path / "full", b"a.mid")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty holds no input"):
         names_of(tmp_path / "full", tmp_path / "empty")
 
 
-def test_bundled_corpus_is_named_from_its_root():
+def test_bundled_corpus_is_named_from_its_root() -> None:
     names = names_of("music21:bach")
     assert len(names) > 300
     assert {group_of(name) for name in names} == {"bach"}
@@ -275,7 +275,7 @@ def test_bundled_corpus_is_named_from_its_root():
 
 
 @pytest.mark.parametrize("name", ["nonsense", "", ".", "..", "../corpus/bach", "bach/../../corpus", "/", "/tmp"])
-def test_unknown_bundled_corpus_is_refused_and_the_valid_ones_named(name):
+def test_unknown_bundled_corpus_is_refused_and_the_valid_ones_named(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         names_of(f"music21:{name}")
     assert f"music21:{name} is not bundled" in str(caught.value)
@@ -290,7 +290,7 @@ def packed_as(kind: str, folder: Path, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_is_read_as_the_folder_it_was_made_of(tmp_path, kind):
+def test_archive_is_read_as_the_folder_it_was_made_of(tmp_path: Path, kind: str) -> None:
     names = [b"a.mid", b"B/b.mid", b"B/deep/two words.mid", "C/größe.mid".encode(), b"C/readme.txt"]
     folder = folder_with(tmp_path / "folder", *names)
     archive = packed_as(kind, folder, tmp_path / "packed")
@@ -302,14 +302,14 @@ def test_archive_is_read_as_the_folder_it_was_made_of(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_in_a_folder_counts_as_a_folder_of_its_name(tmp_path, kind):
+def test_archive_in_a_folder_counts_as_a_folder_of_its_name(tmp_path: Path, kind: str) -> None:
     archive = packed_as(kind, folder_with(tmp_path / "folder", b"B/b.mid"), tmp_path / "corpus" / "packed")
     (found,) = scan([str(tmp_path / "corpus")], tmp_path)
     assert found.name == f"{archive.name}/B/b.mid"
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
-def test_damaged_archive_is_refused_by_name(tmp_path, name):
+def test_damaged_archive_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"this is no archive" * 99)
     with pytest.raises(UsageError, match="cannot be read as an archive") as caught:
         scan([str(tmp_path / name)], tmp_path)
