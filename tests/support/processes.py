@@ -10,13 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # From the benchmarks, which measure the same processes and must not import the tests.
-from benchmarks.support.process_tree import descendants, mpi_rank, state_and_parent
+from benchmarks.support.process_tree import descendants as descendants
+from benchmarks.support.process_tree import mpi_rank as mpi_rank
+from benchmarks.support.process_tree import state_and_parent
 from tests.support.paths import ROOT
-
-__all__ = [
-    *("ENVIRONMENT", "MPIEXEC", "NO_SMALL_DISK", "descendants", "finished", "has_ended", "may_mount", "mpi_command", "mpi_rank"),
-    *("on_small_disk", "preprocess_command", "started", "wait_until"),
-]
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "mpiexec"
