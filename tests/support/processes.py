@@ -32,7 +32,7 @@ def preprocess_command(ranks: int, *arguments: object) -> list[str]:
     return mpi_command(ranks, "-m", "preprocess", *arguments)
 
 
-def finished(command: Sequence[str], folder: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+def finished(command: Sequence[str], folder: Path | None = None, /, **environment: str) -> "subprocess.CompletedProcess[str]":
     """The result of a command after it has ended."""
     return subprocess.run(
         command,
