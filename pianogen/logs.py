@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 VERBOSE = "PIANOGEN_VERBOSE"
-_PACKAGES = ("pianogen", "preprocess", "jobs")
+_PACKAGES = ("pianogen", "preprocess", "jobs", "benchmarks")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
