@@ -1,4 +1,4 @@
-"""The rank's side of the conversion: no input can crash or block a rank, because another process converts it.
+"""The conversion of inputs, as a rank uses it: no input can crash or block the rank, because other processes convert it.
 
     rank  ─ chunks ─→  host process  ─ inputs ─→  worker process  ─ records ─→  shard
           ←─ ChunkResult ─           ←─ shared counters ─

@@ -104,7 +104,7 @@ def _check_rejects(rejected: Counter[Reason], num_inputs: int, max_rejects: floa
 
 
 def _splits_by_content(entries: Sequence[Entry], splits: Mapping[str, Split]) -> dict[bytes, Split]:
-    """The split of each content that the split file names: that of the first input with this content that the file names.
+    """The splits by content. If the split file lists several equal inputs, the first by name decides.
 
     Warns where the split file assigns equal inputs to different splits, because one of those splits loses a piece.
     """

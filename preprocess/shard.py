@@ -1,7 +1,7 @@
-"""A shard: an append-only file with the outcomes of one rank, of which a kill at any moment damages the last record at most.
+"""A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
-A record is a fixed prefix, a JSON header and a body. The prefix has the CRC-32 of the header, and the header the SHA-256 of the
-body, the encoded roll (sparse.py). Reading stops at the first incomplete record.
+A record has a fixed prefix, a JSON header, and a body, which is the encoded roll (sparse.py). The prefix contains the CRC-32 of
+the header, and the header the SHA-256 of the body. Reading stops at the first incomplete record.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, CRC-32 of 
 _MAGIC = b"PGS1"
 _READ_AHEAD_BYTES = 1_024  # prefix and nearly every header
 _BATCH_STEPS = 1 << 17
-_MAX_OPEN_FILES = 64  # there may be a shard per rank, and rank 0 may need a file descriptor for the connection to each rank
+_MAX_OPEN_FILES = 64  # MPI may need a file descriptor per rank, and there is a shard per rank
 
 
 class Entry(NamedTuple):

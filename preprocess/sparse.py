@@ -1,17 +1,17 @@
 """The encoding of rolls in shards, which leaves out zeros: most keys are silent at most steps, and the tempo changes rarely.
 
-Packed rows, and differences of tempo, are read as 32-bit words. The encoding is one bit per word, set where the word is not
-zero, followed by those words and by the remaining bytes; at the end stands the number of steps. Equal rolls have equal
-encodings, which are hashed to find duplicates and to choose the split.
+Packed rows and tempo differences are read as 32-bit words. The encoding of an array has one bit per word, set if the word is not
+zero, then the words that are not zero, and then the bytes after the last complete word. The number of steps follows at the end.
+Equal rolls have equal encodings. The hash of the encoding finds duplicates, and the hash of the encoded rows chooses the split.
 
-The alternatives, on the 337 pieces of piano-midi.de (one core; ns per step, encoding includes the hash):
+The alternatives, for the 337 pieces of piano-midi.de on one core (write includes both hashes, which need this encoding):
 
-    encoding                   bytes per step   write   read
-    this one                              8.9      20     19
-    raw rows and tempos                  26        25      8
-    zlib, level 1                         3.3     118     56
+    body of a record       bytes per step   write, ns per step   read, ns per step
+    this encoding                     8.9                   20                  19
+    raw rows and tempos              26                     25                   8
+    zlib, level 1                     3.3                  118                  56
 
-A merge of 20,000 pieces on a local disk takes 0.57 s from these shards and 0.65 s from raw ones, which are three times as large.
+A merge of 20,000 pieces on a local disk takes 0.57 s from these shards and 0.65 s from raw ones.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,9 @@ def encode(roll: Roll) -> tuple[bytes, bytes]:
 
 
 def decode(bodies: Sequence[bytes]) -> Roll:
-    """Decodes rolls, end to end into one. All are decoded together, because NumPy's calls take longer than their work on one.
+    """Decodes rolls, and joins them end to end.
+
+    All rolls are decoded together, because the calls of NumPy would take longer than their work on one roll.
 
     Args:
         bodies: for each roll, the two results of `encode`, joined; rolls of at least one step.

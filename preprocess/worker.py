@@ -60,7 +60,7 @@ class _Counters(ctypes.Structure):
 
 
 class WorkerProcess:
-    """At most one worker process at a time, forked when there is work and replaced when it dies or has grown old.
+    """Runs one worker process at a time; forks it when there is work, and a new one after its death or after many inputs.
 
     Args:
         handle: the shard, opened with O_APPEND.
@@ -115,7 +115,7 @@ class WorkerProcess:
         return process.wait()
 
     def _run(self, process: ChildProcess, inputs: Sequence[Input]) -> tuple[Reason, str] | None:
-        """Has the worker process convert the inputs; the reason and message of its death, None if it lives.
+        """Sends inputs to the worker process and waits; returns the reason and message of its death, None if it is alive.
 
         Raises:
             ShardError: the shard cannot be written.
@@ -138,7 +138,7 @@ class WorkerProcess:
         return None
 
     def _kill_if_stuck(self, process: ChildProcess) -> bool:
-        """Waits until the process answers or dies, and kills it if it makes no progress; whether it was killed."""
+        """Waits until the process answers or dies, and kills it if it makes no progress; returns whether it was killed."""
         num_finished, is_killed = -1, False
         while not process.connection.poll(self._limits.wall_s):
             if num_finished == self._counters.num_finished:
