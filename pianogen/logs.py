@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 VERBOSE = "PIANOGEN_VERBOSE"
-_PACKAGES = ("pianogen", "preprocess", "jobs")
+_PACKAGES = ("pianogen", "preprocess", "jobs", "benchmarks")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _TENSORFLOW_INFO = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |To enable the following instructions"

@@ -1,22 +1,26 @@
-"""A corpus of MIDI files and scores to one store of piano rolls.
+"""Converts a corpus of MIDI files and scores to one store of piano rolls.
 
     mpiexec -n 4 python -m mpi4py -m preprocess midis/ --store corpus.h5
 
-A rank's way: start the child that converts (before MPI, which does not survive a fork), find the other ranks, share the
-inputs; rank 0 then merges the shards into the store. How that goes on to 1,024 ranks and 2 million files:
+Every rank starts its host process (before MPI, which does not survive a fork), initializes MPI, and converts chunks of inputs;
+rank 0 then merges the shards into the store. Expected for 1,024 ranks and 2 million files:
 
-    scan    rank 0 alone, a stat and 5-8 µs a file: 10-20 s on a local disk, on a shared one what it takes for the stats
-    parse   all ranks, chunks on request; rank 0 hands out a million inputs a second and reads 70,000 entries of growing shards
-    merge   rank 0 alone, which knows the entries by then (1 kB of memory each): some 500 MB a second, or what the disk allows
+    scan     rank 0, one stat and 5-8 µs per file: 10-20 s on a local disk, the time of the stat calls on a shared one
+    convert  all ranks, chunks on request; rank 0 dispatches a million inputs and reads 70,000 entries of growing shards a second
+    merge    rank 0, which has read the entries by then (1 kB of memory each): about 500 MB/s, or the speed of the disk
 """
 
 import argparse
 import gc
 import hashlib
+import json
+import logging
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pianogen
 from pianogen import command
@@ -24,98 +28,134 @@ from pianogen.errors import UsageError
 from pianogen.midi.reader import MidiParser
 from pianogen.progress import Progress
 from pianogen.store import Split
-from preprocess import ranks, sources
-from preprocess.isolation import Isolation, Limits, Tally
-from preprocess.merge import Merged, merge, read_split_file
+from preprocess import dispatch, sources
+from preprocess.host import ChunkResult
+from preprocess.isolation import Isolation
+from preprocess.merge import MergeResult, merge
 from preprocess.outcome import Options
-from preprocess.ranks import World
 from preprocess.sources import Input
-from preprocess.work_folder import Job
+from preprocess.split_file import read_split_file
+from preprocess.work_folder import WorkFolder
+from preprocess.worker import Limits
+from preprocess.world import World, batch_job, find_world
 
-_MOST_CPU_S = 24 * 3_600
+_MAX_CPU_S = 24 * 3_600
+_WALL_PER_CPU = 10  # generous, because an input that computes on a busy node progresses slowly
+_log = logging.getLogger("preprocess")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments of the command.
+
+    Attributes:
+        corpora: folders, files, archives, or music21:NAME.
+        store: the HDF5 file to write.
+        options: the options of the conversion.
+        cpu_limit_s: CPU time that one input may take.
+        split_file: a CSV file that assigns pieces to splits; None splits by hash.
+        max_rejects: the largest allowed share of rejected inputs.
+    """
+
+    corpora: list[str]
+    store: Path
+    options: Options
+    cpu_limit_s: int
+    split_file: Path | None
+    max_rejects: float
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger of the store."""
+        return self.store.with_suffix(".ledger.csv")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m preprocess`, run by every rank."""
-    options = _parse(arguments)
-    job = Job.beside(options.store)
-    isolation = Isolation(job.new_shard(), Options(options.parser, options.keep_rests), Limits(options.cpu_limit_s))
-    world = ranks.find_world()
+    settings = _parse(arguments)
+    work_folder = WorkFolder.of(settings.store)
+    limits = Limits(settings.cpu_limit_s, _WALL_PER_CPU * settings.cpu_limit_s)
+    isolation = Isolation(work_folder.new_shard(), settings.options, limits)
+    world = find_world()
     if world.rank != 0:
-        return ranks.follow(world, isolation)
-    code = command.run(lambda _: _lead(options, job, world, isolation), arguments)
-    ranks.dismiss(world, code)
-    return code
+        return dispatch.run_worker_rank(world, isolation)
+    exit_code = command.run(lambda _: _run_rank_0(settings, work_folder, world, isolation), arguments)
+    dispatch.shut_down(world, exit_code)
+    return exit_code
 
 
-def _lead(options: argparse.Namespace, job: Job, world: World, isolation: Isolation) -> int:
-    if not options.store.parent.is_dir():
-        raise UsageError(f"the folder of --store {options.store} does not exist; create it first")
-    gc.disable()  # there are several objects for each input, all live to the end, and looking through them takes a while
-    with job.locked(options.store, ranks.batch_job()):
-        inputs = sources.scan(options.corpus, job.folder)
-        splits, split_rule = _read_splits(options.split_file, inputs)
-        todo = job.begin(inputs, Options(options.parser, options.keep_rests))
-        print(f"{len(inputs)} inputs, {world.size} {'rank' if world.size == 1 else 'ranks'}", file=sys.stderr, flush=True)
-        _convert(todo, job, world, isolation)
-        provenance: dict[str, Any] = {
+def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isolation: Isolation) -> int:
+    if not settings.store.parent.is_dir():
+        raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
+    gc.disable()  # several objects per input live until the end, and a garbage collection would search all of them
+    with work_folder.locked(settings.store, batch_job()):
+        inputs = sources.scan(settings.corpora, work_folder.path)
+        splits, split_rule = _read_splits(settings.split_file, inputs)
+        unfinished = work_folder.prepare(inputs, settings.options)
+        _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
+        begin = time.perf_counter()
+        _convert(unfinished, work_folder, world, isolation)
+        converted = time.perf_counter()
+        provenance = {
             "version": pianogen.__version__,
-            "parser": options.parser,
-            "keep_rests": options.keep_rests,
+            "parser": settings.options.parser,
+            "keep_rests": settings.options.keep_rests,
             "split": split_rule,
         }
-        ledger = options.store.with_suffix(".ledger.csv")
-        merged = merge(job.finished(inputs), options.store, ledger, splits, options.max_rejects, provenance)
-        job.end()
-    print(_summary(merged, len(inputs), options.store, ledger), flush=True)
+        entries = work_folder.collect_entries(inputs)
+        result = merge(entries, settings.store, settings.ledger, splits, settings.max_rejects, provenance)
+        _log.debug("timing: %s", json.dumps({"convert_s": converted - begin, "merge_s": time.perf_counter() - converted}))
+        work_folder.remove_shards()
+    print(_summary(result, len(inputs), settings), flush=True)
     return 0
 
 
-def _convert(todo: Sequence[Input], job: Job, world: World, isolation: Isolation) -> None:
+def _convert(inputs: Sequence[Input], work_folder: WorkFolder, world: World, isolation: Isolation) -> None:
     num_rejected = 0
-    with Progress("preprocess", len(todo), "inputs") as progress:
+    with Progress("preprocess", len(inputs), "inputs") as progress:
 
-        def report(tally: Tally) -> None:
+        def report(result: ChunkResult) -> None:
             nonlocal num_rejected
-            num_rejected += tally.num_rejected
-            progress.advance(tally.num_inputs, f"{num_rejected} rejected")
-            job.read_shard(tally.shard, tally.size)  # now rather than at the end, when the other ranks would wait for it
+            num_rejected += result.num_rejected
+            progress.advance(result.num_inputs, f"{num_rejected} rejected")
+            work_folder.read_shard(result.shard, result.shard_bytes)  # now, so that the merge does not wait for it
 
-        ranks.lead(world, isolation, todo, report)
+        dispatch.dispatch(world, isolation, inputs, report)
 
 
 def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, Split] | None, str]:
-    """The splits of a split file, and what provenance says of them."""
+    """The splits of a split file, and the entry `split` of the provenance."""
     if path is None:
         return None, "hash"
-    splits = read_split_file(path, [each.name for each in inputs])
+    splits = read_split_file(path, [source.name for source in inputs])
     return splits, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _summary(merged: Merged, num_inputs: int, store: Path, ledger: Path) -> str:
-    totals, num_rejected = merged.totals, merged.rejected.total()
-    rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(merged.rejected.items())) or "none"
+def _summary(result: MergeResult, num_inputs: int, settings: Settings) -> str:
+    counts, num_rejected = result.counts, result.rejected.total()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
+    kinds = f"{result.num_kept:,} kept, {result.num_duplicates:,} duplicates, {num_rejected:,} rejected"
     return "\n".join(
         [
-            f"{num_inputs:,} inputs: {merged.kept:,} kept, {merged.duplicates:,} duplicates, {num_rejected:,} rejected",
-            f"  rejected    {rejected}",
-            f"  steps       {totals['steps']:,} sixteenths",
-            f"  notes       {totals['notes']:,} kept",
-            f"              {totals['notes_merged']:,} fell on a key and step already struck",
-            f"              {totals['notes_out_of_range']:,} outside the 88 keys, {totals['notes_drum']:,} drum notes",
-            f"              {totals['notes_unreleased']:,} never released, ended at their last event",
-            f"  tempo       {totals['tempo_kept']:,} of {totals['tempo_seen']:,} changes are heard at a sixteenth",
-            f"  store       {store}",
-            f"  ledger      {ledger}",
+            f"{num_inputs:,} inputs: {kinds}",
+            f"  rejected    {reasons}",
+            f"  steps       {result.num_steps:,}",
+            f"  notes       {counts.notes:,} kept",
+            f"              {counts.notes_merged:,} merged with another onset of the same key and step",
+            f"              {counts.notes_out_of_range:,} outside the 88 keys, {counts.notes_drum:,} drum notes",
+            f"              {counts.notes_unreleased:,} without a note-off, ended at their last event",
+            f"  tempo       {counts.tempo_kept:,} of {counts.tempo_seen:,} changes are in force at a step",
+            f"  store       {settings.store}",
+            f"  ledger      {settings.ledger}",
         ]
     )
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> Settings:
     parser = command.Parser(
         prog="python -m preprocess",
-        description="Turn a corpus of MIDI files and scores into one store of piano rolls and a ledger of every input.\n"
-        "Interrupted work is kept: the same command goes on, with any number of ranks, and ends with the same bytes.",
+        description="Convert a corpus of MIDI files and scores to one store of piano rolls and a ledger of every input.\n"
+        "After an interruption the same command resumes, with any number of ranks, and writes the same bytes.",
         epilog="examples:\n"
         "  python -m preprocess midis/ --store corpus.h5\n"
         "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
@@ -124,20 +164,33 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "corpus",
         nargs="+",
         metavar="CORPUS",
-        help="a folder, a file, a .zip, .tar or .tar.gz, or music21:NAME (e.g. music21:bach)",
+        help="a folder, a file, a .zip, .tar or .tar.gz archive, or music21:NAME (e.g. music21:bach)",
     )
-    parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write, a ledger beside it")
-    parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="who reads MIDI events (default: smf)")
+    parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; the ledger is written beside it")
+    parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
-    parser.add_argument("--split-file", type=Path, metavar="CSV", help="columns name, split; a piece not named gets no split")
     parser.add_argument(
-        "--max-rejects", type=_share, default=0.1, metavar="SHARE", help="refuse a corpus with more (default: 0.1)"
+        "--split-file", type=Path, metavar="CSV", help="columns name and split; pieces that are not listed get no split"
     )
-    parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time one input may take (default: 60)")
+    parser.add_argument(
+        "--max-rejects",
+        type=_share,
+        default=0.1,
+        metavar="SHARE",
+        help="write no store if a larger share of the inputs is rejected (default: 0.1)",
+    )
+    parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
-        parser.error(f"--store {str(options.store)!r} names a folder; name the file to write, such as corpus.h5")
-    return options
+        parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
+    return Settings(
+        options.corpus,
+        options.store,
+        Options(options.parser, options.keep_rests),
+        options.cpu_limit_s,
+        options.split_file,
+        options.max_rejects,
+    )
 
 
 def _share(text: str) -> float:
@@ -151,8 +204,8 @@ def _share(text: str) -> float:
 
 
 def _seconds(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_CPU_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to {_MOST_CPU_S}")
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_CPU_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to {_MAX_CPU_S}")
     return int(text)
 
 

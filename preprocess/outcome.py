@@ -1,9 +1,9 @@
-"""What became of one input: a roll or a reason, and the numbers its ledger row shows."""
+"""The outcome of one input: a roll, or the reason for its rejection."""
 
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from pianogen.midi.counts import Counts
 from pianogen.midi.reader import MidiParser, read_roll
@@ -11,12 +11,18 @@ from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from preprocess.sources import Input
 
-Status = Literal["kept", "duplicate", "rejected"]
+
+class Status(StrEnum):
+    """The column `status` of the ledger."""
+
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What changes the content of a store, apart from the corpus itself."""
+    """The options that change the content of a store."""
 
     parser: MidiParser = "smf"
     keep_rests: bool = False
@@ -24,43 +30,43 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One input, done.
+    """The outcome of one input.
 
     Attributes:
-        name: of the input.
-        status: rejected, or kept until merging finds an equal piece before it.
-        reason: a reason code if rejected, else ''.
-        message: what was found, for a person.
-        sha256: of the source bytes; '' where they could not be read.
+        name: the name of the input.
+        status: kept or rejected; duplicates are found later, when the store is written.
+        reason: None unless rejected.
+        message: explains the rejection.
+        sha256: hex digest of the source bytes, '' if they could not be read.
         counts: None if rejected.
         roll: None if rejected.
     """
 
     name: str
     status: Status
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     sha256: str = ""
     counts: Counts | None = None
     roll: Roll | None = None
 
 
-def convert(source: Input, options: Options, folder: Path) -> Outcome:
-    """Reads one input and quantizes it; what is wrong with it becomes part of the outcome.
+def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
+    """Reads one input and quantizes it.
 
     Args:
-        folder: where the indexes of archives are.
+        index_folder: the folder of the archive indexes.
     """
     digest = ""
     try:
-        data = source.read(folder)
+        data = source.read(index_folder)
         digest = hashlib.sha256(data).hexdigest()
         roll, counts = read_roll(data, source.name, options.parser, options.keep_rests)
     except Rejection as rejection:
         return rejected(source, rejection.reason, str(rejection), digest)
-    return Outcome(source.name, "kept", sha256=digest, counts=counts, roll=roll)
+    return Outcome(source.name, Status.KEPT, sha256=digest, counts=counts, roll=roll)
 
 
 def rejected(source: Input, reason: Reason, message: str, digest: str = "") -> Outcome:
-    """The outcome of an input that is refused."""
-    return Outcome(source.name, "rejected", reason, message, digest)
+    """The outcome of a rejected input."""
+    return Outcome(source.name, Status.REJECTED, reason, message, digest)

@@ -1,52 +1,52 @@
-"""A shard: the finished outcomes of one rank, in an append-only file that survives a kill at any moment.
+"""A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
-Each record is a fixed prefix, a JSON header with a checksum, and the roll without its zeros, whose hash is in the header. What
-was being written when a process died is an incomplete last record, and is seen as such.
+A record has a fixed prefix, a JSON header, and a body, which is the encoded roll (sparse.py). The prefix contains the CRC-32 of
+the header, and the header the SHA-256 of the body. Reading stops at the first incomplete record.
 """
 
 import hashlib
 import json
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from pianogen.errors import PianogenError
 from pianogen.midi.counts import Counts
+from pianogen.midi.rejection import Reason
 from pianogen.roll import Roll
 from pianogen.store import Split
-from preprocess.outcome import Outcome
-from preprocess.sparse import expand, squeeze
+from preprocess.errors import PreprocessError
+from preprocess.outcome import Outcome, Status
+from preprocess.sparse import decode, encode
 
-_PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, crc32 of the header
+_PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, CRC-32 of the header
 _MAGIC = b"PGS1"
-_LIKELY_HEADER = 1_024
+_READ_AHEAD_BYTES = 1_024  # prefix and nearly every header
 _BATCH_STEPS = 1 << 17
-_MAX_OPEN = 64  # there may be a shard a rank, and rank 0 may hold a connection to each rank as well
+_MAX_OPEN_FILES = 64  # MPI may need a file descriptor per rank, and there is a shard per rank
 
 
 class Entry(NamedTuple):
-    """An outcome without its rows, which are read when they are needed; there is one in memory for every input.
+    """A record without its roll; rank 0 holds one in memory for every input.
 
     Attributes:
         name, status, reason, message, counts: as in `Outcome`.
-        source: sha256 of the source bytes, as bytes.
-        steps: rows of the roll, 0 if rejected.
-        first_step: of the roll.
-        hash_split: the split that the packed rows decide.
-        content: sha256 of the squeezed rows, tempo and length, as bytes; equal pieces are duplicates.
-        shard: the file it lies in.
-        body_at: where its roll begins there.
-        body_size: bytes of it.
+        source: SHA-256 of the source bytes, b'' if they could not be read.
+        steps: steps of the roll, 0 if rejected.
+        first_step: first step of the roll.
+        hash_split: the split that the packed rows decide, NONE if rejected.
+        content: SHA-256 of the body; equal rolls have equal bodies and are duplicates.
+        shard: the file of the record.
+        body_offset: byte offset of the body in that file.
+        body_bytes: size of the body.
     """
 
     name: str
-    status: str
-    reason: str
+    status: Status
+    reason: Reason | None
     message: str
     source: bytes
     counts: Counts | None
@@ -55,25 +55,29 @@ class Entry(NamedTuple):
     hash_split: Split
     content: bytes
     shard: Path
-    body_at: int
-    body_size: int
+    body_offset: int
+    body_bytes: int
+
+    @property
+    def end(self) -> int:
+        """The byte offset at which the record ends."""
+        return self.body_offset + self.body_bytes
 
 
 def append(handle: int, outcome: Outcome) -> int:
-    """Writes one outcome at the end of a shard opened with O_APPEND; how many bytes that were."""
+    """Appends one record to a shard opened with O_APPEND, and returns its size in bytes."""
     roll = outcome.roll
     content = hashlib.sha256()
     rows = tempo = b""
     hash_split = Split.NONE
     if roll is not None:
-        rows, tempo = squeeze(roll)
+        rows, tempo = encode(roll)
         content.update(rows)
         hash_split = split_of(content.digest())
         content.update(tempo)
-    counts = outcome.counts
     header = [
-        *(outcome.name, outcome.status, outcome.reason, outcome.message, outcome.sha256),
-        *(counts, 0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
+        *(outcome.name, outcome.status, outcome.reason or "", outcome.message, outcome.sha256, outcome.counts),
+        *(0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
     ]
     text = json.dumps(header).encode()
     prefix = _PREFIX.pack(_MAGIC, len(text), len(rows) + len(tempo), zlib.crc32(text))
@@ -85,84 +89,90 @@ def append(handle: int, outcome: Outcome) -> int:
 
 
 def split_of(rows_sha256: bytes) -> Split:
-    """80 % train, 10 % valid, 10 % test, by the hash of the squeezed rows: adding files never moves a piece."""
+    """80% train, 10% valid, 10% test, by the SHA-256 of the encoded rows, so that added files never move a piece."""
     tenth = int.from_bytes(rows_sha256[:4], "big") % 10
     return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
 
 
 def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator[Entry]:
-    """The whole records of a shard, without their rows; ends where the first incomplete record begins.
+    """The complete records of a shard, without their rolls, up to the first incomplete record.
 
     Args:
-        begin: a byte at which a record begins.
-        end: a byte at which one ended, while others may still be written; None reads all.
+        begin: byte offset at which a record begins.
+        end: byte offset at which a record ends; None reads to the end of the file.
     """
     with path.open("rb") as file:
         handle, size = file.fileno(), os.fstat(file.fileno()).st_size
         if end is not None:
-            size = min(size, end)  # a network file system may not show yet all that another node has written
-        at = begin
-        while at + _PREFIX.size <= size:
-            start = os.pread(handle, _LIKELY_HEADER, at)  # one call for prefix and header, rarely another
-            magic, header_size, body_size, header_crc = _PREFIX.unpack_from(start)
-            body_at = at + _PREFIX.size + header_size
-            if magic != _MAGIC or body_at + body_size > size:
+            size = min(size, end)  # a network file system may not show yet what another node has written
+        offset = begin
+        while offset + _PREFIX.size <= size:
+            start = os.pread(handle, _READ_AHEAD_BYTES, offset)
+            magic, header_bytes, body_bytes, header_crc = _PREFIX.unpack_from(start)
+            body_offset = offset + _PREFIX.size + header_bytes
+            if magic != _MAGIC or body_offset + body_bytes > size:
                 return
-            text = start[_PREFIX.size : _PREFIX.size + header_size]
-            if len(text) < header_size:
-                text = os.pread(handle, header_size, at + _PREFIX.size)
+            text = start[_PREFIX.size : _PREFIX.size + header_bytes]
+            if len(text) < header_bytes:
+                text = os.pread(handle, header_bytes, offset + _PREFIX.size)
             if zlib.crc32(text) != header_crc:
                 return
-            name, status, reason, message, source, counts, steps, first_step, hash_split, content = json.loads(text)
-            yield Entry(
-                name=name,
-                status=sys.intern(status),
-                reason=sys.intern(reason),
-                message=message,
-                source=bytes.fromhex(source),
-                counts=None if counts is None else Counts(*counts),
-                steps=steps,
-                first_step=first_step,
-                hash_split=Split(hash_split),
-                content=bytes.fromhex(content),
-                shard=path,
-                body_at=body_at,
-                body_size=body_size,
-            )
-            at = body_at + body_size
+            entry = _parse_header(text, path, body_offset, body_bytes)
+            yield entry
+            offset = entry.end
 
 
-def read_rows(entries: Iterable[Entry]) -> Iterator[Roll]:
-    """The rows of kept pieces end to end, some pieces at a time, none of them divided.
+def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -> Entry:
+    name, status, reason, message, source, counts, steps, first_step, hash_split, content = json.loads(text)
+    return Entry(
+        name=name,
+        status=Status(status),
+        reason=Reason(reason) if reason else None,
+        message=message,
+        source=bytes.fromhex(source),
+        counts=None if counts is None else Counts(*counts),
+        steps=steps,
+        first_step=first_step,
+        hash_split=Split(hash_split),
+        content=bytes.fromhex(content),
+        shard=shard,
+        body_offset=body_offset,
+        body_bytes=body_bytes,
+    )
+
+
+def read_rolls(entries: Iterable[Entry]) -> Iterator[Roll]:
+    """The rolls of kept pieces end to end, in batches of complete pieces.
 
     Raises:
-        PianogenError: they are not what was written.
+        PreprocessError: a body does not match its checksum.
     """
-    squeezed: list[bytes] = []
+    bodies: list[bytes] = []
     num_steps = 0
     for entry, body in _read_bodies(entries):
-        squeezed.append(body)
+        bodies.append(body)
         num_steps += entry.steps
         if num_steps >= _BATCH_STEPS:
-            yield expand(squeezed)
-            squeezed, num_steps = [], 0
-    if squeezed:
-        yield expand(squeezed)
+            yield decode(bodies)
+            bodies, num_steps = [], 0
+    if bodies:
+        yield decode(bodies)
 
 
 def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
-    """What `squeeze` gave for each; shards stay open, because opening one again and again takes a while on a shared disk."""
+    """The body of each entry. Shards stay open, because a shared file system takes long to open a file."""
     with ExitStack() as files:
         handles: dict[Path, int] = {}
         for entry in entries:
             if (handle := handles.get(entry.shard)) is None:
-                if len(handles) == _MAX_OPEN:
+                if len(handles) == _MAX_OPEN_FILES:
                     files.close()
                     handles.clear()
                 handle = handles[entry.shard] = files.enter_context(entry.shard.open("rb")).fileno()
-            body = os.pread(handle, entry.body_size, entry.body_at)
+            body = os.pread(handle, entry.body_bytes, entry.body_offset)
             if hashlib.sha256(body).digest() != entry.content:
-                raise PianogenError(
-                    f"{entry.shard}: the rows of {entry.name} are damaged; remove this file and run the same command again"
+                raise PreprocessError(
+                    f"{entry.shard}: the roll of {entry.name} does not match its checksum; "
+                    "remove this file and run the same command again"
                 )
             yield entry, body

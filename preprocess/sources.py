@@ -1,4 +1,4 @@
-"""Where the music comes from: the inputs of a corpus, by name."""
+"""The inputs of a corpus: every MIDI file and score below the given folders, files and archives, in order of name."""
 
 import importlib.util
 import os
@@ -17,14 +17,14 @@ _BUNDLED = "music21:"
 
 
 class Input(NamedTuple):
-    """One file, or member of an archive, that may become a piece.
+    """A file, or a member of an archive, that is converted to one piece or rejected.
 
     Attributes:
         name: path below the corpus root, with '/'; invalid bytes as \\xNN, a backslash doubled.
-        path: the file it is read from.
-        size: bytes; -1 where the file system does not tell.
-        mtime_ns: last change of that file; with name and size it tells one state of a corpus from another.
-        member: where it lies in an archive.
+        path: the file, or the archive that contains the member.
+        size: bytes, -1 if the file system does not tell.
+        mtime_ns: modification time of the file or archive; name, size and time identify a version of the input.
+        member: the position in the archive, None for a file.
     """
 
     name: str
@@ -35,31 +35,30 @@ class Input(NamedTuple):
 
     @property
     def reading_order(self) -> tuple[str, int, str]:
-        """Members of one archive in the order they lie in it, everything else by name."""
+        """A sort key: the members of an archive by position, files by name."""
         return ("", 0, self.name) if self.member is None else (self.path, self.member.offset, self.name)
 
-    def read(self, folder: Path) -> bytes:
+    def read(self, index_folder: Path) -> bytes:
         """The bytes of the input.
 
         Args:
-            folder: where the indexes of archives are.
+            index_folder: the folder of the archive indexes.
 
         Raises:
-            Rejection: it cannot be read, is no regular file, or is larger than 16,777,216 bytes.
+            Rejection: the input cannot be read, is not a regular file, or is larger than 16,777,216 bytes.
         """
         if self.size > MAX_BYTES:
             raise too_large(self.size)
         try:
             if self.member is not None:
-                return read_member(self.path, self.member, self.size, folder)
+                return read_member(self.path, self.member, self.size, index_folder)
             return _read_file(self.path)
         except OSError as error:
             raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from error
 
 
 def _read_file(path: str) -> bytes:
-    # O_NONBLOCK: opening a fifo would wait for a writer for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # O_NONBLOCK: opening a FIFO would block until it has a writer
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -79,101 +78,99 @@ def group_of(name: str) -> str:
     return name.partition("/")[0] if "/" in name else ""
 
 
-def scan(corpora: Sequence[str], folder: Path) -> list[Input]:
-    """Every input of the corpora, in order of name.
+def scan(corpora: Sequence[str], index_folder: Path) -> list[Input]:
+    """All inputs of the corpora, in order of name.
 
     Args:
-        corpora: folders, single files, archives, or music21:NAME.
-        folder: where the indexes of archives are kept.
+        corpora: folders, files, archives, or music21:NAME.
+        index_folder: the folder to write archive indexes to.
 
     Raises:
-        UsageError: one does not exist, is damaged or holds no input, or two inputs have one name.
+        UsageError: a corpus does not exist, is damaged or has no inputs, or two inputs have the same name.
     """
     inputs: list[Input] = []
     for corpus in corpora:
-        found = list(_inputs_of(corpus, folder))
-        if not found:
+        inputs_of_corpus = list(_scan_corpus(corpus, index_folder))
+        if not inputs_of_corpus:
             suffixes = " ".join(sorted(MIDI_SUFFIXES | SCORE_SUFFIXES))
-            raise UsageError(f"{corpus} holds no input: no file below it ends in {suffixes}")
-        inputs += found
-    inputs.sort(key=lambda each: each.name)
+            raise UsageError(f"{corpus} has no inputs, which are files with the suffixes {suffixes}; name another corpus")
+        inputs += inputs_of_corpus
+    inputs.sort(key=lambda source: source.name)
     for first, second in pairwise(inputs):
         if first.name == second.name:
             raise UsageError(
-                f"two inputs are named {first.name}: {first.path} and {second.path}; "
-                "rename one, or name the folder above both corpora as the one corpus"
+                f"two inputs have the name {first.name}: {first.path} and {second.path}; "
+                "rename one of them, or name their common parent folder as the corpus"
             )
     return inputs
 
 
-def _inputs_of(corpus: str, indexes: Path) -> Iterator[Input]:
+def _scan_corpus(corpus: str, index_folder: Path) -> Iterator[Input]:
     if corpus.startswith(_BUNDLED):
         root, name = _bundled_corpus(), corpus.removeprefix(_BUNDLED)
         names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("_"))
         if name not in names:
-            raise UsageError(f"{corpus} is not bundled with music21; there are: {', '.join(names)}")
-        yield from _walk(str(root / name), str(root), indexes)
-        return
-    if os.path.isdir(corpus):
-        yield from _walk(corpus, corpus, indexes)
-    elif os.path.exists(corpus):
-        if is_archive(corpus):
-            yield from _members("", corpus, indexes)
-        elif is_input(corpus):
-            yield _input(os.path.basename(corpus), corpus)
-    else:
+            raise UsageError(f"music21 has no corpus {name!r}; valid names: {', '.join(names)}")
+        yield from _scan_folder(str(root / name), str(root), index_folder)
+    elif os.path.isdir(corpus):
+        yield from _scan_folder(corpus, corpus, index_folder)
+    elif not os.path.exists(corpus):
         raise UsageError(f"{corpus} does not exist; name a folder, a file, an archive, or music21:NAME")
+    elif is_archive(corpus):
+        yield from _scan_archive(corpus, "", index_folder)
+    elif is_input(corpus):
+        yield _make_input(corpus, os.path.basename(corpus))
 
 
-def _walk(folder: str, root: str, indexes: Path) -> Iterator[Input]:
-    """Inputs below a folder; links to folders are followed, but none that leads back to a folder above itself."""
-    below_root = len(os.path.join(root, ""))
+def _scan_folder(folder: str, root: str, index_folder: Path) -> Iterator[Input]:
+    """The inputs below a folder. Links to folders are followed, except a link to a folder that contains the link."""
+    root_length = len(os.path.join(root, ""))
     stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while stack:
-        here, above = stack.pop()
-        status = os.stat(here)
+        current, parents = stack.pop()
+        status = os.stat(current)
         identity = (status.st_dev, status.st_ino)
-        if identity in above:
+        if identity in parents:
             continue
-        with os.scandir(here) as entries:
+        with os.scandir(current) as entries:
             for entry in entries:
                 if _is_folder(entry):
-                    stack.append((entry.path, above | {identity}))
+                    stack.append((entry.path, parents | {identity}))
                 elif is_input(entry.name):
-                    yield _input(entry.path[below_root:], entry.path)
+                    yield _make_input(entry.path, entry.path[root_length:])
                 elif is_archive(entry.name):
-                    yield from _members(entry.path[below_root:], entry.path, indexes)
+                    yield from _scan_archive(entry.path, entry.path[root_length:], index_folder)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or below a file: not a folder, and reading it will tell the cause
+    except OSError:  # a link to itself or below a file; it is rejected with the reason when it is read
         return False
 
 
-def _members(below: str, path: str, indexes: Path) -> Iterator[Input]:
-    """The inputs in an archive, as if it were a folder."""
+def _scan_archive(path: str, parent: str, index_folder: Path) -> Iterator[Input]:
+    """The inputs of an archive, with the names of files in a folder `parent`."""
     mtime_ns = os.stat(path).st_mtime_ns
-    for member_name, size, member in list_members(path, indexes):
+    for member_name, size, member in list_members(path, index_folder):
         name = os.fsdecode(member_name)
         if is_input(name):
-            yield Input(_name(os.path.join(below, name)), path, size, mtime_ns, member)
+            yield Input(_escape(os.path.join(parent, name)), path, size, mtime_ns, member)
 
 
-def _input(relative: str, path: str) -> Input:
+def _make_input(path: str, relative_path: str) -> Input:
     try:
         status = os.stat(path)
-    except OSError:  # a link to nowhere: an input all the same, which reading it will refuse with the cause
-        return Input(_name(relative), path, -1, 0)
-    return Input(_name(relative), path, status.st_size, status.st_mtime_ns)
+    except OSError:  # a dangling link; it is rejected with the reason when it is read
+        return Input(_escape(relative_path), path, -1, 0)
+    return Input(_escape(relative_path), path, status.st_size, status.st_mtime_ns)
 
 
-def _name(relative: str) -> str:
-    """The name of a path, whose invalid bytes Python holds as surrogates."""
-    if relative.isascii() and "\\" not in relative:
-        return relative
-    return os.fsencode(relative).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+def _escape(relative_path: str) -> str:
+    """The name of an input: the path with its invalid bytes, which Python represents as surrogates, as \\xNN."""
+    if relative_path.isascii() and "\\" not in relative_path:
+        return relative_path
+    return os.fsencode(relative_path).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _bundled_corpus() -> Path:

@@ -1,8 +1,17 @@
-"""Rolls without their zeros, as shards hold them: most keys are silent at most steps, and few tempos differ from the last.
+"""The encoding of rolls in shards, which leaves out zeros: most keys are silent at most steps, and the tempo changes rarely.
 
-Rows and tempo changes are seen as 32-bit words. What is kept is a bit per word, whether it is other than zero, and the words
-that are: a third of the bytes, found in less time than it takes to hash all of them. The number of steps follows; without
-it, a roll with silence at its end could be taken for a shorter one.
+Packed rows and tempo differences are read as 32-bit words. The encoding of an array has one bit per word, set if the word is not
+zero, then the words that are not zero, and then the bytes after the last complete word. The number of steps follows at the end.
+Equal rolls have equal encodings. The hash of the encoding finds duplicates, and the hash of the encoded rows chooses the split.
+
+The alternatives, for the 337 pieces of piano-midi.de on one core (write includes both hashes, which need this encoding):
+
+    body of a record       bytes per step   write, ns per step   read, ns per step
+    this encoding                     8.9                   20                  19
+    raw rows and tempos              26                     25                   8
+    zlib, level 1                     3.3                  118                  56
+
+A merge of 20,000 pieces on a local disk takes 0.57 s from these shards and 0.65 s from raw ones.
 """
 
 from collections.abc import Sequence
@@ -14,31 +23,37 @@ from pianogen.roll import PACKED_BYTES, Roll
 _WORD = np.dtype("<u4")
 
 
-def squeeze(roll: Roll) -> tuple[bytes, bytes]:
-    """The packed rows of a roll, and its tempo and length; joined, they are equal for equal rows and tempos alone."""
+def encode(roll: Roll) -> tuple[bytes, bytes]:
+    """Encodes a roll.
+
+    Returns:
+        The encoded rows, and the encoded tempos with the number of steps.
+    """
     changes = roll.tempo_us.astype(_WORD)
     changes[1:] -= roll.tempo_us[:-1]
-    tempo = _without_zeros(changes.view(np.uint8))
-    return _without_zeros(roll.packed.reshape(-1)), tempo + len(roll).to_bytes(_WORD.itemsize, "little")
+    tempo = _drop_zeros(changes.view(np.uint8))
+    return _drop_zeros(roll.packed.reshape(-1)), tempo + len(roll).to_bytes(_WORD.itemsize, "little")
 
 
-def expand(squeezed: Sequence[bytes]) -> Roll:
-    """The rows and tempos of rolls, end to end; all at once, because NumPy's calls take longer than their work on one.
+def decode(bodies: Sequence[bytes]) -> Roll:
+    """Decodes rolls, and joins them end to end.
+
+    All rolls are decoded together, because the calls of NumPy would take longer than their work on one roll.
 
     Args:
-        squeezed: for each, what `squeeze` gave, joined; of one step or more.
+        bodies: for each roll, the two results of `encode`, joined; rolls of at least one step.
     """
-    num_steps = np.frombuffer(b"".join([each[-_WORD.itemsize :] for each in squeezed]), _WORD).astype(np.int64)
-    rows, ends = _with_zeros(squeezed, np.zeros_like(num_steps), num_steps * PACKED_BYTES)
-    changes, _ = _with_zeros(squeezed, ends, num_steps * _WORD.itemsize)
+    num_steps = np.frombuffer(b"".join([body[-_WORD.itemsize :] for body in bodies]), _WORD).astype(np.int64)
+    rows, ends = _restore_zeros(bodies, np.zeros_like(num_steps), num_steps * PACKED_BYTES)
+    changes, _ = _restore_zeros(bodies, ends, num_steps * _WORD.itemsize)
     tempo_us = np.cumsum(changes.view(_WORD), dtype=_WORD)
-    # The sum runs on from roll to roll, and over the end of a word: what the rolls before have added is taken off again.
-    before = np.append(_WORD.type(0), tempo_us[np.cumsum(num_steps)[:-1] - 1])
-    return Roll(rows.reshape(-1, PACKED_BYTES), tempo_us - np.repeat(before, num_steps))
+    # The sum runs over all rolls, modulo 2**32: the sum of the preceding rolls is subtracted.
+    preceding = np.append(_WORD.type(0), tempo_us[np.cumsum(num_steps)[:-1] - 1])
+    return Roll(rows.reshape(-1, PACKED_BYTES), tempo_us - np.repeat(preceding, num_steps))
 
 
-def _without_zeros(data: np.ndarray) -> bytes:
-    """A bit per word of (N,) uint8, the words that are not zero, and the bytes behind the last whole word."""
+def _drop_zeros(data: np.ndarray) -> bytes:
+    """One bit per word of (N,) uint8, the words that are not zero, and the bytes after the last complete word."""
     end = len(data) // _WORD.itemsize * _WORD.itemsize
     words = data[:end].view(_WORD)
     is_kept = words != 0
@@ -46,38 +61,33 @@ def _without_zeros(data: np.ndarray) -> bytes:
     return b"".join(part.tobytes() for part in parts)
 
 
-def _with_zeros(squeezed: Sequence[bytes], begins: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_without_zeros` was given for each roll, end to end.
+def _restore_zeros(bodies: Sequence[bytes], begins: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `_drop_zeros` for every body, end to end.
 
     Args:
-        begins: (N,) int64, the byte in each at which its result begins.
-        sizes: (N,) int64, bytes of what it was given.
+        begins: (N,) int64, the offset in each body at which the result of `_drop_zeros` begins.
+        sizes: (N,) int64, the size of its argument in bytes.
 
     Returns:
-        (sum of sizes,) uint8, and (N,) int64, the byte in each at which its result ended.
+        (sum of sizes,) uint8, and (N,) int64, the offset in each body at which the result of `_drop_zeros` ends.
     """
-    num_words, num_last = np.divmod(sizes, _WORD.itemsize)
+    num_words, num_remaining = np.divmod(sizes, _WORD.itemsize)
     mask_sizes = -(-num_words // 8)
-    words_at = begins + mask_sizes
-    mask = _cut(squeezed, begins, words_at)
-    mask_at = np.cumsum(mask_sizes) - mask_sizes
-    last_at = words_at + np.add.reduceat(np.bitwise_count(mask), mask_at, dtype=np.int64) * _WORD.itemsize
-    ends = last_at + num_last
-    # Each roll has a word for every bit of its mask, also for those that fill up the last byte; joining leaves these out.
+    word_begins = begins + mask_sizes
+    mask = _join_spans(bodies, begins, word_begins)
+    mask_offsets = np.cumsum(mask_sizes) - mask_sizes
+    word_ends = word_begins + np.add.reduceat(np.bitwise_count(mask), mask_offsets, dtype=np.int64) * _WORD.itemsize
+    ends = word_ends + num_remaining
+    # Every bit of a mask gets a word here, also the bits that fill up its last byte; the slices below leave those out.
     words = np.zeros(8 * len(mask), _WORD)
-    np.place(words, np.unpackbits(mask, bitorder="little").view(bool), _cut(squeezed, words_at, last_at).view(_WORD))
-    view = words.data
-    parts = [
-        part
-        for each, at, count, last, end in zip(
-            squeezed, (8 * mask_at).tolist(), num_words.tolist(), last_at.tolist(), ends.tolist(), strict=True
-        )
-        for part in (view[at : at + count], each[last:end])
-    ]
+    np.place(words, np.unpackbits(mask, bitorder="little").view(bool), _join_spans(bodies, word_begins, word_ends).view(_WORD))
+    buffer = words.data
+    spans = zip(bodies, (8 * mask_offsets).tolist(), num_words.tolist(), word_ends.tolist(), ends.tolist(), strict=True)
+    parts = [part for body, offset, count, begin, end in spans for part in (buffer[offset : offset + count], body[begin:end])]
     return np.frombuffer(b"".join(parts), np.uint8), ends
 
 
-def _cut(squeezed: Sequence[bytes], begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(sum of ends - begins,) uint8: these bytes of each, joined."""
-    spans = zip(squeezed, begins.tolist(), ends.tolist(), strict=True)
-    return np.frombuffer(b"".join([each[begin:end] for each, begin, end in spans]), np.uint8)
+def _join_spans(bodies: Sequence[bytes], begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(sum of ends - begins,) uint8: one span of every body, end to end."""
+    spans = zip(bodies, begins.tolist(), ends.tolist(), strict=True)
+    return np.frombuffer(b"".join([body[begin:end] for body, begin, end in spans]), np.uint8)

@@ -1,10 +1,9 @@
-"""The unfinished work on one store: its folder, what it belongs to, and the shards in it."""
+"""The work folder of a store: the shards of unfinished preprocessing, from which the same command resumes."""
 
 import hashlib
 import json
+import logging
 import shutil
-import sys
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,114 +15,120 @@ import pianogen
 from pianogen import atomic
 from pianogen.lock import BatchJob, Lock
 from pianogen.midi.rejection import Reason
-from preprocess.merge import PreprocessError
+from pianogen.polling import wait_until
+from preprocess.errors import PreprocessError
 from preprocess.outcome import Options
 from preprocess.shard import Entry, read_entries
 from preprocess.sources import Input
 
-_HIDDEN_S = 90.0  # NFS may take a minute to show what another node has written
-_LOOK_EVERY_S = 1.0
-# An input may be refused for these on a machine that is busy, or has limits of its own: it is tried again.
-_OF_THE_MACHINE = (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY)
+_MAX_DELAY_S = 90.0  # NFS may take a minute to show what another node has written
+_POLL_S = 1.0
+# These rejections may come from a busy machine or from the limits of one machine; such inputs are converted again.
+_MACHINE_REASONS = (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY)
+_log = logging.getLogger(__name__)
 
 
-class Job:
-    """The folder beside a store in which ranks keep what they have finished, and what is known of it.
+class WorkFolder:
+    """The work folder of a store, and the entries read from its shards so far.
 
-    Attributes:
-        folder: STORE.tmp-work.
+    Args:
+        path: the folder, STORE.tmp-work.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._entries: dict[str, Entry] = {}
         self._bytes_read: dict[Path, int] = {}
 
     @classmethod
-    def beside(cls, store: Path) -> "Job":
-        """The job that makes this store."""
+    def of(cls, store: Path) -> "WorkFolder":
+        """The work folder of this store."""
         return cls(store.with_name(store.name + ".tmp-work"))
 
     def new_shard(self) -> Path:
-        """A path for one rank's shard, unlike that of any rank of any attempt."""
-        return self.folder / f"shard-{uuid.uuid4().hex}"
+        """The path of a new shard, which no rank of any attempt shares."""
+        return self.path / f"shard-{uuid.uuid4().hex}"
 
-    def begin(self, inputs: Sequence[Input], options: Options) -> list[Input]:
-        """Prepares the folder; what is left to do of the inputs.
+    def prepare(self, inputs: Sequence[Input], options: Options) -> list[Input]:
+        """Prepares the folder and returns the inputs that are not finished, in reading order.
 
-        Shards of the same corpus and options are kept, apart from inputs that ran out of time, which are tried again.
-        Others are removed, and that is said.
+        Shards of the same corpus and options are kept; others are removed, with a warning.
         """
         identity = _identity(inputs, options)
-        marker = self.folder / "job.json"
-        shards = list(self.folder.glob("shard-*"))
+        marker = self.path / "job.json"
+        shards = self._shards()
         if shards and not (marker.is_file() and identity in marker.read_text(errors="replace")):
-            print(f"removing unfinished work on another corpus, other options or another version: {self.folder}", file=sys.stderr)
+            _log.warning("%s holds unfinished work of another corpus, other options or another version; removing it", self.path)
             for shard in shards:
                 shard.unlink()
         atomic.write_text(marker, json.dumps({"identity": identity}))
         self._read_shards()
-        done = {name for name, entry in self._entries.items() if entry.reason not in _OF_THE_MACHINE}
-        if done:
-            print(f"resuming: {len(done)} of {len(inputs)} inputs were finished before", file=sys.stderr)
-        return sorted((each for each in inputs if each.name not in done), key=lambda each: each.reading_order)
+        finished = {name for name, entry in self._entries.items() if entry.reason not in _MACHINE_REASONS}
+        if finished:
+            _log.info("resuming: %s of %s inputs are already finished", len(finished), len(inputs))
+        return sorted((source for source in inputs if source.name not in finished), key=lambda source: source.reading_order)
 
-    def read_shard(self, shard: Path, size: int | None = None) -> None:
-        """Learns what a shard holds, as far as it was not read before.
+    def read_shard(self, shard: Path, num_bytes: int | None = None) -> None:
+        """Reads the entries of a shard that were not read before.
 
         Args:
-            size: bytes that are finished while it is still being written.
+            num_bytes: the size up to which the shard is complete, while its rank still appends to it; None reads all.
         """
-        with suppress(FileNotFoundError):  # a new one on another node, which `finished` will wait for
-            for entry in read_entries(shard, self._bytes_read.get(shard, 0), size):
-                if entry.name not in self._entries or self._entries[entry.name].reason in _OF_THE_MACHINE:
+        with suppress(FileNotFoundError):  # a shard of another node that is not visible yet; `collect_entries` waits for it
+            for entry in read_entries(shard, self._bytes_read.get(shard, 0), num_bytes):
+                if entry.name not in self._entries or self._entries[entry.name].reason in _MACHINE_REASONS:
                     self._entries[entry.name] = entry
-                self._bytes_read[shard] = entry.body_at + entry.body_size
+                self._bytes_read[shard] = entry.end
 
-    def finished(self, inputs: Sequence[Input]) -> list[Entry]:
-        """One entry per input, in the order of the inputs, once a network file system shows them all.
+    def collect_entries(self, inputs: Sequence[Input]) -> list[Entry]:
+        """One entry per input, in the order of the inputs; waits until a network file system shows all of them.
 
         Raises:
             PreprocessError: some are missing.
         """
-        deadline = time.monotonic() + _HIDDEN_S
-        self._read_shards()  # nearly all was read while it came in
-        while missing := [each.name for each in inputs if each.name not in self._entries]:
-            if time.monotonic() > deadline:
-                raise PreprocessError(
-                    f"{len(missing)} inputs are in no shard of {self.folder}, {missing[0]} among them; run the same command again"
-                )
-            time.sleep(_LOOK_EVERY_S)
-            self._read_shards()
-        return [self._entries[each.name] for each in inputs]
+        if not wait_until(lambda: self._has_all(inputs), _MAX_DELAY_S, _POLL_S):
+            missing = [source.name for source in inputs if source.name not in self._entries]
+            raise PreprocessError(
+                f"no shard in {self.path} holds the outcomes of {len(missing)} of {len(inputs)} inputs, such as {missing[0]}; "
+                "run the same command again"
+            )
+        return [self._entries[source.name] for source in inputs]
 
     @contextmanager
     def locked(self, store: Path, batch_job: BatchJob) -> Iterator[None]:
-        """Makes the folder and keeps other preprocessors out; leaves no folder behind in which nothing was begun.
+        """Creates the folder and locks it; at the end, removes the folder unless it holds shards.
 
         Raises:
-            LockError: another preprocessor is at work on this store.
+            LockError: another process is preprocessing this store.
         """
-        self.folder.mkdir(exist_ok=True)
-        with Lock(self.folder / "lock", f"{store} is being written", batch_job):
+        self.path.mkdir(exist_ok=True)
+        with Lock(self.path / "lock", f"{store} is being written", batch_job):
             try:
                 yield
             finally:
-                if not any(self.folder.glob("shard-*")):
-                    shutil.rmtree(self.folder)
+                if not self._shards():
+                    shutil.rmtree(self.path)
 
-    def end(self) -> None:
-        """Removes the shards: the store is written."""
-        with ThreadPoolExecutor() as threads:  # removing gigabytes takes a while, and there is one shard a rank
-            list(threads.map(Path.unlink, self.folder.glob("shard-*")))
+    def remove_shards(self) -> None:
+        """Removes the shards once the store is written."""
+        with ThreadPoolExecutor() as threads:  # there is one shard per rank, and removing gigabytes takes long
+            list(threads.map(Path.unlink, self._shards()))
+
+    def _shards(self) -> list[Path]:
+        return sorted(self.path.glob("shard-*"))
 
     def _read_shards(self) -> None:
-        for shard in sorted(self.folder.glob("shard-*")):
+        for shard in self._shards():
             self.read_shard(shard)
+
+    def _has_all(self, inputs: Sequence[Input]) -> bool:
+        self._read_shards()
+        return all(source.name in self._entries for source in inputs)
 
 
 def _identity(inputs: Sequence[Input], options: Options) -> str:
+    """A hash that is equal for the same corpus, options and version."""
     digest = hashlib.sha256(json.dumps([pianogen.__version__, asdict(options)]).encode())
-    for each in inputs:
-        digest.update(f"{each.name}\0{each.size}\0{each.mtime_ns}\0".encode())
+    for source in inputs:
+        digest.update(f"{source.name}\0{source.size}\0{source.mtime_ns}\0".encode())
     return digest.hexdigest()

@@ -1,23 +1,23 @@
 # shellcheck shell=bash disable=SC2034
-# Settings of your site for the scripts in slurm/ and the jobs of sweeps. All are optional: remove the # in front of those you need.
-# A job of preprocess.sh reads this file from the folder it was submitted from; jobs of a sweep read a copy made at that time.
-# Where yours lies elsewhere, export PIANOGEN_SITE=/path/to/it, or hand that over where sbatch exports nothing else:
-# sbatch --export=PIANOGEN_SITE=/path/to/it ...
+# Settings of your site for the scripts in slurm/ and for the jobs of sweeps. All are optional; remove the # before those you need.
+# A job of preprocess.sh reads this file in the folder in which it was submitted; the jobs of a sweep read a copy made at
+# submission. If your file has another path, export PIANOGEN_SITE=/path/to/site.sh, or pass the path to sbatch:
+# sbatch --export=PIANOGEN_SITE=/path/to/site.sh ...
 
-# sbatch must know these two before there is a job, and takes them from its environment: read this file in the shell you
-# submit from as well (`. slurm/site.sh`). Flags of sbatch (--account, --partition) win over them.
+# sbatch reads these two variables from its environment, so source this file in the shell in which you submit
+# (`. slurm/site.sh`). The options --account and --partition of sbatch override them.
 # export SBATCH_ACCOUNT=my-account
 # export SBATCH_PARTITION=my-partition
 
-# Modules that a job loads, with spaces between.
+# The modules that a job loads, separated by spaces.
 # PIANOGEN_MODULES="python/3.11 mpich/4.2"
 
-# The command that activates the environment in a job. If unset: the .venv of the folder the job was submitted from.
+# The command that activates the Python environment in a job. Default: the .venv of the folder in which the job was submitted.
 # PIANOGEN_ACTIVATE="source /path/to/miniforge3/bin/activate pianogen"
 
-# How srun connects MPI ranks: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the site's.
-# If unset: pmi2.
+# How srun connects the MPI ranks: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
+# Default: pmi2.
 # PIANOGEN_MPI=pmix
 
-# Where the file system has no locks (some NFS and Lustre mounts).
+# For file systems without locks (some NFS and Lustre mounts).
 # export HDF5_USE_FILE_LOCKING=FALSE

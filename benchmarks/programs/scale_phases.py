@@ -1,8 +1,8 @@
-"""The phases of `benchmarks.scale`, each a process of its own.
+"""The phases of `benchmarks.scale`; every phase runs in its own process.
 
     python -m benchmarks.programs.scale_phases open corpus.h5
 
-Every phase imports only what it measures, and prints one JSON object.
+A phase imports only the modules that it measures, and prints a JSON object.
 """
 
 import gc
@@ -18,18 +18,18 @@ from typing import Any
 from benchmarks.support.fresh import forget_cached, memory_mb
 
 _PIECES_PER_FOLDER = 1_000
-_NUM_SHARDS = 8  # as eight ranks would leave them
+_NUM_SHARDS = 8  # those of eight ranks
 _CHUNK = 256
 _BLOCK_BYTES = 16 << 20
 
 
 def _name(index: int) -> str:
-    """A name of the length that names in large corpora have."""
+    """A name of typical length in a large corpus."""
     return f"composer-{index // _PIECES_PER_FOLDER:05}/opus-{index:09}-allegro.mid"
 
 
 def make_tree(root: Path, num_pieces: int) -> dict[str, Any]:
-    """Tiny files under the names of the pieces: scanning asks for sizes and reads nothing."""
+    """Writes tiny files with the names of the pieces; scanning does not read files."""
     for index in range(num_pieces):
         path = root / _name(index)
         if index % _PIECES_PER_FOLDER == 0:
@@ -42,7 +42,7 @@ def make_tree(root: Path, num_pieces: int) -> dict[str, Any]:
 
 
 def scan(tree: Path) -> dict[str, Any]:
-    """The inputs of a folder."""
+    """Scans the files for inputs."""
     from preprocess import sources
 
     before_mb = memory_mb("VmRSS")
@@ -52,17 +52,17 @@ def scan(tree: Path) -> dict[str, Any]:
 
 
 def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any]:
-    """Shards of random rolls, no two alike, of half to one and a half times the mean length."""
+    """Writes shards of different random rolls, of half to one and a half times the mean length."""
     import numpy as np
 
     from pianogen.midi.counts import Counts
     from pianogen.roll import PACKED_BYTES, Roll
     from preprocess import shard
-    from preprocess.outcome import Outcome
+    from preprocess.outcome import Outcome, Status
 
     random = np.random.default_rng(0)
     lengths = random.integers(mean_steps - mean_steps // 2, mean_steps + mean_steps // 2, num_pieces, endpoint=True)
-    # As full as those of piano-midi.de: about two bytes of a row are not zero, and a tempo lasts for three steps.
+    # As dense as piano-midi.de: about two bytes of a row are not zero, and a tempo lasts for three steps.
     rows = random.integers(0, 256, (2 * mean_steps + _CHUNK, PACKED_BYTES), np.uint8)
     rows[random.random(rows.shape) > 2 / PACKED_BYTES] = 0
     tempo_us = np.repeat(random.integers(300_000, 900_000, mean_steps, np.uint32), 3)
@@ -71,10 +71,10 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
     for index, length in enumerate(lengths.tolist()):
         begin = index % _CHUNK
         packed = rows[begin : begin + length].copy()
-        packed[0, :8] = np.frombuffer(index.to_bytes(8, "big"), np.uint8)  # what makes each roll its own
+        packed[0, :8] = np.frombuffer(index.to_bytes(8, "big"), np.uint8)  # makes every roll different
         outcome = Outcome(
             _name(index),
-            "kept",
+            Status.KEPT,
             sha256=hashlib.sha256(packed[0].tobytes()).hexdigest(),
             counts=Counts(4 * length, 0, 0, 3, 0, 2, 2),
             roll=Roll(packed, tempo_us[:length]),
@@ -87,11 +87,11 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
 
 
 def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
-    """What rank 0 does when all is converted: shards to entries, entries to ledger and store."""
-    import preprocess.__main__  # noqa: F401 - the whole program, so that its memory is that of rank 0
+    """Merges the shards as rank 0 does: shards to entries, entries to ledger and store."""
+    import preprocess.__main__  # noqa: F401 - the complete program, for the memory of rank 0
     from preprocess.merge import merge as merge_entries
     from preprocess.sources import Input
-    from preprocess.work_folder import Job
+    from preprocess.work_folder import WorkFolder
 
     gc.disable()  # as rank 0 does
     for path in folder.iterdir():
@@ -99,12 +99,12 @@ def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
     before_mb = memory_mb("VmRSS")
     inputs = [Input(_name(index), f"/corpus/{_name(index)}", 4, 0) for index in range(num_pieces)]
     start = time.perf_counter()
-    entries = Job(folder).finished(inputs)
+    entries = WorkFolder(folder).collect_entries(inputs)
     entries_s = time.perf_counter() - start
     entries_mb = memory_mb("VmHWM")
-    merged = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
+    result = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
     return {
-        "kept": merged.kept,
+        "kept": result.num_kept,
         "entries_s": entries_s,
         "write_s": time.perf_counter() - start - entries_s,
         "bytes": store.stat().st_size,
@@ -115,7 +115,7 @@ def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
 
 
 def read_raw(folder: Path) -> dict[str, Any]:
-    """The shards once from the disk, in order and in large blocks."""
+    """Reads the shards from the disk, in order and in large blocks."""
     paths = sorted(folder.iterdir())
     for path in paths:
         forget_cached(path)
@@ -131,13 +131,13 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def write_raw(path: Path, num_bytes: int) -> dict[str, Any]:
-    """A file of this size, in large blocks, and its fsync."""
+    """Writes a file of this size in large blocks, with an fsync."""
     block = memoryview(os.urandom(_BLOCK_BYTES))
     start = time.perf_counter()
     with path.open("wb", buffering=0) as file:
-        left = num_bytes
-        while left:
-            left -= file.write(block[:left])
+        num_remaining = num_bytes
+        while num_remaining:
+            num_remaining -= file.write(block[:num_remaining])
         os.fsync(file.fileno())
     seconds = time.perf_counter() - start
     path.unlink()
@@ -145,7 +145,7 @@ def write_raw(path: Path, num_bytes: int) -> dict[str, Any]:
 
 
 def open_store(path: Path) -> dict[str, Any]:
-    """A store, opened as a training opens it."""
+    """Opens a store, as training does."""
     from pianogen.store import Store
 
     forget_cached(path)

@@ -1,4 +1,4 @@
-"""A corpus of all that can be wrong with an input: one run, one row each, and the reason that reading the bytes alone gives."""
+"""A corpus of damaged, unreadable and strangely named inputs has one ledger row per input, with the reason of its bytes."""
 
 import csv
 import os
@@ -20,7 +20,7 @@ from tests.support.made_corpus import DRUMS, made_midi
 from tests.support.made_music import million_notes
 from tests.support.processes import finished, preprocess_command
 
-GAP = b"\xff\xff\xff\x7f"  # 2**28 - 1 ticks, the longest delta there is
+GAP = b"\xff\xff\xff\x7f"  # 2**28 - 1 ticks, the longest delta time of MIDI
 GIGABYTES = 2 << 30
 NAMES = {
     b"two words.mid": "two words.mid",
@@ -38,17 +38,17 @@ def one_track(track: bytes) -> bytes:
 
 
 def originals() -> dict[str, bytes]:
-    """Sound files to damage: a made one, and the smallest real one where there is one."""
+    """Valid files to damage: a generated one, and the smallest real one if the corpus is installed."""
     real = min(PIANO_MIDI_DE.glob("*/*.mid"), key=lambda path: path.stat().st_size, default=None)
-    return {"made": made_midi(0)} | ({} if real is None else {"real": real.read_bytes()})
+    return {"generated": made_midi(0)} | ({} if real is None else {"real": real.read_bytes()})
 
 
 def damaged_files() -> dict[str, bytes]:
-    """Names and contents: cut off, with flipped bytes, with gaps, without any music."""
+    """Names and contents: truncated files, flipped bits, long gaps, files without notes."""
     files = {
         "empty.mid": b"",
         "zeros.mid": bytes(4096),
-        "text.mid": b"this is no music",
+        "text.mid": b"not a MIDI file",
         "drums.mid": DRUMS,
         "gap in front.mid": one_track(GAP + b"\x90\x3c\x40\x60\x3c\0"),
         "gap inside.mid": one_track(b"\0\x90\x3c\x40\x60\x3c\0" + GAP + b"\x3c\x40\x60\x3c\0"),
@@ -58,32 +58,32 @@ def damaged_files() -> dict[str, bytes]:
     }
     if BAD_INPUTS.is_dir():
         files |= {f"collected/{path.name}": path.read_bytes() for path in BAD_INPUTS.glob("*.mid")}
-    draw = random.Random(0)
+    generator = random.Random(0)
     for name, data in originals().items():
-        for length in draw.sample(range(len(data)), 40):
-            files[f"cut/{name} {length:05}.mid"] = data[:length]
+        for length in generator.sample(range(len(data)), 40):
+            files[f"truncated/{name} {length:05}.mid"] = data[:length]
         for number in range(60):
             flipped = bytearray(data)
-            for _ in range(draw.randint(1, 3)):
-                flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            for _ in range(generator.randint(1, 3)):
+                flipped[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
             files[f"flipped/{name} {number:02}.mid"] = bytes(flipped)
     return files
 
 
 def write_bombs(path: Path) -> None:
-    """A zip of a few kilobytes, one member of which unpacks to gigabytes and says so, and one that claims to be small."""
+    """Writes a small zip with a member that declares the gigabytes it unpacks to, and one that declares 100 bytes."""
     pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     megabyte = pack.compress(bytes(1 << 20)) + pack.flush(zlib.Z_FULL_FLUSH)
     packed = megabyte * (GIGABYTES >> 20) + zlib.compressobj(wbits=-zlib.MAX_WBITS).flush()
     with zipfile.ZipFile(path, "w") as file:
-        for name in ("honest.mid", "lying.mid"):
+        for name in ("large.mid", "declared_small.mid"):
             file.writestr(name, packed)
-        file.writestr("sound.mid", made_midi(1))
+        file.writestr("valid.mid", made_midi(1))
     data = bytearray(path.read_bytes())
     directory = data.index(b"PK\x01\x02")
-    for claimed in (GIGABYTES, 100):
+    for declared in (GIGABYTES, 100):
         data[directory + 10 : directory + 12] = zipfile.ZIP_DEFLATED.to_bytes(2, "little")
-        data[directory + 24 : directory + 28] = claimed.to_bytes(4, "little")
+        data[directory + 24 : directory + 28] = declared.to_bytes(4, "little")
         directory = data.index(b"PK\x01\x02", directory + 1)
     path.write_bytes(data)
 
@@ -92,16 +92,16 @@ Verdict = tuple[str, str, Roll | None]
 
 
 def verdict(data: bytes, name: str, parser: MidiParser) -> Verdict:
-    """Reason, message and roll of a file's bytes, read in this process."""
+    """Reason, message and roll of a file, read in this process."""
     try:
         return "", "", read_roll(data, name, parser)[0]
-    except Rejection as refused:
-        return refused.reason, str(refused), None
+    except Rejection as rejection:
+        return rejection.reason, str(rejection), None
 
 
 @dataclass
 class Result:
-    """What a run said, and what reading each input alone says."""
+    """The ledger of all inputs, and the expected verdict of every input."""
 
     store: Path
     rows: list[dict[str, str]]
@@ -110,7 +110,7 @@ class Result:
 
 
 def write_corpus(root: Path, with_million: bool) -> dict[str, bytes]:
-    """The files of which reading the bytes alone tells the verdict, by the names they have in the ledger."""
+    """Writes files whose bytes decide the verdict; returns the bytes by ledger name."""
     files = damaged_files()
     if with_million:
         files["million.mid"] = million_notes()[0]
@@ -124,14 +124,14 @@ def write_corpus(root: Path, with_million: bool) -> dict[str, bytes]:
 
 
 def write_unreadable(root: Path) -> list[str]:
-    """What is an input by its name and cannot be read; root can read what it may not."""
+    """Writes inputs that cannot be read; returns their ledger names. Root can read a file without permissions."""
     os.mkfifo(root / "pipe.mid")
-    (root / "nowhere.mid").symlink_to("no such file")
+    (root / "dangling.mid").symlink_to("no such file")
     (root / "failing.mid").symlink_to("/proc/self/mem")
     (root / "endless.mid").symlink_to("/dev/zero")
     (root / "locked.mid").write_bytes(made_midi(2))
     (root / "locked.mid").chmod(0)
-    names = ["pipe.mid", "nowhere.mid", "failing.mid", "endless.mid", "bombs.zip/lying.mid"]
+    names = ["pipe.mid", "dangling.mid", "failing.mid", "endless.mid", "bombs.zip/declared_small.mid"]
     return names if os.access(root / "locked.mid", os.R_OK) else [*names, "locked.mid"]
 
 
@@ -141,11 +141,11 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("hostile")
     root = folder / "corpus"
     root.mkdir()
-    # music21 takes minutes for a million notes, by which it would be refused.
+    # music21 takes minutes for a million notes, more than the CPU time limit.
     expected = {name: verdict(data, name, parser) for name, data in write_corpus(root, parser == "smf").items()}
     write_bombs(root / "bombs.zip")
-    expected["bombs.zip/sound.mid"] = verdict(made_midi(1), "sound.mid", parser)
-    expected["bombs.zip/honest.mid"] = ("too_large", "2,147,483,648 bytes; at most 16,777,216 are read", None)
+    expected["bombs.zip/valid.mid"] = verdict(made_midi(1), "valid.mid", parser)
+    expected["bombs.zip/large.mid"] = ("too_large", "2,147,483,648 bytes; at most 16,777,216 are read", None)
     expected["locked.mid"] = verdict(made_midi(2), "locked.mid", parser)
     expected |= dict.fromkeys(write_unreadable(root), ("unreadable", "", None))
     store = folder / "a.h5"
@@ -161,7 +161,7 @@ def test_every_input_has_one_row(result: Result) -> None:
     assert {"rejected", "kept", "duplicate"} == {row["status"] for row in result.rows}
 
 
-def test_reason_is_that_of_the_bytes(result: Result) -> None:
+def test_ledger_has_the_reason_of_the_bytes(result: Result) -> None:
     assert {row["name"]: row["reason"] for row in result.rows} == {
         name: reason for name, (reason, _, _) in result.expected.items()
     }
@@ -170,7 +170,7 @@ def test_reason_is_that_of_the_bytes(result: Result) -> None:
         assert row["message"] == message or (row["message"] and row["reason"] in ("", "unreadable")), row
 
 
-def test_every_roll_is_that_of_the_bytes(result: Result) -> None:
+def test_store_has_the_rolls_of_the_bytes(result: Result) -> None:
     kept = [row["name"] for row in result.rows if row["status"] == "kept"]
     with Store(result.store) as store:
         store.verify()
@@ -179,7 +179,7 @@ def test_every_roll_is_that_of_the_bytes(result: Result) -> None:
             assert store.roll(index) == result.expected[name][2], name
 
 
-def test_duplicate_is_equal_to_the_piece_it_names(result: Result) -> None:
+def test_duplicate_is_equal_to_the_piece_in_its_message(result: Result) -> None:
     for row in result.rows:
         if row["status"] == "duplicate":
             one, other = (result.expected[name][2] for name in (row["name"], row["message"].removeprefix("equal to ")))
@@ -188,6 +188,6 @@ def test_duplicate_is_equal_to_the_piece_it_names(result: Result) -> None:
             assert Roll(one.packed, one.tempo_us) == Roll(other.packed, other.tempo_us)
 
 
-def test_nothing_looks_like_an_accident_and_nothing_is_left_behind(result: Result) -> None:
-    assert not any(accident in result.stderr for accident in ("Traceback", "Abort", "Warning", "Error"))
+def test_nothing_crashes_and_no_temporary_file_remains(result: Result) -> None:
+    assert not any(crash in result.stderr for crash in ("Traceback", "Abort", "Warning", "Error"))
     assert {path.name for path in result.store.parent.iterdir()} == {"corpus", "a.h5", "a.ledger.csv"}

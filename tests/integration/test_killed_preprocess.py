@@ -1,4 +1,4 @@
-"""Preprocessing that is killed again and again ends with the bytes of preprocessing that was not."""
+"""Preprocessing that is killed many times and resumed writes the same bytes as uninterrupted preprocessing."""
 
 import os
 import random
@@ -17,16 +17,16 @@ NUM_KILLS = 20
 NUM_PIECES = 60
 
 
-def waits(kind: str, store: Path, draw: random.Random) -> Callable[[], bool]:
-    """Whether the moment to kill has come: some time into the work, or a phase that leaves a trace in the folder."""
-    at = time.monotonic() + draw.uniform(0.3, 2.5)
-    traces = {
-        "time": lambda: time.monotonic() > at,
+def kill_condition(moment: str, store: Path, generator: random.Random) -> Callable[[], bool]:
+    """A condition that becomes true after a random time, or when a file of a later phase exists."""
+    deadline = time.monotonic() + generator.uniform(0.3, 2.5)
+    conditions = {
+        "time": lambda: time.monotonic() > deadline,
         "first shard": lambda: any(store.parent.glob(f"{store.name}.tmp-work/shard-*")),
         "ledger": lambda: any(store.parent.glob("*.ledger.csv.tmp-*")) or any(store.parent.glob("*.ledger.csv")),
         "store": lambda: any(store.parent.glob(f"{store.name}.tmp-????????.h5")),
     }
-    return traces[kind]
+    return conditions[moment]
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +37,31 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_twenty_kills_at_random_moments_change_no_byte(corpus: Path, tmp_path: Path) -> None:
+def test_twenty_kills_at_random_moments_do_not_change_the_bytes(corpus: Path, tmp_path: Path) -> None:
     undisturbed, store = tmp_path / "undisturbed.h5", tmp_path / "killed" / "store.h5"
     assert finished(preprocess_command(0, corpus, "--store", undisturbed, "--parser", "music21")).returncode == 0
     expected = (undisturbed.read_bytes(), undisturbed.with_suffix(".ledger.csv").read_bytes())
     store.parent.mkdir()
-    draw = random.Random(20)
-    killed = resumed = completed = 0
-    while killed < NUM_KILLS:
-        ranks = draw.choice([0, 1, 2, 3])
-        is_time = waits(draw.choice(["time", "time", "first shard", "ledger", "store"]), store, draw)
+    generator = random.Random(20)
+    num_killed = num_resumed = 0
+    while num_killed < NUM_KILLS:
+        ranks = generator.choice([0, 1, 2, 3])
+        moment = generator.choice(["time", "time", "first shard", "ledger", "store"])
+        should_kill = kill_condition(moment, store, generator)
         process = started(preprocess_command(ranks, corpus, "--store", store, "--parser", "music21"))
-        while not is_time() and process.poll() is None:
+        while not should_kill() and process.poll() is None:
             time.sleep(0.001)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            killed += 1
-        said, _ = process.communicate()
-        resumed += "resuming:" in said
+            num_killed += 1
+        output, _ = process.communicate()
+        num_resumed += "resuming:" in output
         if process.returncode == 0:
-            # Through before its moment came: it must be right, and the next one begins anew.
+            # The command finished before the condition became true; the next one starts without a store.
             assert (store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()) == expected
-            completed += 1
             shutil.rmtree(store.parent)
             store.parent.mkdir()
     last = finished(preprocess_command(2, corpus, "--store", store, "--parser", "music21"))
     assert last.returncode == 0, last.stderr
     assert (store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()) == expected
-    assert resumed > 0
+    assert num_resumed > 0

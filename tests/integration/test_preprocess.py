@@ -1,4 +1,4 @@
-"""The preprocessor as it is run: with and without MPI, killed and started again, and given what it must refuse."""
+"""Preprocessing as a command: with and without MPI, killed and resumed, and with wrong arguments."""
 
 import csv
 import os
@@ -22,6 +22,7 @@ from tests.support.processes import (
     finished,
     has_ended,
     may_mount,
+    mpi_command,
     mpi_rank,
     on_small_disk,
     preprocess_command,
@@ -30,7 +31,7 @@ from tests.support.processes import (
 )
 
 NUM_INPUTS = 37
-RESUMED = re.compile(rf"resuming: (\d+) of {NUM_INPUTS} inputs were finished before")
+RESUMED = re.compile(rf"resuming: (\d+) of {NUM_INPUTS} inputs are already finished")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def small_store(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store made by one process without mpiexec."""
+    """The store that one process writes without MPI and without interruption."""
     store = tmp_path_factory.mktemp("undisturbed") / "a.h5"
     done = finished(mixed_command(0, corpus, store))
     assert done.returncode == 0, done.stderr
@@ -75,17 +76,15 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def assert_one_line(done: "subprocess.CompletedProcess[str]", code: int, *said: str) -> None:
-    """It failed with this code and a message of one line, the last it wrote; nothing else of it looks like an accident."""
-    assert done.returncode == code, done.stderr
-    lines = done.stderr.splitlines()
-    for part in said:
-        assert part in lines[-1], done.stderr
-    for accident in ("Traceback", "Abort", "BAD TERMINATION", "rank 1"):
-        assert accident not in done.stderr + done.stdout
+def assert_failed(done: "subprocess.CompletedProcess[str]", exit_code: int, message: str) -> None:
+    """The command ended with this exit code and with a message of one line, and without a traceback or an abort by MPI."""
+    assert done.returncode == exit_code, done.stderr
+    assert message in done.stderr.splitlines()[-1], done.stderr
+    for crash in ("Traceback", "Abort", "BAD TERMINATION", "rank 1"):
+        assert crash not in done.stderr + done.stdout
 
 
-def test_every_input_is_accounted_for(corpus, undisturbed):
+def test_ledger_has_one_row_per_input_and_the_store_every_kept_piece(corpus: Path, undisturbed: Path) -> None:
     with ledger_of(undisturbed).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, strict=True))
     assert len(rows) == NUM_INPUTS
@@ -115,7 +114,9 @@ def test_every_input_is_accounted_for(corpus, undisturbed):
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_any_number_of_ranks_writes_the_bytes_of_one_process(corpus, undisturbed, tmp_path, ranks):
+def test_any_number_of_ranks_writes_the_same_bytes_as_one_process(
+    corpus: Path, undisturbed: Path, tmp_path: Path, ranks: int
+) -> None:
     done = finished(mixed_command(ranks, corpus, tmp_path / "other name.h5"))
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "other name.h5") == contents(undisturbed)
@@ -130,150 +131,152 @@ def num_finished(store: Path) -> int:
     return sum(1 for shard in shards for _ in read_entries(shard))
 
 
-def killed_in_the_middle(corpus: Path, store: Path, ranks: int, killed_rank: int | None) -> None:
-    """Starts a run that one input would keep busy for an hour, and kills a rank or, with None, the launcher and its group."""
+def kill_half_way(corpus: Path, store: Path, ranks: int, killed_rank: int | None) -> None:
+    """Starts preprocessing that one input would keep busy for an hour, and kills a rank, or all processes if this is None."""
     with started(mixed_command(ranks, corpus, store, cpu_limit_s=3_600)) as launcher:
         wait_until(lambda: num_finished(store) >= 5, "some inputs are finished")
-        below = descendants(launcher.pid)
+        children = descendants(launcher.pid)
         if killed_rank is None:
             os.killpg(launcher.pid, signal.SIGKILL)
         else:
-            ranks_found = {mpi_rank(pid): pid for pid in reversed(below) if mpi_rank(pid) is not None}
-            assert set(ranks_found) == set(range(ranks))
-            os.kill(ranks_found[killed_rank], signal.SIGKILL)
+            pids = {mpi_rank(pid): pid for pid in reversed(children) if mpi_rank(pid) is not None}
+            assert set(pids) == set(range(ranks))
+            os.kill(pids[killed_rank], signal.SIGKILL)
         launcher.wait()
         assert launcher.returncode != 0
-        wait_until(lambda: all(map(has_ended, below)), "no process of the killed run is left")
+        wait_until(lambda: all(map(has_ended, children)), "all processes of the killed command have ended")
     assert not store.exists()
 
 
 @pytest.mark.parametrize(("ranks", "killed_rank", "ranks_after"), [(2, None, 3), (3, 1, 0)])
-def test_killed_run_is_resumed_with_other_ranks_to_the_same_bytes(corpus, undisturbed, tmp_path, ranks, killed_rank, ranks_after):
+def test_resume_with_another_number_of_ranks_writes_the_same_bytes(
+    corpus: Path, undisturbed: Path, tmp_path: Path, ranks: int, killed_rank: int | None, ranks_after: int
+) -> None:
     store = tmp_path / "a.h5"
-    killed_in_the_middle(corpus, store, ranks, killed_rank)
-    done_before = num_finished(store)
-    assert 5 <= done_before < NUM_INPUTS
+    kill_half_way(corpus, store, ranks, killed_rank)
+    num_finished_before = num_finished(store)
+    assert 5 <= num_finished_before < NUM_INPUTS
     done = finished(mixed_command(ranks_after, corpus, store))
     assert done.returncode == 0, done.stderr
     resumed = RESUMED.search(done.stderr)
     assert resumed, done.stderr
-    assert int(resumed[1]) == done_before
+    assert int(resumed[1]) == num_finished_before
     assert contents(store) == contents(undisturbed)
     assert names_in(tmp_path) == {"a.h5", "a.ledger.csv"}
 
 
-def test_killed_run_leaves_the_old_store(corpus, small, small_store, tmp_path):
+def test_killed_preprocessing_keeps_the_old_store(corpus: Path, small: Path, small_store: Path, tmp_path: Path) -> None:
     store = Path(shutil.copy(small_store, tmp_path / "a.h5"))
     shutil.copy(ledger_of(small_store), ledger_of(store))
     before = contents(store)
-    with started(mixed_command(0, corpus, store, cpu_limit_s=3_600)) as run:
-        wait_until(lambda: len(descendants(run.pid)) == 2, "host and worker are at work")
-        below = descendants(run.pid)
-        run.kill()
-    wait_until(lambda: all(map(has_ended, below)), "no process of the killed run is left")
+    with started(mixed_command(0, corpus, store, cpu_limit_s=3_600)) as rank:
+        wait_until(lambda: len(descendants(rank.pid)) == 2, "host process and worker process are running")
+        children = descendants(rank.pid)
+        rank.kill()
+    wait_until(lambda: all(map(has_ended, children)), "all processes of the killed command have ended")
     assert contents(store) == before
-    # What the killed run left belongs to another corpus.
+    # The work folder of the killed command belongs to another corpus.
     done = finished(preprocess_command(0, small, "--store", store))
     assert done.returncode == 0, done.stderr
     assert contents(store) == before
     assert names_in(tmp_path) == {"a.h5", "a.ledger.csv"}
 
 
-@pytest.mark.parametrize("marker", ["of_another_corpus", "none", "cut_off"])
-def test_foreign_leftover_is_reported_and_removed(small, small_store, tmp_path, marker):
+@pytest.mark.parametrize("marker", ["of_another_corpus", "missing", "truncated"])
+def test_work_of_another_corpus_is_reported_and_removed(small: Path, small_store: Path, tmp_path: Path, marker: str) -> None:
     store = tmp_path / "a.h5"
     work = tmp_path / "a.h5.tmp-work"
     work.mkdir()
-    (work / "shard-0123").write_bytes(b"of another corpus")
-    if marker != "none":
+    (work / "shard-0123").write_bytes(b"a shard of another corpus")
+    if marker != "missing":
         (work / "job.json").write_text('{"identity": "0123"}' if marker == "of_another_corpus" else '{"iden')
-    (tmp_path / "a.h5.tmp-0123.h5").write_bytes(b"a store half written")
+    (tmp_path / "a.h5.tmp-0123.h5").write_bytes(b"an incomplete store")
     done = finished(preprocess_command(0, small, "--store", store))
     assert done.returncode == 0, done.stderr
-    assert f"removing unfinished work on another corpus, other options or another version: {work}" in done.stderr
+    assert f"WARNING {work} holds unfinished work of another corpus, other options or another version" in done.stderr
     assert "resuming" not in done.stderr
     assert contents(store) == contents(small_store)
     assert not work.exists()
 
 
-def test_too_many_rejects_stop_the_store_and_keep_ledger_and_work(small, tmp_path):
+def test_too_many_rejects_keep_the_old_store_and_the_finished_work(small: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     shutil.copytree(small, corpus)
     for number in range(2):
-        (corpus / f"{number}.mid").write_text("this is no music")
+        (corpus / f"{number}.mid").write_text("not a MIDI file")
     (tmp_path / "out").mkdir()
     store = tmp_path / "out/a.h5"
     store.write_bytes(b"the old store")
     command = preprocess_command(2, corpus, "--store", store)
     done = finished(command)
-    assert_one_line(done, 1, "PreprocessError: 2 of 6 inputs were refused (2 not_midi), more than --max-rejects 0.1 allows")
+    assert_failed(done, 1, "PreprocessError: 2 of 6 inputs were rejected (2 not_midi), more than --max-rejects 0.1 allows")
     assert store.read_bytes() == b"the old store"
     assert ledger_of(store).read_text().count("not_midi") == 2
     done = finished([*command, "--max-rejects", "0.4"])
     assert done.returncode == 0, done.stderr
-    assert "resuming: 6 of 6 inputs were finished before" in done.stderr
+    assert "resuming: 6 of 6 inputs are already finished" in done.stderr
     assert names_in(tmp_path / "out") == {"a.h5", "a.ledger.csv"}
     with Store(store) as made:
         assert len(made.pieces) == 4
 
 
-WRONG = {
+WRONG_ARGUMENTS = {
     "missing_corpus": (["none", "--store", "a.h5"], "UsageError: none does not exist"),
-    "empty_corpus": (["empty", "--store", "a.h5"], "UsageError: empty holds no input"),
+    "empty_corpus": (["empty", "--store", "a.h5"], "UsageError: empty has no inputs"),
     "unknown_bundled_corpus": (
         ["music21:nonsense", "--store", "a.h5"],
-        "music21:nonsense is not bundled with music21; there are: ",
+        "UsageError: music21 has no corpus 'nonsense'; valid names: ",
     ),
-    "corpus_given_twice": (["corpus", "corpus", "--store", "a.h5"], "UsageError: two inputs are named A/00.mid"),
+    "corpus_given_twice": (["corpus", "corpus", "--store", "a.h5"], "UsageError: two inputs have the name A/00.mid"),
     "missing_store_folder": (["corpus", "--store", "none/a.h5"], "UsageError: the folder of --store none/a.h5 does not exist"),
     "unknown_name_in_split_file": (
         ["corpus", "--store", "a.h5", "--split-file", "splits.csv"],
-        "UsageError: splits.csv:2: no input is",
+        "UsageError: splits.csv:2: no input has the name",
     ),
     "unknown_parser": (["corpus", "--store", "a.h5", "--parser", "mido"], "'mido' (choose from 'smf', 'music21')"),
     "share_over_1": (
         ["corpus", "--store", "a.h5", "--max-rejects", "10"],
         "argument --max-rejects: '10' is not a share from 0 to 1",
     ),
-    "share_that_is_no_number": (["corpus", "--store", "a.h5", "--max-rejects", "ten"], "argument --max-rejects: "),
+    "share_that_is_not_a_number": (["corpus", "--store", "a.h5", "--max-rejects", "ten"], "argument --max-rejects: "),
     "share_nan": (["corpus", "--store", "a.h5", "--max-rejects", "nan"], "argument --max-rejects: 'nan' is not a share"),
-    "no_time": (
+    "cpu_limit_of_zero": (
         ["corpus", "--store", "a.h5", "--cpu-limit-s", "0"],
         "argument --cpu-limit-s: '0' is not a whole number of seconds",
     ),
-    "time_without_end": (
+    "cpu_limit_over_a_day": (
         ["corpus", "--store", "a.h5", "--cpu-limit-s", "9999999"],
         "whole number of seconds from 1 to 86400",
     ),
-    "store_is_a_folder": (["corpus", "--store", "empty"], "--store 'empty' names a folder"),
-    "store_is_here": (["corpus", "--store", "."], "--store '.' names a folder"),
-    "store_is_above": (["corpus", "--store", ".."], "--store '..' names a folder"),
+    "store_is_a_folder": (["corpus", "--store", "empty"], "--store 'empty' is a folder"),
+    "store_is_the_current_folder": (["corpus", "--store", "."], "--store '.' is a folder"),
+    "store_is_the_parent_folder": (["corpus", "--store", ".."], "--store '..' is a folder"),
     "unknown_option": (["corpus", "--store", "a.h5", "--max-reject", "0"], "unrecognized arguments: --max-reject"),
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_usage_is_one_line_and_exit_2_and_nothing_is_written(small, tmp_path, wrong):
-    arguments, said = WRONG[wrong]
+@pytest.mark.parametrize("wrong", WRONG_ARGUMENTS)
+def test_wrong_arguments_exit_with_2_and_write_nothing(small: Path, tmp_path: Path, wrong: str) -> None:
+    arguments, message = WRONG_ARGUMENTS[wrong]
     shutil.copytree(small, tmp_path / "corpus")
     (tmp_path / "empty").mkdir()
     (tmp_path / "splits.csv").write_text("name,split\nnone.mid,train\n")
     before = names_in(tmp_path)
     done = finished(preprocess_command(0, *arguments), tmp_path)
-    assert_one_line(done, 2, said)
+    assert_failed(done, 2, message)
     assert done.stdout == ""
     assert names_in(tmp_path) == before
 
 
-def test_wrong_usage_of_many_ranks_is_said_once(tmp_path):
+def test_error_of_many_ranks_is_printed_once(tmp_path: Path) -> None:
     done = finished(preprocess_command(3, tmp_path / "none", "--store", tmp_path / "a.h5"))
-    assert_one_line(done, 2, f"UsageError: {tmp_path}/none does not exist")
+    assert_failed(done, 2, f"UsageError: {tmp_path}/none does not exist")
     assert len(done.stderr.splitlines()) == 1
     assert not names_in(tmp_path)
 
 
-def test_limits_of_the_site_cost_no_input(small, small_store, tmp_path):
-    """A hard limit that may not be raised, as login nodes have them."""
+def test_hard_limits_of_the_site_reject_no_input(small: Path, small_store: Path, tmp_path: Path) -> None:
+    """Login nodes have hard limits that a user cannot raise."""
     limits = ["prlimit", "--cpu=3600", "--as=3500000000"]
     unprivileged = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] if os.geteuid() == 0 else []
     done = finished([*limits, *unprivileged, *preprocess_command(0, small, "--store", tmp_path / "a.h5")])
@@ -281,14 +284,14 @@ def test_limits_of_the_site_cost_no_input(small, small_store, tmp_path):
     assert contents(tmp_path / "a.h5") == contents(small_store)
 
 
-def test_store_without_a_train_split_is_refused(small, tmp_path):
+def test_store_without_a_train_split_is_an_error(small: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("name,split\nA/00.mid,valid\nB/01.mid,test\n")
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv"))
-    assert_one_line(done, 1, "PreprocessError: none of 4 pieces is in the train split")
+    assert_failed(done, 1, "PreprocessError: none of 4 pieces is in the train split")
     assert not (tmp_path / "a.h5").exists()
 
 
-def test_split_file_decides(small, tmp_path):
+def test_split_file_assigns_splits(small: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("name,split\nA/00.mid,valid\nB/01.mid,test\nA/02.mid,train\n")
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv"))
     assert done.returncode == 0, done.stderr
@@ -297,22 +300,21 @@ def test_split_file_decides(small, tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
-def test_ranks_that_do_not_find_each_other_are_refused(small, tmp_path, variable):
+def test_ranks_that_mpi_does_not_connect_are_an_error(small: Path, tmp_path: Path, variable: str) -> None:
     done = finished(preprocess_command(0, small, "--store", tmp_path / "a.h5"), **{variable: "2"})
-    assert_one_line(done, 2, "UsageError: 2 ranks were launched and MPI connects 1")
+    assert_failed(done, 2, "UsageError: the launcher started 2 ranks, but MPI connects 1")
     assert not names_in(tmp_path)
 
 
-def test_rank_knows_its_world():
-    program = "from preprocess.ranks import find_world; world = find_world(); print(f'{world.rank}/{world.size}\\n', end='')"
-    command = preprocess_command(3)
-    done = finished([*command[: command.index("-m")], "-c", program])
+def test_find_world_gives_rank_and_size() -> None:
+    program = "from preprocess.world import find_world; world = find_world(); print(f'{world.rank}/{world.size}\\n', end='')"
+    done = finished(mpi_command(3, "-c", program))
     assert (done.returncode, sorted(done.stdout.split())) == (0, ["0/3", "1/3", "2/3"])
     alone = finished([sys.executable, "-c", program])
     assert (alone.returncode, alone.stdout) == (0, "0/1\n")
 
 
-def test_hostile_store_path_is_written(small, tmp_path):
+def test_store_path_may_have_spaces_quotes_and_invalid_bytes(small: Path, tmp_path: Path) -> None:
     store = Path(os.fsdecode(os.fsencode(tmp_path) + b"/two words' \"caf\xe9\n.store.h5"))
     done = finished(preprocess_command(0, small, "--store", store), PYTHONIOENCODING="utf-8:strict")
     assert done.returncode == 0, done.stderr
@@ -321,7 +323,7 @@ def test_hostile_store_path_is_written(small, tmp_path):
         made.verify()
 
 
-def test_single_file_is_a_corpus(tmp_path):
+def test_corpus_may_be_a_single_file(tmp_path: Path) -> None:
     (tmp_path / "a.mid").write_bytes(made_midi(0))
     (tmp_path / "splits.csv").write_text("name,split\na.mid,train\n")
     command = preprocess_command(0, tmp_path / "a.mid", "--store", tmp_path / "a.h5", "--split-file", tmp_path / "splits.csv")
@@ -330,14 +332,16 @@ def test_single_file_is_a_corpus(tmp_path):
         assert (store.pieces.name, store.pieces.group) == (["a.mid"], [""])
 
 
-def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_store, tmp_path):
-    """A limit on the size of files stands for the disk: the error comes from the same calls."""
+def test_full_disk_while_a_shard_is_written_is_an_error_and_keeps_the_old_store(
+    small: Path, small_store: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a full disk: the same system calls fail."""
     store = tmp_path / "store.h5"
     store.write_bytes(small_store.read_bytes())
     command = preprocess_command(0, small, "--store", store)
     done = finished(["prlimit", "--fsize=1000", *command])
     assert done.returncode == 1
-    assert "cannot be written: File too large; make room" in done.stderr
+    assert "cannot be written: File too large; free some space" in done.stderr
     assert "Traceback" not in done.stderr
     assert store.read_bytes() == small_store.read_bytes()
     assert finished(command).returncode == 0
@@ -345,7 +349,7 @@ def test_full_disk_in_a_shard_is_told_and_leaves_the_old_store(small, small_stor
 
 
 @pytest.mark.skipif(not may_mount(), reason=NO_SMALL_DISK)
-def test_full_disk_in_the_store_is_told(small, tmp_path):
+def test_full_disk_while_the_store_is_written_is_an_error(small: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     command = shlex.join(preprocess_command(0, small, "--store", disk / "store.h5"))

@@ -1,4 +1,4 @@
-"""Store and ledger depend on the inputs alone: not on the order of files, folders and arguments, nor on how they are packed."""
+"""Store and ledger do not depend on the order of files, folders and arguments, nor on archives."""
 
 import random
 import shutil
@@ -11,8 +11,8 @@ from tests.support.made_corpus import made_midi, with_foreign_chunk
 from tests.support.paths import ROOT
 from tests.support.processes import finished, preprocess_command
 
-# Python imports this at its start. File systems list a folder by hashes of its names; this lists it in any order.
-SITE = """
+# Python imports this module at its start. It changes the order in which a folder is listed, as another file system might.
+SITECUSTOMIZE = """
 import os
 import random
 
@@ -38,25 +38,25 @@ LIST = "import os, sys; entries = os.scandir(sys.argv[1]).__enter__(); print([en
 FILES = {f"{seed:02}.mid": made_midi(seed) for seed in range(16)} | {
     "03 again.mid": made_midi(3),
     "3 in other bytes.mid": with_foreign_chunk(made_midi(3)),
-    "text.mid": b"this is no music",
-    "cut.mid": made_midi(4)[:-5],
+    "text.mid": b"not a MIDI file",
+    "truncated.mid": made_midi(4)[:-5],
 }
 
 
 def written(folder: Path, seed: int) -> Path:
-    """The files, made in a random order, among others that are gone again."""
+    """A folder whose files were written in a random order, with other files that were removed again."""
     folder.mkdir()
-    names = [*FILES, *(f"{number} gone.mid" for number in range(9))]
+    names = [*FILES, *(f"{number} removed.mid" for number in range(9))]
     random.Random(seed).shuffle(names)
     for name in names:
         (folder / name).write_bytes(FILES.get(name, b""))
-    for path in folder.glob("* gone.mid"):
+    for path in folder.glob("* removed.mid"):
         path.unlink()
     return folder
 
 
-def store_of(store: Path, ranks: int, *corpora: Path, **environment: str) -> tuple[bytes, bytes]:
-    """The bytes of store and ledger."""
+def preprocess(store: Path, ranks: int, *corpora: Path, **environment: str) -> tuple[bytes, bytes]:
+    """Preprocesses the corpora; returns the bytes of store and ledger."""
     done = finished(preprocess_command(ranks, *corpora, "--store", store, "--max-rejects", 0.5), **environment)
     assert done.returncode == 0, done.stderr
     return store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()
@@ -69,30 +69,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> tuple[bytes, bytes]:
-    return store_of(folder.parent / "a.h5", 0, folder)
+    return preprocess(folder.parent / "a.h5", 0, folder)
 
 
 @pytest.mark.parametrize(("seed", "ranks"), [(1, 0), (2, 3), (3, 2)])
-def test_order_of_a_folder_does_not_matter(expected, tmp_path, seed, ranks):
+def test_order_of_the_files_in_a_folder_does_not_matter(
+    expected: tuple[bytes, bytes], tmp_path: Path, seed: int, ranks: int
+) -> None:
     (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(SITE.format(seed=seed))
+    (tmp_path / "site/sitecustomize.py").write_text(SITECUSTOMIZE.format(seed=seed))
     shuffled = {"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}"}
     corpus = written(tmp_path / "corpus", seed)
-    listed = [finished([sys.executable, "-c", LIST, str(corpus)], **each).stdout for each in ({}, shuffled)]
-    assert listed[0] != listed[1]
-    assert sorted(listed[0]) == sorted(listed[1])
-    assert store_of(tmp_path / "a.h5", ranks, corpus, **shuffled) == expected
+    listings = [finished([sys.executable, "-c", LIST, str(corpus)], **environment).stdout for environment in ({}, shuffled)]
+    assert listings[0] != listings[1]
+    assert sorted(listings[0]) == sorted(listings[1])
+    assert preprocess(tmp_path / "a.h5", ranks, corpus, **shuffled) == expected
 
 
 @pytest.mark.parametrize(("seed", "ranks"), [(1, 0), (2, 3)])
-def test_order_of_arguments_and_how_they_are_packed_does_not_matter(expected, folder, tmp_path, seed, ranks):
-    """A third of the files is given one by one, a third as a folder and a third as an archive."""
-    names, draw = list(FILES), random.Random(seed)
-    draw.shuffle(names)
-    for name, part in zip(names, ["part", "packed", "alone"] * len(names), strict=False):
+def test_order_of_arguments_and_archives_do_not_matter(
+    expected: tuple[bytes, bytes], folder: Path, tmp_path: Path, seed: int, ranks: int
+) -> None:
+    """A third of the files are arguments, a third are in a folder and a third in an archive."""
+    names, generator = list(FILES), random.Random(seed)
+    generator.shuffle(names)
+    for name, part in zip(names, ["folder", "packed", "single"] * len(names), strict=False):
         (tmp_path / part).mkdir(exist_ok=True)
         shutil.copy(folder / name, tmp_path / part)
-    archive = shutil.make_archive(str(tmp_path / "archive"), draw.choice(["zip", "gztar"]), tmp_path / "packed")
-    corpora = [tmp_path / "part", Path(archive), *(tmp_path / "alone").iterdir()]
-    draw.shuffle(corpora)
-    assert store_of(tmp_path / "a.h5", ranks, *corpora) == expected
+    archive = shutil.make_archive(str(tmp_path / "archive"), generator.choice(["zip", "gztar"]), tmp_path / "packed")
+    corpora = [tmp_path / "folder", Path(archive), *(tmp_path / "single").iterdir()]
+    generator.shuffle(corpora)
+    assert preprocess(tmp_path / "a.h5", ranks, *corpora) == expected

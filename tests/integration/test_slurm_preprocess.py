@@ -1,9 +1,10 @@
-"""slurm/preprocess.sh on a real Slurm: the bytes of a plain run, whatever happens to nodes and ranks on the way."""
+"""slurm/preprocess.sh on a real Slurm writes the same bytes as one process, also after failures of nodes and ranks."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,50 +13,56 @@ import pytest
 from pianogen.midi.writer import write_midi
 from tests.support.made_music import made_roll
 from tests.support.paths import ROOT
-from tests.support.slurm_cluster import SlurmCluster, wait_until
+from tests.support.processes import wait_until
+from tests.support.slurm_cluster import SlurmCluster
 
 SCRIPT = "slurm/preprocess.sh"
 
 
 @dataclass(frozen=True)
-class Made:
-    """A corpus, and the store and ledger that a run without Slurm and MPI makes of it."""
+class Corpus:
+    """A corpus, and the bytes of the store and ledger that one process without Slurm and MPI writes.
 
-    corpus: Path
+    Attributes:
+        folder: the corpus.
+        options: the options of preprocessing.
+    """
+
+    folder: Path
     options: list[str]
     store: bytes
     ledger: bytes
 
-    def is_made_of(self, store: Path) -> bool:
+    def matches(self, store: Path) -> bool:
         return store.read_bytes() == self.store and store.with_suffix(".ledger.csv").read_bytes() == self.ledger
 
 
-def make(folder: Path, names: list[str], steps: int, options: list[str]) -> Made:
-    """A corpus of files below these names, of eight pieces in turn."""
-    corpus, store = folder / "corpus", folder / "plain.h5"
+def make_corpus(folder: Path, names: list[str], steps: int, options: list[str]) -> Corpus:
+    """A corpus of files with these names, which repeat eight pieces."""
+    corpus, store = folder / "corpus", folder / "expected.h5"
     pieces = [write_midi(made_roll(seed, steps)) for seed in range(8)]
     for number, name in enumerate(names):
         (corpus / name).parent.mkdir(parents=True, exist_ok=True)
         (corpus / name).write_bytes(pieces[number % 8])
     command = [sys.executable, "-m", "preprocess", str(corpus), "--store", str(store), *options]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
-    return Made(corpus, options, store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes())
+    return Corpus(corpus, options, store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes())
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(tmp_path_factory.mktemp("made"), [f"{i % 3}/{i}.mid" for i in range(20)], 60, [])
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), [f"{i % 3}/{i}.mid" for i in range(20)], 60, [])
 
 
 @pytest.fixture(scope="module")
-def slowly_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Files that take seconds together, so that a job can be disturbed half way."""
-    return make(tmp_path_factory.mktemp("slow"), [f"{i:02d}.mid" for i in range(80)], 2000, ["--parser=music21"])
+def slow_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus that takes seconds to convert, so that a job can be interrupted half way."""
+    return make_corpus(tmp_path_factory.mktemp("slow"), [f"{i:02d}.mid" for i in range(80)], 2000, ["--parser=music21"])
 
 
 @dataclass
-class Submitted:
-    """A job of SCRIPT."""
+class Job:
+    """A submitted job of SCRIPT."""
 
     slurm: SlurmCluster
     number: str
@@ -63,27 +70,27 @@ class Submitted:
 
     @property
     def end(self) -> tuple[str, str]:
-        """The state in which it ends and its exit code, as Slurm shows them."""
+        """The final state and the exit code of the job, in Slurm's words; waits for its end."""
         return self.slurm.wait(self.number), self.slurm.field(self.number, "ExitCode").partition(":")[0]
 
 
-def submit(slurm: SlurmCluster, flags: list[str], arguments: list[str | Path], log: Path, cwd: Path = ROOT) -> Submitted:
-    sent = slurm.run("sbatch", "--parsable", f"--output={log}", *flags, SCRIPT, *arguments, cwd=cwd)
-    assert sent.returncode == 0, sent.stderr
-    return Submitted(slurm, sent.stdout.strip(), log)
+def submit(slurm: SlurmCluster, flags: list[str], arguments: Sequence[str | Path], log: Path, cwd: Path = ROOT) -> Job:
+    submission = slurm.run("sbatch", "--parsable", f"--output={log}", *flags, SCRIPT, *arguments, cwd=cwd)
+    assert submission.returncode == 0, submission.stderr
+    return Job(slurm, submission.stdout.strip(), log)
 
 
 def wait_until_half_way(store: Path) -> None:
     work = store.with_name(store.name + ".tmp-work")
-    wait_until(lambda: any(shard.stat().st_size for shard in work.glob("shard-*")), 60, "the first finished inputs")
+    wait_until(lambda: any(shard.stat().st_size for shard in work.glob("shard-*")), "the first inputs are finished")
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_job_writes_the_bytes_of_a_plain_run(slurm: SlurmCluster, made: Made, tmp_path: Path, nodes: int) -> None:
+def test_job_writes_the_same_bytes_as_one_process(slurm: SlurmCluster, corpus: Corpus, tmp_path: Path, nodes: int) -> None:
     store = tmp_path / "corpus.h5"
-    job = submit(slurm, [f"--nodes={nodes}", "--ntasks=2"], [made.corpus, "--store", store], tmp_path / "log")
+    job = submit(slurm, [f"--nodes={nodes}", "--ntasks=2"], [corpus.folder, "--store", store], tmp_path / "log")
     assert job.end == ("COMPLETED", "0"), job.log.read_text()
-    assert made.is_made_of(store)
+    assert corpus.matches(store)
     text = job.log.read_text()
     assert f"job {job.number}: 2 ranks on n" in text
     assert "20 inputs, 2 ranks" in text
@@ -91,17 +98,19 @@ def test_job_writes_the_bytes_of_a_plain_run(slurm: SlurmCluster, made: Made, tm
         assert str(path) in text.partition("ended with exit code 0")[2]
 
 
-def test_paths_of_any_characters_and_nothing_exported(slurm: SlurmCluster, made: Made, tmp_path: Path) -> None:
+def test_paths_may_have_special_characters_and_the_environment_may_be_empty(
+    slurm: SlurmCluster, corpus: Corpus, tmp_path: Path
+) -> None:
     checkout = tmp_path / 'a "check"\nout\' é'
     checkout.mkdir()
     for name in (".venv", "pianogen", "preprocess", "slurm"):
         (checkout / name).symlink_to(ROOT / name)
-    corpus = "my  music\n'\"*\\ $HOME"
-    (checkout / corpus).symlink_to(made.corpus)
+    link = "my  music\n'\"*\\ $HOME"
+    (checkout / link).symlink_to(corpus.folder)
     flags = ["--nodes=2", "--ntasks=2", "--export=NONE"]
-    job = submit(slurm, flags, [corpus, "--store=a\nb $(c).h5"], tmp_path / "log", checkout)
+    job = submit(slurm, flags, [link, "--store=a\nb $(c).h5"], tmp_path / "log", checkout)
     assert job.end == ("COMPLETED", "0"), job.log.read_text()
-    assert made.is_made_of(checkout / "a\nb $(c).h5")
+    assert corpus.matches(checkout / "a\nb $(c).h5")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,7 @@ def test_paths_of_any_characters_and_nothing_exported(slurm: SlurmCluster, made:
         (["--store=corpus.h5"], "no such corpus does not exist"),
     ],
 )
-def test_wrong_arguments_end_with_exit_code_2(slurm: SlurmCluster, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_wrong_arguments_exit_with_2(slurm: SlurmCluster, tmp_path: Path, arguments: list[str], message: str) -> None:
     job = submit(slurm, ["--nodes=2", "--ntasks=2"], [tmp_path / "no such corpus", *arguments], tmp_path / "log")
     assert job.end == ("FAILED", "2"), job.log.read_text()
     text = job.log.read_text()
@@ -120,24 +129,26 @@ def test_wrong_arguments_end_with_exit_code_2(slurm: SlurmCluster, tmp_path: Pat
     assert "Abort" not in text
 
 
-def test_ranks_that_mpi_does_not_connect_are_refused(slurm: SlurmCluster, made: Made, tmp_path: Path) -> None:
+def test_ranks_that_mpi_does_not_connect_are_an_error(slurm: SlurmCluster, corpus: Corpus, tmp_path: Path) -> None:
     site, store = tmp_path / "site.sh", tmp_path / "corpus.h5"
     site.write_text("PIANOGEN_MPI=none\n")
-    job = submit(slurm, ["--ntasks=2", f"--export=PIANOGEN_SITE={site}"], [made.corpus, "--store", store], tmp_path / "log")
+    job = submit(slurm, ["--ntasks=2", f"--export=PIANOGEN_SITE={site}"], [corpus.folder, "--store", store], tmp_path / "log")
     assert job.end == ("FAILED", "2"), job.log.read_text()
-    assert "2 ranks were launched and MPI connects 1" in job.log.read_text()
+    assert "the launcher started 2 ranks, but MPI connects 1" in job.log.read_text()
     assert not store.exists()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("PIANOGEN_ACTIVATE='PATH=/nowhere'", "no environment for this program on n1: "),
+        ("PIANOGEN_ACTIVATE='PATH=/nowhere'", "cannot import this package on n1: "),
         ("PIANOGEN_ACTIVATE='source /no/such/file'", "correct PIANOGEN_ACTIVATE in "),
-        (None, "there is no such file"),
+        (None, "but there is no such file on n"),
     ],
 )
-def test_site_that_does_not_work_is_named(slurm: SlurmCluster, tmp_path: Path, settings: str | None, message: str) -> None:
+def test_error_in_the_site_settings_shows_their_path(
+    slurm: SlurmCluster, tmp_path: Path, settings: str | None, message: str
+) -> None:
     site = tmp_path / "my site.sh"
     if settings:
         site.write_text(settings)
@@ -148,31 +159,33 @@ def test_site_that_does_not_work_is_named(slurm: SlurmCluster, tmp_path: Path, s
     assert str(site) in job.log.read_text()
 
 
-def test_jobs_of_lost_nodes_are_queued_again_and_go_on(slurm: SlurmCluster, slowly_made: Made, tmp_path: Path) -> None:
-    stores, jobs, lost = [tmp_path / "one node.h5", tmp_path / "two nodes.h5"], [], []
+def test_jobs_of_failed_nodes_are_requeued_and_resume(slurm: SlurmCluster, slow_corpus: Corpus, tmp_path: Path) -> None:
+    stores, jobs, failed_nodes = [tmp_path / "one node.h5", tmp_path / "two nodes.h5"], [], []
     try:
         for nodes, store in enumerate(stores, 1):
-            arguments = [slowly_made.corpus, "--store", store, *slowly_made.options]
+            arguments: list[str | Path] = [slow_corpus.folder, "--store", store, *slow_corpus.options]
             jobs.append(submit(slurm, [f"--nodes={nodes}", "--ntasks=2"], arguments, store.with_suffix(".log")))
             wait_until_half_way(store)
-            lost.append(slurm.field(jobs[-1].number, "BatchHost"))
-            slurm.kill_node(lost[-1])
-        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), 100, "Slurm to queue the jobs again")
+            failed_nodes.append(slurm.field(jobs[-1].number, "BatchHost"))
+            slurm.kill_node(failed_nodes[-1])
+        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), "Slurm has requeued the jobs")
     finally:
-        for node in lost:
+        for node in failed_nodes:
             slurm.start_node(node)
     for job, store in zip(jobs, stores, strict=True):
         assert job.end == ("COMPLETED", "0"), job.log.read_text()
-        assert slowly_made.is_made_of(store)
+        assert slow_corpus.matches(store)
         assert "restart 1" in job.log.read_text()
-        assert "of 80 inputs were finished before" in job.log.read_text()
+        assert "of 80 inputs are already finished" in job.log.read_text()
 
 
-def test_job_of_a_killed_rank_ends_and_the_same_command_goes_on(slurm: SlurmCluster, slowly_made: Made, tmp_path: Path) -> None:
+def test_job_of_a_killed_rank_fails_and_the_same_command_resumes(
+    slurm: SlurmCluster, slow_corpus: Corpus, tmp_path: Path
+) -> None:
     site, store = tmp_path / "site.sh", tmp_path / "corpus.h5"
     site.write_text("SLURM_WAIT=2\n")
     flags = ["--nodes=1", "--ntasks=2", f"--export=PIANOGEN_SITE={site}"]
-    arguments = [slowly_made.corpus, "--store", store, *slowly_made.options]
+    arguments: list[str | Path] = [slow_corpus.folder, "--store", store, *slow_corpus.options]
     killed = submit(slurm, flags, arguments, tmp_path / "log")
     wait_until_half_way(store)
     node = slurm.field(killed.number, "NodeList")
@@ -181,7 +194,7 @@ def test_job_of_a_killed_rank_ends_and_the_same_command_goes_on(slurm: SlurmClus
     os.kill(rank_1, signal.SIGKILL)
     assert killed.end == ("FAILED", "137"), killed.log.read_text()
     assert "submit the same command again" in killed.log.read_text()
-    again = submit(slurm, flags, arguments, tmp_path / "log again")
-    assert again.end == ("COMPLETED", "0"), again.log.read_text()
-    assert "of 80 inputs were finished before" in again.log.read_text()
-    assert slowly_made.is_made_of(store)
+    resumed = submit(slurm, flags, arguments, tmp_path / "log of the resumed job")
+    assert resumed.end == ("COMPLETED", "0"), resumed.log.read_text()
+    assert "of 80 inputs are already finished" in resumed.log.read_text()
+    assert slow_corpus.matches(store)

@@ -1,8 +1,8 @@
-"""A program: converts chunks in which one input misbehaves in a given way, in a rank's real host and worker processes.
+"""Converts chunks in which one input misbehaves, in the real host and worker processes of a rank.
 
-python misbehaving.py FOLDER all       a chunk for each way, at once; prints the tallies as JSON
-python misbehaving.py FOLDER nothing   no chunk at all
-python misbehaving.py FOLDER sleeps    one chunk that never ends; prints what ends it
+python misbehaving.py FOLDER all        one chunk per misbehavior, at once; prints the chunk results as JSON
+python misbehaving.py FOLDER nothing    no chunk
+python misbehaving.py FOLDER sleeps     one chunk that never ends; prints the error that ends it
 """
 
 import ctypes
@@ -14,100 +14,111 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from pianogen.errors import PianogenError
-from preprocess import isolation, shard
-from preprocess.isolation import Isolation, Limits
-from preprocess.outcome import Options, Outcome
+from preprocess import host, shard
+from preprocess.isolation import Isolation
+from preprocess.outcome import Options, Outcome, Status, convert
 from preprocess.sources import Input
+from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
+
+LONG_S = 600  # longer than any test
+append = shard.append
 
 
 def eat_memory() -> None:
-    held = []
+    arrays = []
     while True:
-        held.append(np.empty(1 << 28, np.uint8))  # address space alone: the limit is on that
+        arrays.append(np.empty(1 << 28, np.uint8))  # allocates address space only, which the limit is on
 
 
 def raise_error() -> None:
-    raise RuntimeError("a mistake in the package")
+    raise RuntimeError("a bug in the package")
 
 
-MISBEHAVIOUR: dict[str, Callable[[], Any]] = {
-    "sleeps": lambda: time.sleep(600),
+# Misbehavior during the conversion.
+EARLY: dict[str, Callable[[], Any]] = {
+    "sleeps": lambda: time.sleep(LONG_S),
     "segfaults": lambda: ctypes.string_at(0),
     "is_killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "eats_memory": eat_memory,
-    "exits": lambda: os._exit(0),
-    "leaves": lambda: sys.exit(0),
+    "calls_os_exit": lambda: os._exit(0),
+    "calls_sys_exit": lambda: sys.exit(0),
     "raises": raise_error,
 }
-# What happens while the outcome is written, rather than before.
+# Misbehavior while the record is written.
 LATE = ("dies_before_writing", "dies_half_way_through_writing", "dies_after_writing")
-WAYS = (*MISBEHAVIOUR, *LATE, "is_endless")
-
-_convert, _append = isolation.convert, shard.append
-
-
-def convert(source: Input, *arguments: Any, **options: Any) -> Outcome:
-    MISBEHAVIOUR.get(Path(source.name).stem, lambda: None)()
-    return _convert(source, *arguments, **options)
+ENDLESS_SCORE = "is_endless"
+MISBEHAVIORS = (*EARLY, *LATE, ENDLESS_SCORE)
 
 
-def append(handle: int, outcome: Outcome) -> int:
-    way = Path(outcome.name).stem
-    if way not in LATE or outcome.status == "rejected":
-        return _append(handle, outcome)
-    if way == "dies_half_way_through_writing":
-        _append(handle, outcome)
+def misbehaving_convert(source: Input, options: Options, index_folder: Path) -> Outcome:
+    EARLY.get(Path(source.name).stem, lambda: None)()
+    return convert(source, options, index_folder)
+
+
+def misbehaving_append(handle: int, outcome: Outcome) -> int:
+    misbehavior = Path(outcome.name).stem
+    if misbehavior not in LATE or outcome.status is Status.REJECTED:
+        return append(handle, outcome)
+    if misbehavior != "dies_before_writing":
+        append(handle, outcome)
+    if misbehavior == "dies_half_way_through_writing":
         os.ftruncate(handle, os.fstat(handle).st_size - 100)
-    if way == "dies_after_writing":
-        _append(handle, outcome)
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("it is dead")
+    raise AssertionError("SIGKILL returned")
 
 
-def chunk_of(folder: Path, way: str) -> list[Input]:
-    """Two sound inputs with one between them that misbehaves."""
+def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
+    """Two valid inputs with a misbehaving one between them."""
     folder.mkdir()
-    names = ["first.mid", f"{way}.musicxml" if way == "is_endless" else f"{way}.mid", "last.mid"]
+    names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
     return [Input(name, str(folder / name), (folder / name).stat().st_size, 0) for name in names]
 
 
-def start(folder: Path, way: str) -> Isolation:
-    made = Isolation(folder / f"shard-{way}", Options(), Limits(cpu_s=1))
-    made.submit(chunk_of(folder / way, way))
-    return made
+def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
+    isolation = Isolation(folder / f"shard-{misbehavior}", Options(), Limits(cpu_s=1, wall_s=wall_s))
+    isolation.submit(make_chunk(folder / misbehavior, misbehavior))
+    return isolation
 
 
-def main(folder: Path, what: str) -> None:
-    isolation.convert, shard.append = convert, append
-    isolation._WALL_PER_CPU = 2  # a sleeper need not be waited for as long as outside of tests
-    if what == "all":
-        at_work = {way: start(folder, way) for way in WAYS}
-        tallies = {}
-        for way, each in at_work.items():
-            while (tally := each.collect(60)) is None:
-                pass
-            tallies[way] = (tally.num_inputs, tally.num_rejected)
-            each.close()
-        print(json.dumps(tallies))
-        return
-    if what == "nothing":
-        Isolation(folder / "shard", Options(), Limits()).close()
-        return
-    isolation._WALL_PER_CPU = 600
-    alone = start(folder, what)
-    alone.submit(chunk_of(folder / "next", "waits"))  # a rank keeps two chunks at work
+def convert_all(folder: Path) -> None:
+    """Prints the number of inputs and of rejected inputs by misbehavior."""
+    # Only the sleeping input may reach the limit of wall-clock time, however busy the machine is.
+    isolations = {name: start(folder, name, wall_s=2 if name == "sleeps" else LONG_S) for name in MISBEHAVIORS}
+    counts = {}
+    for misbehavior, isolation in isolations.items():
+        while (result := isolation.collect(60)) is None:
+            pass
+        counts[misbehavior] = (result.num_inputs, result.num_rejected)
+        isolation.close()
+    print(json.dumps(counts))
+
+
+def convert_endlessly(folder: Path, misbehavior: str) -> None:
+    isolation = start(folder, misbehavior, wall_s=LONG_S)
+    isolation.submit(make_chunk(folder / "next", "waits"))  # a rank keeps two chunks in progress
     print("started", flush=True)
     try:
-        alone.collect(600)
+        isolation.collect(LONG_S)
     except PianogenError as error:
         print(error)
+
+
+def main(folder: Path, action: str) -> None:
+    with patch.object(host, "convert", misbehaving_convert), patch.object(shard, "append", misbehaving_append):
+        if action == "all":
+            convert_all(folder)
+        elif action == "nothing":
+            Isolation(folder / "shard", Options(), Limits()).close()
+        else:
+            convert_endlessly(folder, action)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real processes for the tests: commands of this package, with and without MPI, and who is still alive."""
+"""Real processes for the tests: commands of this package with and without MPI, and the state of processes."""
 
 import os
 import shlex
@@ -9,22 +9,31 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+# From the benchmarks, which measure the same processes and must not import the tests.
+from benchmarks.support.process_tree import descendants as descendants
+from benchmarks.support.process_tree import mpi_rank as mpi_rank
+from benchmarks.support.process_tree import state_and_parent
 from tests.support.paths import ROOT
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "mpiexec"
-NO_SMALL_DISK = "a small disk cannot be mounted here; it takes root outside a container"
-_DEADLINE_S = 120
+NO_SMALL_DISK = "this user cannot mount a small disk; that requires root outside of a container"
+_TIMEOUT_S = 120
+
+
+def mpi_command(ranks: int, *arguments: object) -> list[str]:
+    """The command line of a Python program under MPI; 0 ranks is one process without mpiexec."""
+    launcher = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "mpi4py"] if ranks else [sys.executable]
+    return [*launcher, *(os.fsdecode(argument if isinstance(argument, bytes) else str(argument)) for argument in arguments)]
 
 
 def preprocess_command(ranks: int, *arguments: object) -> list[str]:
     """The command line of preprocessing; 0 ranks is one process without mpiexec."""
-    launcher = [MPIEXEC, "-n", str(ranks), sys.executable, "-m", "mpi4py"] if ranks else [sys.executable]
-    return [*launcher, "-m", "preprocess", *map(os.fsdecode, map(_as_path, arguments))]
+    return mpi_command(ranks, "-m", "preprocess", *arguments)
 
 
-def finished(command: Sequence[str], folder: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A command, run to its end."""
+def finished(command: Sequence[str], folder: Path | None = None, /, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The result of a command after it has ended."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -33,12 +42,12 @@ def finished(command: Sequence[str], folder: Path | None = None, **environment: 
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
-        timeout=_DEADLINE_S,
+        timeout=_TIMEOUT_S,
     )
 
 
 def started(command: Sequence[str]) -> "subprocess.Popen[str]":
-    """A command in a process group of its own, going on."""
+    """A running command in its own process group."""
     return subprocess.Popen(
         command,
         env=ENVIRONMENT,
@@ -51,55 +60,24 @@ def started(command: Sequence[str]) -> "subprocess.Popen[str]":
 
 
 def may_mount() -> bool:
-    """Whether this user may mount a small disk of their own."""
+    """Whether this user may mount a small disk in a mount namespace."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"]
     return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
 
 
 def on_small_disk(folder: Path, size: str, script: str) -> list[str]:
-    """The command line of a shell script that sees a small disk at a folder."""
+    """The command line of a shell script for which a small disk is mounted at a folder."""
     return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))} && {script}"]
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Returns when it holds; fails only where it has not held for so long that it never will."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+def wait_until(condition: Callable[[], bool], description: str) -> None:
+    """Waits until a condition holds; fails after a time that no working program needs."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"still not true after {_TIMEOUT_S} s: {description}"
         time.sleep(0.02)
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is gone, or dead and waiting for its parent to take note."""
-    return _state_and_parent(pid)[0] in "ZX"
-
-
-def descendants(pid: int) -> list[int]:
-    """Living processes below this one, nearest first."""
-    parents = {int(path.name): _state_and_parent(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    found, at = [pid], 0
-    while at < len(found):
-        found += [child for child, (state, parent) in parents.items() if parent == found[at] and state not in "ZX"]
-        at += 1
-    return found[1:]
-
-
-def mpi_rank(pid: int) -> int | None:
-    """The rank that the launcher gave to a process or to the process it was forked from."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    return next((int(each.removeprefix(b"PMI_RANK=")) for each in variables if each.startswith(b"PMI_RANK=")), None)
-
-
-def _state_and_parent(pid: int) -> tuple[str, int]:
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-    except OSError:
-        return "X", 0
-    return state, int(parent)
-
-
-def _as_path(argument: object) -> str | bytes:
-    return argument if isinstance(argument, str | bytes) else str(argument)
+    """Whether a process has ended; its parent may not have waited for it yet."""
+    return state_and_parent(pid)[0] in "ZX"

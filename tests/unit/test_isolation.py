@@ -1,4 +1,4 @@
-"""Whatever an input does to the process that reads it costs that input alone; real processes are killed here."""
+"""An input that crashes, hangs or exhausts memory costs one record; real processes are killed here."""
 
 import json
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pianogen.midi.rejection import Reason
-from preprocess.shard import Entry, read_entries, read_rows
+from preprocess.outcome import Status
+from preprocess.shard import Entry, read_entries, read_rolls
 from tests.programs import misbehaving
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
 
@@ -21,23 +22,34 @@ REASONS = {
     "is_endless": Reason.TIMEOUT,
     "segfaults": Reason.CRASHED,
     "is_killed": Reason.CRASHED,
-    "exits": Reason.CRASHED,
-    "leaves": Reason.CRASHED,
+    "calls_os_exit": Reason.CRASHED,
+    "calls_sys_exit": Reason.CRASHED,
     "raises": Reason.CRASHED,
     "dies_before_writing": Reason.CRASHED,
     "dies_half_way_through_writing": Reason.CRASHED,
     "dies_after_writing": Reason.CRASHED,
     "eats_memory": Reason.MEMORY,
 }
+MESSAGES = {
+    "sleeps": "not finished after 2 s of wall-clock time",
+    "is_endless": "not finished after 1 s of CPU time",
+    "segfaults": "the worker process that converted it ended (signal 11, Segmentation fault)",
+    "is_killed": "the worker process that converted it ended (signal 9, Killed)",
+    "calls_os_exit": "the worker process that converted it ended (exit code 0)",
+    "raises": "the worker process that converted it ended (exit code 1)",
+    "eats_memory": "needs more than 4096 MiB of memory",
+}
 
 
 @dataclass
 class Results:
-    folder: Path
-    tallies: dict[str, list[int]]
+    """The shards, and the numbers of inputs and of rejected inputs by misbehavior."""
 
-    def entries(self, way: str) -> list[Entry]:
-        return list(read_entries(self.folder / f"shard-{way}"))
+    folder: Path
+    counts: dict[str, list[int]]
+
+    def entries(self, misbehavior: str) -> list[Entry]:
+        return list(read_entries(self.folder / f"shard-{misbehavior}"))
 
 
 @pytest.fixture(scope="module")
@@ -48,71 +60,67 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return Results(folder, json.loads(done.stdout))
 
 
-def test_every_way_to_misbehave_is_looked_at():
-    assert set(REASONS) == set(misbehaving.WAYS)
+def test_every_misbehavior_has_an_expected_reason() -> None:
+    assert set(REASONS) == set(misbehaving.MISBEHAVIORS)
 
 
-@pytest.mark.parametrize("way", REASONS)
-def test_one_outcome_is_lost_and_its_neighbours_are_kept(results, way):
-    first, bad, last = results.entries(way)
-    assert [first.name, bad.name, last.name] == ["first.mid", bad.name, "last.mid"]
-    assert bad.name.startswith(way)
-    assert (bad.status, bad.reason, bad.counts, bad.steps) == ("rejected", REASONS[way], None, 0)
+@pytest.mark.parametrize("misbehavior", REASONS)
+def test_misbehaving_input_is_rejected_and_its_neighbors_are_kept(results: Results, misbehavior: str) -> None:
+    first, bad, last = results.entries(misbehavior)
+    assert (first.name, Path(bad.name).stem, last.name) == ("first.mid", misbehavior, "last.mid")
+    assert (bad.status, bad.reason, bad.counts, bad.steps) == (Status.REJECTED, REASONS[misbehavior], None, 0)
     assert bad.message
-    assert [(entry.status, entry.reason) for entry in (first, last)] == [("kept", "")] * 2
-    assert [sum(map(len, read_rows([entry]))) for entry in (first, last)] == [first.steps, last.steps]
-    assert results.tallies[way] == [3, 1]
+    assert [(entry.status, entry.reason) for entry in (first, last)] == [(Status.KEPT, None)] * 2
+    assert [sum(map(len, read_rolls([entry]))) for entry in (first, last)] == [first.steps, last.steps]
+    assert results.counts[misbehavior] == [3, 1]
 
 
-@pytest.mark.parametrize("way", REASONS)
-def test_shard_holds_whole_records_and_nothing_behind_them(results, way):
-    last = results.entries(way)[-1]
-    assert (results.folder / f"shard-{way}").stat().st_size == last.body_at + last.body_size
+@pytest.mark.parametrize("misbehavior", REASONS)
+def test_shard_ends_with_a_complete_record(results: Results, misbehavior: str) -> None:
+    last = results.entries(misbehavior)[-1]
+    assert (results.folder / f"shard-{misbehavior}").stat().st_size == last.end
 
 
-def test_message_says_how_the_process_ended(results):
-    messages = {way: results.entries(way)[1].message for way in REASONS}
-    assert "signal 11" in messages["segfaults"]
-    assert "signal 9" in messages["is_killed"]
-    assert "4096 MiB" in messages["eats_memory"]
-    assert "1 s of CPU time" in messages["is_endless"] or "not done after" in messages["is_endless"]
+@pytest.mark.parametrize("misbehavior", MESSAGES)
+def test_message_states_how_the_worker_process_ended(results: Results, misbehavior: str) -> None:
+    assert results.entries(misbehavior)[1].message == MESSAGES[misbehavior]
 
 
 def sleeping_program(folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([*PROGRAM, str(folder), "sleeps"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
 
-def at_work(rank: "subprocess.Popen[str]", folder: Path) -> list[int]:
-    """The host and the worker of a rank, once the first input is done."""
+def host_and_worker(rank: "subprocess.Popen[str]", folder: Path) -> tuple[int, int]:
+    """The host process and the worker process of a rank, once the first input is finished."""
     assert rank.stdout is not None
     assert rank.stdout.readline() == "started\n"
     shard = folder / "shard-sleeps"
-    wait_until(lambda: shard.exists() and len(list(read_entries(shard))) == 1, "the first input is done")
-    below = descendants(rank.pid)
-    assert len(below) == 2
-    return below
+    wait_until(lambda: shard.exists() and len(list(read_entries(shard))) == 1, "the first input is finished")
+    host, worker = descendants(rank.pid)
+    return host, worker
 
 
-def test_killed_rank_leaves_no_process_behind(tmp_path):
+def test_killed_rank_leaves_no_process_behind(tmp_path: Path) -> None:
     with sleeping_program(tmp_path) as rank:
-        below = at_work(rank, tmp_path)
+        children = host_and_worker(rank, tmp_path)
         rank.kill()
-    wait_until(lambda: all(map(has_ended, below)), "host and worker end with their rank")
+    wait_until(lambda: all(map(has_ended, children)), "host process and worker process end with their rank")
     assert [entry.name for entry in read_entries(tmp_path / "shard-sleeps")] == ["first.mid"]
 
 
-def test_killed_host_is_told_and_leaves_no_worker_behind(tmp_path):
+def test_killed_host_process_is_reported_and_leaves_no_worker_process_behind(tmp_path: Path) -> None:
     with sleeping_program(tmp_path) as rank:
-        host, worker = at_work(rank, tmp_path)
+        host, worker = host_and_worker(rank, tmp_path)
         os.kill(host, signal.SIGKILL)
         assert rank.stdout is not None
-        assert "signal 9" in (said := rank.stdout.read())
-        assert "run the same command again" in said
+        message = rank.stdout.read()
+    assert "the host process that converts inputs ended unexpectedly (signal 9, Killed)" in message
+    assert "run the same command again" in message
     assert rank.returncode == 0
-    wait_until(lambda: has_ended(worker), "the worker ends with its host")
+    wait_until(lambda: has_ended(worker), "the worker process ends with its host process")
 
 
-def test_host_without_work_ends_and_writes_no_shard(tmp_path):
+def test_host_process_without_work_ends_and_writes_no_shard(tmp_path: Path) -> None:
     done = finished([*PROGRAM, str(tmp_path), "nothing"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""A shard gives back every whole record and nothing of a broken one, whichever byte it was broken at."""
+"""A shard returns every complete record and nothing of a damaged one; the work folder resumes from its shards."""
 
 import hashlib
 import os
@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.errors import PianogenError
+from pianogen import logs
 from pianogen.midi.counts import Counts
 from pianogen.midi.rejection import Reason
 from pianogen.roll import Roll
 from preprocess import shard as shards
-from preprocess import work_folder as jobs
-from preprocess.merge import PreprocessError
-from preprocess.outcome import Options, Outcome
-from preprocess.shard import Entry, append, read_entries, read_rows, split_of
+from preprocess import work_folder as work_folders
+from preprocess.errors import PreprocessError
+from preprocess.outcome import Options, Outcome, Status
+from preprocess.shard import Entry, append, read_entries, read_rolls, split_of
 from preprocess.sources import Input
-from preprocess.sparse import squeeze
-from preprocess.work_folder import Job
+from preprocess.sparse import encode
+from preprocess.work_folder import WorkFolder
 
 exact = settings(derandomize=True, deadline=None, max_examples=60)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -29,24 +29,31 @@ digests = st.one_of(st.just(""), st.binary(min_size=32, max_size=32).map(bytes.h
 numbers = st.integers(0, 1 << 40)
 
 
+def random_roll(seed: int, steps: int, first_step: int) -> Roll:
+    source = np.random.default_rng(seed)
+    return Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), first_step)
+
+
 @st.composite
 def outcomes(draw: st.DrawFn) -> Outcome:
     if draw(st.booleans()):
-        return Outcome(draw(texts), "rejected", draw(st.sampled_from(Reason)), draw(texts), draw(digests))
-    steps = draw(st.integers(1, 9))
-    source = np.random.default_rng(draw(st.integers(0, 99)))
-    roll = Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), draw(numbers))
-    return Outcome(draw(texts), "kept", sha256=draw(digests), counts=Counts(*draw(st.tuples(*[numbers] * 7))), roll=roll)
+        return Outcome(draw(texts), Status.REJECTED, draw(st.sampled_from(Reason)), draw(texts), draw(digests))
+    roll = random_roll(draw(st.integers(0, 99)), draw(st.integers(1, 9)), draw(numbers))
+    counts = Counts(*draw(st.tuples(*[numbers] * 7)))
+    return Outcome(draw(texts), Status.KEPT, sha256=draw(digests), counts=counts, roll=roll)
 
 
 def kept(name: str, seed: int, steps: int = 3) -> Outcome:
-    source = np.random.default_rng(seed)
-    roll = Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), seed)
-    return Outcome(name, "kept", sha256=f"{seed:064x}", counts=Counts(*range(seed, seed + 7)), roll=roll)
+    counts = Counts(*range(seed, seed + 7))
+    return Outcome(name, Status.KEPT, sha256=f"{seed:064x}", counts=counts, roll=random_roll(seed, steps, seed))
+
+
+def rejected(name: str, reason: Reason, message: str = "") -> Outcome:
+    return Outcome(name, Status.REJECTED, reason, message)
 
 
 def write(path: Path, written: list[Outcome]) -> list[int]:
-    """Appends to a shard; its size after each record."""
+    """Appends records to a shard; returns the size of the shard after each record."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sizes = []
     for outcome in written:
@@ -56,31 +63,32 @@ def write(path: Path, written: list[Outcome]) -> list[int]:
     return sizes
 
 
-def is_what_was_written(entry: Entry, outcome: Outcome) -> bool:
+def is_record_of(entry: Entry, outcome: Outcome) -> bool:
     fields = ("name", "status", "reason", "message", "counts")
-    same = all(getattr(entry, field) == getattr(outcome, field) for field in fields) and entry.source.hex() == outcome.sha256
+    has_fields = all(getattr(entry, field) == getattr(outcome, field) for field in fields)
+    has_fields &= entry.source.hex() == outcome.sha256 and entry.status is outcome.status and entry.reason is outcome.reason
     if outcome.roll is None:
-        return same and entry.steps == 0
-    is_same_split = entry.hash_split == split_of(hashlib.sha256(squeeze(outcome.roll)[0]).digest())
-    (rows,) = read_rows([entry])
-    found = Roll(rows.packed, rows.tempo_us, entry.first_step)
-    return same and is_same_split and found == outcome.roll and entry.steps == len(outcome.roll)
+        return has_fields and entry.steps == 0
+    has_split = entry.hash_split == split_of(hashlib.sha256(encode(outcome.roll)[0]).digest())
+    (rows,) = read_rolls([entry])
+    roll = Roll(rows.packed, rows.tempo_us, entry.first_step)
+    return has_fields and has_split and roll == outcome.roll and entry.steps == len(outcome.roll)
 
 
 @exact
 @given(written=st.lists(outcomes(), max_size=5))
-def test_what_is_appended_is_read(tmp_path_factory, written):
+def test_appended_records_are_read(tmp_path_factory: pytest.TempPathFactory, written: list[Outcome]) -> None:
     path = tmp_path_factory.mktemp("shard") / "shard-1"
     write(path, written)
     entries = list(read_entries(path))
     assert len(entries) == len(written)
-    assert all(map(is_what_was_written, entries, written))
+    assert all(map(is_record_of, entries, written))
 
 
-def test_equal_rolls_are_known_as_equal_and_tempo_tells_contents_apart(tmp_path):
-    one = kept("one", 1)
-    same = Outcome("same", "kept", sha256="00" * 32, counts=one.counts, roll=one.roll)
-    slower = Outcome("slower", "kept", counts=one.counts, roll=Roll(one.roll.packed, one.roll.tempo_us + 1))
+def test_content_is_equal_for_equal_rolls_and_depends_on_the_tempo(tmp_path: Path) -> None:
+    one, roll = kept("one", 1), random_roll(1, 3, 1)
+    same = Outcome("same", Status.KEPT, sha256="00" * 32, counts=one.counts, roll=roll)
+    slower = Outcome("slower", Status.KEPT, counts=one.counts, roll=Roll(roll.packed, roll.tempo_us + 1))
     write(tmp_path / "shard", [one, same, slower, kept("other", 2)])
     first, second, third, fourth = read_entries(tmp_path / "shard")
     assert first.content == second.content
@@ -88,65 +96,67 @@ def test_equal_rolls_are_known_as_equal_and_tempo_tells_contents_apart(tmp_path)
     assert first.hash_split == second.hash_split == third.hash_split
 
 
-REFUSED = Outcome("bad.mid", "rejected", Reason.TRUNCATED, "ends\nearly")
+REJECTED = rejected("bad.mid", Reason.TRUNCATED, "ends\nearly")
 
 
-@pytest.mark.parametrize("last", [kept("c.mid", 3), REFUSED], ids=["kept", "rejected"])
-def test_shard_cut_at_any_byte_of_its_last_record_gives_the_records_before(tmp_path, last):
+@pytest.mark.parametrize("last", [kept("c.mid", 3), REJECTED], ids=["kept", "rejected"])
+def test_shard_truncated_at_any_byte_of_its_last_record_has_the_records_before_it(tmp_path: Path, last: Outcome) -> None:
     path = tmp_path / "shard"
-    before = [kept("a.mid", 1), REFUSED, kept("b.mid", 2, steps=1)]
+    before = [kept("a.mid", 1), REJECTED, kept("b.mid", 2, steps=1)]
     sizes = write(path, [*before, last])
     data = path.read_bytes()
     assert len(list(read_entries(path))) == 4
     for size in range(sizes[2], sizes[3]):
         path.write_bytes(data[:size])
         entries = list(read_entries(path))
-        assert len(entries) == 3, f"cut at byte {size}"
-        assert all(map(is_what_was_written, entries, before))
+        assert len(entries) == 3, f"truncated at byte {size}"
+        assert all(map(is_record_of, entries, before))
 
 
 @pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS1", b"PGS1" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
-def test_garbage_behind_the_records_is_not_read(tmp_path, garbage):
-    path, written = tmp_path / "shard", [kept("a.mid", 1), REFUSED]
+def test_garbage_after_the_records_is_not_read(tmp_path: Path, garbage: bytes) -> None:
+    path, written = tmp_path / "shard", [kept("a.mid", 1), REJECTED]
     write(path, written)
     with path.open("ab") as file:
         file.write(garbage)
     entries = list(read_entries(path))
     assert len(entries) == 2
-    assert all(map(is_what_was_written, entries, written))
+    assert all(map(is_record_of, entries, written))
 
 
-def test_record_with_a_damaged_header_ends_the_shard(tmp_path):
+def test_reading_stops_at_a_record_with_a_damaged_header(tmp_path: Path) -> None:
     path, written = tmp_path / "shard", [kept("a.mid", 1), kept("b.mid", 2), kept("c.mid", 3)]
     sizes = write(path, written)
-    body_at = [entry.body_at for entry in read_entries(path)]
+    body_offsets = [entry.body_offset for entry in read_entries(path)]
     data = path.read_bytes()
-    for position in range(sizes[0] + 20, body_at[1]):
+    for position in range(sizes[0] + 20, body_offsets[1]):
         damaged = bytearray(data)
         damaged[position] ^= 4
         path.write_bytes(damaged)
         assert [entry.name for entry in read_entries(path)] == ["a.mid"], f"byte {position}"
 
 
-def test_damaged_rows_are_found_when_they_are_read(tmp_path):
+def test_damaged_roll_is_an_error_when_it_is_read(tmp_path: Path) -> None:
     path, written = tmp_path / "shard", [kept("a.mid", 1), kept("b.mid", 2)]
     write(path, written)
     first = next(read_entries(path))
     data = path.read_bytes()
-    for position in range(first.body_at, first.body_at + first.steps * 26):
+    for position in range(first.body_offset, first.body_offset + first.steps * 26):
         damaged = bytearray(data)
         damaged[position] ^= 1
         path.write_bytes(damaged)
         entries = list(read_entries(path))
-        for several in (entries, reversed(entries), entries[:1]):
-            with pytest.raises(PianogenError, match=r"shard: the rows of a\.mid are damaged; remove this file"):
-                list(read_rows(several))
-        assert is_what_was_written(entries[1], written[1])
+        for selection in (entries, reversed(entries), entries[:1]):
+            with pytest.raises(PreprocessError, match=r"shard: the roll of a\.mid does not match its checksum; remove this file"):
+                list(read_rolls(selection))
+        assert is_record_of(entries[1], written[1])
 
 
 @exact
 @given(steps=st.lists(st.integers(1, 30), min_size=1, max_size=12), batch_steps=st.integers(1, 60), data=st.data())
-def test_rows_of_many_pieces_are_theirs_end_to_end_with_few_files_open(tmp_path_factory, steps, batch_steps, data):
+def test_rolls_of_many_shards_are_read_end_to_end_with_few_open_files(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int], batch_steps: int, data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("shards")
     written = [kept(f"{index:02}.mid", index, count) for index, count in enumerate(steps)]
     for outcome in written:
@@ -156,16 +166,17 @@ def test_rows_of_many_pieces_are_theirs_end_to_end_with_few_files_open(tmp_path_
     read = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "_BATCH_STEPS", batch_steps)
-        patch.setattr(shards, "_MAX_OPEN", 2)
-        for rows in read_rows(entries):
+        patch.setattr(shards, "_MAX_OPEN_FILES", 2)
+        for rows in read_rolls(entries):
             read.append(rows)
             assert sum(map(len, read)) in ends
             assert len(rows) < batch_steps + max(steps)
             assert num_open_below(folder) <= 2
     assert num_open_below(folder) == 0
-    assert np.array_equal(np.concatenate([rows.packed for rows in read]), np.concatenate([each.roll.packed for each in written]))
-    tempos = [each.roll.tempo_us for each in written]
-    assert np.array_equal(np.concatenate([rows.tempo_us for rows in read]), np.concatenate(tempos))
+    rolls = [outcome.roll for outcome in written if outcome.roll]
+    for column in ("packed", "tempo_us"):
+        read_column, written_column = (np.concatenate([getattr(roll, column) for roll in source]) for source in (read, rolls))
+        assert np.array_equal(read_column, written_column)
 
 
 def num_open_below(folder: Path) -> int:
@@ -174,17 +185,19 @@ def num_open_below(folder: Path) -> int:
 
 @exact
 @given(written=st.lists(outcomes(), max_size=6), cuts=st.lists(st.integers(0, 6), max_size=4))
-def test_shard_read_in_pieces_has_the_entries_of_reading_it_once(tmp_path_factory, written, cuts):
+def test_shard_read_in_parts_has_the_same_entries_as_read_at_once(
+    tmp_path_factory: pytest.TempPathFactory, written: list[Outcome], cuts: list[int]
+) -> None:
     path = tmp_path_factory.mktemp("shard") / "shard-1"
     ends = [0, *write(path, written)]
     stops = sorted(ends[min(cut, len(written))] for cut in cuts)
-    pieces = [read_entries(path, begin, end) for begin, end in zip([0, *stops], [*stops, None], strict=True)]
-    assert [entry for piece in pieces for entry in piece] == list(read_entries(path))
+    parts = [read_entries(path, begin, end) for begin, end in zip([0, *stops], [*stops, None], strict=True)]
+    assert [entry for part in parts for entry in part] == list(read_entries(path))
 
 
 @pytest.mark.parametrize("end", [1, 19, 20, 10_000, 1 << 40])
-def test_end_beyond_what_is_there_reads_what_is_there(tmp_path, end):
-    """A network file system may show less of a shard than its writer has told."""
+def test_end_after_the_end_of_the_file_reads_the_complete_records(tmp_path: Path, end: int) -> None:
+    """A network file system may show less of a shard than its rank has reported."""
     path = tmp_path / "shard"
     path.touch()
     assert list(read_entries(path, 0, end)) == []
@@ -193,26 +206,31 @@ def test_end_beyond_what_is_there_reads_what_is_there(tmp_path, end):
     assert list(read_entries(path, size, end)) == []
 
 
-def test_empty_shard_has_no_records(tmp_path):
+def new_work_folder(folder: Path) -> WorkFolder:
+    work_folder = WorkFolder.of(folder / "a.h5")
+    work_folder.path.mkdir()
+    return work_folder
+
+
+def test_empty_shard_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "shard").touch()
     assert list(read_entries(tmp_path / "shard")) == []
 
 
-def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_the_machine_refused(tmp_path, capsys):
+def test_resume_skips_finished_inputs_and_converts_rejections_by_the_machine_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inputs = [Input(f"{name}.mid", "", 1, 1) for name in "abcde"]
-    job = Job(tmp_path / "work")
-    job.folder.mkdir()
-    assert job.begin(inputs, Options()) == inputs
+    work_folder = new_work_folder(tmp_path)
+    logs.configure()
+    assert work_folder.prepare(inputs, Options()) == inputs
     assert capsys.readouterr().err == ""
-    late = Outcome("b.mid", "rejected", Reason.TIMEOUT)
-    refused = Outcome("c.mid", "rejected", Reason.NO_NOTES)
-    crashed = Outcome("e.mid", "rejected", Reason.CRASHED)
-    write(job.new_shard(), [kept("a.mid", 1), late])
-    write(job.new_shard(), [refused, crashed])
-    assert [each.name for each in job.begin(inputs, Options())] == ["b.mid", "d.mid", "e.mid"]
-    assert capsys.readouterr().err == "resuming: 2 of 5 inputs were finished before\n"
-    write(job.new_shard(), [kept("b.mid", 2), kept("d.mid", 4), kept("e.mid", 5)])
-    assert [(each.name, each.status) for each in job.finished(inputs)] == [
+    write(work_folder.new_shard(), [kept("a.mid", 1), rejected("b.mid", Reason.TIMEOUT)])
+    write(work_folder.new_shard(), [rejected("c.mid", Reason.NO_NOTES), rejected("e.mid", Reason.CRASHED)])
+    assert [source.name for source in work_folder.prepare(inputs, Options())] == ["b.mid", "d.mid", "e.mid"]
+    assert capsys.readouterr().err.endswith("INFO resuming: 2 of 5 inputs are already finished\n")
+    write(work_folder.new_shard(), [kept("b.mid", 2), kept("d.mid", 4), kept("e.mid", 5)])
+    assert [(entry.name, entry.status) for entry in work_folder.collect_entries(inputs)] == [
         ("a.mid", "kept"),
         ("b.mid", "kept"),
         ("c.mid", "rejected"),
@@ -223,56 +241,62 @@ def test_resumed_job_leaves_out_what_is_done_and_tries_again_what_the_machine_re
 
 @exact
 @given(data=st.data())
-def test_job_that_reads_shards_while_they_grow_knows_what_one_that_reads_them_at_the_end_knows(tmp_path_factory, data):
-    job = Job(tmp_path_factory.mktemp("work"))
+def test_entries_of_growing_shards_are_those_of_complete_shards(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    work_folder = WorkFolder(tmp_path_factory.mktemp("work"))
     inputs = [Input(f"{index}.mid", "", 1, 1) for index in range(data.draw(st.integers(1, 12)))]
-    paths = [job.new_shard() for _ in range(3)]
-    for seed, each in enumerate(inputs):
+    paths = [work_folder.new_shard() for _ in range(3)]
+    for seed, source in enumerate(inputs):
         path = data.draw(st.sampled_from(paths))
         is_kept = data.draw(st.booleans())
-        (size,) = write(path, [kept(each.name, seed) if is_kept else Outcome(each.name, "rejected", Reason.NO_NOTES, "none")])
+        (size,) = write(path, [kept(source.name, seed) if is_kept else rejected(source.name, Reason.NO_NOTES)])
         with path.open("ab") as file:
-            file.write(b"PGS1 and what is being written")
+            file.write(b"PGS1 and an incomplete record")
         if data.draw(st.booleans()):
-            job.read_shard(path, size)
-            job.read_shard(path, data.draw(st.sampled_from([0, size])))  # told late, or twice
+            work_folder.read_shard(path, size)
+            work_folder.read_shard(path, data.draw(st.sampled_from([0, size])))  # an old size, or the same size again
         os.truncate(path, size)
-    assert job.finished(inputs) == Job(job.folder).finished(inputs)
+    assert work_folder.collect_entries(inputs) == WorkFolder(work_folder.path).collect_entries(inputs)
 
 
-def test_shard_that_another_node_is_about_to_show_is_awaited(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "_LOOK_EVERY_S", 0.01)
-    job, source = Job(tmp_path), Input("a.mid", "", 1, 1)
-    path = job.new_shard()
-    job.read_shard(path, 100)
+def test_shard_that_is_not_visible_yet_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_folders, "_POLL_S", 0.01)
+    work_folder, source = WorkFolder(tmp_path), Input("a.mid", "", 1, 1)
+    path = work_folder.new_shard()
+    work_folder.read_shard(path, 100)
     late = threading.Timer(0.1, write, (path, [kept("a.mid", 1)]))
     late.start()
-    (entry,) = job.finished([source])
+    (entry,) = work_folder.collect_entries([source])
     late.join()
-    assert is_what_was_written(entry, kept("a.mid", 1))
+    assert is_record_of(entry, kept("a.mid", 1))
 
 
-def test_input_in_no_shard_is_an_error_and_never_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "_HIDDEN_S", 0.0)
-    job = Job(tmp_path)
-    write(job.new_shard(), [kept("a.mid", 1)])
-    with pytest.raises(PreprocessError, match=r"1 inputs are in no shard of .*, b\.mid among them; run the same command again"):
-        job.finished([Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)])
+def test_input_without_a_record_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_folders, "_MAX_DELAY_S", 0.0)
+    work_folder = WorkFolder(tmp_path)
+    write(work_folder.new_shard(), [kept("a.mid", 1)])
+    message = r"no shard in .* holds the outcomes of 1 of 2 inputs, such as b\.mid; run the same command again"
+    with pytest.raises(PreprocessError, match=message):
+        work_folder.collect_entries([Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)])
 
 
 @pytest.mark.parametrize("change", ["size", "time", "name", "number", "options"])
-def test_job_begins_anew_when_corpus_or_options_changed(tmp_path, capsys, change):
+def test_work_of_another_corpus_or_other_options_is_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
     inputs, options = [Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)], Options()
-    job = Job(tmp_path / "work")
-    job.folder.mkdir()
-    job.begin(inputs, options)
-    write(job.new_shard(), [kept("a.mid", 1)])
+    work_folder = new_work_folder(tmp_path)
+    logs.configure()
+    work_folder.prepare(inputs, options)
+    write(work_folder.new_shard(), [kept("a.mid", 1)])
     changed = {
         "size": Input("b.mid", "", 2, 1),
         "time": Input("b.mid", "", 1, 2),
         "name": Input("c.mid", "", 1, 1),
     }
-    now = [inputs[0], changed.get(change, inputs[1])][: 1 if change == "number" else 2]
-    assert job.begin(now, Options(keep_rests=True) if change == "options" else options) == now
-    assert str(job.folder) in capsys.readouterr().err
-    assert not list(job.folder.glob("shard-*"))
+    new_inputs = [inputs[0], changed.get(change, inputs[1])][: 1 if change == "number" else 2]
+    new_options = Options(keep_rests=True) if change == "options" else options
+    assert work_folder.prepare(new_inputs, new_options) == new_inputs
+    assert f"WARNING {work_folder.path} holds unfinished work of another corpus" in capsys.readouterr().err
+    assert not list(work_folder.path.glob("shard-*"))

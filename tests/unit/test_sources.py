@@ -1,9 +1,10 @@
-"""The inputs of a corpus: what counts, what each is called, and what cannot be read without taking the run with it."""
+"""The inputs of a corpus: which files are inputs, their names, and the rejection of unreadable files."""
 
 import os
 import re
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from preprocess.sources import Input, group_of, scan
 
 
 def folder_with(folder: Path, *names: bytes) -> Path:
-    """A folder of files whose content is their name."""
+    """A folder of files that contain their own names."""
     for name in names:
         path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +26,7 @@ def folder_with(folder: Path, *names: bytes) -> Path:
     return folder
 
 
-NO_INDEXES = Path("there are no compressed archives in these corpora")
+NO_INDEXES = Path("no corpus here has a compressed archive")
 
 
 def inputs_of(*corpora: object) -> list[Input]:
@@ -33,21 +34,16 @@ def inputs_of(*corpora: object) -> list[Input]:
 
 
 def names_of(*corpora: object) -> list[str]:
-    return [each.name for each in inputs_of(*corpora)]
+    return [source.name for source in inputs_of(*corpora)]
 
 
-def only(corpus: object) -> Input:
-    (found,) = inputs_of(corpus)
-    return found
-
-
-def refused(source: Input) -> Reason:
+def reason_of(source: Input) -> Reason:
     with pytest.raises(Rejection) as caught:
         source.read(NO_INDEXES)
     return caught.value.reason
 
 
-HOSTILE = {
+SPECIAL_NAMES = {
     b"plain.mid": "plain.mid",
     b"folder/plain.mid": "folder/plain.mid",
     b"a/b/c/d.mid": "a/b/c/d.mid",
@@ -68,12 +64,12 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("raw", HOSTILE, ids=repr)
-def test_name_is_the_path_below_the_root_and_always_text(tmp_path, raw):
-    found = only(folder_with(tmp_path / "corpus", raw))
-    assert found.name == HOSTILE[raw]
-    assert found.size == len(raw)
-    assert found.read(NO_INDEXES) == raw
+@pytest.mark.parametrize("raw", SPECIAL_NAMES, ids=repr)
+def test_name_is_the_path_below_the_root_with_invalid_bytes_escaped(tmp_path: Path, raw: bytes) -> None:
+    (source,) = inputs_of(folder_with(tmp_path / "corpus", raw))
+    assert source.name == SPECIAL_NAMES[raw]
+    assert source.size == len(raw)
+    assert source.read(NO_INDEXES) == raw
 
 
 file_names = st.binary(min_size=1, max_size=20).filter(lambda raw: not set(raw) & set(b"/\0"))
@@ -81,21 +77,21 @@ file_names = st.binary(min_size=1, max_size=20).filter(lambda raw: not set(raw) 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(raw=st.sets(file_names, min_size=1, max_size=6))
-def test_names_tell_all_files_apart_and_can_be_turned_back(tmp_path_factory, raw):
+def test_names_are_unique_and_can_be_decoded(tmp_path_factory: pytest.TempPathFactory, raw: set[bytes]) -> None:
     files = {b"n" + name + b".mid" for name in raw}
-    found = inputs_of(folder_with(tmp_path_factory.mktemp("corpus"), *files))
+    inputs = inputs_of(folder_with(tmp_path_factory.mktemp("corpus"), *files))
 
     def original(match: "re.Match[bytes]") -> bytes:
         return b"\\" if match[0] == b"\\\\" else bytes([int(match[1], 16)])
 
-    assert {re.sub(rb"\\\\|\\x([0-9a-f]{2})", original, each.name.encode()) for each in found} == files
-    assert [each.name for each in found] == sorted(each.name for each in found)
-    assert {each.read(NO_INDEXES) for each in found} == files
+    assert {re.sub(rb"\\\\|\\x([0-9a-f]{2})", original, source.name.encode()) for source in inputs} == files
+    assert [source.name for source in inputs] == sorted(source.name for source in inputs)
+    assert {source.read(NO_INDEXES) for source in inputs} == files
 
 
-def test_group_is_the_first_folder(tmp_path):
-    found = names_of(folder_with(tmp_path, b"a.mid", b"Bach/b.mid", b"Bach/suites/c.mid", b"back\\slash/d.mid"))
-    assert {name: group_of(name) for name in found} == {
+def test_group_is_the_first_folder(tmp_path: Path) -> None:
+    names = names_of(folder_with(tmp_path, b"a.mid", b"Bach/b.mid", b"Bach/suites/c.mid", b"back\\slash/d.mid"))
+    assert {name: group_of(name) for name in names} == {
         "a.mid": "",
         "Bach/b.mid": "Bach",
         "Bach/suites/c.mid": "Bach",
@@ -103,7 +99,7 @@ def test_group_is_the_first_folder(tmp_path):
     }
 
 
-def test_inputs_are_in_order_of_name_whatever_the_order_of_corpora(tmp_path):
+def test_inputs_are_in_order_of_name_for_any_order_of_corpora(tmp_path: Path) -> None:
     first = folder_with(tmp_path / "1", b"b.mid", b"Z/a.mid", b"a/z.mid")
     second = folder_with(tmp_path / "2", b"a.mid", b"\xc3\xa4.mid", b"a!.mid")
     assert names_of(first, second) == names_of(second, first) == ["Z/a.mid", "a!.mid", "a.mid", "a/z.mid", "b.mid", "ä.mid"]
@@ -113,13 +109,13 @@ SUFFIXES = [".mid", ".midi", ".kar", ".rmi", ".smf", ".mxl", ".musicxml", ".xml"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_suffix_counts_in_any_case(tmp_path, suffix):
+def test_suffix_is_recognized_in_any_case(tmp_path: Path, suffix: str) -> None:
     spellings = [suffix, suffix.upper(), suffix.title(), ".x" + suffix]
     names = [f"{index}{spelling}".encode() for index, spelling in enumerate(spellings)]
     assert names_of(folder_with(tmp_path, *names)) == [name.decode() for name in names]
 
 
-def test_other_files_are_no_inputs(tmp_path):
+def test_other_files_are_not_inputs(tmp_path: Path) -> None:
     others = [
         b"README",
         b"a.txt",
@@ -136,16 +132,16 @@ def test_other_files_are_no_inputs(tmp_path):
     assert names_of(folder_with(tmp_path, *others, b"a.mid")) == ["a.mid"]
 
 
-def test_single_file_is_called_by_its_own_name(tmp_path):
+def test_name_of_a_single_file_is_its_file_name(tmp_path: Path) -> None:
     folder_with(tmp_path, b"deep/folder/a.mid")
     assert names_of(tmp_path / "deep/folder/a.mid") == ["a.mid"]
 
 
-def test_folder_with_the_suffix_of_an_input_is_a_folder(tmp_path):
+def test_folder_with_the_suffix_of_an_input_is_a_folder(tmp_path: Path) -> None:
     assert names_of(folder_with(tmp_path, b"album.mid/1.mid", b"album.mid/2.mid")) == ["album.mid/1.mid", "album.mid/2.mid"]
 
 
-def test_link_to_a_folder_or_file_is_followed(tmp_path):
+def test_link_to_a_folder_or_file_is_followed(tmp_path: Path) -> None:
     elsewhere = folder_with(tmp_path / "elsewhere", b"a.mid")
     corpus = folder_with(tmp_path / "corpus", b"b.mid")
     (corpus / "folder").symlink_to(elsewhere)
@@ -153,84 +149,84 @@ def test_link_to_a_folder_or_file_is_followed(tmp_path):
     assert names_of(corpus) == ["b.mid", "file.mid", "folder/a.mid"]
 
 
-def test_links_back_to_a_folder_above_end(tmp_path):
+def test_links_to_a_parent_folder_are_not_followed(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path / "corpus", b"a.mid", b"inner/b.mid", b"inner/core/c.mid")
     (corpus / "self").symlink_to(".")
     (corpus / "inner/up").symlink_to("..")
     (corpus / "inner/core/top").symlink_to(corpus)
     (corpus / "inner/core/outside").symlink_to(tmp_path)
-    found = names_of(corpus)
-    assert [name for name in found if name in ("a.mid", "inner/b.mid", "inner/core/c.mid")] == [
+    names = names_of(corpus)
+    assert [name for name in names if name in ("a.mid", "inner/b.mid", "inner/core/c.mid")] == [
         "a.mid",
         "inner/b.mid",
         "inner/core/c.mid",
     ]
 
 
-def test_link_to_itself_does_not_end_the_run(tmp_path):
+def test_link_to_itself_is_rejected(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path, b"a.mid")
     (corpus / "loop").symlink_to("loop")
     (corpus / "loop.mid").symlink_to("loop.mid")
-    (corpus / "there.mid").symlink_to("back.mid")
-    (corpus / "back.mid").symlink_to("there.mid")
-    found = {each.name: each for each in inputs_of(corpus)}
-    assert set(found) == {"a.mid", "back.mid", "loop.mid", "there.mid"}
-    assert [refused(found[name]) for name in ("back.mid", "loop.mid", "there.mid")] == [Reason.UNREADABLE] * 3
+    (corpus / "link1.mid").symlink_to("link2.mid")
+    (corpus / "link2.mid").symlink_to("link1.mid")
+    inputs = {source.name: source for source in inputs_of(corpus)}
+    assert set(inputs) == {"a.mid", "link1.mid", "link2.mid", "loop.mid"}
+    assert [reason_of(inputs[name]) for name in ("link1.mid", "link2.mid", "loop.mid")] == [Reason.UNREADABLE] * 3
 
 
-def link_to_nowhere(path: Path) -> None:
+def dangling_link(path: Path) -> None:
     path.symlink_to("no such file")
 
 
 def socket_file(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(path))  # an address has room for 107 bytes
+        server.bind(os.path.relpath(path))  # the address of a socket has at most 107 bytes
 
 
-UNREADABLE = {
-    "link_to_nowhere": link_to_nowhere,
+UNREADABLE: dict[str, Callable[[Path], None]] = {
+    "dangling_link": dangling_link,
     "link_below_a_file": lambda path: path.symlink_to(__file__ + "/a.mid"),
     "fifo": os.mkfifo,
     "socket": socket_file,
     "link_to_an_endless_device": lambda path: path.symlink_to("/dev/zero"),
     "link_to_a_terminal": lambda path: path.symlink_to("/dev/tty"),
-    # A regular file to look at, and an error of the device to read, for every user.
-    "file_that_fails_to_read": lambda path: path.symlink_to("/proc/self/mem"),
+    # stat() shows a regular file, and reading it fails for every user.
+    "file_with_a_read_error": lambda path: path.symlink_to("/proc/self/mem"),
 }
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_cannot_be_read_is_an_input_and_refused_without_hanging(tmp_path, kind):
+def test_unreadable_file_is_an_input_and_is_rejected_without_blocking(tmp_path: Path, kind: str) -> None:
     UNREADABLE[kind](tmp_path / "x.mid")
     folder_with(tmp_path, b"a.mid")
-    sound, bad = inputs_of(tmp_path)
-    assert (sound.name, bad.name) == ("a.mid", "x.mid")
-    assert sound.read(NO_INDEXES) == b"a.mid"
-    assert refused(bad) == Reason.UNREADABLE
+    valid, unreadable = inputs_of(tmp_path)
+    assert (valid.name, unreadable.name) == ("a.mid", "x.mid")
+    assert valid.read(NO_INDEXES) == b"a.mid"
+    assert reason_of(unreadable) == Reason.UNREADABLE
 
 
-def test_file_that_vanished_or_became_a_fifo_is_unreadable(tmp_path):
+def test_file_that_was_removed_or_replaced_after_the_scan_is_unreadable(tmp_path: Path) -> None:
     corpus = folder_with(tmp_path, b"a.mid", b"b.mid", b"c.mid")
-    gone, piped, replaced = inputs_of(corpus)
-    for each in (gone, piped, replaced):
-        os.unlink(each.path)
-    os.mkfifo(piped.path)
-    os.mkdir(replaced.path)
-    assert [refused(each) for each in (gone, piped, replaced)] == [Reason.UNREADABLE] * 3
+    removed, fifo, folder = inputs = inputs_of(corpus)
+    for source in inputs:
+        os.unlink(source.path)
+    os.mkfifo(fifo.path)
+    os.mkdir(folder.path)
+    assert [reason_of(source) for source in (removed, fifo, folder)] == [Reason.UNREADABLE] * 3
 
 
-def test_input_over_the_limit_is_refused_and_one_at_the_limit_is_read(tmp_path):
+def test_input_over_the_size_limit_is_rejected_and_one_at_the_limit_is_read(tmp_path: Path) -> None:
     for name, size in (("a.mid", MAX_BYTES), ("b.mid", MAX_BYTES + 1), ("c.mid", 1 << 40)):
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)
     allowed, over, far_over = inputs_of(tmp_path)
     assert len(allowed.read(NO_INDEXES)) == MAX_BYTES
-    assert refused(over) == refused(far_over) == Reason.TOO_LARGE
+    assert reason_of(over) == reason_of(far_over) == Reason.TOO_LARGE
     with pytest.raises(Rejection, match=r"1,099,511,627,776 bytes; at most 16,777,216"):
         far_over.read(NO_INDEXES)
 
 
-def test_two_inputs_of_one_name_are_refused_and_both_named(tmp_path):
+def test_two_inputs_with_the_same_name_are_an_error_that_shows_both_paths(tmp_path: Path) -> None:
     first, second = folder_with(tmp_path / "1", b"x/a.mid"), folder_with(tmp_path / "2", b"x/a.mid", b"b.mid")
     with pytest.raises(UsageError) as caught:
         names_of(first, second)
@@ -239,18 +235,18 @@ def test_two_inputs_of_one_name_are_refused_and_both_named(tmp_path):
     assert str(second / "x/a.mid") in str(caught.value)
 
 
-def test_corpus_given_twice_is_refused(tmp_path):
+def test_same_corpus_twice_is_an_error(tmp_path: Path) -> None:
     folder_with(tmp_path, b"a.mid")
-    with pytest.raises(UsageError, match=r"two inputs are named a\.mid"):
+    with pytest.raises(UsageError, match=r"two inputs have the name a\.mid"):
         names_of(tmp_path, tmp_path)
 
 
-def test_missing_corpus_is_refused(tmp_path):
+def test_missing_corpus_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         names_of(tmp_path / "none")
 
 
-def test_corpus_without_inputs_is_refused_and_told_what_counts(tmp_path):
+def test_corpus_without_inputs_is_an_error_that_lists_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     folder_with(tmp_path / "texts", b"a.txt")
     for corpus in (tmp_path / "empty", tmp_path / "texts", tmp_path / "texts/a.txt"):
@@ -260,14 +256,14 @@ def test_corpus_without_inputs_is_refused_and_told_what_counts(tmp_path):
         assert all(suffix in str(caught.value) for suffix in SUFFIXES)
 
 
-def test_one_empty_corpus_among_others_is_refused(tmp_path):
+def test_empty_corpus_beside_another_is_an_error(tmp_path: Path) -> None:
     folder_with(tmp_path / "full", b"a.mid")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty holds no input"):
+    with pytest.raises(UsageError, match="empty has no inputs"):
         names_of(tmp_path / "full", tmp_path / "empty")
 
 
-def test_bundled_corpus_is_named_from_its_root():
+def test_group_of_a_bundled_corpus_is_its_name() -> None:
     names = names_of("music21:bach")
     assert len(names) > 300
     assert {group_of(name) for name in names} == {"bach"}
@@ -275,42 +271,42 @@ def test_bundled_corpus_is_named_from_its_root():
 
 
 @pytest.mark.parametrize("name", ["nonsense", "", ".", "..", "../corpus/bach", "bach/../../corpus", "/", "/tmp"])
-def test_unknown_bundled_corpus_is_refused_and_the_valid_ones_named(name):
+def test_unknown_bundled_corpus_is_an_error_that_lists_the_valid_names(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         names_of(f"music21:{name}")
-    assert f"music21:{name} is not bundled" in str(caught.value)
-    valid = str(caught.value).partition("there are: ")[2].split(", ")
+    assert f"music21 has no corpus {name!r}" in str(caught.value)
+    valid = str(caught.value).partition("valid names: ")[2].split(", ")
     assert {"bach", "haydn", "mozart"} <= set(valid)
     assert names_of(f"music21:{valid[0]}")
 
 
 def packed_as(kind: str, folder: Path, path: Path) -> Path:
-    """An archive of what a folder holds."""
+    """An archive of a folder's content."""
     return Path(shutil.make_archive(str(path), {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[kind], folder))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_is_read_as_the_folder_it_was_made_of(tmp_path, kind):
+def test_archive_has_the_inputs_of_its_folder(tmp_path: Path, kind: str) -> None:
     names = [b"a.mid", b"B/b.mid", b"B/deep/two words.mid", "C/größe.mid".encode(), b"C/readme.txt"]
     folder = folder_with(tmp_path / "folder", *names)
     archive = packed_as(kind, folder, tmp_path / "packed")
     (tmp_path / "indexes").mkdir()
     packed = scan([str(archive)], tmp_path / "indexes")
     plain = inputs_of(folder)
-    assert [(each.name, each.size) for each in packed] == [(each.name, each.size) for each in plain]
-    assert [each.read(tmp_path / "indexes") for each in packed] == [each.read(NO_INDEXES) for each in plain]
+    assert [(source.name, source.size) for source in packed] == [(source.name, source.size) for source in plain]
+    assert [source.read(tmp_path / "indexes") for source in packed] == [source.read(NO_INDEXES) for source in plain]
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_in_a_folder_counts_as_a_folder_of_its_name(tmp_path, kind):
+def test_archive_in_a_folder_counts_as_a_folder_with_its_name(tmp_path: Path, kind: str) -> None:
     archive = packed_as(kind, folder_with(tmp_path / "folder", b"B/b.mid"), tmp_path / "corpus" / "packed")
-    (found,) = scan([str(tmp_path / "corpus")], tmp_path)
-    assert found.name == f"{archive.name}/B/b.mid"
+    (source,) = scan([str(tmp_path / "corpus")], tmp_path)
+    assert source.name == f"{archive.name}/B/b.mid"
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
-def test_damaged_archive_is_refused_by_name(tmp_path, name):
-    (tmp_path / name).write_bytes(b"this is no archive" * 99)
+def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not an archive" * 99)
     with pytest.raises(UsageError, match="cannot be read as an archive") as caught:
         scan([str(tmp_path / name)], tmp_path)
     assert str(tmp_path / name) in str(caught.value)

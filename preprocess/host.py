@@ -1,0 +1,80 @@
+"""The host process of a rank: receives chunks, has a worker process convert them, and sends back a result for each chunk."""
+
+import functools
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pianogen.errors import PianogenError
+from pianogen.midi.reader import is_score, read_roll
+from preprocess.child_process import receive_inputs
+from preprocess.errors import ShardError
+from preprocess.outcome import Options, convert
+from preprocess.sources import Input
+from preprocess.worker import Limits, WorkerProcess
+
+# One note; reading it compiles every kernel of the MIDI reader.
+WARM_UP_MIDI = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """The result of one chunk.
+
+    Attributes:
+        num_inputs: inputs of the chunk.
+        num_rejected: rejected inputs of the chunk.
+        shard: the file that holds the records of the chunk.
+        shard_bytes: the size of that file after the last record of the chunk.
+    """
+
+    num_inputs: int
+    num_rejected: int
+    shard: Path
+    shard_bytes: int
+
+
+def run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+    """Converts the chunks of a rank until the rank sends None or ends.
+
+    Args:
+        connection: receives chunks and returns a ChunkResult or a PianogenError for each.
+        shard: the file that records are appended to.
+    """
+    with tempfile.TemporaryDirectory(prefix="pianogen-") as folder:
+        tempfile.tempdir = folder  # temporary files of a killed worker process are removed with the folder
+        _run(connection, shard, options, limits)
+
+
+def _run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+    # Imported here: the rank, which imports this module too, must not load numba.
+    from pianogen.midi.kernel_cache import compile_once, release_compiler
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
+    compile_once(lambda: read_roll(WARM_UP_MIDI, "warm-up.mid"))  # worker processes inherit the compiled kernels
+    release_compiler()
+    worker = None
+    while (chunk := receive_inputs(connection)) is not None:
+        if options.parser == "music21" or any(is_score(source.name) for source in chunk):
+            import pianogen.midi.music21_reader  # noqa: F401 - worker processes inherit the imported module
+        if worker is None:
+            handle = os.open(shard, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            worker = WorkerProcess(handle, functools.partial(convert, options=options, index_folder=shard.parent), limits)
+        with suppress(BrokenPipeError):  # the rank has ended; the next receive_inputs returns None
+            connection.send(_convert(worker, chunk, shard))
+    # No fsync: a checksum shows whether a record is complete, and inputs whose records a power failure takes are converted again.
+    if worker is not None:
+        os.close(handle)  # network file systems show the content to other nodes once the file is closed
+
+
+def _convert(worker: WorkerProcess, chunk: Sequence[Input], shard: Path) -> ChunkResult | PianogenError:
+    try:
+        num_rejected, shard_bytes = worker.convert(chunk)
+    except ShardError as error:
+        return PianogenError(f"{shard} cannot be written: {error}; free some space and run the same command again")
+    return ChunkResult(len(chunk), num_rejected, shard, shard_bytes)
