@@ -148,7 +148,7 @@ def _train(folder: Path, store: str, runs: dict[str, dict[str, Any]], options: a
 def _read(run: Run) -> dict[str, Any]:
     """Its result, and how fast its last attempt was."""
     result = json.loads((run.path / "result.json").read_text())
-    return {**result, "iterations_per_s": run.read_provenance()["attempts"][-1]["iterations_per_s"]}
+    return {**result, "iterations_per_s": run.read_provenance().attempts[-1].iterations_per_s}
 
 
 def _run(module: str, *arguments: object) -> None:

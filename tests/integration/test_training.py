@@ -49,7 +49,7 @@ def test_five_kills_and_five_signals_change_no_bit(tmp_path: Path, store: Path, 
         assert finished(attempt(run)).returncode == 0
         assert state_of(run) == ("done", "")
         assert are_equal(run, runs["undisturbed"])
-        assert len(run.read_provenance()["attempts"]) == 6
+        assert len(run.read_provenance().attempts) == 6
         results = [json.loads((each.path / "result.json").read_text()) for each in (run, runs["undisturbed"])]
         assert results[0]["samples"] == results[1]["samples"]
 
