@@ -120,6 +120,7 @@ def _describe(error: BaseException, run: Run) -> str:
 
 def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -> tuple[Result, float | None]:
     """The result, and the training speed in iterations per second."""
+    _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     # TensorFlow is imported here, in the job: commands that submit or show the status do not wait for it.
     import pianogen
     from pianogen.data.statistics import gather_statistics
@@ -129,7 +130,6 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.training import loop
 
     config = run.read_config()
-    _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
         trained = loop.train(config, store, run.path, config.devices, workers, shutdown_requested)
         statistics = gather_statistics(trained.windows)
