@@ -61,11 +61,11 @@ def on_small_disk(folder: Path, size: str, script: str) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))} && {script}"]
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Returns when it holds; fails only where it has not held for so long that it never will."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = _DEADLINE_S) -> None:
+    """Waits until a condition holds; fails after a time that no working program needs."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"still not true after {timeout_s:.0f} s: {description}"
         time.sleep(0.02)
 
 
