@@ -18,7 +18,7 @@ class Result:
         best_valid_loss: the lowest of all epochs; None without a valid split.
         constant_predictor_loss: the loss of the best constant prediction, on the train split.
         held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.
-        samples: the metrics of each sample, by name; see `SampleMetrics`.
+        samples: the metrics of each sample; see `SampleMetrics`.
     """
 
     checkpoint: str

@@ -37,7 +37,7 @@ class Row:
         run: name of the run.
         status: its status.
         settings: those that change the result, by dotted key.
-        figures: of the result, by name; None where the run has none.
+        figures: figures of the result by column; None where the run has none.
     """
 
     run: str

@@ -23,7 +23,6 @@ from tests.support.paths import ROOT
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
 from tests.support.runs import create_runs
 from tests.support.slurm_cluster import SlurmCluster
-from tests.support.slurm_cluster import wait_until as wait_for_slurm
 
 DECODE = [sys.executable, "-m", "jobs.decode"]
 SETTINGS = SamplingConfig(num=3, steps=40)
@@ -161,7 +160,7 @@ def test_slurm_decodes_a_sweep(slurm: SlurmCluster, runs: list[Run]) -> None:
     queued = slurm.run(*DECODE, str(sweep), "--archive", "--cluster", "slurm", cwd=ROOT, timeout_s=60)
     assert queued.returncode == 0, queued.stderr
     archives = [run.path / "midi" / "samples.zip" for run in runs]
-    wait_for_slurm(lambda: all(path.exists() for path in archives), 120, "both runs are decoded")
+    wait_until(lambda: all(path.exists() for path in archives), "both runs to be decoded")
     for archive in archives:
         with ZipFile(archive) as opened:
             assert len(opened.namelist()) == 1 + 2 * 3

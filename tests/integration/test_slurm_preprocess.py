@@ -12,7 +12,8 @@ import pytest
 from pianogen.midi.writer import write_midi
 from tests.support.made_music import made_roll
 from tests.support.paths import ROOT
-from tests.support.slurm_cluster import SlurmCluster, wait_until
+from tests.support.processes import wait_until
+from tests.support.slurm_cluster import SlurmCluster
 
 SCRIPT = "slurm/preprocess.sh"
 
@@ -75,7 +76,7 @@ def submit(slurm: SlurmCluster, flags: list[str], arguments: list[str | Path], l
 
 def wait_until_half_way(store: Path) -> None:
     work = store.with_name(store.name + ".tmp-work")
-    wait_until(lambda: any(shard.stat().st_size for shard in work.glob("shard-*")), 60, "the first finished inputs")
+    wait_until(lambda: any(shard.stat().st_size for shard in work.glob("shard-*")), "the first finished inputs")
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
@@ -157,7 +158,7 @@ def test_jobs_of_lost_nodes_are_queued_again_and_go_on(slurm: SlurmCluster, slow
             wait_until_half_way(store)
             lost.append(slurm.field(jobs[-1].number, "BatchHost"))
             slurm.kill_node(lost[-1])
-        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), 100, "Slurm to queue the jobs again")
+        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), "Slurm to requeue the jobs")
     finally:
         for node in lost:
             slurm.start_node(node)

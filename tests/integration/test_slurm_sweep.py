@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tm
 @pytest.mark.timeout(900)
 def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_path: Path) -> None:
     training = {"epochs": 1_000, "max_iterations": 6_000, "batch": 16}
-    changes = {"training": training, "checkpoints": {"every_iterations": 60}}
+    changes: dict[str, Any] = {"training": training, "checkpoints": {"every_iterations": 60}}
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", **changes)
     succeeded(sweep.submit())
     (run,) = sweep.runs()

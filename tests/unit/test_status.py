@@ -27,8 +27,8 @@ TRAINING = ProgressRecord(done=5, total=10, rate=1, remaining_s=5, note="loss 1"
 NO_SLURM = "job 815_0 cannot be queried: Slurm is not installed on this machine"
 
 
-def ended(state: str, **details: int) -> JobState:
-    return JobState(JobPhase.ENDED, state, **details)
+def ended(state: str, exit_code: int = 0, signal: int = 0) -> JobState:
+    return JobState(JobPhase.ENDED, state, exit_code=exit_code, signal=signal)
 
 
 def evidence(execution: Execution, attempt: Attempt | None = None, job_state: JobState | None = None) -> Evidence:
