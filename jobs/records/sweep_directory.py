@@ -122,13 +122,14 @@ def write_runs(
             continue
         if entry.is_new:
             entry.run.path.mkdir(exist_ok=True)  # a killed submission may have created it
-            provenance = Provenance.of_submission(entry.identity, entry.config.result_settings(), store)
-        else:
-            provenance = replace(entry.run.read_provenance(), store=StoreReference.of(store))  # a store may be moved
-        entry.run.write_provenance(provenance)
+            entry.run.write_provenance(Provenance.of_submission(entry.identity, entry.config.result_settings(), store))
+        elif (provenance := entry.run.read_provenance()).store != StoreReference.of(store):  # the store was moved
+            entry.run.write_provenance(replace(provenance, store=StoreReference.of(store)))
         write_config(entry.run, entry.config)  # last: a directory without it is not a run
 
 
 def write_config(run: Run, settings: RunConfig) -> None:
-    """Replaces config.yaml."""
-    atomic.write_text(run.config_file, config.dump_yaml(settings.model_dump(mode="json")))
+    """Replaces config.yaml if it differs."""
+    text = config.dump_yaml(settings.model_dump(mode="json"))
+    if not run.config_file.is_file() or run.config_file.read_text() != text:
+        atomic.write_text(run.config_file, text)
