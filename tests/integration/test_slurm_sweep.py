@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -116,24 +117,25 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
         assert "of 6,000 iterations" in str(row["progress"])
         return str(row["job"])
 
-    def wait_for_reason(*parts: str) -> None:
-        """Waits until the run is waiting; its reason has these parts."""
+    def wait_for_requeue() -> str:
+        """Waits until the run is waiting; its reason."""
         wait_until(lambda: sweep.states() == ["waiting"], "the run to be requeued")
-        (row,) = sweep.rows()
-        assert all(part in str(row["reason"]) for part in parts), row
+        return str(sweep.rows()[0]["reason"])
 
     for _ in range(3):
         slurm.run("scancel", "--signal=USR2", wait_for_progress())
-        wait_for_reason(f"iteration {iteration_of(run)}")
+        reason = wait_for_requeue()
+        assert f"iteration {iteration_of(run)}" in reason
     slurm.run("scontrol", "update", f"JobId={wait_for_progress()}", "TimeLimit=1")  # below the limit that the job was given
-    wait_for_reason(f"iteration {iteration_of(run)}")
+    reason = wait_for_requeue()
+    assert f"iteration {iteration_of(run)}" in reason
     slurm.run("scontrol", "update", f"JobId={sweep.rows()[0]['job']}", "TimeLimit=15")
     slurm.run("scontrol", "requeue", wait_for_progress())
-    wait_for_reason("requeued, pending (", f" as job {sweep.job_of(0)}")
+    assert re.match(rf"requeued, pending \(.+\) as job {sweep.job_of(0)}; previous attempt on ", wait_for_requeue())
     job = wait_for_progress()
     node = slurm.field(job, "NodeList")
     slurm.kill_node(node)
-    wait_for_reason("requeued, pending (", "exited without recording a result")
+    assert "exited without recording a result" in wait_for_requeue()
     slurm.start_node(node)
     sweep.wait_for("done")
 
