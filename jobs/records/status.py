@@ -131,7 +131,8 @@ def decide(run: Evidence) -> tuple[State, str]:
             return State.RUNNING, "evaluating and drawing samples" if run.progress and run.progress.has_ended else ""
         case Execution.ENDED, _, JobState(state=state) if state in _ENDED_JOBS:
             ended_as, event, action = _ENDED_JOBS[state]
-            return ended_as, f"{event} (job {run.job}); {action}; see {run.log}"
+            log = f"; see {run.log}" if ended_as is State.FAILED else ""
+            return ended_as, f"{event} (job {run.job}); {action}{log}"
         case Execution.ENDED, _, JobState() as job:
             return State.FAILED, f"job {run.job} exited without recording a result: {_describe_exit(run, job)}; see {run.log}"
         case Execution.KILLED, Attempt(pid=pid, host=host), _:

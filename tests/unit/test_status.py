@@ -94,7 +94,7 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
         (
             evidence(Execution.ENDED, OPEN, ended("CANCELLED")),
             "waiting",
-            "cancelled (job 815_0); not queued: resubmit to resume from the last checkpoint; see LOG",
+            "cancelled (job 815_0); not queued: resubmit to resume from the last checkpoint",
         ),
         (
             evidence(Execution.ENDED, OPEN, ended("NODE_FAIL")),
