@@ -1,4 +1,4 @@
-"""The status of each run: `decide` is the table of all cases, `read_evidence` collects the facts it decides by.
+"""The status of each run: `decide` is the table of all cases, `read_facts` collects the facts it decides by.
 
 A run is done if it has a result. Otherwise its last attempt says how it ended; where the attempt could not, Slurm does.
 """
@@ -43,11 +43,11 @@ class Execution(Enum):
     ENDED = auto()  # the job has ended, and Slurm says how
     KILLED = auto()  # the process, which was started outside of Slurm, is gone
     FORGOTTEN = auto()  # Slurm has no record of the job
-    INVISIBLE = auto()  # this machine has no Slurm to query
+    UNKNOWN = auto()  # this machine has no Slurm to query
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunFacts:
     """The facts about a run.
 
     Attributes:
@@ -93,6 +93,7 @@ class Status:
         return self.job != "" or self.state is State.RUNNING
 
 
+_NO_RESULT = "exited without recording a result"
 _RESUBMIT = "resubmit to resume from the last checkpoint"
 # The states in which Slurm ends a job that could not record it: its state here, what happened, and what to do.
 _ENDED_JOBS = {
@@ -106,17 +107,17 @@ _ENDED_JOBS = {
 }
 
 
-def decide(run: Evidence) -> tuple[State, str]:
+def decide(facts: RunFacts) -> tuple[State, str]:
     """The state of a run and its reason: the first case that applies."""
-    match run.execution, run.attempt, run.job_state:
-        case _ if run.has_result:
+    match facts.execution, facts.attempt, facts.job_state:
+        case _ if facts.has_result:
             return State.DONE, ""
         case Execution.PENDING, _, JobState() as job:
-            return State.WAITING, _describe_pending(run, job)
+            return State.WAITING, _describe_pending(facts, job)
         case _, Attempt(outcome=Outcome.FAILED, error=str(error)), _:
             return State.FAILED, error
         case Execution.RUNNING, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
-            return State.WAITING, f"{message}; job {run.job} is being requeued"
+            return State.WAITING, f"{message}; job {facts.job} is being requeued"
         case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
         case _, Attempt(outcome=Outcome.FINISHED) as attempt, _ if attempt.seconds_since_end < VISIBILITY_DELAY_S:
@@ -124,40 +125,40 @@ def decide(run: Evidence) -> tuple[State, str]:
         case _, Attempt(outcome=Outcome.FINISHED), _:
             return State.FAILED, "finished, but result.json was removed; resubmit to write it again"
         case Execution.RUNNING, None, _:
-            return State.RUNNING, f"starting as job {run.job}"
-        case Execution.RUNNING, _, _ if run.progress is None:
+            return State.RUNNING, f"starting as job {facts.job}"
+        case Execution.RUNNING, _, _ if facts.progress is None:
             return State.RUNNING, "starting"
         case Execution.RUNNING, _, _:
-            return State.RUNNING, "evaluating and drawing samples" if run.progress and run.progress.has_ended else ""
+            return State.RUNNING, "evaluating and drawing samples" if facts.progress and facts.progress.has_ended else ""
         case Execution.ENDED, _, JobState(state=state) if state in _ENDED_JOBS:
             ended_as, event, action = _ENDED_JOBS[state]
-            log = f"; see {run.log}" if ended_as is State.FAILED else ""
-            return ended_as, f"{event} (job {run.job}); {action}{log}"
+            log = f"; see {facts.log}" if ended_as is State.FAILED else ""
+            return ended_as, f"{event} (job {facts.job}); {action}{log}"
         case Execution.ENDED, _, JobState() as job:
-            return State.FAILED, f"job {run.job} exited without recording a result: {_describe_exit(run, job)}; see {run.log}"
+            return State.FAILED, f"job {facts.job} {_NO_RESULT}: {_describe_exit(facts, job)}; see {facts.log}"
         case Execution.KILLED, Attempt(pid=pid, host=host), _:
-            return State.FAILED, f"process {pid} on {host} exited without recording a result; {_RESUBMIT}; see {run.log}"
-        case Execution.INVISIBLE, attempt, _:
-            state = State.WAITING if attempt is None else State.RUNNING
-            return state, f"job {run.job} cannot be queried: Slurm is not installed on this machine"
+            return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
+        case Execution.UNKNOWN, attempt, _:
+            reason = f"job {facts.job} cannot be queried: Slurm is not installed on this machine"
+            return State.WAITING if attempt is None else State.RUNNING, reason
         case Execution.FORGOTTEN, None, _:
-            return State.WAITING, f"not queued: job {run.job} never started, and Slurm has no record of it; resubmit"
+            return State.WAITING, f"not queued: job {facts.job} never started, and Slurm has no record of it; resubmit"
         case Execution.FORGOTTEN, _, _:
-            return State.FAILED, f"job {run.job} exited without recording a result, and Slurm has no record of it; see {run.log}"
+            return State.FAILED, f"job {facts.job} {_NO_RESULT}, and Slurm has no record of it; see {facts.log}"
         case _:
             return State.WAITING, "not submitted"
 
 
-def _describe_pending(run: Evidence, job: JobState) -> str:
-    reason = f"pending ({job.reason or job.state}) as job {run.job}"
-    if run.attempt is None:
+def _describe_pending(facts: RunFacts, job: JobState) -> str:
+    reason = f"pending ({job.reason or job.state}) as job {facts.job}"
+    if facts.attempt is None:
         return reason
-    message = run.attempt.error or run.attempt.interrupted or "exited without recording a result"
-    requeued = "requeued, " if run.attempt.job == run.job else ""
-    return f"{requeued}{reason}; previous attempt on {run.attempt.host}: {message}"
+    message = facts.attempt.error or facts.attempt.interrupted or _NO_RESULT
+    requeued = "requeued, " if facts.attempt.job == facts.job else ""
+    return f"{requeued}{reason}; previous attempt on {facts.attempt.host}: {message}"
 
 
-def _describe_exit(run: Evidence, job: JobState) -> str:
+def _describe_exit(facts: RunFacts, job: JobState) -> str:
     if not job.signal:
         how = f"exit code {job.exit_code}"
     else:
@@ -165,10 +166,10 @@ def _describe_exit(run: Evidence, job: JobState) -> str:
             how = f"signal {job.signal} ({signal.Signals(job.signal).name})"
         except ValueError:  # of another operating system
             how = f"signal {job.signal}"
-    return f"{how}, last line {run.last_line!r}" if run.last_line else how
+    return f"{how}, last line {facts.last_line!r}" if facts.last_line else how
 
 
-def read_evidence(run: Run, job: TrainingJob | None, job_state: JobState | None, has_slurm: bool) -> Evidence:
+def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, has_slurm: bool) -> RunFacts:
     """The facts about a run.
 
     Args:
@@ -180,26 +181,26 @@ def read_evidence(run: Run, job: TrainingJob | None, job_state: JobState | None,
         RecordError: a record of the run is damaged.
     """
     if run.read_result() is not None:
-        return Evidence(has_result=True)
+        return RunFacts(has_result=True)
     last = next(reversed(run.read_provenance().attempts), None)
     if last is not None and not last.job and last.submission == (job.submission.name if job else ""):
         is_alive = last.outcome is Outcome.UNRECORDED and attempts.find_process(run) is not None
         execution = Execution.RUNNING if is_alive else Execution.KILLED
-        return _with_files(Evidence(execution=execution, attempt=last, log=run.path / last.log), run)
+        return _with_files(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
     if job is None:
-        return Evidence()
+        return RunFacts()
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
     output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
     log = run.path / attempt.log if attempt else output
     if job_state is None:
         has_end = attempt is not None and attempt.outcome is not Outcome.UNRECORDED
-        execution = Execution.FORGOTTEN if has_slurm or has_end else Execution.INVISIBLE
+        execution = Execution.FORGOTTEN if has_slurm or has_end else Execution.UNKNOWN
     else:
         execution = _EXECUTIONS[job_state.phase]
         attempt = last if execution is Execution.PENDING else attempt
         if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
             job_state = replace(job_state, state="OUT_OF_MEMORY")
-    return _with_files(Evidence(False, execution, job.id, job_state, attempt, log=log), run)
+    return _with_files(RunFacts(False, execution, job.id, job_state, attempt, log=log), run)
 
 
 _EXECUTIONS = {
@@ -218,15 +219,15 @@ def _belongs_to(attempt: Attempt, job: str, job_state: JobState | None) -> bool:
     return attempt.restart == job_state.restarts
 
 
-def _with_files(evidence: Evidence, run: Run) -> Evidence:
+def _with_files(facts: RunFacts, run: Run) -> RunFacts:
     """Adds the progress of a running attempt, and the last line that an ended job has logged."""
-    if evidence.execution is Execution.RUNNING and evidence.attempt is not None:
-        return replace(evidence, progress=read_progress(run.progress))
-    if evidence.execution is Execution.ENDED:
-        lines = [line for line in _text(evidence.log).splitlines() if line.strip()]
+    if facts.execution is Execution.RUNNING and facts.attempt is not None:
+        return replace(facts, progress=read_progress(run.progress))
+    if facts.execution is Execution.ENDED:
+        lines = [line for line in _text(facts.log).splitlines() if line.strip()]
         own = [line for line in lines if not line.startswith(("srun:", "slurmstepd:"))]
-        return replace(evidence, last_line=own[-1].strip()[:_MAX_LINE_LENGTH] if own else "")
-    return evidence
+        return replace(facts, last_line=own[-1].strip()[:_MAX_LINE_LENGTH] if own else "")
+    return facts
 
 
 def _text(path: Path) -> str:
@@ -247,10 +248,10 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
     statuses = {}
     for run in runs:
         job = jobs.get(run)
-        evidence = read_evidence(run, job, states.get(job.id) if job else None, has_slurm)
-        state, reason = decide(evidence)
-        is_live = evidence.execution in (Execution.PENDING, Execution.RUNNING, Execution.INVISIBLE)
-        statuses[run] = Status(state, reason, evidence.job if is_live and state is not State.FAILED else "", evidence.progress)
+        facts = read_facts(run, job, states.get(job.id) if job else None, has_slurm)
+        state, reason = decide(facts)
+        is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
+        statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
     return statuses
 
 
