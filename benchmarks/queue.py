@@ -1,11 +1,10 @@
-"""A sweep of 200 runs in Slurm's queue: how long submitting, looking and cancelling take, and how often Slurm is asked.
+"""A sweep of 200 runs in Slurm's queue: the time of submit, status and cancel, and how often they call Slurm's programs.
 
     python -m benchmarks.queue corpus.h5
 
-For a login node, or wherever sbatch is: the runs are queued and cancelled before they begin.
+Run this on a login node, or any machine with sbatch. The sweep is cancelled before its first job has trained.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -16,101 +15,102 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from jobs.execution import launch
-from jobs.records import run_directory, submissions
+from jobs.records import submissions, sweep_directory
 from pianogen import command, config
 from pianogen.errors import PianogenError
 
-_CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "scancel")
+_PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "scancel")
 _TARGETS_S = {"submit": 10.0, "status": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """One command: seconds, and the calls of each of Slurm's programs."""
+
+    s: float
+    calls: dict[str, int]
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.queue`."""
     parser = command.Parser(
         prog="python -m benchmarks.queue",
-        description="Queue a sweep, look at it and cancel it. Prints a table; the last line is one JSON object.",
+        description="Queue a sweep, show its status and cancel it. Prints a table; the last line is one JSON object.",
         epilog="example:\n  python -m benchmarks.queue corpus.h5 --runs 200",
     )
     parser.add_argument("store", type=Path, help="a corpus, on a file system that the nodes share")
     parser.add_argument("--runs", type=command.positive_int, default=200, help="runs of the sweep (default: 200)")
-    parser.add_argument("--rounds", type=command.positive_int, default=5, help="looks at it (default: 5)")
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="repetitions of status (default: 5)")
     options = parser.parse(arguments)
-    launch.check("slurm")
+    launch.check_cluster("slurm")
     with tempfile.TemporaryDirectory(prefix="queue-", dir=options.store.absolute().parent) as name:
-        figures = _measure(Path(name), options)
+        figures = _measure(Path(name), options.store, options.runs, options.rounds)
     table = Table(box=None, header_style="bold")
-    for column in ("what", "s", "wanted s", "questions to Slurm"):
+    for column in ("command", "s", "target s", "calls of Slurm's programs"):
         table.add_column(column)
-    for what in ("submit", "status", "cancel"):
-        asked = ", ".join(f"{count} {client}" for client, count in figures[what]["asked"].items())
-        table.add_row(what, f"{figures[what]['s']:.2f}", f"{_TARGETS_S[what]:.0f}" if what in _TARGETS_S else "", asked)
+    for action, measured in figures.items():
+        calls = ", ".join(f"{count} {program}" for program, count in measured.calls.items())
+        table.add_row(action, f"{measured.s:.2f}", f"{_TARGETS_S[action]:.0f}" if action in _TARGETS_S else "", calls)
     Console(width=110).print(table)
-    print(json.dumps({"benchmark": "queue", "runs": options.runs, **figures}))
+    measurements = {action: asdict(measured) for action, measured in figures.items()}
+    print(json.dumps({"benchmark": "queue", "runs": options.runs, **measurements}))
     return 0
 
 
-def _measure(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def _measure(folder: Path, store: Path, num_runs: int, rounds: int) -> dict[str, _Figures]:
     sweep, out = folder / "sweep.yaml", folder / "runs"
     values = {
         "device": "cpu",
         "slurm": {"cpus_per_task": 1, "memory_gb": 1, "max_parallel": 1},
-        "grid": {"training.seed": list(range(options.runs // 2)), "model.name": ["base", "gru"]},
+        "grid": {"training.seed": list(range(num_runs // 2)), "model.name": ["base", "gru"]},
     }
     sweep.write_text(config.dump_yaml(values))
-    counted = _Counted(folder)
-    # One job at a time may begin; that it begins does not matter.
-    submit_s = counted.call("submit", sweep, "--store", options.store, "--out", out)
-    submitted = counted.take()
+    counting = _CountingCommand(folder)
+    submit = counting.measure("submit", sweep, "--store", store, "--out", out)
     try:
-        status_s = statistics.median(counted.call("status", out) for _ in range(options.rounds))
-        asked = {client: count // options.rounds for client, count in counted.take().items()}
+        rows = [counting.measure("status", out) for _ in range(rounds)]
+        status = _Figures(statistics.median(row.s for row in rows), rows[0].calls)
     finally:
-        cancel_s = counted.call("cancel", out)
-        cancelled = counted.take()
-        while submissions.live_jobs(run_directory.open_runs(out)):  # what has begun writes its checkpoint before the folder goes
+        cancel = counting.measure("cancel", out)
+        while submissions.live_jobs(sweep_directory.open_runs(out)):  # a job that has started writes a checkpoint first
             time.sleep(1)
-    return {
-        "submit": {"s": submit_s, "asked": submitted},
-        "status": {"s": status_s, "asked": asked},
-        "cancel": {"s": cancel_s, "asked": cancelled},
-    }
+    return {"submit": submit, "status": status, "cancel": cancel}
 
 
-class _Counted:
-    """Calls of jobs.sweep under which every question to Slurm leaves a line."""
+class _CountingCommand:
+    """Runs jobs.sweep with wrappers around Slurm's programs that log each call."""
 
     def __init__(self, folder: Path) -> None:
-        self._log, bin_folder = folder / "asked", folder / "bin"
-        bin_folder.mkdir()
-        for client in _CLIENTS:
-            script = bin_folder / client
-            script.write_text(f'#!/bin/sh\necho {client} >> "{self._log}"\nexec "{shutil.which(client)}" "$@"\n')
-            script.chmod(0o755)
-        self._environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+        self._log, wrappers = folder / "calls", folder / "bin"
+        wrappers.mkdir()
+        for program in _PROGRAMS:
+            wrapper = wrappers / program
+            wrapper.write_text(f'#!/bin/sh\necho {program} >> "{self._log}"\nexec "{shutil.which(program)}" "$@"\n')
+            wrapper.chmod(0o755)
+        self._environment = os.environ | {"PATH": f"{wrappers}{os.pathsep}{os.environ['PATH']}"}
 
-    def call(self, *arguments: object) -> float:
-        """How long it took."""
+    def measure(self, *arguments: object) -> _Figures:
+        """The figures of one command.
+
+        Raises:
+            PianogenError: the command failed.
+        """
+        self._log.write_text("")
         begin = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "jobs.sweep", *map(str, arguments)], env=self._environment, capture_output=True, text=True
         )
-        seconds = time.perf_counter() - begin
+        elapsed_s = time.perf_counter() - begin
         if done.returncode != 0:
-            raise PianogenError(f"python -m jobs.sweep {arguments[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-        return seconds
-
-    def take(self) -> dict[str, int]:
-        """How often each client was called since the last time."""
-        found = Counter(self._log.read_text().split()) if self._log.exists() else Counter()
-        self._log.write_text("")
-        return dict(found)
+            raise PianogenError(f"python -m jobs.sweep {arguments[0]} exited with {done.returncode}:\n{done.stderr[-2000:]}")
+        return _Figures(elapsed_s, dict(Counter(self._log.read_text().split())))
 
 
 if __name__ == "__main__":

@@ -178,11 +178,14 @@ def _run(module: str, *arguments: object) -> None:
 
 def _read_figures(run: Run) -> RunFigures:
     result = json.loads((run.path / "result.json").read_text())
+    iterations_per_s = run.read_provenance().attempts[-1].iterations_per_s
+    if iterations_per_s is None:
+        raise PianogenError(f"the last attempt of {run.path} did not train: remove the folder and run this benchmark again")
     valid = result["held_out"]["valid"]["network"]
     return RunFigures(
         loss=result["loss"],
         valid_loss=result["valid_loss"],
-        iterations_per_s=json.loads((run.path / "provenance.json").read_text())["attempts"][-1]["iterations_per_s"],
+        iterations_per_s=iterations_per_s,
         state_accuracy=valid["most_probable"]["state_accuracy"],
         onset_f1=valid["static_threshold"]["onset_f1"],
         nats_per_step=valid["nats_per_step"],

@@ -1,1 +1,1 @@
-"""What is submitted: sweeps of training runs, samples, their MIDI, and one folder with all of it."""
+"""The commands for training on a cluster: sweep, sample, decode and collect; the subfolders hold their parts."""

@@ -13,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 
 from jobs.decode import find_samples
 from jobs.export import midi_files
-from jobs.records import run_directory
+from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.report import page
 from jobs.report.page import Entry, Sample, SampleSet
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep's directory")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     options = parser.parse(arguments)
-    runs = run_directory.open_runs(options.sweep)
+    runs = sweep_directory.open_runs(options.sweep)
     rows: list[dict[str, Any]] = []
     entries = []
     for run in runs:

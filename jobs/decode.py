@@ -13,8 +13,8 @@ from typing import get_args
 
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
-from jobs.execution.launch import Cluster
-from jobs.records import run_directory, status, submissions
+from jobs.execution.launch import Batch, Cluster
+from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse(arguments)
-    launch.check(options.cluster)
-    runs = [] if options.target.is_file() else run_directory.open_runs(options.target)
+    launch.check_cluster(options.cluster)
+    runs = [] if options.target.is_file() else sweep_directory.open_runs(options.target)
     live = submissions.live_jobs(runs) if runs and options.cluster == "slurm" else {}
     outs = _find_outs(options.target, runs, options.out, options.archive, set(live.values()))
     cpus = _cpus(options.cluster, len(outs))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         decode_job, outs={path: str(out.resolve()) for path, out in outs.items()}, archive=options.archive, processes=cpus
     )
     folder = runs[0].path.parent / "jobs" if runs else options.target.with_suffix(".jobs")
-    jobs = launch.launch(options.cluster, decode, list(outs), folder, _ask(runs, cpus), "decode", live)
+    jobs = launch.launch(options.cluster, Batch("decode", decode, list(outs), folder, _ask(runs, cpus), live))
     if jobs:
         print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}" + (f", after {len(live)} others" if live else ""))
     for path, out in outs.items():
@@ -100,7 +100,7 @@ def _find_outs(target: Path, runs: Sequence[Run], out: Path | None, archive: boo
         name = target.stem + "-midi"
         return {str(target.resolve()): (out or target.parent) / f"{name}.zip" if archive else out or target.with_name(name)}
     found = {}
-    for run, each in zip(runs, status.look(runs), strict=True):
+    for run, each in status.read_statuses(runs).items():
         if find_samples(run) or run.name in awaited:
             found[str(run.path.resolve())] = out / run.name if out else run.path / "midi"
         else:

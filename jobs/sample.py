@@ -13,7 +13,8 @@ from typing import get_args
 
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
-from jobs.records import run_directory, status
+from jobs.execution.launch import Batch
+from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
 from pianogen import command, config, logs
 from pianogen.config import SamplingConfig
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=standard.seed, help="(default: %(default)s)")
     parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="local", help="where it runs (default: local)")
     options = parser.parse(arguments)
-    launch.check(options.cluster)
+    launch.check_cluster(options.cluster)
     settings = config.validate(
         SamplingConfig,
         {
@@ -55,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     if settings.primer is not None and not Path(settings.primer).is_file():
         raise UsageError(f"the primer {options.primer} does not exist; name a MIDI file or score")
-    runs = run_directory.open_runs(options.target)
-    found = dict(zip(runs, status.look(runs), strict=True))
+    runs = sweep_directory.open_runs(options.target)
+    found = status.read_statuses(runs)
     trained = [run for run in runs if found[run].state == "done"]
     for run in runs:
         if run not in trained:
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
         draw = functools.partial(draw_job, settings=settings.model_dump(mode="json"))
         paths = [str(run.path.resolve()) for run in todo]
         folder = todo[0].path.parent / "jobs"
-        jobs = launch.launch(options.cluster, draw, paths, folder, _one_device(todo[0].read_config()).slurm, "sample")
+        resources = _one_device(todo[0].read_config()).slurm
+        jobs = launch.launch(options.cluster, Batch("sample", draw, paths, folder, resources))
         if jobs:
             print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     for run in trained:

@@ -1,1 +1,1 @@
-"""The cluster: Slurm's commands, the site's settings, the code that jobs run."""
+"""Slurm, the settings of the site, and the code that jobs run."""

@@ -1,4 +1,4 @@
-"""The site's settings for jobs of a sweep: the same file that slurm/preprocess.sh reads."""
+"""The site's settings for the jobs of a sweep: the file that slurm/preprocess.sh reads too."""
 
 import os
 import shlex
@@ -8,52 +8,52 @@ from pathlib import Path
 from pianogen import atomic
 from pianogen.errors import UsageError
 
-_STANDARD, _COPY = Path("slurm/site.sh"), "site.sh"
-_MODULES = (
+_DEFAULT, _COPY = Path("slurm/site.sh"), "site.sh"
+_LOAD_MODULES = (
     "[[ -z ${PIANOGEN_MODULES:-} ]] || type module &>/dev/null || source /etc/profile\n"
     "[[ -z ${PIANOGEN_MODULES:-} ]] || module load $PIANOGEN_MODULES || exit 1"
 )
 
 
 def find() -> Path | None:
-    """The file of site settings: $PIANOGEN_SITE, or slurm/site.sh below the folder the command runs in.
+    """The file of site settings: $PIANOGEN_SITE, or slurm/site.sh below the working directory; None if there is none.
 
     Raises:
         UsageError: $PIANOGEN_SITE names a file that does not exist.
     """
-    named = os.environ.get("PIANOGEN_SITE")
-    path = Path(named) if named else _STANDARD
+    configured = os.environ.get("PIANOGEN_SITE")
+    path = Path(configured) if configured else _DEFAULT
     if path.is_file():
         return path.resolve()
-    if named:
-        raise UsageError(f"PIANOGEN_SITE names {named}, and there is no such file; name the file of site settings, or unset it")
+    if configured:
+        raise UsageError(f"PIANOGEN_SITE is {configured}, which does not exist; set it to the file of site settings, or unset it")
     return None
 
 
-def exported(site: Path | None) -> dict[str, str]:
-    """The variables that the file exports and this process does not have, such as SBATCH_ACCOUNT.
+def exported(path: Path | None) -> dict[str, str]:
+    """The variables that a file of site settings exports and that this process does not have, such as SBATCH_ACCOUNT.
 
     Raises:
-        UsageError: bash cannot read it.
+        UsageError: bash cannot read the file.
     """
-    if site is None:
+    if path is None:
         return {}
-    read = subprocess.run(
-        ["bash", "-c", 'source "$1" >&2 && exec env -0', "bash", site], capture_output=True, timeout=60, check=False
-    )
-    if read.returncode != 0:
-        message = read.stderr.decode(errors="replace").strip()
-        raise UsageError(f"{site} cannot be read by bash: {message or f'exit code {read.returncode}'}; correct it")
-    found = dict(entry.partition("=")[::2] for entry in read.stdout.decode(errors="surrogateescape").split("\0") if entry)
-    return {name: value for name, value in found.items() if name not in os.environ and name != "_"}
+    script = 'source "$1" >&2 && exec env -0'
+    done = subprocess.run(["bash", "-c", script, "bash", path], capture_output=True, timeout=60, check=False)
+    if done.returncode != 0:
+        message = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise UsageError(f"bash cannot read the site settings {path}: {message}; correct the file")
+    entries = done.stdout.decode(errors="surrogateescape").split("\0")
+    variables = dict(entry.partition("=")[::2] for entry in entries if entry)
+    return {name: value for name, value in variables.items() if name not in os.environ and name != "_"}
 
 
 def copy_to(folder: Path) -> None:
-    """Keeps the file as it is now for the jobs of a submission."""
-    if site := find():
-        atomic.write_bytes(folder / _COPY, site.read_bytes())
+    """Copies the file into the folder of a submission, so that its jobs use the settings of the time of submission."""
+    if path := find():
+        atomic.write_bytes(folder / _COPY, path.read_bytes())
 
 
 def setup_lines(folder: Path) -> list[str]:
-    """What the shell of a job does before Python starts: it reads the copy in the folder of its submission."""
-    return [f"source {shlex.quote(str(folder / _COPY))} || exit 1", *_MODULES.splitlines()] if find() else []
+    """The shell commands with which a job reads the copy in the folder of its submission, before Python starts."""
+    return [f"source {shlex.quote(str(folder / _COPY))} || exit 1", *_LOAD_MODULES.splitlines()] if find() else []

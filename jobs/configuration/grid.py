@@ -1,4 +1,4 @@
-"""A sweep's YAML to its runs: one base configuration, a grid over some keys, a list of variations."""
+"""The runs of a sweep file: a base configuration, a list `runs` of variations, and a `grid` that multiplies them."""
 
 import copy
 import itertools
@@ -19,11 +19,11 @@ from pianogen.config import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """One run of a sweep.
+    """The configuration of one run of a sweep.
 
     Attributes:
-        label: what distinguishes it from the others, safe as a file name.
-        config: its configuration.
+        label: the values in which the run differs from the others, safe as a file name.
+        config: the complete configuration.
     """
 
     label: str
@@ -31,12 +31,12 @@ class Variation:
 
 
 def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """A sweep's values with the command line's `key=value` laid over them.
+    """The values of a sweep file, with the `key=value` overrides of the command line applied.
 
-    A key of the grid is overridden as `grid.KEY=[…]`.
+    `grid.KEY=[…]` overrides a key of the grid.
 
     Raises:
-        ConfigError: the file or an override cannot be read, or an override would be without effect.
+        ConfigError: the file or an override is not valid, or an override would have no effect.
     """
     values = config.load_yaml(path)
     for text in overrides:
@@ -47,16 +47,16 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             continue
         varied = [*_mapping(values, "grid", path), *(name for run in _runs(values, path) for name in run)]
         if key in varied:
-            raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or take it out of the sweep")
+            raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
         _set(values, key, value, f"override {text!r}")
     return values
 
 
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of one run with `key=value` laid over them.
+    """The values of one run, with `key=value` overrides applied.
 
     Raises:
-        ConfigError: an override cannot be read.
+        ConfigError: an override is not valid.
     """
     values = copy.deepcopy(values)
     for text in overrides:
@@ -72,14 +72,17 @@ def _parse_override(text: str) -> tuple[str, Any]:
     try:
         return key, YAML(typ="safe", pure=True).load(value)
     except (ValueError, YAMLError) as error:
-        raise ConfigError(f"the value of {text!r} is no YAML: {error}") from error
+        raise ConfigError(f"the value of {text!r} is not valid YAML: {error}; quote it, or correct it") from error
 
 
 def expand(values: dict[str, Any], where: Path) -> list[Variation]:
     """Every run of a sweep: each entry of `runs`, times the product of `grid`.
 
+    Args:
+        where: the source of the values, for messages.
+
     Raises:
-        ConfigError: a configuration is not valid, or two runs are the same.
+        ConfigError: a configuration is not valid, two runs are equal, or runs request different resources.
     """
     base = {key: value for key, value in values.items() if key not in ("grid", "runs")}
     grid, runs = _mapping(values, "grid", where), _runs(values, where) or [{}]
@@ -97,26 +100,26 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
             variations.append(Variation(_label(varied) or parsed.model.name, parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):
-        raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; take one out")
+        raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; remove one of them")
     if any(variation.config.slurm != variations[0].config.slurm for variation in variations):
         raise ConfigError(
-            f"{where}: its runs ask for different slurm settings; one job array has one kind of job: make two sweeps"
+            f"{where}: its runs have different slurm settings, but a job array has one set of resources: write two sweeps"
         )
     return variations
 
 
 def _mapping(values: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
-    found = values.get(key, {})
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where}: {key} is {found!r}, expected a mapping of dotted keys to lists of values")
-    return found
+    mapping = values.get(key, {})
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{where}: {key} is {mapping!r}, expected a mapping of dotted keys to lists of values")
+    return mapping
 
 
 def _runs(values: dict[str, Any], where: Path) -> list[dict[str, Any]]:
-    found = values.get("runs", [])
-    if not isinstance(found, list) or not all(isinstance(run, dict) for run in found):
-        raise ConfigError(f"{where}: runs is {found!r}, expected a list of mappings of dotted keys to values")
-    return found
+    runs = values.get("runs", [])
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of dotted keys to values")
+    return runs
 
 
 def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -124,7 +127,7 @@ def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{where}: {section} of {key} is a value, not a section")
+            raise ConfigError(f"{where}: {section} in {key} is a value, not a section; correct the key")
     values[last] = value
 
 

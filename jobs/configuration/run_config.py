@@ -1,4 +1,4 @@
-"""The configuration of a run of a sweep: what decides its result, and the devices and resources it is run with."""
+"""The configuration of a run: the settings that change its result, and the devices and resources that execute it."""
 
 from typing import Any, Literal
 
@@ -10,18 +10,18 @@ from pianogen.training.resources import Devices
 
 
 class SlurmConfig(Section):
-    """What is asked of the scheduler for each job.
+    """The resources of each job.
 
     Attributes:
-        partition: None takes the site's default.
-        cpu_partition: of decoding, which needs no GPU; None takes the site's default.
-        account: None takes the user's default.
-        timeout_min: limit of one attempt.
-        nodes: nodes of one run.
+        partition: None is the default of the site.
+        cpu_partition: the partition of decoding jobs, which need no GPU; None is the default of the site.
+        account: None is the default of the user.
+        timeout_min: time limit of one attempt.
+        nodes: nodes that train one run together.
         gpus_per_node: 0 for `device: cpu`.
-        cpus_per_task: cores of one run; also its TensorFlow threads.
-        memory_gb: memory of one node.
-        max_parallel: jobs of one sweep at a time.
+        cpus_per_task: cores on each node; also the number of threads of TensorFlow.
+        memory_gb: memory on each node.
+        max_parallel: jobs of one sweep that may run at a time.
     """
 
     partition: str | None = None
@@ -36,12 +36,13 @@ class SlurmConfig(Section):
 
 
 class RunConfig(Config):
-    """A run of a sweep. Only the sections of `Config` change its result; the other settings say how it is run.
+    """The configuration of a run. Only the sections of `Config` change its result; the others say how the run is executed.
 
     Attributes:
-        device: gpu or cpu; there is no default, so that no run falls back to the other one unnoticed.
-        logical_devices: replicas on one CPU; more than one is for tests of distribution.
-        local_copy: copy the store to the node's temporary folder first.
+        device: gpu or cpu; there is no default, so that no run falls back to the CPU unnoticed.
+        logical_devices: replicas that share one CPU; more than one is for tests of distribution.
+        local_copy: copy the store to the temporary folder of the node first.
+        slurm: the resources of each job.
     """
 
     device: Literal["gpu", "cpu"]
@@ -51,13 +52,13 @@ class RunConfig(Config):
 
     @property
     def devices(self) -> Devices:
-        """The devices of one node."""
+        """The devices of each node."""
         num = self.slurm.gpus_per_node if self.device == "gpu" else self.logical_devices
         return Devices(self.device, num, self.slurm.cpus_per_task)
 
 
 def parse(values: dict[str, Any], where: str) -> RunConfig:
-    """The configuration of a run of a sweep from a nested mapping.
+    """The configuration of a run from a nested mapping.
 
     Args:
         where: the source of the values, for messages.
@@ -68,14 +69,22 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
     run = config.validate(RunConfig, values, where)
     replicas = max(run.logical_devices, run.slurm.gpus_per_node) * run.slurm.nodes
     if run.training.batch % replicas:
-        raise ConfigError(f"{where}: training.batch {run.training.batch} is not divisible by {replicas} replicas")
+        raise ConfigError(
+            f"{where}: training.batch {run.training.batch} is not divisible by {replicas} replicas; change one of them"
+        )
     if run.device == "gpu" and run.logical_devices > 1:
         raise ConfigError(
-            f"{where}: logical_devices {run.logical_devices} divides a CPU, but device is gpu: remove one of the two"
+            f"{where}: logical_devices {run.logical_devices} with device gpu, but logical devices share a CPU; "
+            "remove one of the two"
         )
     if (run.device == "gpu") != (run.slurm.gpus_per_node > 0):
-        raise ConfigError(f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; make them agree")
+        raise ConfigError(
+            f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
+            "gpu needs one or more GPUs, cpu needs 0"
+        )
     config.check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
-        raise ConfigError(f"{where}: training.mixed_precision with device cpu, where it is slower and less exact; use a GPU")
+        raise ConfigError(
+            f"{where}: training.mixed_precision with device cpu, which is slower and less exact; use a GPU, or set it to false"
+        )
     return run

@@ -1,1 +1,1 @@
-"""Starting jobs, and what a job does."""
+"""The submission of jobs, and the work of a job."""

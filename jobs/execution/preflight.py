@@ -1,4 +1,4 @@
-"""What can be known to fail is found before anything is queued or written."""
+"""Checks before anything is queued or written: the models, the resources and the paths of a submission."""
 
 import multiprocessing
 import os
@@ -7,72 +7,74 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from jobs.cluster import path_visibility, slurm
-from jobs.cluster.slurm import Array
+from jobs.cluster import environment, path_visibility, slurm
 from jobs.configuration.run_config import RunConfig
-from jobs.execution.launch import Cluster
+from jobs.execution.launch import Batch, Cluster
+from pianogen import logs
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
 
-_NOT_IN_PATHS = ":%\n"  # of PYTHONPATH, of the names of logs, of scripts
-_LEAST_MIN = 10  # starting takes minutes of it, and a job is told to leave 90 s before
+_UNUSABLE_IN_PATHS = ":%\n"  # they separate the paths of PYTHONPATH, mark fields of log names, and end lines of scripts
+_MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut down 90 s before the limit
 
 
 def check_models(store: Path, configs: Sequence[RunConfig]) -> None:
-    """Builds each network and has it take a batch of the store, in a process of its own that knows no GPU.
+    """Builds each model and computes its loss on a batch of the store, in a separate process that sees no GPU.
+
+    TensorFlow is imported in that process only.
 
     Raises:
-        UsageError: one cannot be trained.
+        UsageError: a model cannot be trained.
     """
-    dumped = sorted({each.model_dump_json() for each in configs})
-    before = dict(os.environ)
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    unique = sorted({config.model_dump_json() for config in configs})
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            process.submit(_try_models, str(store), dumped).result()
+        with (
+            environment.modified({"CUDA_VISIBLE_DEVICES": "-1"}),
+            ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process,
+        ):
+            process.submit(_try_models, store, unique).result()
     except BrokenProcessPool:
         raise UsageError(
-            "the process that builds the networks and tries a batch was killed, perhaps for want of memory on this machine; "
-            "choose smaller networks, or submit from a machine with more"
+            "the process that builds the models was killed, perhaps out of memory; "
+            "use smaller models, or submit from a machine with more memory"
         ) from None
     except PianogenError as error:
         raise UsageError(f"a run of this sweep cannot be trained: {error}") from None
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
-def check_place(cluster: Cluster, array: Array, paths: Sequence[Path], is_shared: bool) -> None:
-    """Asks Slurm whether it takes jobs like these, and looks whether its nodes see their files.
+def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_shared: bool) -> None:
+    """Checks the time limit and the paths of a batch of jobs, and has sbatch validate its resources.
 
     Args:
-        paths: what jobs read and write.
-        is_shared: the user says that the nodes see them.
+        paths: the files and folders that the jobs use.
+        is_shared: the user states that the nodes see the paths.
 
     Raises:
-        SlurmRefusal: Slurm would not take them.
-        UsageError: they have too little time, or the nodes would not find a path.
+        SlurmRefusal: sbatch would reject the jobs.
+        UsageError: the time limit is too short, or the nodes do not see a path.
     """
     if cluster == "debug":
         return
     for path in paths:
-        if found := set(str(path)) & set(_NOT_IN_PATHS):
-            raise UsageError(f"{path} holds {found.pop()!r}, which has a meaning of its own where jobs are started; rename it")
+        if characters := set(str(path)) & set(_UNUSABLE_IN_PATHS):
+            raise UsageError(f"{path} contains {characters.pop()!r}, which job scripts and PYTHONPATH cannot hold; rename it")
     if cluster == "local":
         return
-    if array.ask.timeout_min <= _LEAST_MIN:
+    if batch.resources.timeout_min <= _MIN_TIMEOUT_MIN:
         raise UsageError(
-            f"slurm.timeout_min is {array.ask.timeout_min}: an attempt would spend most of it on starting, and is told to "
-            f"leave 90 s before its end; say more than {_LEAST_MIN}"
+            f"slurm.timeout_min is {batch.resources.timeout_min}, but the start of an attempt takes minutes and its shutdown "
+            f"begins {slurm.SIGNAL_DELAY_S} s before the limit; set it to more than {_MIN_TIMEOUT_MIN}"
         )
     if not is_shared:
-        path_visibility.check_paths(paths, slurm.nodes_of(array.ask.partition))
-    slurm.test(slurm.split(array)[0])
+        path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
+    slurm.test(slurm.split(batch.preview())[0])
 
 
-def _try_models(store: str, dumped: Sequence[str]) -> int:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # TensorFlow greets at length; what matters comes back as an error
+def _try_models(store: Path, configs: Sequence[str]) -> None:
+    logs.configure()
+    if not os.environ.get(logs.VERBOSE):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # GPU builds of TensorFlow report the missing GPU as an error
     from pianogen.training import model_check
 
-    with Store(Path(store)) as opened:
-        return model_check.check_models(opened, [RunConfig.model_validate_json(text) for text in dumped])
+    with Store(store) as opened:
+        model_check.check_models(opened, [RunConfig.model_validate_json(text) for text in configs])

@@ -1,51 +1,49 @@
-"""The processes that train one run together, one on each node: who they are, as Slurm says, and where each listens."""
+"""The rendezvous of the processes that train one run together, one on each node: they exchange their addresses."""
 
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jobs.cluster.slurm import OwnJob
+from jobs.cluster.own_job import OwnJob
 from jobs.records.run_directory import Run
 from pianogen.errors import PianogenError
+from pianogen.polling import wait_until
 from pianogen.training.resources import Workers
 
-_WAIT_S, _LOOK_EVERY_S = 300.0, 0.2
+_TIMEOUT_S, _POLL_S = 300.0, 0.2
 
 
 class WorkerError(PianogenError):
-    """The processes of a run do not find each other."""
+    """The workers of a run did not all start."""
 
 
 @contextmanager
 def meet(run: Run, own: OwnJob) -> Iterator[Workers]:
-    """The workers of the job this process belongs to.
+    """The workers of the job of this process.
 
-    Each takes a port that is free on its node, whoever else works there, and tells it through the run's directory.
+    Each worker writes its address, with a port that is free on its node, to a file in the directory of the run.
 
     Raises:
-        WorkerError: not all were there in time, or they are not as many as the configuration says.
+        WorkerError: a worker is missing after 5 minutes, or their number is not the configured one.
     """
-    wanted = run.read_config().slurm.nodes
-    if own.id and own.size != wanted:
-        raise WorkerError(f"job {own.id} has {own.size} tasks and config.yaml says slurm.nodes {wanted}; submit it again")
-    if own.size == 1:
+    nodes = run.read_config().slurm.nodes
+    if own.id and own.num_tasks != nodes:
+        raise WorkerError(f"job {own.id} has {own.num_tasks} tasks, but config.yaml has slurm.nodes {nodes}; resubmit the run")
+    if own.num_tasks == 1:
         yield Workers()
         return
-    folder = run.path / "log" / f"workers-{own.id}-{own.restart}"
+    folder = run.path / "log" / f"workers-{own.id}-{own.restarts}"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{own.rank}.tmp"
     temporary.write_text(f"{socket.gethostname()}:{_free_port()}")
     temporary.rename(folder / str(own.rank))
-    deadline = time.monotonic() + _WAIT_S
-    paths = [folder / str(rank) for rank in range(own.size)]
-    while missing := [path.name for path in paths if not path.is_file()]:
-        if time.monotonic() > deadline:
-            raise WorkerError(
-                f"workers {', '.join(missing)} of {own.size} have not come within {_WAIT_S:.0f} s; see {run.path / 'log'}"
-            )
-        time.sleep(_LOOK_EVERY_S)
+    paths = [folder / str(rank) for rank in range(own.num_tasks)]
+    if not wait_until(lambda: all(path.is_file() for path in paths), _TIMEOUT_S, _POLL_S):
+        missing = ", ".join(path.name for path in paths if not path.is_file())
+        raise WorkerError(
+            f"workers {missing} of {own.num_tasks} did not start within {_TIMEOUT_S:.0f} s; see {run.path / 'log'}, and resubmit"
+        )
     try:
         yield Workers(own.rank, [path.read_text() for path in paths])
     finally:

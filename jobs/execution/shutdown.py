@@ -1,16 +1,18 @@
-"""What a scheduler says to a job before it ends it."""
+"""Signals with which a scheduler or a user asks a job to shut down."""
 
 import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+# Slurm announces a time limit with SIGUSR2 (submitit's choice), and a preemption or cancellation with SIGTERM; SIGINT is Ctrl-C.
 _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
 
-class Interruption:
-    """While it is entered, the signals of a time limit, a preemption or an end only set a flag; calling it reads the flag.
+class ShutdownFlag:
+    """A flag that shutdown signals set while the context is entered; a call returns the flag.
 
-    Nothing else happens in the handlers: they run between any two instructions of the program, a checkpoint's among them.
+    The handlers do nothing else: they run between any two instructions of the program, while a checkpoint is written for
+    example.
     """
 
     def __init__(self) -> None:
@@ -20,12 +22,12 @@ class Interruption:
         return self._is_set
 
     def __enter__(self) -> Self:
-        self._before: list[Any] = [signal.signal(each, self._set) for each in _SIGNALS]
+        self._previous: list[Any] = [signal.signal(number, self._set) for number in _SIGNALS]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for each, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(each, handler)
+        for number, handler in zip(_SIGNALS, self._previous, strict=True):
+            signal.signal(number, handler)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         del number, frame

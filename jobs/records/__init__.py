@@ -1,1 +1,1 @@
-"""The files of a sweep's directory, and the status they imply."""
+"""The files of a sweep's directory as typed records, and the status of its runs."""

@@ -1,11 +1,14 @@
-"""Where a run comes from: the code, the versions and the store it was submitted with."""
+"""provenance.json: the store, the code and the command that a run was submitted with, and a record of each of its attempts."""
 
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pianogen
 from pianogen.store import Store
@@ -13,28 +16,149 @@ from pianogen.store import Store
 _PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "h5py", "music21", "submitit")
 
 
-def describe(store: Store) -> dict[str, Any]:
-    """What provenance.json says of a run before its first attempt."""
-    return {
-        "store": {"path": str(store.path.resolve()), "fingerprint": store.fingerprint},
-        "command": sys.argv,
-        "git": _git(),
-        "versions": {"pianogen": pianogen.__version__, "python": platform.python_version(), **_versions()},
-    }
+class Outcome(StrEnum):
+    """How an attempt ended, as far as the attempt recorded it."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"  # by a shutdown signal, with a checkpoint
+    FAILED = "failed"
+    UNRECORDED = "unrecorded"  # the attempt is running, or was killed
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of a run.
+
+    Attributes:
+        started: local time with its offset from UTC, ISO 8601.
+        host: host name of the first worker.
+        pid: its process id.
+        job: id of the Slurm job; '' outside of Slurm.
+        restart: how often that job had been requeued.
+        submission: folder name of the submission of that job; outside of Slurm, of the last submission before the attempt.
+        code: folder name of the code that ran.
+        log: path of the log below the run.
+        ended: as `started`; None while the attempt runs, and if it was killed.
+        interrupted: the message of an attempt that a shutdown signal ended.
+        error: the message of a failed attempt.
+        devices: names of TensorFlow's devices; of a finished attempt.
+        iterations_per_s: of a finished attempt that trained.
+    """
+
+    started: str
+    host: str
+    pid: int
+    job: str
+    restart: int
+    submission: str
+    code: str
+    log: str
+    ended: str | None = None
+    interrupted: str | None = None
+    error: str | None = None
+    devices: list[str] | None = None
+    iterations_per_s: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the attempt ended."""
+        if self.ended is None:
+            return Outcome.UNRECORDED
+        if self.error is not None:
+            return Outcome.FAILED
+        return Outcome.FINISHED if self.interrupted is None else Outcome.INTERRUPTED
+
+    @property
+    def seconds_since_end(self) -> float:
+        """Seconds since the recorded end; 0 if there is none."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds() if self.ended else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReference:
+    """The store that a run is trained on.
+
+    Attributes:
+        path: where it was at the last submission.
+        fingerprint: of its content.
+    """
+
+    path: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The reference to an open store."""
+        return cls(str(store.path.resolve()), store.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """The checkout that a run was submitted from: its commit, and the uncommitted changes as a diff."""
+
+    commit: str
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The content of provenance.json.
+
+    Attributes:
+        identity: hash of the settings that change the result, and of the store.
+        config: those settings, by section and key.
+        store: the store.
+        command: the command line of the submission.
+        git: None if the code was not run from a checkout.
+        versions: by package.
+        attempts: oldest first.
+    """
+
+    identity: str
+    config: dict[str, dict[str, Any]]
+    store: StoreReference
+    command: list[str]
+    git: GitState | None
+    versions: dict[str, str]
+    attempts: list[Attempt]
+
+    @classmethod
+    def of_submission(cls, identity: str, config: dict[str, dict[str, Any]], store: Store) -> Self:
+        """The provenance of a run that is submitted by this process."""
+        return cls(identity, config, StoreReference.of(store), sys.argv, _git_state(), _versions(), [])
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> Self:
+        """The provenance in a JSON value.
+
+        Raises:
+            KeyError, TypeError: a key is missing or unknown.
+        """
+        nested = {
+            "store": StoreReference(**content["store"]),
+            "git": GitState(**content["git"]) if content["git"] else None,
+            "attempts": [Attempt(**entry) for entry in content["attempts"]],
+        }
+        return cls(**content | nested)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value; an attempt has the keys that apply to it."""
+        attempts = [{key: value for key, value in asdict(entry).items() if value is not None} for entry in self.attempts]
+        return asdict(self) | {"attempts": attempts}
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {"pianogen": pianogen.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
+            versions[package] = version(package)
+        except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _git() -> dict[str, str] | None:
-    """Commit and uncommitted changes of the code, None where it is not run from a checkout."""
+def _git_state() -> GitState | None:
+    """The commit and the uncommitted changes of the code; None if the code is not in a checkout."""
     folder = Path(pianogen.__file__).parent
     try:
         commit, diff = (
@@ -43,4 +167,4 @@ def _git() -> dict[str, str] | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return {"commit": commit.strip(), "diff": diff}
+    return GitState(commit.strip(), diff)

@@ -1,48 +1,85 @@
-"""What became of each run: its directory says it; Slurm is asked, once for all, about those that have not ended.
+"""The status of each run: `decide` is the table of all cases, `read_facts` collects the facts it decides by.
 
-A run is done if it has a result. An attempt that ended says so in provenance.json, with the reason; one that did not is still
-at work, if its scheduler knows it, or else was killed, and then the scheduler knows why.
+A run is done if it has a result. Otherwise its last attempt says how it ended; where the attempt could not, Slurm does.
 """
 
 import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum, auto
 from pathlib import Path
-from typing import Any, Literal, get_args
 
-from jobs.cluster import slurm
-from jobs.cluster.slurm import JobState
-from jobs.records import run_directory, submissions
-from jobs.records.run_directory import Run
-from pianogen import lock
+from jobs.cluster import job_states
+from jobs.cluster.job_states import JobPhase, JobState
+from jobs.records import attempts, submissions
+from jobs.records.provenance import Attempt, Outcome
+from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
+from jobs.records.submissions import TrainingJob
 from pianogen.progress import ProgressRecord, read_progress
 
-State = Literal["waiting", "running", "done", "failed"]
-# What Slurm writes into a job's log where its accounting says FAILED: without control groups, and with them.
+# The log of a job that was killed for its memory: with control groups, and without, where accounting only says FAILED.
 _OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
-_CAUSES = {
-    "OUT_OF_MEMORY": "out of memory: raise slurm.memory_gb, or lower training.batch",
-    "TIMEOUT": "its time limit ended it before it could leave; raise slurm.timeout_min",
-    "DEADLINE": "its time limit ended it before it could leave; raise slurm.timeout_min",
-    "NODE_FAIL": "its node failed, and Slurm did not queue it again",
-    "BOOT_FAIL": "its node did not start",
-    "PREEMPTED": "it was preempted, and Slurm did not queue it again",
-}
+_MAX_LINE_LENGTH = 300
+
+
+class State(StrEnum):
+    """The state of a run."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Execution(Enum):
+    """The job or process that is to execute a run."""
+
+    NONE = auto()  # the run has not been submitted to Slurm, nor started on a machine
+    PENDING = auto()  # the job is in the queue
+    RUNNING = auto()  # the job, or a process outside of Slurm, is running
+    ENDED = auto()  # the job has ended, and Slurm says how
+    KILLED = auto()  # the process, which was started outside of Slurm, is gone
+    FORGOTTEN = auto()  # Slurm has no record of the job
+    UNKNOWN = auto()  # this machine has no Slurm to query
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """The facts about a run.
+
+    Attributes:
+        has_result: whether result.json exists.
+        execution: the job or process.
+        job: id of the job; '' if there is none.
+        job_state: of a pending, running or ended job.
+        attempt: the last attempt of this job or process, None if it has not begun one; of a pending job, the attempt before.
+        progress: of a running attempt.
+        log: of the attempt, or else the output of the job.
+        last_line: of that log; '' if it is empty.
+    """
+
+    has_result: bool = False
+    execution: Execution = Execution.NONE
+    job: str = ""
+    job_state: JobState | None = None
+    attempt: Attempt | None = None
+    progress: ProgressRecord | None = None
+    log: Path = Path()
+    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What became of a run.
+    """The status of a run.
 
     Attributes:
         state: waiting, running, done or failed.
-        reason: in plain words: why it waits or failed; '' if there is nothing to say.
-        job: Slurm's id of the job that is queued or running for it; '' if none is.
-        progress: of a running one, None if it has not reported any.
+        reason: what happened, why, and what to do; '' if the state says it all.
+        job: id of the job that is pending or running for the run; '' if there is none.
+        progress: of a running attempt that has reported any.
     """
 
     state: State
@@ -51,144 +88,174 @@ class Status:
     progress: ProgressRecord | None = None
 
     @property
-    def is_queued_or_running(self) -> bool:
-        return self.job != "" or self.state == "running"
+    def is_active(self) -> bool:
+        """Whether a job is pending or running, or a process outside of Slurm is training the run."""
+        return self.job != "" or self.state is State.RUNNING
 
 
-def look(runs: Sequence[Run]) -> list[Status]:
-    """The status of each run.
+_NO_RESULT = "exited without recording a result"
+_RESUBMIT = "resubmit to resume from the last checkpoint"
+# The states in which Slurm ends a job that could not record it: its state here, what happened, and what to do.
+_ENDED_JOBS = {
+    "CANCELLED": (State.WAITING, "cancelled", f"not queued: {_RESUBMIT}"),
+    "OUT_OF_MEMORY": (State.FAILED, "out of memory", "raise slurm.memory_gb, or lower training.batch, and resubmit"),
+    "TIMEOUT": (State.FAILED, "timed out before a checkpoint was written", "raise slurm.timeout_min and resubmit"),
+    "DEADLINE": (State.FAILED, "timed out before a checkpoint was written", "raise slurm.timeout_min and resubmit"),
+    "NODE_FAIL": (State.FAILED, "node failed, and Slurm did not requeue the job", _RESUBMIT),
+    "BOOT_FAIL": (State.FAILED, "node failed to boot, and Slurm did not requeue the job", _RESUBMIT),
+    "PREEMPTED": (State.FAILED, "preempted, and Slurm did not requeue the job", _RESUBMIT),
+}
+
+
+def decide(facts: RunFacts) -> tuple[State, str]:
+    """The state of a run and its reason: the first case that applies."""
+    match facts.execution, facts.attempt, facts.job_state:
+        case _ if facts.has_result:
+            return State.DONE, ""
+        case Execution.PENDING, _, JobState() as job:
+            return State.WAITING, _describe_pending(facts, job)
+        case _, Attempt(outcome=Outcome.FAILED, error=str(error)), _:
+            return State.FAILED, error
+        case Execution.RUNNING, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
+            return State.WAITING, f"{message}; job {facts.job} is being requeued"
+        case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
+            return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
+        case _, Attempt(outcome=Outcome.FINISHED) as attempt, _ if attempt.seconds_since_end < VISIBILITY_DELAY_S:
+            return State.RUNNING, "finished; result.json is not visible on this machine yet"
+        case _, Attempt(outcome=Outcome.FINISHED), _:
+            return State.FAILED, "finished, but result.json was removed; resubmit to write it again"
+        case Execution.RUNNING, None, _:
+            return State.RUNNING, f"starting as job {facts.job}"
+        case Execution.RUNNING, _, _ if facts.progress is None:
+            return State.RUNNING, "starting"
+        case Execution.RUNNING, _, _:
+            return State.RUNNING, "evaluating and drawing samples" if facts.progress and facts.progress.has_ended else ""
+        case Execution.ENDED, _, JobState(state=state) if state in _ENDED_JOBS:
+            ended_as, event, action = _ENDED_JOBS[state]
+            log = f"; see {facts.log}" if ended_as is State.FAILED else ""
+            return ended_as, f"{event} (job {facts.job}); {action}{log}"
+        case Execution.ENDED, _, JobState() as job:
+            return State.FAILED, f"job {facts.job} {_NO_RESULT}: {_describe_exit(facts, job)}; see {facts.log}"
+        case Execution.KILLED, Attempt(pid=pid, host=host), _:
+            return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
+        case Execution.UNKNOWN, attempt, _:
+            reason = f"job {facts.job} cannot be queried: Slurm is not installed on this machine"
+            return State.WAITING if attempt is None else State.RUNNING, reason
+        case Execution.FORGOTTEN, None, _:
+            return State.WAITING, f"not queued: job {facts.job} never started, and Slurm has no record of it; resubmit"
+        case Execution.FORGOTTEN, _, _:
+            return State.FAILED, f"job {facts.job} {_NO_RESULT}, and Slurm has no record of it; see {facts.log}"
+        case _:
+            return State.WAITING, "not submitted"
+
+
+def _describe_pending(facts: RunFacts, job: JobState) -> str:
+    reason = f"pending ({job.reason or job.state}) as job {facts.job}"
+    if facts.attempt is None:
+        return reason
+    message = facts.attempt.error or facts.attempt.interrupted or _NO_RESULT
+    requeued = "requeued, " if facts.attempt.job == facts.job else ""
+    return f"{requeued}{reason}; previous attempt on {facts.attempt.host}: {message}"
+
+
+def _describe_exit(facts: RunFacts, job: JobState) -> str:
+    if not job.signal:
+        how = f"exit code {job.exit_code}"
+    else:
+        try:
+            how = f"signal {job.signal} ({signal.Signals(job.signal).name})"
+        except ValueError:  # of another operating system
+            how = f"signal {job.signal}"
+    return f"{how}, last line {facts.last_line!r}" if facts.last_line else how
+
+
+def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, has_slurm: bool) -> RunFacts:
+    """The facts about a run.
+
+    Args:
+        job: last queued to train the run; None if there is none.
+        job_state: None if Slurm has no record of the job, or was not queried.
+        has_slurm: whether this machine can query Slurm.
 
     Raises:
-        SlurmError: Slurm is here and does not answer.
-        RecordError: a record is damaged.
+        RecordError: a record of the run is damaged.
     """
-    newest = {out: submissions.last_to_train(out) for out in {run.path.absolute().parent for run in runs}}
-    jobs = {run: newest[run.path.absolute().parent].get(run.name) for run in runs if run.read_result() is None}
-    names = {queued[0]: queued[1].job_name for queued in jobs.values() if queued}
-    known = slurm.ask(names) if shutil.which("squeue") else {}
-    found = []
-    for run in runs:
-        queued = jobs.get(run)
-        job, folder = (queued[0], queued[1].folder) if queued else ("", Path())
-        found.append(_status(run, known.get(job), job, folder))
-    return found
+    if run.read_result() is not None:
+        return RunFacts(has_result=True)
+    last = next(reversed(run.read_provenance().attempts), None)
+    if last is not None and not last.job and last.submission == (job.submission.name if job else ""):
+        is_alive = last.outcome is Outcome.UNRECORDED and attempts.find_process(run) is not None
+        execution = Execution.RUNNING if is_alive else Execution.KILLED
+        return _with_files(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
+    if job is None:
+        return RunFacts()
+    attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
+    output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
+    log = run.path / attempt.log if attempt else output
+    if job_state is None:
+        has_end = attempt is not None and attempt.outcome is not Outcome.UNRECORDED
+        execution = Execution.FORGOTTEN if has_slurm or has_end else Execution.UNKNOWN
+    else:
+        execution = _EXECUTIONS[job_state.phase]
+        attempt = last if execution is Execution.PENDING else attempt
+        if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
+            job_state = replace(job_state, state="OUT_OF_MEMORY")
+    return _with_files(RunFacts(False, execution, job.id, job_state, attempt, log=log), run)
 
 
-def count(states: Sequence[State]) -> str:
-    """How many there are of each state: '4 runs, 1 waiting, 3 done'."""
-    counts = Counter(states)
-    return f"{len(states)} runs, " + ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
+_EXECUTIONS = {
+    JobPhase.PENDING: Execution.PENDING,
+    JobPhase.RUNNING: Execution.RUNNING,
+    JobPhase.ENDED: Execution.ENDED,
+}
 
 
-def _status(run: Run, known: JobState | None, job: str, folder: Path) -> Status:
-    """Judges by the last attempt, as far as it belongs to what was queued last, and where it says nothing by what Slurm knows."""
-    if run.read_result() is not None:  # perhaps since Slurm was asked
-        return Status("done")
-    attempts = run.read_provenance()["attempts"]
-    last = attempts[-1] if attempts else None
-    if last is not None and last["job"] == "" and last["submission"] == folder.name:
-        return _outside_of_slurm(run, last)
-    if known is not None and known.phase == "queued":
-        return Status("waiting", _queued(known, job, last), job)
-    if last is not None and _is_of(last, job, known):
-        if "ended" in last:
-            return _left(run, last, job if known is not None and known.phase == "running" else "")
-        if known is not None and known.phase == "running":
-            return _at_work(run, job)
-    if known is not None and known.phase == "running":
-        return Status("running", f"job {job} is starting", job)
-    if known is not None:
-        return _ended(run, known, job, folder, last)
-    if not job:
-        return Status("waiting", "it is not queued")
-    return _unknown(run, job, folder, last)
+def _belongs_to(attempt: Attempt, job: str, job_state: JobState | None) -> bool:
+    """Whether an attempt is the last that a job began: a requeued job may have ended before it could begin another."""
+    if attempt.job != job or job_state is None:
+        return attempt.job == job
+    if job_state.restarts is None:
+        return not (attempt.outcome is Outcome.INTERRUPTED and job_state.state == "FAILED")
+    return attempt.restart == job_state.restarts
 
 
-def _is_of(attempt: Mapping[str, Any], job: str, known: JobState | None) -> bool:
-    """Whether an attempt is the last thing that a job did."""
-    if attempt["job"] != job or known is None:
-        return bool(attempt["job"] == job)
-    if known.restarts is None:  # it left, was queued again, and failed before it was there again
-        return not ("left" in attempt and known.state == "FAILED")
-    return bool(attempt["restart"] == known.restarts)
-
-
-def _left(run: Run, attempt: Mapping[str, Any], job: str) -> Status:
-    """What an attempt that has ended said at its end; `job` is that which still runs for it."""
-    if "error" in attempt:
-        return Status("failed", attempt["error"])
-    if "left" in attempt:
-        return Status("waiting", attempt["left"] if job else f"{attempt['left']}; it is not queued", job)
-    ended_s = datetime.now(UTC).timestamp() - datetime.fromisoformat(attempt["ended"]).timestamp()
-    if ended_s < run_directory.HIDDEN_S:
-        return Status("running", "it has ended, and its result is not to be seen yet", job)
-    return Status("failed", f"it ended well, and {run.path / 'result.json'} is not there: it was removed")
-
-
-def find_process(run: Run) -> lock.Owner | None:
-    """The process that trains a run outside of Slurm, as `lock.find_owner` tells of it; None if none does."""
-    attempts = run.read_provenance()["attempts"]
-    if not attempts or "ended" in attempts[-1] or attempts[-1]["job"]:
-        return None
-    return lock.find_owner(run.lock)
-
-
-def _outside_of_slurm(run: Run, attempt: Mapping[str, Any]) -> Status:
-    if "ended" in attempt:
-        return _left(run, attempt, "")
-    if find_process(run) is None:
-        return Status("failed", f"its process ended without a word; see {run.path / attempt['log']}")
-    return _at_work(run)
-
-
-def _queued(known: JobState, job: str, last: Mapping[str, Any] | None) -> str:
-    why = f"queued as job {job} ({known.reason or known.state})"
-    if last is None:
-        return why
-    before = last.get("error") or last.get("left") or f"the attempt on {last['host']} ended without a word"
-    return f"{why}; {before}"
-
-
-def _ended(run: Run, known: JobState, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
-    """What a job that has ended left behind where its attempt did not say it."""
-    said_by_slurm = folder / f"{job}_0_log.err"  # submitit's name for it
-    log = run.path / last["log"] if last is not None and _is_of(last, job, known) else said_by_slurm
-    if known.state == "CANCELLED":
-        return Status("waiting", f"job {job} was cancelled; it is not queued")
-    state = "OUT_OF_MEMORY" if known.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(said_by_slurm)) else known.state
-    if state in _CAUSES:
-        return Status("failed", f"{_CAUSES[state]}; see {log}")
-    ending = f"signal {known.signal} ({_name(known.signal)})" if known.signal else f"exit code {known.exit_code}"
-    said = _last_line(log)
-    return Status("failed", f"job {job} ended with {ending} and without a word" + (f": {said}" if said else "") + f"; see {log}")
-
-
-def _unknown(run: Run, job: str, folder: Path, last: Mapping[str, Any] | None) -> Status:
-    """A job that has not said how it ended, and that Slurm, if it is here, has forgotten."""
-    has_begun = last is not None and last["job"] == job
-    if not shutil.which("squeue"):
-        return Status("running" if has_begun else "waiting", f"job {job} cannot be asked about from here: there is no Slurm", job)
-    if last is None or not has_begun:  # so forgets Slurm one task of an array that is cancelled before it began
-        return Status("waiting", f"it is not queued: Slurm knows nothing of job {job} any more, and it never began; see {folder}")
-    return Status("failed", f"Slurm knows nothing of job {job} any more; see {run.path / last['log']}")
-
-
-def _at_work(run: Run, job: str = "") -> Status:
-    progress = read_progress(run.path / "log" / "progress.json")  # an attempt removes that of the attempt before
-    return Status("running", "" if progress else "it is starting", job, progress)
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # of another system
-        return "unknown"
+def _with_files(facts: RunFacts, run: Run) -> RunFacts:
+    """Adds the progress of a running attempt, and the last line that an ended job has logged."""
+    if facts.execution is Execution.RUNNING and facts.attempt is not None:
+        return replace(facts, progress=read_progress(run.progress))
+    if facts.execution is Execution.ENDED:
+        lines = [line for line in _text(facts.log).splitlines() if line.strip()]
+        own = [line for line in lines if not line.startswith(("srun:", "slurmstepd:"))]
+        return replace(facts, last_line=own[-1].strip()[:_MAX_LINE_LENGTH] if own else "")
+    return facts
 
 
 def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
-def _last_line(path: Path) -> str:
-    lines = [line for line in _text(path).splitlines() if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
-    return lines[-1].strip()[:300] if lines else ""
+def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
+    """The status of each run; squeue is called once for all of them.
+
+    Raises:
+        SlurmError: Slurm is installed on this machine and does not respond.
+        RecordError: a record is damaged.
+    """
+    jobs_of_sweeps = {sweep: submissions.training_jobs(sweep) for sweep in {run.sweep for run in runs}}
+    jobs = {run: jobs_of_sweeps[run.sweep].get(run.name) for run in runs if run.read_result() is None}
+    has_slurm = shutil.which("squeue") is not None
+    states = job_states.query_states({job.id: job.name for job in jobs.values() if job}) if has_slurm else {}
+    statuses = {}
+    for run in runs:
+        job = jobs.get(run)
+        facts = read_facts(run, job, states.get(job.id) if job else None, has_slurm)
+        state, reason = decide(facts)
+        is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
+        statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
+    return statuses
+
+
+def count(states: Sequence[State]) -> str:
+    """The number of runs in each state, such as "4 runs, 1 waiting, 3 done"."""
+    counts = Counter(states)
+    return f"{len(states)} runs, " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state])

@@ -1,11 +1,13 @@
-"""The table of a sweep: for people on a terminal, for programs as JSON and as runs.csv."""
+"""The status of a sweep as a table on the terminal, as JSON, and as runs.csv."""
 
 import csv
 import io
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,109 +15,134 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from jobs.cluster.slurm import SlurmError
-from jobs.records import run_directory, status
+from jobs.cluster.client import SlurmError
+from jobs.records import status, sweep_directory
+from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.status import Status
 from pianogen import atomic
 from pianogen.config import flatten
 
-_METRICS = ("epoch", "loss", "valid_loss", "best_valid_loss", "constant_predictor_loss", "parameters")
-_SHOWN = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
-_LOOK_EVERY_S = 15.0
+_TABLE_COLUMNS = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
+_REFRESH_S = 15.0
 _LOG_WIDTH = 200
+_log = logging.getLogger(__name__)
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    """A row for each run."""
-    runs = run_directory.open_runs(out)
-    return [_row(run, found) for run, found in zip(runs, status.look(runs), strict=True)]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A run in the table.
+
+    Attributes:
+        run: name of the run.
+        status: its status.
+        settings: those that change the result, by dotted key.
+        figures: figures of the result by column; None where the run has none.
+    """
+
+    run: str
+    status: Status
+    settings: dict[str, Any]
+    figures: dict[str, float | None]
+
+    def flat(self) -> dict[str, Any]:
+        """The row as a mapping, for JSON and CSV."""
+        current = {"state": self.status.state, "reason": self.status.reason, "job": self.status.job}
+        return {"run": self.run, **current, "progress": _describe_progress(self.status), **self.settings, **self.figures}
 
 
-def write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes runs.csv, if they are those of a sweep and not of one run."""
-    if (out / "sweep.yaml").is_file():
+def read(target: Path) -> list[Row]:
+    """A row for each run of a sweep, or for the one run."""
+    runs = sweep_directory.open_runs(target)
+    return [_row(run, entry) for run, entry in status.read_statuses(runs).items()]
+
+
+def write(target: Path, rows: Sequence[Row]) -> None:
+    """Writes runs.csv if `target` is a sweep, not a run."""
+    if (target / "sweep.yaml").is_file():
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        flat = [row.flat() for row in rows]
+        writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-        atomic.write_text(out / "runs.csv", text.getvalue())
+        writer.writerows(flat)
+        atomic.write_text(target / "runs.csv", text.getvalue())
 
 
-def show(out: Path, as_json: bool) -> int:
+def show(target: Path, as_json: bool) -> int:
     """Prints the table once."""
-    rows = read(out)
+    rows = read(target)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([row.flat() for row in rows], indent=2))
     else:
         _console().print(_table(rows))
-    _try_to_write(out, rows)
+    _try_to_write(target, rows)
     return 0
 
 
-def watch(out: Path) -> int:
-    """Keeps the table up to date as long as anything is queued or runs."""
+def watch(target: Path) -> int:
+    """Refreshes the table until no run is active."""
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
             try:
-                rows = read(out)
+                rows = read(target)
                 live.update(_table(rows), refresh=True)
-                _try_to_write(out, rows)
-                if not any(row["job"] or row["state"] == "running" for row in rows):
+                _try_to_write(target, rows)
+                if not any(row.status.is_active for row in rows):
                     return 0
             except SlurmError as error:
-                live.console.print(f"{time.strftime('%H:%M')} {error}")
-            time.sleep(_LOOK_EVERY_S)
+                _log.warning("%s", error)
+            time.sleep(_REFRESH_S)
 
 
-def _try_to_write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Looking must be possible where the disk is full, and for those who may only read."""
+def _try_to_write(target: Path, rows: Sequence[Row]) -> None:
+    """The table must be printed on a full disk too, and for users who may only read the sweep."""
     try:
-        write(out, rows)
+        write(target, rows)
     except OSError as error:
-        print(f"{out / 'runs.csv'} is not up to date: {error.strerror}", file=sys.stderr)
+        _log.warning("%s was not updated: %s", target / "runs.csv", error.strerror)
 
 
 def _console() -> Console:
-    """As wide as the terminal; a log has no width."""
     return Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    title = status.count([row["state"] for row in rows])  # above, where a long table on a low terminal does not hide it
+def _table(rows: Sequence[Row]) -> Table:
+    title = status.count([row.status.state for row in rows])  # on top: the end of a long table scrolls out of view
     table = Table(title=title, title_justify="left", title_style="", box=None, header_style="bold")
-    measured = [name for name in _SHOWN if any(row[name] is not None for row in rows)]
-    for column in ("run", "state", *measured, ""):
+    columns = [name for name in _TABLE_COLUMNS if any(row.figures[name] is not None for row in rows)]
+    for column in ("run", "state", *columns, ""):
         table.add_column(column.replace("_", " "))
     for row in rows:
-        numbers = [f"{row[name]:.4g}" if row[name] is not None else "" for name in measured]
-        table.add_row(row["run"], row["state"], *numbers, row["progress"] or row["reason"])
+        figures = [row.figures[name] for name in columns]
+        texts = ["" if figure is None else f"{figure:.4g}" for figure in figures]
+        last = "; ".join(part for part in (_describe_progress(row.status), row.status.reason) if part)
+        table.add_row(row.run, row.status.state, *texts, last)
     return table
 
 
-def _row(run: Run, found: Status) -> dict[str, Any]:
-    configured = run.read_provenance()["config"]
-    flat = flatten(configured)
-    result = run.read_result() or {}
-    measured = {name: result.get(name) for name in _METRICS}
-    told = {"state": found.state, "reason": found.reason, "job": found.job, "progress": _told(found)}
-    return {"run": run.name, **told, **flat, **measured, **_held_out(result)}
+def _row(run: Run, entry: Status) -> Row:
+    return Row(run.name, entry, flatten(run.read_provenance().config), _figures(run.read_result()))
 
 
-def _told(found: Status) -> str:
-    """How far a running one has come."""
-    if not found.progress:
+def _describe_progress(entry: Status) -> str:
+    progress = entry.progress
+    if progress is None:
         return ""
-    progress = found.progress
     if progress.has_ended:
-        return f"{progress.done:,} iterations done; evaluating and drawing samples"
+        return f"{progress.done:,} iterations done"
     minutes, seconds = divmod(round(progress.remaining_s), 60)
     remaining = f"{minutes} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
     return ", ".join(part for part in (f"{progress.done:,} of {progress.total:,} iterations", progress.note, remaining) if part)
 
 
-def _held_out(result: dict[str, Any]) -> dict[str, Any]:
-    """What the table shows of the evaluation on the valid split."""
-    network = result.get("held_out", {}).get("valid", {}).get("network", {})
-    best = network.get("static_threshold", {})
-    return {"valid_nats_per_step": network.get("nats_per_step"), "valid_onset_f1": best.get("onset_f1")}
+def _figures(result: Result | None) -> dict[str, float | None]:
+    """The figures in the table and in runs.csv."""
+    metrics = result.metrics if result else {}
+    return {
+        **{name: metrics.get(name) for name in ("epoch", "loss", "valid_loss")},
+        "best_valid_loss": result.best_valid_loss if result else None,
+        "constant_predictor_loss": result.constant_predictor_loss if result else None,
+        "parameters": result.parameters if result else None,
+        "valid_nats_per_step": result.held_out_figure("valid", "nats_per_step") if result else None,
+        "valid_onset_f1": result.held_out_figure("valid", "static_threshold", "onset_f1") if result else None,
+    }

@@ -1,22 +1,25 @@
-"""What was submitted for a sweep: a folder for each submission below its jobs/, and in it which job does what.
+"""The submissions of a sweep: one folder below runs/NAME/jobs/ for each, and in it jobs.json, which lists the queued jobs.
 
-It only tells whom to ask. What became of a run stands in the run's own directory.
+jobs.json says which job to query. The outcome of a job is recorded in the directory of its run.
 """
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.cluster import slurm
-from jobs.records import run_directory
+from jobs.cluster import job_states
+from jobs.cluster.job_states import JobPhase
+from jobs.cluster.own_job import batch_job
+from jobs.records import record_file
 from jobs.records.run_directory import Run
-from pianogen import atomic
+from jobs.records.sweep_directory import JOBS
+from pianogen import lock
 from pianogen.lock import Lock
 
 _CANCELLED = "cancelled"
+_FOLDERS = "[0-9][0-9][0-9][0-9]-*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,90 +27,142 @@ class Submission:
     """Jobs that were queued together.
 
     Attributes:
-        folder: runs/NAME/jobs/0003-train, with scripts, pickles, and what jobs printed before they had a log.
-        name: train, sample or decode.
-        jobs: Slurm's id of each job, to what it works on.
+        folder: runs/NAME/jobs/0003-train, with scripts, pickles, and the output of the jobs before they open their logs.
+        kind: train, sample or decode.
+        jobs: the name of the run that each job works on, by job id.
     """
 
     folder: Path
-    name: str
+    kind: str
     jobs: Mapping[str, str]
 
     @property
     def job_name(self) -> str:
-        """What Slurm calls its jobs."""
-        return job_name(self.folder.parent, self.name)
+        """The name of its jobs at Slurm."""
+        return job_name(self.folder.parent, self.kind)
 
 
-def job_name(jobs: Path, name: str) -> str:
-    """What Slurm calls the jobs of a submission: short, and in letters that every tool shows."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', jobs.absolute().parent.name)[:40]}-{name}"
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """The job that was last queued to train a run.
+
+    Attributes:
+        id: Slurm's id.
+        submission: the folder of its submission.
+        name: its name at Slurm.
+    """
+
+    id: str
+    submission: Path
+    name: str
 
 
-def named(jobs: Path) -> set[str]:
-    """The names of all runs that jobs were ever queued for; a directory may be gone, and its jobs still there."""
-    return {name for each in read_all(jobs) for name in each.jobs.values()}
+def job_name(jobs: Path, kind: str) -> str:
+    """The name at Slurm of the jobs of a submission: short, and in characters that every tool shows."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', jobs.absolute().parent.name)[:40]}-{kind}"
 
 
-def begin(jobs: Path, name: str) -> Path:
-    """A new folder for a submission; ids of jobs begin anew on a new cluster, folders of submissions never do."""
+def create_folder(jobs: Path, kind: str) -> Path:
+    """A new folder for a submission; unlike job ids, its number is never used again."""
     while True:
-        number = max((int(path.name[:4]) for path in jobs.glob("[0-9][0-9][0-9][0-9]-*")), default=-1) + 1
-        folder = jobs / f"{number:04d}-{name}"
-        with suppress(FileExistsError):  # taken meanwhile
+        number = max((int(path.name[:4]) for path in jobs.glob(_FOLDERS)), default=-1) + 1
+        folder = jobs / f"{number:04d}-{kind}"
+        with suppress(FileExistsError):  # another command was faster
             folder.mkdir(parents=True)
             return folder
 
 
-def alone(out: Path) -> Lock:
-    """To be entered while the runs of a sweep are made and started, by one command at a time."""
-    out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return Lock(out.with_name(f".{out.name}.lock"), f"{out} is being submitted", slurm.batch_job())
+def record(folder: Path, jobs: Mapping[str, str]) -> None:
+    """Writes jobs.json; `jobs` as in `Submission`."""
+    record_file.write(folder / "jobs.json", dict(jobs))
 
 
-def cancel(jobs: Path) -> None:
-    """Has submissions to the machine on which they were made start nothing more."""
-    for folder in jobs.glob("[0-9][0-9][0-9][0-9]-*"):
+def read_all(jobs: Path) -> list[Submission]:
+    """The submissions whose jobs were queued, oldest first.
+
+    Raises:
+        RecordError: a jobs.json is damaged.
+    """
+    return [
+        Submission(path.parent, path.parent.name.partition("-")[2], record_file.read(path, _parse_jobs))
+        for path in sorted(jobs.glob("*/jobs.json"))
+    ]
+
+
+def _parse_jobs(content: Mapping[str, object]) -> dict[str, str]:
+    return {job: str(name) for job, name in content.items()}
+
+
+def used_names(jobs: Path) -> set[str]:
+    """The names of all runs that a job was ever queued for; the directory of such a run may be gone."""
+    return {name for submission in read_all(jobs) for name in submission.jobs.values()}
+
+
+def training_jobs(sweep: Path) -> dict[str, TrainingJob]:
+    """The job that was last queued to train each run, by the name of the run."""
+    return {
+        name: TrainingJob(job, submission.folder, submission.job_name)
+        for submission in read_all(sweep / JOBS)
+        if submission.kind == "train"
+        for job, name in submission.jobs.items()
+    }
+
+
+def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
+    """The names of runs of one sweep by the pending and running jobs that work on them; no training jobs of runs that are done.
+
+    Raises:
+        SlurmError: Slurm does not respond.
+    """
+    is_done = {run.name: run.read_result() is not None for run in runs}
+    run_names: dict[str, str] = {}
+    job_names: dict[str, str] = {}
+    for submission in read_all(runs[0].sweep / JOBS):
+        for job, run_name in submission.jobs.items():
+            if run_name in is_done and not (submission.kind == "train" and is_done[run_name]):
+                run_names[job], job_names[job] = run_name, submission.job_name
+    states = job_states.query_states(job_names)
+    return {job: run_names[job] for job, state in states.items() if state.phase is not JobPhase.ENDED}
+
+
+@contextmanager
+def exclusive(sweep: Path) -> Iterator[None]:
+    """Holds the lock under which one command at a time submits runs of a sweep.
+
+    Parent folders that it creates are removed at the end if they are still empty.
+
+    Raises:
+        LockError: another command is submitting the sweep.
+    """
+    path = _lock_file(sweep)
+    created = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Lock(path, f"{sweep.resolve()} is being submitted", batch_job()):
+            yield
+    finally:
+        for folder in created:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def is_being_submitted(sweep: Path) -> bool:
+    """Whether a command is submitting runs of a sweep at this moment."""
+    return lock.find_owner(_lock_file(sweep), batch_job()) is not None
+
+
+def _lock_file(sweep: Path) -> Path:
+    sweep = sweep.resolve()
+    return sweep.with_name(f".{sweep.name}.lock")
+
+
+def cancel_local(jobs: Path) -> None:
+    """Has the commands that run jobs on their own machine start no more of them."""
+    for folder in jobs.glob(_FOLDERS):
         if not (folder / "jobs.json").exists():
             (folder / _CANCELLED).touch()
 
 
 def is_cancelled(folder: Path) -> bool:
-    """Whether nothing more of a submission is to be started."""
+    """Whether no more jobs of a submission may start."""
     return (folder / _CANCELLED).exists()
-
-
-def record(folder: Path, jobs: Mapping[str, str]) -> None:
-    """Writes down which job does what."""
-    atomic.write_text(folder / "jobs.json", json.dumps(jobs, indent=1) + "\n")
-
-
-def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
-    """The jobs that are queued or running for some runs of a sweep, each with its run; of a run that is done, none that trains.
-
-    Raises:
-        SlurmError: Slurm does not answer.
-    """
-    is_done = {run.name: run.read_result() is not None for run in runs}
-    queued = {
-        job: (each.job_name, name)
-        for each in read_all(runs[0].path.absolute().parent / "jobs")
-        for job, name in each.jobs.items()
-        if name in is_done and not (each.name == "train" and is_done[name])
-    }
-    known = slurm.ask({job: job_name for job, (job_name, _) in queued.items()})
-    return {job: queued[job][1] for job, found in known.items() if found.phase != "ended"}
-
-
-def last_to_train(out: Path) -> dict[str, tuple[str, Submission]]:
-    """By the names of a sweep's runs, the job that was queued last to train each, and its submission."""
-    return {name: (job, each) for each in read_all(out / "jobs") if each.name == "train" for job, name in each.jobs.items()}
-
-
-def read_all(jobs: Path) -> list[Submission]:
-    """All that was queued, oldest first."""
-    return [
-        Submission(path.parent, path.parent.name.partition("-")[2], run_directory.read_json(path))
-        for path in sorted(jobs.glob("*/jobs.json"))
-    ]

@@ -61,8 +61,8 @@ class Entry:
 
 def render(sweep: str, entries: Sequence[Entry]) -> str:
     """The HTML of a report on the runs of a sweep."""
-    found = status.look([entry.run for entry in entries])
-    figures = [_read(entry, each) for entry, each in zip(entries, found, strict=True)]
+    statuses = status.read_statuses([entry.run for entry in entries])
+    figures = [_read(entry, statuses[entry.run]) for entry in entries]
     columns, common = compare(figures)
     names = Column("run", [Cell(entry.run.name, entry.run.name) for entry in entries], is_number=False)
     states = Column("state", [Cell(each.state, each.state) for each in figures], is_number=False)
@@ -91,12 +91,13 @@ def _source(name: str) -> str:
 
 
 def _read(entry: Entry, found: Status) -> Figures:
-    configured = entry.run.read_provenance()["config"]
+    configured = entry.run.read_provenance().config
+    result = entry.run.read_result()
     return Figures(
         found.state,
         found.reason,
         settings=flatten(configured),
-        result=entry.run.read_result() or {},
+        result=result.to_json() if result else {},
         history=read_history(entry.run.path / "metrics.csv"),
         samples=[sample.metrics for each in entry.sets for sample in each.samples],
     )

@@ -12,7 +12,8 @@ import pytest
 from music21.midi import MidiFile
 
 from jobs import collect, decode
-from jobs.records import run_directory
+from jobs.cluster.own_job import OwnJob
+from jobs.records import attempts
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
@@ -36,8 +37,8 @@ class Sweep:
         self.runs = made_sweep(self.out, NUM_SAMPLES, STEPS)
         failed, waiting = self.runs[7], self.runs[19]
         (failed.path / "result.json").unlink()
-        run_directory.begin_attempt(failed, "", 0)
-        run_directory.end_attempt(failed, error=HOSTILE_ERROR)
+        attempts.begin_attempt(failed, OwnJob(), "")
+        attempts.end_attempt(failed, error=HOSTILE_ERROR)
         for name in ("result.json", "metrics.csv", "samples.h5"):
             (waiting.path / name).unlink()
         self.runs[3] = Run(self.runs[3].path.rename(self.out / HOSTILE_NAME))

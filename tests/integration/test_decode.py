@@ -9,22 +9,20 @@ import numpy as np
 import pytest
 
 from jobs import decode
-from jobs.configuration import grid
 from jobs.export import midi_files, process_pool
-from jobs.records import run_directory
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
 from pianogen.roll import Roll
-from pianogen.store import Split, Store
+from pianogen.store import Split
 from tests.programs.chunks import doubled, killed_at_three, refused_at_three
 from tests.support.made_music import made_roll, store_of
 from tests.support.made_sweep import draw
 from tests.support.paths import ROOT
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
+from tests.support.runs import create_runs
 from tests.support.slurm_cluster import SlurmCluster
-from tests.support.slurm_cluster import wait_until as wait_for_slurm
 
 DECODE = [sys.executable, "-m", "jobs.decode"]
 SETTINGS = SamplingConfig(num=3, steps=40)
@@ -55,8 +53,7 @@ def runs(tmp_path: Path) -> list[Run]:
     """A sweep of two runs without samples."""
     corpus = store_of(tmp_path / "corpus.h5", [made_roll(1)], [Split.TRAIN])
     values = {"device": "cpu", "grid": {"model.name": ["base", "gru"]}}
-    with Store(corpus) as store:
-        return run_directory.prepare_runs(tmp_path / "runs" / "a sweep", values, grid.expand(values, Path("test")), store).runs
+    return create_runs(tmp_path / "runs" / "a sweep", corpus, values)
 
 
 def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
@@ -150,7 +147,7 @@ def test_store_is_decoded_beside_itself(tmp_path: Path) -> None:
 
 def test_wrong_targets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(decode.main, [str(tmp_path / "none.h5")]) == 2
-    assert "is no sweep and no run" in capsys.readouterr().err
+    assert "is not a sweep directory or a run" in capsys.readouterr().err
     (tmp_path / "x.h5").write_bytes(b"no store")
     assert command.run(decode.main, [str(tmp_path / "x.h5"), "--cluster", "debug"]) == 1
     assert "cannot be opened as HDF5" in capsys.readouterr().err
@@ -163,7 +160,7 @@ def test_slurm_decodes_a_sweep(slurm: SlurmCluster, runs: list[Run]) -> None:
     queued = slurm.run(*DECODE, str(sweep), "--archive", "--cluster", "slurm", cwd=ROOT, timeout_s=60)
     assert queued.returncode == 0, queued.stderr
     archives = [run.path / "midi" / "samples.zip" for run in runs]
-    wait_for_slurm(lambda: all(path.exists() for path in archives), 120, "both runs are decoded")
+    wait_until(lambda: all(path.exists() for path in archives), "both runs to be decoded")
     for archive in archives:
         with ZipFile(archive) as opened:
             assert len(opened.namelist()) == 1 + 2 * 3

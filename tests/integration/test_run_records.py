@@ -1,22 +1,23 @@
-"""What users, full disks and other programs do to a sweep's directory is noticed, and nothing is taken for something else."""
+"""The records of a sweep's directory, after users, full disks and other programs have changed it."""
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from jobs.configuration import grid
-from jobs.records import run_directory, submissions
+from jobs.cluster.own_job import OwnJob
+from jobs.records import attempts, submissions
+from jobs.records.record_file import RecordError
 from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
-from pianogen.store import Split, Store
+from pianogen.store import Split
 from tests.support.made_music import made_store
 from tests.support.paths import PROGRAMS
 from tests.support.processes import NO_SMALL_DISK, finished, may_mount, on_small_disk
-from tests.support.runs import SETTINGS, attempt, prepare, state_of
+from tests.support.runs import SETTINGS, attempt, create_runs, prepare, state_of
 
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 
@@ -26,73 +27,91 @@ def store(tmp_path: Path) -> Path:
     return made_store(tmp_path / "corpus.h5", SPLITS)
 
 
-def prepare_again(out: Path, store: Path) -> run_directory.Prepared:
-    with Store(store) as opened:
-        variations = grid.expand(SETTINGS, Path("test"))
-        return run_directory.prepare_runs(out, SETTINGS, variations, opened, taken=submissions.named(out / "jobs"))
-
-
 def test_copy_of_a_run_is_refused(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
     shutil.copytree(run.path, run.path.with_name(run.name + ".bak"))
     with pytest.raises(UsageError, match="are the same run; move the copy out"):
-        prepare_again(tmp_path / "sweep", store)
+        create_runs(tmp_path / "sweep", store, SETTINGS)
 
 
-def test_name_of_a_removed_run_is_not_given_again(tmp_path: Path, store: Path) -> None:
-    """A job that was queued for the old one would be taken for one of the new."""
+def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
-    submissions.record(submissions.begin(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
+    run.path.rename(run.path.with_name("best"))
+    with pytest.raises(UsageError, match="best is not named NUMBER-LABEL"):
+        create_runs(tmp_path / "sweep", store, SETTINGS)
+
+
+def test_number_of_a_removed_run_is_not_used_again(tmp_path: Path, store: Path) -> None:
+    """The job of the removed run may still be in the queue."""
+    run = prepare(tmp_path / "sweep", store)
+    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
     shutil.rmtree(run.path)
-    (again,) = prepare_again(tmp_path / "sweep", store).runs
+    (again,) = create_runs(tmp_path / "sweep", store, SETTINGS)
     assert again.name == "0001-base"
 
 
-def test_jobs_that_cannot_be_asked_about_are_neither_lost_nor_started_again(
+def test_directory_of_a_killed_submission_is_used_again(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "sweep"
+    submissions.create_folder(out / "jobs", "train")  # killed before sbatch accepted the jobs
+    run = prepare(out, store)
+    run.config_file.unlink()  # killed while it wrote the run
+    (again,) = create_runs(out, store, SETTINGS)
+    assert again == run
+    assert state_of(again) == ("waiting", "not submitted")
+
+
+def test_jobs_without_a_slurm_to_query_are_neither_lost_nor_started_again(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep of a cluster, looked at from a machine without Slurm."""
+    """The status of a sweep of a cluster on a machine without Slurm."""
     run = prepare(tmp_path / "sweep", store)
-    folder = submissions.begin(tmp_path / "sweep" / "jobs", "train")
+    folder = submissions.create_folder(tmp_path / "sweep" / "jobs", "train")
     submissions.record(folder, {"815": run.name})
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert state_of(run) == ("waiting", "job 815 cannot be asked about from here: there is no Slurm")
-    run_directory.begin_attempt(run, "815", 0, folder.name)
-    assert state_of(run) == ("running", "job 815 cannot be asked about from here: there is no Slurm")
+    assert state_of(run) == ("waiting", "job 815 cannot be queried: Slurm is not installed on this machine")
+    attempts.begin_attempt(run, OwnJob("815"), folder.name)
+    assert state_of(run) == ("running", "job 815 cannot be queried: Slurm is not installed on this machine")
 
 
-def test_moved_store_is_found_when_submitted_again(tmp_path: Path, store: Path) -> None:
+def test_submission_with_a_moved_store_updates_its_path(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
     before = run.read_provenance()
     moved = store.rename(tmp_path / "moved.h5")
-    prepared = prepare_again(tmp_path / "sweep", moved)
-    assert run.read_provenance()["store"]["path"] == str(moved)
-    prepared.undo()
-    assert run.read_provenance() == before
+    create_runs(tmp_path / "sweep", moved, SETTINGS)
+    assert run.read_provenance() == replace(before, store=replace(before.store, path=str(moved)))
 
 
 @pytest.mark.parametrize("name", ["provenance.json", "result.json"])
-def test_damaged_record_is_named(tmp_path: Path, store: Path, name: str) -> None:
+@pytest.mark.parametrize("content", ['{"attempts": [', '{"attempts": []}', "[]"])
+def test_damaged_record_is_named(tmp_path: Path, store: Path, name: str, content: str) -> None:
     run = prepare(tmp_path / "sweep", store)
-    (run.path / name).write_text('{"attempts": [')
-    with pytest.raises(run_directory.RecordError, match=f"{name} cannot be read"):
+    (run.path / name).write_text(content)
+    with pytest.raises(RecordError, match=f"{name} cannot be read"):
         state_of(run)
 
 
-def test_result_that_was_removed_is_not_done(tmp_path: Path, store: Path) -> None:
+def test_damaged_list_of_jobs_is_named(tmp_path: Path, store: Path) -> None:
+    run = prepare(tmp_path / "sweep", store)
+    folder = submissions.create_folder(tmp_path / "sweep" / "jobs", "train")
+    (folder / "jobs.json").write_text("[1]")
+    with pytest.raises(RecordError, match=r"jobs\.json cannot be read"):
+        state_of(run)
+
+
+def test_run_without_its_result_is_not_done(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store, training={"batch": 8, "max_iterations": 5})
     assert finished(attempt(run)).returncode == 0
     (run.path / "result.json").unlink()
-    assert state_of(run) == ("running", "it has ended, and its result is not to be seen yet")
-    record = run.read_provenance()
-    record["attempts"][-1]["ended"] = "2001-01-01T00:00:00+0000"
-    run.write_provenance(record)
-    assert state_of(run)[0] == "failed"
+    assert state_of(run) == ("running", "finished; result.json is not visible on this machine yet")
+    provenance = run.read_provenance()
+    old = replace(provenance.attempts[-1], ended="2001-01-01T00:00:00+0000")
+    run.write_provenance(replace(provenance, attempts=[old]))
+    assert state_of(run) == ("failed", "finished, but result.json was removed; resubmit to write it again")
     assert finished(attempt(run)).returncode == 0
     assert state_of(run) == ("done", "")
 
 
-def test_metrics_that_were_removed_stop_a_run(tmp_path: Path, store: Path) -> None:
+def test_removed_metrics_stop_a_run(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 3})
     assert finished(attempt(run)).returncode == 0
     expected = (run.path / "result.json").read_bytes()
@@ -105,7 +124,7 @@ def test_metrics_that_were_removed_stop_a_run(tmp_path: Path, store: Path) -> No
     assert (run.path / "result.json").read_bytes() == expected
 
 
-def test_run_with_batches_longer_than_epochs_goes_on(tmp_path: Path, store: Path) -> None:
+def test_run_with_batches_longer_than_epochs_resumes(tmp_path: Path, store: Path) -> None:
     training = {"batch": 1_000, "epochs": 10}
     run = prepare(tmp_path / "sweep", store, training=training, checkpoints={"every_iterations": 1})
     assert finished(attempt(run)).returncode == 0
@@ -113,28 +132,38 @@ def test_run_with_batches_longer_than_epochs_goes_on(tmp_path: Path, store: Path
     assert finished(attempt(run)).returncode == 0, state_of(run)
 
 
+def test_log_of_an_attempt_has_times_and_levels(tmp_path: Path, store: Path) -> None:
+    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "max_iterations": 5})
+    assert finished(attempt(run)).returncode == 0
+    log = run.path / run.read_provenance().attempts[-1].log
+    first = log.read_text().splitlines()[0]
+    assert first[:4].isdecimal(), first
+    assert first.split(maxsplit=2)[2] == f"INFO attempt on {run.path}: outside of Slurm"
+
+
 @pytest.mark.skipif(not may_mount(), reason=NO_SMALL_DISK)
-def test_full_disk_is_named_and_costs_nothing(tmp_path: Path, store: Path) -> None:
+def test_full_disk_is_named_and_costs_no_checkpoint(tmp_path: Path, store: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     script = f"python {PROGRAMS / 'full_disk.py'} '{disk}' '{store}'"
     done = finished(on_small_disk(disk, "4m", script))
     assert done.returncode == 0, done.stderr
-    full, then = done.stdout.splitlines()[-2:]
-    assert full.startswith("failed ")
-    assert "No space left on device" in full
-    assert then.startswith("waiting received a shutdown signal; checkpoint written at iteration")
+    while_full, with_space = done.stdout.splitlines()[-2:]
+    assert while_full.startswith("failed ")
+    assert "No space left on device" in while_full
+    assert with_space.startswith("waiting ")
+    assert "not queued" in with_space
 
 
-def test_lock_of_a_process_elsewhere_is_believed_for_a_while(tmp_path: Path, store: Path) -> None:
+def test_lock_of_a_process_on_another_machine_is_trusted_for_a_while(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store)
-    run_directory.begin_attempt(run, "", 0)
+    attempts.begin_attempt(run, OwnJob(), "")
     owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00")
     run.lock.write_text(json.dumps(asdict(owner)))
-    assert state_of(run) == ("running", "it is starting")
+    assert state_of(run) == ("running", "starting")
     refused = finished(attempt(run))
     assert refused.returncode == 1
     assert "is being trained by process 7 on n7" in refused.stderr
     run.lock.unlink()
     assert state_of(run)[0] == "failed"
-    assert Run(run.path).read_provenance()["attempts"][-1]["log"] == "log/attempt-01.log"
+    assert Run(run.path).read_provenance().attempts[-1].log == "log/attempt-01.log"

@@ -1,8 +1,9 @@
-"""A sweep as its user runs it: submitted, drawn from, decoded and collected, by real commands in real processes."""
+"""A sweep as its user runs it: submit, status, sample, decode and collect, by real commands in real processes."""
 
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from music21.midi import MidiFile
 
 from jobs import collect, decode, sample, sweep
 from jobs.configuration import grid
-from jobs.records import run_directory
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.midi.reader import read_roll
@@ -23,7 +23,7 @@ from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store
 from tests.support.paths import ROOT
 from tests.support.processes import descendants, finished, has_ended, started, wait_until
-from tests.support.runs import attempt, iteration_of, state_of
+from tests.support.runs import attempt, create_runs, iteration_of, state_of
 
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 SMALL = """\
@@ -53,12 +53,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 def assert_finished(run: Path) -> None:
-    """A run of two epochs has every file of a run, and figures that can be true."""
+    """A run of two epochs has every file of a run, and plausible figures."""
     names = {"config.yaml", "provenance.json", "metrics.csv", "tensorboard", "curves.png", "checkpoints", "model.keras"}
     assert names | {"samples.h5", "result.json", "log"} <= {path.name for path in run.iterdir()}
     result = json.loads((run / "result.json").read_text())
@@ -98,13 +98,14 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     assert all(run.name in report for run in runs)
     assert report.count("data:image/png;base64,") == 8
     with Store(runs[0] / "samples.h5") as samples:
-        midi = (runs[0] / "midi" / "samples-0001.mid").read_bytes()
-        if samples.roll(1).num_notes:
-            kept, _ = read_roll(midi, "x.mid", keep_rests=True)
-            assert np.array_equal(kept.packed, samples.roll(1).packed)
-            assert np.array_equal(kept.tempo_us, samples.roll(1).tempo_us)
+        with_notes = {index: roll for index in range(3) if (roll := samples.roll(index)).num_notes}
+        assert with_notes
+        for index, roll in with_notes.items():
+            decoded_roll, _ = read_roll((runs[0] / "midi" / f"samples-{index:04d}.mid").read_bytes(), "x.mid", keep_rests=True)
+            assert np.array_equal(decoded_roll.packed, roll.packed)
+            assert np.array_equal(decoded_roll.tempo_us, roll.tempo_us)
 
-    # Submitted again, nothing is left to do; grown, what is there keeps its number.
+    # The same sweep again starts nothing; a sweep that grows keeps the numbers of its runs.
     again = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
     assert "2 done; 0 to start" in again.stdout
     grown = python(
@@ -116,54 +117,69 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     assert sorted(path.name for path in out.glob("0*")) == ["0000-base", "0001-gru", "0002-base-seed1"]
 
 
-def test_interrupted_sweep_leaves_with_checkpoints(tmp_path: Path, small: Path, store: Path) -> None:
-    """Ctrl-C reaches every process of the terminal at once."""
+def test_ctrl_c_writes_a_checkpoint_of_every_running_run(tmp_path: Path, small: Path, store: Path) -> None:
+    """A terminal sends Ctrl-C to all its processes at once."""
     out = tmp_path / "runs"
-    words = ["-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local", "training.epochs=9999"]
-    submitted = started([sys.executable, *map(str, words)])
+    arguments = [
+        "-m",
+        "jobs.sweep",
+        "submit",
+        small,
+        "--store",
+        store,
+        "--out",
+        out,
+        "--cluster",
+        "local",
+        "training.epochs=9999",
+    ]
+    submitted = started([sys.executable, *map(str, arguments)])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
-    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
-    second = python(*words)
+    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
+    second = python(*arguments)
     assert second.returncode == 1
     assert f"{out} is being submitted by process {submitted.pid}" in second.stderr
     children = descendants(submitted.pid)
     os.killpg(submitted.pid, signal.SIGINT)
-    said, _ = submitted.communicate(timeout=100)
-    assert submitted.returncode == 130, said
-    wait_until(lambda: all(has_ended(pid) for pid in children), "its processes end")
-    trained = [run for run in runs if run.read_provenance()["attempts"]]
-    assert runs[0] in trained
-    for run in trained:
-        state, reason = state_of(run)
-        assert state == "waiting"
-        assert reason.startswith(f"received a shutdown signal; checkpoint written at iteration {iteration_of(run)}")
+    output, _ = submitted.communicate(timeout=100)
+    assert submitted.returncode == 130, output
+    wait_until(lambda: all(has_ended(pid) for pid in children), "the processes to end")
+    started_runs = [run for run in runs if run.read_provenance().attempts]
+    assert runs[0] in started_runs
+    for run in started_runs:
+        assert_interrupted(run)
 
 
-def test_cancelled_sweep_starts_nothing_more(tmp_path: Path, small: Path, store: Path) -> None:
+def assert_interrupted(run: Run) -> None:
+    state, reason = state_of(run)
+    assert state == "waiting"
+    assert re.search(rf"\biteration {iteration_of(run)}\b", reason), reason
+    assert reason.endswith("; not queued: resubmit to resume from the last checkpoint")
+
+
+def test_cancelled_sweep_starts_no_more_runs(tmp_path: Path, small: Path, store: Path) -> None:
     out = tmp_path / "runs"
     more = ["--store", store, "--out", out, "--cluster", "local", "training.epochs=9999", "slurm.max_parallel=1"]
     submitted = started([sys.executable, *map(str, ["-m", "jobs.sweep", "submit", small, *more])])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
-    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "it trains")
+    wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
     assert command.run(sweep.main, ["cancel", str(out)]) == 0
-    said, _ = submitted.communicate(timeout=100)
+    output, _ = submitted.communicate(timeout=100)
     assert submitted.returncode == 1
-    assert "it was cancelled before it began" in said
-    assert state_of(runs[0])[1].startswith("received a shutdown signal; checkpoint written at iteration")
-    assert state_of(runs[1]) == ("waiting", "it is not queued")
+    assert f"{runs[1].path}: cancelled before it started" in output
+    assert_interrupted(runs[0])
+    assert state_of(runs[1]) == ("waiting", "not submitted")
 
 
 def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
-    """A run that is submitted and not started."""
+    """A run that was submitted but not started."""
     path = tmp_path / f"{name}.yaml"
     path.write_text(SMALL)
-    values = grid.load_sweep(path, overrides)
-    with Store(tmp_path / "corpus.h5") as store:
-        (run,) = run_directory.prepare_runs(tmp_path / name, values, grid.expand(values, path), store).runs
+    (run,) = create_runs(tmp_path / name, tmp_path / "corpus.h5", grid.load_sweep(path, overrides))
     return run.path
 
 
-def test_failed_run_says_why(tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_reason_of_a_failed_run_is_reported(tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local"]
     assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30", "grid.model.name=[gru]"]) == 1
@@ -175,14 +191,14 @@ def test_failed_run_says_why(tmp_path: Path, small: Path, store: Path, capfd: py
     assert "the loss of iteration 2, in epoch 1, is NaN or infinite" in row["reason"]
 
 
-def test_sweep_that_cannot_be_trained_is_refused_before_anything(
+def test_sweep_that_cannot_be_trained_is_refused_before_anything_is_written(
     tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local", "data.window_steps=4000"]
-    assert command.run(sweep.main, arguments) == 2
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["submit", str(small), "--store", str(store), "--out", str(tmp_path / "runs" / "out"), "--cluster", "local"]
+    assert command.run(sweep.main, [*arguments, "data.window_steps=4000"]) == 2
     assert "4001 steps of a window" in capfd.readouterr().err
-    assert not out.exists()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -194,7 +210,7 @@ def test_sweep_that_cannot_be_trained_is_refused_before_anything(
         (["nonsense"], "expected key=value"),
     ],
 )
-def test_wrong_configuration_is_refused_before_anything(
+def test_wrong_configuration_is_refused_before_anything_is_written(
     tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], message: str
 ) -> None:
     arguments = ["submit", str(small), "--store", str(store), "--out", str(tmp_path / "out"), "--cluster", "local", *overrides]
@@ -203,7 +219,7 @@ def test_wrong_configuration_is_refused_before_anything(
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_places_are_refused(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_paths_are_refused(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def submit(path: Path, out: Path) -> tuple[int, str]:
         arguments = ["submit", str(small), "--store", str(path), "--out", str(out), "--cluster", "debug"]
         return command.run(sweep.main, arguments), capsys.readouterr().err
@@ -216,13 +232,13 @@ def test_wrong_places_are_refused(tmp_path: Path, small: Path, store: Path, caps
     (other / "thesis.txt").write_text("mine")
     code, error = submit(store, other)
     assert code == 2
-    assert "is no sweep" in error
+    assert "is not a sweep directory" in error
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
     run = prepare(tmp_path, "mine", "training.seed=5")
     before = (run.parent / "sweep.yaml").read_bytes()
     code, error = submit(store, run.parent)
     assert code == 2
-    assert "holds another sweep" in error
+    assert "is the directory of another sweep" in error
     assert (run.parent / "sweep.yaml").read_bytes() == before
     assert command.run(sweep.main, ["status", str(other)]) == 2
     assert command.run(decode.main, [str(other)]) == 2
@@ -230,15 +246,14 @@ def test_wrong_places_are_refused(tmp_path: Path, small: Path, store: Path, caps
     assert command.run(sample.main, [str(run.parent)]) == 2
 
 
-def test_changed_store_is_noticed_by_its_runs(tmp_path: Path, store: Path) -> None:
+def test_run_refuses_a_store_that_has_changed(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path, "mine")
     made_store(store, [Split.TRAIN] * 3)
     assert finished(attempt(Run(run))).returncode == 1
-    record = json.loads((run / "provenance.json").read_text())["attempts"][0]
-    assert "was submitted with" in record["error"]
+    assert "was submitted with" in str(Run(run).read_provenance().attempts[0].error)
 
 
-def test_no_slurm_is_told(
+def test_submission_without_slurm_names_the_alternative(
     tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -254,3 +269,25 @@ def test_dry_run_writes_nothing(tmp_path: Path, small: Path, store: Path, capsys
     assert command.run(sweep.main, arguments) == 0
     assert "2 runs" in capsys.readouterr().out
     assert not out.exists()
+
+
+REPORTS_TENSORFLOW = """
+import sys
+from jobs import sweep
+from pianogen import command
+code = command.run(sweep.main)
+print("TensorFlow", "imported" if "tensorflow" in sys.modules else "not imported")
+sys.exit(code)
+"""
+
+
+def test_status_and_dry_run_do_not_import_tensorflow(tmp_path: Path, small: Path, store: Path) -> None:
+    """A dry run tries the models in a process of its own; the command itself stays light."""
+    run = prepare(tmp_path, "mine")
+    for arguments in (
+        ["status", run.parent],
+        ["submit", small, "--store", store, "--out", tmp_path / "out", "--cluster", "local", "--dry-run"],
+    ):
+        done = python("-c", REPORTS_TENSORFLOW, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "TensorFlow not imported"

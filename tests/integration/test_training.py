@@ -54,7 +54,7 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(tmp_path: Path, stor
         assert finished(attempt(run)).returncode == 0
         assert state_of(run) == ("done", "")
         assert are_equal(run, runs["uninterrupted"])
-        assert len(run.read_provenance()["attempts"]) == 6
+        assert len(run.read_provenance().attempts) == 6
         results = [json.loads((finished_run.path / "result.json").read_text()) for finished_run in (run, runs["uninterrupted"])]
         assert results[0]["samples"] == results[1]["samples"]
 

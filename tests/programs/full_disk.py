@@ -1,4 +1,4 @@
-"""A run on a disk that becomes full. Prints the state of the run then, and when there is room again.
+"""A run on a disk that becomes full. Prints the state and the reason of the run when the disk is full, and when it is not again.
 
 python tests/programs/full_disk.py FOLDER STORE
 """
@@ -24,8 +24,8 @@ if __name__ == "__main__":
                 process.wait()
     print(*state_of(run))
     filler.unlink()
-    kept = iteration_of(run)
+    last = iteration_of(run)
     with subprocess.Popen(attempt(run), stdout=subprocess.DEVNULL) as process:
-        wait_until(lambda: iteration_of(run) > kept or process.poll() is not None, "it to go on")
+        wait_until(lambda: iteration_of(run) > last or process.poll() is not None, "a later checkpoint")
         process.terminate()
     print(*state_of(run))

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jobs.configuration import grid
-from jobs.records import run_directory
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.roll import ONSET, SILENT, Roll, pack
 from pianogen.sampling.sample_store import SampleSource, write_samples
-from pianogen.store import Split, Store
+from pianogen.store import Split
 from pianogen.training.history import History
 from tests.support.made_music import made_roll, made_store
+from tests.support.runs import create_runs
 
 VALUES = {
     "device": "cpu",
@@ -30,8 +29,7 @@ CONSTANT_LOSS = 0.0192
 def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
     """Runs that are done."""
     corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
-    with Store(corpus) as store:
-        runs = run_directory.prepare_runs(out, values, grid.expand(values, Path("test")), store).runs
+    runs = create_runs(out, corpus, values)
     for number, run in enumerate(runs):
         finish(run, number, num_samples, steps, epochs)
     return runs
@@ -51,9 +49,12 @@ def finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) -> 
     result = {
         "checkpoint": "ckpt-1000",
         "parameters": 104_963 if number < 10 else 89_667,
+        "windows": 1_000,
         **history.rows[-1],
+        "best_valid_loss": min(row["valid_loss"] for row in history.rows),
         "constant_predictor_loss": CONSTANT_LOSS,
         "held_out": {"valid": {"network": network}},
+        "samples": [],
     }
     (run.path / "result.json").write_text(json.dumps(result))
 

@@ -70,11 +70,11 @@ def on_small_disk(folder: Path, size: str, script: str) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))} && {script}"]
 
 
-def wait_until(condition: Callable[[], bool], description: str) -> None:
+def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = _TIMEOUT_S) -> None:
     """Waits until a condition holds; fails after a time that no working program needs."""
-    deadline = time.monotonic() + _TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"still not true after {_TIMEOUT_S} s: {description}"
+        assert time.monotonic() < deadline, f"still not true after {timeout_s:.0f} s: {description}"
         time.sleep(0.02)
 
 

@@ -1,19 +1,22 @@
-"""Runs of a sweep for the tests: prepared as submitting does, attempted as jobs do, in processes of their own."""
+"""Runs of a sweep for tests: created as `submit` creates them, and attempted as jobs attempt them, in separate processes."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-import pianogen.models  # noqa: F401 - Keras finds the layers of saved networks in it
+import pianogen.models  # noqa: F401 - Keras finds the layers of saved models in it
 from jobs.configuration import grid
-from jobs.records import run_directory, status
+from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.sweep_directory import JOBS
 from pianogen.store import Store
 from tests.support.paths import PROGRAMS
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "device": "cpu",
     "model": {"units": 8},
     "data": {"window_steps": 12},
@@ -24,39 +27,47 @@ SETTINGS = {
 }
 
 
-def prepare(folder: Path, store: Path, **changes: object) -> Run:
-    """A run that waits, with these sections instead of those of SETTINGS."""
-    values = SETTINGS | changes
+def create_runs(out: Path, store: Path, values: Mapping[str, Any]) -> list[Run]:
+    """The runs of a sweep, which were submitted but not started."""
     with Store(store) as opened:
-        prepared = run_directory.prepare_runs(folder, values, grid.expand(values, Path("test")), opened)
-    (run,) = prepared.runs
+        variations = grid.expand(dict(values), Path("test"))
+        used_names = submissions.used_names(out / JOBS)
+        planned = sweep_directory.plan_runs(out, variations, opened.fingerprint, sweep_directory.find_runs(out), used_names)
+        sweep_directory.write_runs(out, dict(values), planned, opened)
+    return [entry.run for entry in planned]
+
+
+def prepare(out: Path, store: Path, **changes: object) -> Run:
+    """A sweep of one run that is waiting, with these sections instead of those of SETTINGS."""
+    (run,) = create_runs(out, store, SETTINGS | changes)
     return run
 
 
 def state_of(run: Run) -> tuple[str, str]:
-    """Its state, and why."""
-    (found,) = status.look([run])
-    return found.state, found.reason
+    """The state of a run and its reason."""
+    (entry,) = status.read_statuses([run]).values()
+    return entry.state, entry.reason
 
 
 def attempt(run: Run) -> list[str]:
-    """The command line of one attempt; it exits with 3 if it was told to leave, and with 1 if it failed."""
+    """The command line of one attempt; its exit code is 3 after a shutdown signal, and 1 after a failure."""
     return [sys.executable, str(PROGRAMS / "attempt.py"), str(run.path)]
 
 
 def iteration_of(run: Run) -> int:
-    """The iteration of its newest checkpoint, 0 if there is none."""
+    """The iteration of the newest checkpoint, 0 if there is none."""
     pointer = run.path / "checkpoints" / "checkpoint"
     return int(pointer.read_text().split('"')[1].rpartition("-")[2]) if pointer.is_file() else 0
 
 
 def weights_of(path: Path) -> list[np.ndarray]:
     """The weights in a model.keras."""
-    return keras.models.load_model(path).get_weights()
+    weights: list[np.ndarray] = keras.models.load_model(path).get_weights()
+    return weights
 
 
 def are_equal(one: Run, other: Run) -> bool:
-    """Whether two runs have the same weights and metrics, bit for bit."""
+    """Whether two runs have the same weights and metrics, bit by bit."""
     pairs = zip(weights_of(one.path / "model.keras"), weights_of(other.path / "model.keras"), strict=True)
-    same_curves = (one.path / "metrics.csv").read_bytes() == (other.path / "metrics.csv").read_bytes()
-    return same_curves and all(np.array_equal(a, b) for a, b in pairs)
+    same_metrics = (one.path / "metrics.csv").read_bytes() == (other.path / "metrics.csv").read_bytes()
+    return same_metrics and all(np.array_equal(a, b) for a, b in pairs)

@@ -1,0 +1,125 @@
+"""The states of jobs as squeue and sacct report them; all jobs are queried together."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jobs.cluster import client
+from jobs.cluster.client import SlurmError
+
+_COLUMN_WIDTH = 60
+_SQUEUE_COLUMNS = ("JobArrayID", "State", "exit_code", "Reason", "RestartCnt", "Name")
+_SACCT_COLUMNS = ("JobID", "State", "ExitCode", "Reason", "JobName")
+_PENDING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+_ENDED = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+)
+_ARRAY_TASK = re.compile(r"\d+_\d+")
+_EXIT_BY_SIGNAL = 128
+
+
+class JobPhase(StrEnum):
+    """The part of its life that a job is in."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """The state of a job at Slurm.
+
+    Attributes:
+        phase: the part of its life that `state` belongs to.
+        state: Slurm's own word, such as OUT_OF_MEMORY.
+        reason: why the job is pending, such as Resources; '' if it is not.
+        exit_code: of an ended job; 0 if a signal ended it.
+        signal: the signal that ended the job; 0 if none did.
+        restarts: how often the job was requeued; None if accounting reported the state, which does not say.
+    """
+
+    phase: JobPhase
+    state: str
+    reason: str = ""
+    exit_code: int = 0
+    signal: int = 0
+    restarts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedState:
+    name: str
+    state: JobState
+
+
+def query_states(names: Mapping[str, str]) -> dict[str, JobState]:
+    """The states of jobs by id, without those that Slurm has no record of.
+
+    squeue is called once. sacct is called only if jobs have left the queue, and its failure is ignored: a site may have no
+    accounting.
+
+    Args:
+        names: the name of each job by its id. A job of another name is not reported: ids start again at 1 on another cluster,
+            or after Slurm has lost its state.
+
+    Raises:
+        SlurmError: squeue does not respond.
+    """
+    if not names:
+        return {}
+    selection = f"--jobs={','.join(sorted({_without_task(job) for job in names}))}"
+    reported = _query_squeue(selection)
+    if any(job not in reported for job in names):
+        reported = _query_sacct(selection) | reported
+    # Array tasks that were cancelled before they started share one record, under the id of the array. A shared record that is
+    # pending only means that accounting lags behind: the queue lists each pending task.
+    shared = {
+        _without_task(job): entry
+        for job, entry in reported.items()
+        if _ARRAY_TASK.fullmatch(job) is None and entry.state.phase is JobPhase.ENDED
+    }
+    entries = {job: reported.get(job) or shared.get(_without_task(job)) for job in names}
+    return {job: entry.state for job, entry in entries.items() if entry is not None and entry.name == names[job]}
+
+
+def _query_squeue(selection: str) -> dict[str, _NamedState]:
+    columns = ",".join(f"{name}:{_COLUMN_WIDTH}" for name in _SQUEUE_COLUMNS)
+    answer = client.run(["squeue", "--noheader", "--array", "--states=all", f"--Format={columns}", selection])
+    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
+        raise SlurmError(f"squeue failed: {client.error_text(answer.stderr)}; retry when Slurm responds")
+    reported = {}
+    for line in answer.stdout.splitlines():
+        starts = range(0, len(_SQUEUE_COLUMNS) * _COLUMN_WIDTH, _COLUMN_WIDTH)
+        job, state, wait_status, reason, restarts, name = (line[start : start + _COLUMN_WIDTH].strip() for start in starts)
+        code, signal = int(wait_status) >> 8, int(wait_status) & 0x7F
+        reported[job] = _NamedState(name, _parse_state(state, code, signal, reason, int(restarts)))
+    return reported
+
+
+def _query_sacct(selection: str) -> dict[str, _NamedState]:
+    columns = ",".join(_SACCT_COLUMNS)
+    answer = client.run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", selection])
+    reported = {}
+    for line in answer.stdout.splitlines():
+        job, state, exit_code, reason, name = line.split("|", 4)  # the name comes last: it may contain a separator
+        code, _, signal = exit_code.partition(":")
+        reported[job] = _NamedState(name, _parse_state(state.split()[0], int(code), int(signal), reason, None))
+    return reported
+
+
+def _without_task(job: str) -> str:
+    """The id of an array, from that of one of its tasks."""
+    return job.partition("_")[0]
+
+
+def _parse_state(state: str, exit_code: int, signal: int, reason: str, restarts: int | None) -> JobState:
+    if state in _PENDING:
+        return JobState(JobPhase.PENDING, state, reason, restarts=restarts)
+    if state not in _ENDED:
+        return JobState(JobPhase.RUNNING, state, restarts=restarts)
+    if exit_code > _EXIT_BY_SIGNAL:  # the exit code of a shell whose child was ended by a signal
+        exit_code, signal = 0, exit_code - _EXIT_BY_SIGNAL
+    return JobState(JobPhase.ENDED, state, "", exit_code, signal, restarts)

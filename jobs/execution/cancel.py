@@ -1,0 +1,34 @@
+"""Cancellation of the runs of a sweep, in Slurm's queue and on this machine."""
+
+import os
+import signal
+from pathlib import Path
+
+from jobs.cluster import slurm
+from jobs.records import attempts, submissions, sweep_directory
+from jobs.records.run_directory import Run
+from jobs.records.sweep_directory import JOBS
+
+
+def cancel(target: Path) -> None:
+    """Cancels the jobs of a sweep or of one run, and asks its processes on this machine to shut down.
+
+    Running ones write a checkpoint before they exit.
+
+    Raises:
+        SlurmError: Slurm does not respond.
+    """
+    runs = sweep_directory.open_runs(target)
+    if not Run(target).config_file.is_file():  # the complete sweep
+        submissions.cancel_local(runs[0].sweep / JOBS)
+    jobs = submissions.live_jobs(runs)
+    if jobs:
+        slurm.cancel(jobs)
+    owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
+    local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
+    for pid in local:
+        os.kill(pid, signal.SIGTERM)
+    print(f"cancelled {len(jobs)} jobs, and sent SIGTERM to {len(local)} processes of this machine; status shows when they end")
+    for run, owner in owners.items():
+        if not owner.is_on_this_machine:
+            print(f"{run.name} is being trained by process {owner.pid} on {owner.host}: end it on that machine")

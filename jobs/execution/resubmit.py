@@ -1,0 +1,73 @@
+"""Resubmission of the runs of a sweep that are neither done nor active."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.configuration import grid, run_config
+from jobs.configuration.run_config import RunConfig, SlurmConfig
+from jobs.execution import launch, preflight, submit
+from jobs.execution.launch import Batch, Cluster
+from jobs.execution.run_job import run_job
+from jobs.records import status, submissions, sweep_directory
+from jobs.records.run_directory import Run
+from jobs.records.status import State
+from jobs.records.sweep_directory import JOBS
+from pianogen.config import ConfigError
+
+
+def resubmit(target: Path, overrides: Sequence[str], cluster: Cluster) -> None:
+    """Prints why runs of a sweep, or one run, are not done, and submits those that are not active.
+
+    Args:
+        overrides: key=value, applied to the configurations; they may not change results.
+
+    Raises:
+        UsageError: an override would change a result, or Slurm rejected the jobs; nothing is written.
+        JobError: jobs failed on this machine.
+    """
+    launch.check_cluster(cluster)
+    runs = sweep_directory.open_runs(target)
+    with submissions.exclusive(runs[0].sweep):
+        sweep_directory.find_runs(runs[0].sweep)  # refuses copies of runs
+        selected = []
+        for run, entry in status.read_statuses(runs).items():
+            if entry.state is not State.DONE:
+                print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
+                if not entry.is_active:
+                    selected.append(run)
+        print(f"{len(selected)} of {len(runs)} runs to start", flush=True)
+        batches: dict[SlurmConfig, dict[Run, RunConfig]] = {}
+        for run in selected:
+            config = _override(run, overrides)
+            batches.setdefault(config.slurm, {})[run] = config
+        for resources, configs in batches.items():
+            preflight.check_resources(cluster, _batch(resources, configs), [runs[0].sweep], is_shared=True)
+        for resources, configs in batches.items():
+            submit.start(cluster, _batch(resources, configs), functools.partial(_write, configs))
+
+
+def _batch(resources: SlurmConfig, configs: dict[Run, RunConfig]) -> Batch:
+    runs = list(configs)
+    return Batch("train", run_job, [str(run.path.absolute()) for run in runs], runs[0].sweep / JOBS, resources)
+
+
+def _write(configs: dict[Run, RunConfig]) -> None:
+    for run, config in configs.items():
+        sweep_directory.write_config(run, config)
+
+
+def _override(run: Run, overrides: Sequence[str]) -> RunConfig:
+    """The configuration of a run with overrides applied.
+
+    Raises:
+        ConfigError: the overrides would change the result of the run.
+    """
+    before = run.read_config()
+    after = run_config.parse(grid.override(before.model_dump(mode="json"), overrides), str(run.config_file))
+    if after.identity("") != before.identity(""):
+        raise ConfigError(
+            f"{' '.join(overrides)} would change the result of {run.name}, which makes it another run: submit it with the sweep. "
+            "resubmit may change slurm, checkpoints, device and local_copy"
+        )
+    return after

@@ -1,0 +1,71 @@
+"""The attempts of a run: recorded at their begin and at their end."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pianogen
+from jobs.cluster.own_job import OwnJob
+from jobs.records.provenance import Attempt, Outcome
+from jobs.records.run_directory import Run
+from pianogen import lock
+
+# Disk space that an attempt reserves, so that it can record its end when the disk is full.
+_RESERVE, _RESERVE_BYTES = Path("log", "reserve"), 2**15
+
+
+def begin_attempt(run: Run, own: OwnJob, submission: str) -> Path:
+    """Records a new attempt and returns the path of its log.
+
+    Args:
+        own: the Slurm job of this process.
+        submission: the folder name of its submission; outside of Slurm, of the last submission of the run.
+    """
+    provenance = run.read_provenance()
+    attempt = Attempt(
+        started=_now(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        job=own.id,
+        restart=own.restarts,
+        submission=submission,
+        code=Path(pianogen.__file__).parents[1].name,
+        log=f"log/attempt-{len(provenance.attempts) + 1:02d}.log",
+    )
+    provenance = replace(provenance, attempts=[*provenance.attempts, attempt])
+    run.write_provenance(provenance)
+    run.progress.parent.mkdir(exist_ok=True)
+    run.progress.unlink(missing_ok=True)  # of the attempt before
+    (run.path / _RESERVE).write_bytes(os.urandom(len(json.dumps(provenance.to_json(), indent=2)) + _RESERVE_BYTES))
+    return run.path / attempt.log
+
+
+def end_attempt(
+    run: Run,
+    *,
+    interrupted: str | None = None,
+    error: str | None = None,
+    devices: list[str] | None = None,
+    iterations_per_s: float | None = None,
+) -> None:
+    """Records the end of the last attempt; the arguments are those of `Attempt`."""
+    (run.path / _RESERVE).unlink(missing_ok=True)
+    provenance = run.read_provenance()
+    *earlier, last = provenance.attempts
+    last = replace(last, ended=_now(), interrupted=interrupted, error=error, devices=devices, iterations_per_s=iterations_per_s)
+    run.write_provenance(replace(provenance, attempts=[*earlier, last]))
+
+
+def find_process(run: Run) -> lock.Owner | None:
+    """The process that trains a run outside of Slurm; None if there is none, see `lock.find_owner`."""
+    attempts = run.read_provenance().attempts
+    if not attempts or attempts[-1].job or attempts[-1].outcome is not Outcome.UNRECORDED:
+        return None
+    return lock.find_owner(run.lock)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,38 @@
+"""The JSON files of a sweep's directory: each is parsed where it is read, and replaced atomically."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pianogen import atomic
+from pianogen.errors import PianogenError
+
+_Record = TypeVar("_Record")
+
+
+class RecordError(PianogenError):
+    """A record of a sweep is damaged or missing."""
+
+
+def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
+    """The record in a JSON file.
+
+    Args:
+        parse: makes the record from the JSON value; its ValueError, TypeError, KeyError or AttributeError marks a damaged file.
+
+    Raises:
+        RecordError: the file is damaged or missing.
+    """
+    try:
+        return parse(json.loads(path.read_bytes()))
+    except (ValueError, TypeError, KeyError, AttributeError, FileNotFoundError) as error:
+        raise RecordError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): another program changed or removed it; restore the file, "
+            f"or move {path.parent} out of the sweep and submit the sweep again"
+        ) from error
+
+
+def write(path: Path, content: Any) -> None:
+    """Replaces a JSON file."""
+    atomic.write_text(path, json.dumps(content, indent=2) + "\n")

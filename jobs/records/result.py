@@ -1,0 +1,56 @@
+"""result.json: the figures of a finished run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The content of result.json; equal runs have equal results.
+
+    Attributes:
+        checkpoint: name of the last checkpoint.
+        parameters: weights of the model.
+        windows: windows of the train split.
+        metrics: the last row of metrics.csv: epoch, iteration, loss, …, and valid_loss, … if the valid split has windows. They
+            are keys of their own in the file.
+        best_valid_loss: the lowest of all epochs; None without a valid split.
+        constant_predictor_loss: the loss of the best constant prediction, on the train split.
+        held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.
+        samples: the metrics of each sample; see `SampleMetrics`.
+    """
+
+    checkpoint: str
+    parameters: int
+    windows: int
+    metrics: Mapping[str, float]
+    best_valid_loss: float | None
+    constant_predictor_loss: float
+    held_out: Mapping[str, Mapping[str, Any]]
+    samples: list[dict[str, Any]]
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> Self:
+        """The result in a JSON value.
+
+        Raises:
+            KeyError: a key is missing.
+        """
+        fields = {name: content[name] for name in cls.__dataclass_fields__ if name != "metrics"}
+        return cls(**fields, metrics={name: value for name, value in content.items() if name not in fields})
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON value."""
+        content: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            content |= value if name == "metrics" else {name: value}
+        return content
+
+    def held_out_figure(self, split: str, *keys: str) -> float | None:
+        """A figure of the model on a held-out split, such as ("valid", "static_threshold", "onset_f1"); None if not measured."""
+        value: Any = self.held_out.get(split, {}).get("network", {})
+        for key in keys:
+            value = value.get(key, {})
+        return value if isinstance(value, int | float) else None

@@ -1,0 +1,135 @@
+"""The directory of a sweep: which runs it has, and which a submission adds."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.configuration.grid import Variation
+from jobs.configuration.run_config import RunConfig
+from jobs.records.provenance import Provenance, StoreReference
+from jobs.records.run_directory import Run
+from pianogen import atomic, config
+from pianogen.errors import UsageError
+from pianogen.store import Store
+
+JOBS = "jobs"  # the folder of the submissions
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run of a submission.
+
+    Attributes:
+        run: its directory, which exists unless the run is new.
+        config: the configuration to submit it with.
+        identity: hash of the settings that change the result, and of the store.
+        is_new: whether the submission adds the run to the sweep.
+    """
+
+    run: Run
+    config: RunConfig
+    identity: str
+    is_new: bool
+
+
+def open_runs(target: Path) -> list[Run]:
+    """The runs of a sweep in order, or the one run.
+
+    Raises:
+        UsageError: `target` is neither.
+    """
+    target = target if target.name else target.resolve()  # '.' has no name
+    if Run(target).config_file.is_file():
+        return [Run(target)]
+    if not (target / "sweep.yaml").is_file():
+        raise UsageError(f"{target} is not a sweep directory or a run: it has no sweep.yaml or config.yaml; submit a sweep first")
+    runs = [Run(path.parent) for path in sorted(target.glob("*/config.yaml"))]
+    if not runs:
+        raise UsageError(f"{target} has no runs: its submission was killed; submit the sweep again")
+    return runs
+
+
+def find_runs(out: Path) -> dict[str, Run]:
+    """The runs of a sweep by identity; none if the sweep does not exist yet.
+
+    Raises:
+        UsageError: `out` is not a sweep directory, a run was renamed, or a run was copied.
+    """
+    if not out.exists():
+        return {}
+    # A killed submission leaves nothing but its folder of jobs.
+    is_unused = out.is_dir() and all(path.name == JOBS for path in out.iterdir())
+    if not is_unused and not (out / "sweep.yaml").is_file():
+        raise UsageError(f"{out} is not a sweep directory: it exists and has no sweep.yaml; use another --out")
+    runs: dict[str, Run] = {}
+    for path in sorted(out.glob("*/config.yaml")):
+        run = Run(path.parent)
+        if not run.name.partition("-")[0].isdecimal():
+            raise UsageError(f"{run.path} is not named NUMBER-LABEL, as runs are; restore its name, or move it out of the sweep")
+        identity = run.read_provenance().identity
+        if identity in runs:
+            raise UsageError(f"{runs[identity].path} and {run.path} are the same run; move the copy out of the sweep")
+        runs[identity] = run
+    return runs
+
+
+def plan_runs(
+    out: Path, variations: Sequence[Variation], fingerprint: str, existing: Mapping[str, Run], used_names: Collection[str]
+) -> list[PlannedRun]:
+    """The runs of a submission, in the order of the sweep file.
+
+    A run is recognized by its identity: a sweep that grows keeps its runs and their numbers.
+
+    Args:
+        fingerprint: of the store.
+        existing: the runs of the sweep by identity.
+        used_names: names of former runs, which may have jobs; their numbers are not used again.
+
+    Raises:
+        UsageError: `out` is the directory of another sweep.
+    """
+    identities = [variation.config.identity(fingerprint) for variation in variations]
+    if existing and existing.keys().isdisjoint(identities):
+        raise UsageError(
+            f"{out} is the directory of another sweep: none of its {len(existing)} runs has a configuration and a store of "
+            "this sweep; use another --out"
+        )
+    names = [*used_names, *(run.name for run in existing.values())]
+    number = max((int(name.partition("-")[0]) + 1 for name in names), default=0)
+    planned = []
+    for variation, identity in zip(variations, identities, strict=True):
+        is_new = identity not in existing
+        run = Run(out / f"{number:04d}-{variation.label}") if is_new else existing[identity]
+        planned.append(PlannedRun(run, variation.config, identity, is_new))
+        number += is_new
+    return planned
+
+
+def write_runs(
+    out: Path, values: dict[str, Any], planned: Sequence[PlannedRun], store: Store, busy: Collection[Run] = ()
+) -> None:
+    """Writes sweep.yaml, the directories of new runs, and the settings of the others that do not change their results.
+
+    Args:
+        values: the content of sweep.yaml.
+        busy: runs with a queued or running job, which stay as they are.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(out / "sweep.yaml", config.dump_yaml(values))
+    for entry in planned:
+        if entry.run in busy:
+            continue
+        if entry.is_new:
+            entry.run.path.mkdir(exist_ok=True)  # a killed submission may have created it
+            entry.run.write_provenance(Provenance.of_submission(entry.identity, entry.config.result_settings(), store))
+        elif (provenance := entry.run.read_provenance()).store != StoreReference.of(store):  # the store was moved
+            entry.run.write_provenance(replace(provenance, store=StoreReference.of(store)))
+        write_config(entry.run, entry.config)  # last: a directory without it is not a run
+
+
+def write_config(run: Run, settings: RunConfig) -> None:
+    """Replaces config.yaml if it differs."""
+    text = config.dump_yaml(settings.model_dump(mode="json"))
+    if not run.config_file.is_file() or run.config_file.read_text() != text:
+        atomic.write_text(run.config_file, text)

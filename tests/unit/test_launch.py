@@ -1,0 +1,82 @@
+"""Job arrays are queued, then the files that they read are written, then their record; a refusal leaves no trace."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.cluster.slurm import SlurmRefusal
+from jobs.configuration.run_config import SlurmConfig
+from jobs.execution import launch
+from jobs.execution.launch import Batch, JobError
+from tests.support import fake_slurm
+
+SBATCH = """
+count=$(($(cat "{calls}" 2>/dev/null || echo 0) + 1))
+echo $count > "{calls}"
+[[ $count -le {accepted} ]] && echo "Submitted batch job $((100 + count))" && exit
+echo "sbatch: error: Batch job submission failed: Invalid account" >&2
+exit 1
+"""
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """Five jobs, in arrays of at most two."""
+    paths = [str(tmp_path / "runs" / "mine" / f"{number:04d}-base") for number in range(5)]
+    return Batch("train", print, paths, tmp_path / "runs" / "mine" / "jobs", SlurmConfig())
+
+
+def use_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accepted: int) -> Path:
+    """Has sbatch accept this number of arrays; the file that counts its calls."""
+    calls = tmp_path / "calls"
+    sbatch = SBATCH.format(calls=calls, accepted=accepted)
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol="echo 'MaxArraySize = 2'")
+    monkeypatch.chdir(tmp_path)
+    return calls
+
+
+def recorded_jobs(batch: Batch) -> dict[str, str]:
+    jobs: dict[str, str] = json.loads((batch.folder / "0000-train" / "jobs.json").read_text())
+    return jobs
+
+
+def test_inputs_are_written_after_acceptance_and_before_the_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch
+) -> None:
+    calls = use_slurm(monkeypatch, tmp_path, accepted=3)
+    calls_at_write: list[str] = []
+
+    def write_inputs() -> None:
+        calls_at_write.append(calls.read_text().strip())
+        assert not (batch.folder / "0000-train" / "jobs.json").exists()
+
+    jobs = launch.launch("slurm", batch, write_inputs)
+    assert jobs == ["101_0", "101_1", "102_0", "102_1", "103"]
+    assert calls_at_write == ["3"]
+    assert recorded_jobs(batch) == dict(zip(jobs, ["0000-base", "0001-base", "0002-base", "0003-base", "0004-base"], strict=True))
+
+
+def test_refusal_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:
+    use_slurm(monkeypatch, tmp_path, accepted=0)
+    batch.folder.parent.parent.mkdir()
+    with pytest.raises(SlurmRefusal, match=r"sbatch rejected an array of 2 jobs: .*Invalid account"):
+        launch.launch("slurm", batch, lambda: pytest.fail("inputs were written"))
+    assert list(batch.folder.parent.parent.iterdir()) == []
+
+
+def test_refusal_keeps_earlier_submissions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:
+    use_slurm(monkeypatch, tmp_path, accepted=3)
+    launch.launch("slurm", batch)
+    with pytest.raises(SlurmRefusal):
+        launch.launch("slurm", batch, lambda: pytest.fail("inputs were written"))
+    assert sorted(path.name[:5] for path in batch.folder.iterdir()) == ["0000-", "code-"]
+
+
+def test_partly_accepted_batch_records_the_queued_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:
+    use_slurm(monkeypatch, tmp_path, accepted=2)
+    written: list[bool] = []
+    with pytest.raises(JobError, match=r"Invalid account; .*; 4 of 5 jobs are queued: submit again when they have ended"):
+        launch.launch("slurm", batch, lambda: written.append(True))
+    assert written == [True]
+    assert list(recorded_jobs(batch)) == ["101_0", "101_1", "102_0", "102_1"]

@@ -1,0 +1,239 @@
+"""Every case of a run's status, without Slurm: the table by plain values, and the records that lead to it."""
+
+import signal
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs.cluster.job_states import JobPhase, JobState
+from jobs.records import status
+from jobs.records.provenance import Attempt, Provenance, StoreReference
+from jobs.records.result import Result
+from jobs.records.run_directory import Run
+from jobs.records.status import Execution, RunFacts, State
+from jobs.records.submissions import TrainingJob
+from pianogen.progress import ProgressRecord
+
+NOW = datetime.now(UTC).isoformat()
+LONG_AGO = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+STOPPED = "received a shutdown signal at iteration 7"
+OPEN = Attempt(NOW, "n1", 42, job="815_0", restart=0, submission="0000-train", code="code-1", log="log/attempt-01.log")
+FAILED = replace(OPEN, ended=NOW, error="no space left; see log")
+INTERRUPTED = replace(OPEN, ended=NOW, interrupted=STOPPED)
+FINISHED = replace(OPEN, ended=NOW)
+TRAINING = ProgressRecord(done=5, total=10, rate=1, remaining_s=5, note="loss 1", has_ended=False)
+NO_SLURM = "job 815_0 cannot be queried: Slurm is not installed on this machine"
+
+
+def ended(state: str, exit_code: int = 0, signal: int = 0) -> JobState:
+    return JobState(JobPhase.ENDED, state, exit_code=exit_code, signal=signal)
+
+
+def facts_of(execution: Execution, attempt: Attempt | None = None, job_state: JobState | None = None) -> RunFacts:
+    return RunFacts(False, execution, "815_0", job_state, attempt, log=Path("LOG"))
+
+
+PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "reason"),
+    [
+        (RunFacts(has_result=True), "done", ""),
+        (RunFacts(), "waiting", "not submitted"),
+        (facts_of(Execution.PENDING, None, PENDING), "waiting", "pending (Resources) as job 815_0"),
+        (
+            facts_of(Execution.PENDING, INTERRUPTED, PENDING),
+            "waiting",
+            f"requeued, pending (Resources) as job 815_0; previous attempt on n1: {STOPPED}",
+        ),
+        (
+            facts_of(Execution.PENDING, OPEN, PENDING),
+            "waiting",
+            "requeued, pending (Resources) as job 815_0; previous attempt on n1: exited without recording a result",
+        ),
+        (
+            facts_of(Execution.PENDING, replace(FAILED, job=""), PENDING),
+            "waiting",
+            "pending (Resources) as job 815_0; previous attempt on n1: no space left; see log",
+        ),
+        (facts_of(Execution.RUNNING, FAILED), "failed", "no space left; see log"),
+        (facts_of(Execution.ENDED, FAILED, ended("FAILED")), "failed", "no space left; see log"),
+        (facts_of(Execution.RUNNING, INTERRUPTED), "waiting", f"{STOPPED}; job 815_0 is being requeued"),
+        (
+            facts_of(Execution.ENDED, INTERRUPTED, ended("CANCELLED")),
+            "waiting",
+            f"{STOPPED}; not queued: resubmit to resume from the last checkpoint",
+        ),
+        (facts_of(Execution.ENDED, FINISHED), "running", "finished; result.json is not visible on this machine yet"),
+        (
+            facts_of(Execution.ENDED, replace(FINISHED, ended=LONG_AGO)),
+            "failed",
+            "finished, but result.json was removed; resubmit to write it again",
+        ),
+        (facts_of(Execution.RUNNING), "running", "starting as job 815_0"),
+        (facts_of(Execution.RUNNING, OPEN), "running", "starting"),
+        (replace(facts_of(Execution.RUNNING, OPEN), progress=TRAINING), "running", ""),
+        (
+            replace(facts_of(Execution.RUNNING, OPEN), progress=replace(TRAINING, has_ended=True)),
+            "running",
+            "evaluating and drawing samples",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("OUT_OF_MEMORY")),
+            "failed",
+            "out of memory (job 815_0); raise slurm.memory_gb, or lower training.batch, and resubmit; see LOG",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("TIMEOUT")),
+            "failed",
+            "timed out before a checkpoint was written (job 815_0); raise slurm.timeout_min and resubmit; see LOG",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("CANCELLED")),
+            "waiting",
+            "cancelled (job 815_0); not queued: resubmit to resume from the last checkpoint",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("NODE_FAIL")),
+            "failed",
+            "node failed, and Slurm did not requeue the job (job 815_0); resubmit to resume from the last checkpoint; see LOG",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("PREEMPTED")),
+            "failed",
+            "preempted, and Slurm did not requeue the job (job 815_0); resubmit to resume from the last checkpoint; see LOG",
+        ),
+        (
+            facts_of(Execution.ENDED, OPEN, ended("FAILED", exit_code=1)),
+            "failed",
+            "job 815_0 exited without recording a result: exit code 1; see LOG",
+        ),
+        (
+            replace(facts_of(Execution.ENDED, OPEN, ended("FAILED", signal=signal.SIGKILL)), last_line="Killed"),
+            "failed",
+            "job 815_0 exited without recording a result: signal 9 (SIGKILL), last line 'Killed'; see LOG",
+        ),
+        (
+            facts_of(Execution.KILLED, replace(OPEN, job="")),
+            "failed",
+            "process 42 on n1 exited without recording a result; resubmit to resume from the last checkpoint; see LOG",
+        ),
+        (facts_of(Execution.UNKNOWN), "waiting", NO_SLURM),
+        (facts_of(Execution.UNKNOWN, OPEN), "running", NO_SLURM),
+        (
+            facts_of(Execution.FORGOTTEN),
+            "waiting",
+            "not queued: job 815_0 never started, and Slurm has no record of it; resubmit",
+        ),
+        (
+            facts_of(Execution.FORGOTTEN, OPEN),
+            "failed",
+            "job 815_0 exited without recording a result, and Slurm has no record of it; see LOG",
+        ),
+    ],
+)
+def test_state_and_reason_follow_from_the_facts(facts: RunFacts, state: str, reason: str) -> None:
+    assert status.decide(facts) == (State(state), reason)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TrainingJob:
+    (tmp_path / "jobs" / "0000-train").mkdir(parents=True)
+    return TrainingJob("815_0", tmp_path / "jobs" / "0000-train", "sweep-train")
+
+
+def made_run(tmp_path: Path, *attempts: Attempt) -> Run:
+    """A run on the disk with these attempts."""
+    run = Run(tmp_path / "0000-base")
+    (run.path / "log").mkdir(parents=True)
+    run.write_provenance(Provenance("1f", {}, StoreReference("corpus.h5", "2e"), ["submit"], None, {}, list(attempts)))
+    return run
+
+
+def test_records_survive_a_round_trip(tmp_path: Path) -> None:
+    run = made_run(tmp_path, OPEN, INTERRUPTED, FAILED, replace(FINISHED, devices=["/cpu:0"], iterations_per_s=2.5))
+    assert run.read_provenance().attempts == [
+        OPEN,
+        INTERRUPTED,
+        FAILED,
+        replace(FINISHED, devices=["/cpu:0"], iterations_per_s=2.5),
+    ]
+    result = Result("ckpt-9", 100, 12, {"epoch": 1, "loss": 0.5}, None, 0.25, {"valid": {"network": {"nats_per_step": 7.5}}}, [])
+    run.write_result(result)
+    assert run.read_result() == result
+    assert result.held_out_figure("valid", "nats_per_step") == 7.5
+    assert result.held_out_figure("test", "nats_per_step") is None
+
+
+def test_run_with_a_result_is_done_however_its_job_ended(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, FAILED)
+    run.write_result(Result("ckpt-9", 100, 12, {"loss": 0.5}, None, 0.25, {}, []))
+    assert status.decide(status.read_facts(run, job, ended("FAILED"), True)) == (State.DONE, "")
+
+
+def test_attempt_counts_only_for_the_execution_of_the_job_that_made_it(tmp_path: Path, job: TrainingJob) -> None:
+    """Slurm has requeued the job, and the message of the attempt before is not the outcome of this one."""
+    run = made_run(tmp_path, INTERRUPTED)
+    running = JobState(JobPhase.RUNNING, "RUNNING", restarts=0)
+    assert status.read_facts(run, job, running, True).attempt == INTERRUPTED
+    assert status.read_facts(run, job, replace(running, restarts=1), True).attempt is None
+
+
+def test_requeued_job_that_failed_before_its_attempt_is_not_taken_for_interrupted(tmp_path: Path, job: TrainingJob) -> None:
+    """Accounting does not report how often a job was requeued."""
+    run = made_run(tmp_path, INTERRUPTED)
+    assert status.read_facts(run, job, ended("FAILED", exit_code=1), True).attempt is None
+    assert status.read_facts(run, job, ended("CANCELLED"), True).attempt == INTERRUPTED
+
+
+def test_attempt_of_an_earlier_job_is_reported_only_while_the_new_one_is_pending(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, replace(FAILED, job="7_0"))
+    assert status.read_facts(run, job, PENDING, True).attempt == replace(FAILED, job="7_0")
+    assert status.read_facts(run, job, ended("CANCELLED"), True).attempt is None
+
+
+def test_attempt_outside_of_slurm_counts_until_the_next_submission(tmp_path: Path, job: TrainingJob) -> None:
+    by_hand = replace(FAILED, job="", submission="0000-train")
+    run = made_run(tmp_path, by_hand)
+    assert status.decide(status.read_facts(run, job, ended("CANCELLED"), True)) == (State.FAILED, "no space left; see log")
+    later = replace(job, submission=tmp_path / "jobs" / "0001-train")
+    assert status.read_facts(run, later, PENDING, True).execution is Execution.PENDING
+
+
+def test_attempt_outside_of_slurm_without_a_process_was_killed(tmp_path: Path) -> None:
+    run = made_run(tmp_path, replace(OPEN, job="", submission=""))
+    assert status.read_facts(run, None, None, True).execution is Execution.KILLED
+
+
+def test_job_without_a_state_is_forgotten_by_slurm_or_unknown_here(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, OPEN)
+    assert status.read_facts(run, job, None, has_slurm=True).execution is Execution.FORGOTTEN
+    assert status.read_facts(run, job, None, has_slurm=False).execution is Execution.UNKNOWN
+
+
+def test_interrupted_run_can_be_resubmitted_where_slurm_cannot_be_queried(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, INTERRUPTED)
+    state, reason = status.decide(status.read_facts(run, job, None, has_slurm=False))
+    assert state is State.WAITING
+    assert "not queued" in reason
+
+
+@pytest.mark.parametrize(
+    "line", ["slurmstepd: error: Detected 1 oom-kill event(s)", "slurmstepd: error: Exceeded job memory limit at some point."]
+)
+def test_memory_limit_is_recognized_where_accounting_says_failed(tmp_path: Path, job: TrainingJob, line: str) -> None:
+    run = made_run(tmp_path, OPEN)
+    (job.submission / "815_0_0_log.err").write_text(f"{line}\n")
+    killed = ended("FAILED", signal=signal.SIGKILL)
+    assert status.decide(status.read_facts(run, job, killed, True))[1].startswith("out of memory (job 815_0)")
+
+
+def test_last_line_of_the_job_is_quoted_without_those_of_slurm(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path)
+    (job.submission / "815_0_0_log.err").write_text("pickle data was truncated\nsrun: error: n1: task 0: Exited\n\n")
+    state, reason = status.decide(status.read_facts(run, job, ended("FAILED", exit_code=1), True))
+    assert state is State.FAILED
+    assert "exit code 1, last line 'pickle data was truncated'; see" in reason
