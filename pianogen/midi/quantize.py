@@ -33,7 +33,7 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
         Rejection: no notes are left after dropping, or the roll has more than 131,072 steps.
     """
     tpq = events.ticks_per_quarter
-    notes = _read_notes(events.notes, tpq)
+    notes = _read_notes(events.notes, events.end_tick, tpq)
     num_onsets = len(notes.onsets.step)
     if num_onsets == 0:
         raise Rejection(
@@ -42,7 +42,7 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
         )
     first, stop = notes.first_step, notes.stop_step
     if keep_rests:
-        first, stop = 0, max(stop, _step_of_tick(events.end_tick, tpq))
+        first, stop = 0, max(stop, notes.end_step)
     num_steps = stop - first
     if num_steps > MAX_STEPS:
         raise Rejection(Reason.TOO_LONG, f"{num_steps} steps; at most {MAX_STEPS} are supported")
@@ -106,12 +106,18 @@ class _Sounding(NamedTuple):
 
 
 class _Notes(NamedTuple):
-    """The onsets and spans of a roll, its first step and the step after its last, and the counts for the ledger."""
+    """The onsets and spans of a roll, the steps where it begins and ends, and the counts for the ledger.
+
+    Attributes:
+        stop_step: the step after the last one that sounds.
+        end_step: the step at which the longest track ends.
+    """
 
     onsets: _Onsets
     spans: _Spans
     first_step: int
     stop_step: int
+    end_step: int
     num_drum: int
     num_out_of_range: int
     num_unreleased: int
@@ -145,7 +151,7 @@ def _step_of_tick(tick: int, tpq: int) -> int:
 
 
 @kernel
-def _read_notes(notes: NoteEvents, tpq: int) -> _Notes:
+def _read_notes(notes: NoteEvents, end_tick: int, tpq: int) -> _Notes:
     placed = _place(notes, tpq)
     sounding = _read_streams(placed.events, notes.track)
     onset_steps, stop_steps = placed.onsets.step, sounding.spans.stop
@@ -159,6 +165,7 @@ def _read_notes(notes: NoteEvents, tpq: int) -> _Notes:
         sounding.spans,
         first_step,
         stop_step,
+        _step_of_tick(end_tick, tpq),
         placed.num_drum,
         placed.num_out_of_range,
         sounding.num_unreleased,

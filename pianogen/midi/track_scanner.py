@@ -23,7 +23,7 @@ class Tracks(NamedTuple):
 
 
 class _Buffers(NamedTuple):
-    """Arrays that are filled from the front; each is as long as a file of this size could need."""
+    """Arrays that the kernels fill from the start; each is long enough for any file of this size."""
 
     notes: NoteEvents
     tempos: TempoEvents
@@ -31,14 +31,14 @@ class _Buffers(NamedTuple):
 
 
 class _Filled(NamedTuple):
-    """How many events the buffers hold."""
+    """The numbers of events that the buffers contain."""
 
-    notes: int
-    tempos: int
+    num_notes: int
+    num_tempos: int
 
 
 class _Number(NamedTuple):
-    """A variable-length number, the position after it, and OK or what is wrong with it."""
+    """A variable-length number, the position after it, and the failure or OK."""
 
     value: int
     at: int
@@ -46,7 +46,13 @@ class _Number(NamedTuple):
 
 
 class _MetaOrSysex(NamedTuple):
-    """A meta or system exclusive event: status byte, meta type or -1, position and length of the content, failure or OK."""
+    """A meta or system exclusive event.
+
+    Attributes:
+        meta: the type of a meta event, -1 for a system exclusive event.
+        at: the position of the content.
+        length: the number of bytes of the content.
+    """
 
     status: int
     meta: int
@@ -56,7 +62,7 @@ class _MetaOrSysex(NamedTuple):
 
 
 class _TrackScan(NamedTuple):
-    """What the scan of a track found: the failure, the position where it stopped, and the tick of the last event."""
+    """The scan of a track: the failure or OK, the position where the scan stopped, and the tick of the last event."""
 
     failure: int
     at: int
@@ -66,7 +72,7 @@ class _TrackScan(NamedTuple):
 
 
 class FileScan(NamedTuple):
-    """What the scan of all tracks found; `end_tick` is that of the longest track."""
+    """The scan of all tracks; `end_tick` is that of the longest track."""
 
     failure: int
     at: int
@@ -142,19 +148,29 @@ def scan_tracks(data: np.ndarray, at: int, num_declared: int) -> FileScan:
             filled = track.filled
             num_tracks += 1
         at = end
-    n, t, k = buffers.notes, buffers.tempos, buffers.tracks
-    m = filled.notes
-    notes = NoteEvents(n.tick[:m], n.track[:m], n.channel[:m], n.key[:m], n.is_on[:m])
-    tempos = TempoEvents(t.tick[: filled.tempos], t.tempo_us[: filled.tempos])
-    tracks = Tracks(k.begin[:num_tracks], k.end[:num_tracks], k.has_end[:num_tracks])
-    return FileScan(failure, at, end_tick, notes, tempos, tracks)
+    notes, tempos, tracks = buffers
+    num_notes, num_tempos = filled
+    return FileScan(
+        failure,
+        at,
+        end_tick,
+        NoteEvents(
+            notes.tick[:num_notes],
+            notes.track[:num_notes],
+            notes.channel[:num_notes],
+            notes.key[:num_notes],
+            notes.is_on[:num_notes],
+        ),
+        TempoEvents(tempos.tick[:num_tempos], tempos.tempo_us[:num_tempos]),
+        Tracks(tracks.begin[:num_tracks], tracks.end[:num_tracks], tracks.has_end[:num_tracks]),
+    )
 
 
 @kernel
 def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffers, filled: _Filled) -> _TrackScan:
     """Reads the events between two positions up to an end-of-track event, and appends notes and tempos to the buffers."""
     notes, tempos = buffers.notes, buffers.tempos
-    num_notes, num_tempos = filled.notes, filled.tempos
+    num_notes, num_tempos = filled
     tick = 0
     running_status = 0  # 0 is none
     failure = OK
@@ -209,7 +225,7 @@ def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffe
 
 @kernel
 def _count_data_bytes(data: np.ndarray, at: int, end: int, most: int) -> int:
-    """How many data bytes, 0 to 0x7F, there are at this position."""
+    """The number of consecutive data bytes (0 to 0x7F) at this position, at most `most`."""
     for i in range(most):
         if at + i >= end or data[at + i] > 0x7F:
             return i

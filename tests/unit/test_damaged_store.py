@@ -72,7 +72,7 @@ def test_truncated_store_is_an_error(copy: Path) -> None:
     data = copy.read_bytes()
     for size in [1, 8, 512, len(data) - 1, *random.Random(7).sample(range(len(data)), 20)]:
         copy.write_bytes(data[:size])
-        store_error(copy)
+        assert store_error(copy)
 
 
 @pytest.mark.parametrize("name", ["roll", "tempo_us", *(f"piece/{name}" for name in COLUMNS)])
