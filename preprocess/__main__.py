@@ -28,12 +28,12 @@ from pianogen.errors import UsageError
 from pianogen.midi.reader import MidiParser
 from pianogen.progress import Progress
 from pianogen.store import Split
-from preprocess import dispatch, sources
+from preprocess.dispatch import dispatch, run_worker_rank, shut_down
 from preprocess.host import ChunkResult
 from preprocess.isolation import Isolation
 from preprocess.merge import MergeResult, merge
 from preprocess.outcome import Options
-from preprocess.sources import Input
+from preprocess.sources import Input, scan
 from preprocess.split_file import read_split_file
 from preprocess.work_folder import WorkFolder
 from preprocess.worker import Limits
@@ -78,9 +78,9 @@ def main(arguments: Sequence[str]) -> int:
     isolation = Isolation(work_folder.new_shard(), settings.options, limits)
     world = find_world()
     if world.rank != 0:
-        return dispatch.run_worker_rank(world, isolation)
+        return run_worker_rank(world, isolation)
     exit_code = command.run(lambda _: _run_rank_0(settings, work_folder, world, isolation), arguments)
-    dispatch.shut_down(world, exit_code)
+    shut_down(world, exit_code)
     return exit_code
 
 
@@ -89,7 +89,7 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
     gc.disable()  # several objects per input live until the end, and a garbage collection would search all of them
     with work_folder.locked(settings.store, batch_job()):
-        inputs = sources.scan(settings.corpora, work_folder.path)
+        inputs = scan(settings.corpora, work_folder.path)
         splits, split_rule = _read_splits(settings.split_file, inputs)
         unfinished = work_folder.prepare(inputs, settings.options)
         _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
@@ -120,7 +120,7 @@ def _convert(inputs: Sequence[Input], work_folder: WorkFolder, world: World, iso
             progress.advance(result.num_inputs, f"{num_rejected} rejected")
             work_folder.read_shard(result.shard, result.shard_bytes)  # now, so that the merge does not wait for it
 
-        dispatch.dispatch(world, isolation, inputs, report)
+        dispatch(world, isolation, inputs, report)
 
 
 def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, Split] | None, str]:

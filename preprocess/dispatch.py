@@ -15,7 +15,7 @@ from preprocess.isolation import Isolation
 from preprocess.sources import Input
 from preprocess.world import Message, Tag, World
 
-MAX_CHUNK = 256
+_MAX_CHUNK_INPUTS = 256
 _MAX_CHUNKS_IN_PROGRESS = 4
 _POLL_S = 0.01
 _WORKER_POLL_S = 0.05
@@ -115,7 +115,7 @@ class _Dispatcher:
 
     def _next_chunk(self) -> Sequence[Input]:
         num_remaining = len(self._inputs) - self._num_dispatched
-        size = min(MAX_CHUNK, max(1, num_remaining // (2 * _MAX_CHUNKS_IN_PROGRESS * self._world.size)))
+        size = min(_MAX_CHUNK_INPUTS, max(1, num_remaining // (2 * _MAX_CHUNKS_IN_PROGRESS * self._world.size)))
         chunk = self._inputs[self._num_dispatched : self._num_dispatched + size]
         self._num_dispatched += len(chunk)
         return chunk

@@ -35,7 +35,7 @@ class Input(NamedTuple):
 
     @property
     def reading_order(self) -> tuple[str, int, str]:
-        """A sort key: the members of an archive by position, files by name."""
+        """A sort key: members of an archive are sorted by position, and files by name."""
         return ("", 0, self.name) if self.member is None else (self.path, self.member.offset, self.name)
 
     def read(self, index_folder: Path) -> bytes:

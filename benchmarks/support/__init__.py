@@ -1,1 +1,1 @@
-"""What several benchmarks need."""
+"""Code that several benchmarks use."""
