@@ -11,6 +11,7 @@ stores; the larger store temporarily takes 5.2 GB on disk.
 
 import argparse
 import json
+import logging
 import shutil
 import statistics
 import sys
@@ -33,6 +34,7 @@ _SPEED_STEPS = 2_000_000  # of the synthetic store for the speeds
 _MEMORY_STEPS = (20_000_000, 200_000_000)
 _MEMORY_MB = 200
 _BYTES_PER_STEP = 26
+_log = logging.getLogger("benchmarks.input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,13 @@ def _check_free_space(folder: Path, num_steps: int) -> None:
         )
 
 
-def _report_progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _make(store: Path, num_steps: int) -> None:
-    _report_progress(f"writing a store of {num_steps:,} steps")
+    _log.info("writing a store of %s steps", f"{num_steps:,}")
     answer_of(_MEASUREMENTS, "make", store, num_steps)
 
 
 def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> Speeds:
-    _report_progress(f"windows of {window_steps} steps in batches of {batch}")
+    _log.info("measuring windows of %d steps in batches of %d", window_steps, batch)
     by_round: dict[str, list[float]] = {"stream": [], "transposed": [], "keras": []}
     for _ in range(rounds):
         for variant, rates in by_round.items():
@@ -127,7 +125,7 @@ def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> 
 
 def _measure_memory(store: Path, num_steps: int) -> Memory:
     _make(store, num_steps)
-    _report_progress(f"streaming it with data.memory_mb {_MEMORY_MB}")
+    _log.info("measuring the memory of a stream with data.memory_mb %d", _MEMORY_MB)
     memory = Memory(**answer_of(_MEASUREMENTS, "memory", store, _MEMORY_MB))
     store.unlink()
     return memory

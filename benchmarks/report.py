@@ -9,6 +9,7 @@ that does not hold here may hold after days of training.
 
 import argparse
 import json
+import logging
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ _EPOCH_ITERATIONS = 25  # of the runs that compare numbers of epochs
 _BATCH = 64
 _THRESHOLD = 0.5  # static, as in the report; with dynamic ones, samples of every model would have as many notes as the corpus
 _KEPT_RESTS = "base, rests kept"
+_log = logging.getLogger("benchmarks.report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _train(folder: Path, store: str, settings: dict[str, Any]) -> list[RunFigure
 
 
 def _run(module: str, *arguments: object) -> None:
-    print(f"python -m {module} {' '.join(map(str, arguments))}", file=sys.stderr, flush=True)
+    _log.info("python -m %s %s", module, " ".join(map(str, arguments)))
     done = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if done.returncode != 0:
         raise PianogenError(f"python -m {module} exited with {done.returncode}; see its messages above")

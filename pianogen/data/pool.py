@@ -12,7 +12,7 @@ from pianogen.data.transposition import transpose
 from pianogen.roll import PACKED_BYTES, Roll
 
 ROW_BYTES = PACKED_BYTES + 4
-_BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
+BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
 _PREFETCHED_BATCHES = 4
 _ALIGNMENT = 64  # of memory that TensorFlow uses without copying it
 
@@ -80,7 +80,7 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length:
         batch: number of windows of a batch.
     """
     # Blocks of whole batches, because then a batch is a slice of a block, without a copy.
-    block = batch * max(1, _BLOCK_BYTES // (batch * length * ROW_BYTES))
+    block = batch * max(1, BLOCK_BYTES // (batch * length * ROW_BYTES))
 
     def stream_pool(pool: Pool) -> tf.data.Dataset:
         def gather_block(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -23,7 +23,7 @@ from pianogen.errors import PianogenError
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
 
-_BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
+BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
 _TRANSPOSITION = (1 << 32) - 1  # random substream of the transpositions; smaller numbers are those of pools
 
@@ -70,7 +70,7 @@ class Windows:
         Raises:
             StoreError: a checksum fails.
         """
-        for pieces in consecutive_pieces(self.steps, _BLOCK_ROWS):
+        for pieces in consecutive_pieces(self.steps, BLOCK_ROWS):
             steps = self.steps[pieces]
             yield self.read_pieces(np.arange(pieces.start, pieces.stop)), np.cumsum(steps) - steps
 
@@ -179,7 +179,7 @@ def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
     """
 
     def pools() -> Iterator[Pool]:
-        for pieces in consecutive_pieces(windows.steps, _BLOCK_ROWS):
+        for pieces in consecutive_pieces(windows.steps, BLOCK_ROWS):
             pool = _read_pool(windows, np.arange(pieces.start, pieces.stop))
             yield pool._replace(stop=int(windows.num_windows[pieces].sum()))
 

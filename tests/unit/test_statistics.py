@@ -96,7 +96,7 @@ def test_statistics_do_not_depend_on_blocks(folder: Path, random_rolls: list[Rol
         windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=1))
         whole = compute_statistics(windows)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(windows_module, "_BLOCK_ROWS", block_rows)
+            patch.setattr(windows_module, "BLOCK_ROWS", block_rows)
             in_blocks = compute_statistics(windows)
     for name in Statistics.__slots__:
         assert np.array_equal(getattr(whole, name), getattr(in_blocks, name)), name

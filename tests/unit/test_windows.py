@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "_BLOCK_BYTES", 20_000)
+        patch.setattr(pool, "BLOCK_BYTES", 20_000)
         yield
 
 
@@ -100,7 +100,7 @@ def test_evaluation_streams_every_window_once_in_order(
     folder: Path, shape: tuple[list[int], int, int], batch: int, block_rows: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows_module, "_BLOCK_ROWS", block_rows)
+        patch.setattr(windows_module, "BLOCK_ROWS", block_rows)
         assert tempos(evaluation_batches(numbered(folder, *shape), batch), -1) == expected(*shape)
 
 
@@ -109,7 +109,7 @@ def test_evaluation_streams_every_window_once_in_order(
 def test_blocks_are_complete_pieces_in_order(folder: Path, steps: list[int], block_rows: int) -> None:
     windows = numbered(folder, steps, 8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows_module, "_BLOCK_ROWS", block_rows)
+        patch.setattr(windows_module, "BLOCK_ROWS", block_rows)
         blocks = list(windows.blocks())
     assert all(len(roll) <= max(block_rows, *steps) for roll, _ in blocks)
     pieces = [part for roll, first in blocks for part in np.split(roll.tempo_us, first[1:])]
