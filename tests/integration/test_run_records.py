@@ -6,14 +6,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from jobs.cluster.own_job import OwnJob
+from jobs.execution.run_job import run_job
 from jobs.records import attempts, submissions
 from jobs.records.record_file import RecordError
 from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
 from pianogen.store import Split
+from pianogen.training import loop
 from tests.support.made_music import made_store
 from tests.support.paths import PROGRAMS
 from tests.support.processes import NO_SMALL_DISK, finished, may_mount, on_small_disk
@@ -139,6 +142,29 @@ def test_log_of_an_attempt_has_times_and_levels(tmp_path: Path, store: Path) -> 
     first = log.read_text().splitlines()[0]
     assert first[:4].isdecimal(), first
     assert first.split(maxsplit=2)[2] == f"INFO attempt on {run.path}: outside of Slurm"
+
+
+@pytest.mark.parametrize("cause", [MemoryError("no 9 GB"), tf.errors.ResourceExhaustedError(None, None, "no 9 GB")])
+@pytest.mark.parametrize("is_wrapped", [True, False])
+def test_out_of_memory_names_the_setting_that_requests_memory(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, is_wrapped: bool
+) -> None:
+    run = prepare(tmp_path / "sweep", store, slurm={"cpus_per_task": 1, "memory_gb": 7})
+
+    def train(*arguments: object) -> None:
+        del arguments
+        if is_wrapped:
+            raise loop.TrainingError("out of memory (no 9 GB): request more memory") from cause
+        raise cause
+
+    monkeypatch.setattr(loop, "train", train)
+    with pytest.raises(loop.TrainingError if is_wrapped else type(cause)):
+        run_job(str(run.path))
+    state, reason = state_of(run)
+    assert state == "failed"
+    assert reason.startswith("out of memory (")
+    assert "no 9 GB" in reason
+    assert "request more memory (slurm.memory_gb is 7); see " in reason
 
 
 @pytest.mark.skipif(not may_mount(), reason=NO_SMALL_DISK)
