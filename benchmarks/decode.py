@@ -1,10 +1,10 @@
-"""From rolls to MIDI: this code against the report's way, and whole decoding in one process and in two.
+"""Speed of writing rolls as MIDI: this package against the report's method, and the gain of a second process.
 
     python -m benchmarks.decode corpus.h5
 
-Both ways get the same rolls from memory, round by round in turn, and are measured in seconds of CPU time, that of all threads
-together. Whole decoding is that of `jobs.decode`, in seconds on the clock: it reads the store and writes every MIDI file and
-picture to disk; two processes have to be started first.
+The methods convert the same rolls from memory, in turn within each round, and are measured in seconds of CPU time over all
+threads. The export to a folder, as `jobs.decode` does it, is measured in seconds of wall time: it reads the store and writes
+every MIDI file and plot to disk; with two processes, it includes their start.
 """
 
 import gc
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.programs import report_decode_way
 from jobs.export import midi_files
+from jobs.export.conversion import STEPS_PER_PROCESS
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.midi.reader import read_roll
@@ -31,124 +32,133 @@ from pianogen.roll import Roll
 from pianogen.roll_plot import plot_roll
 from pianogen.store import Store
 
-_WAYS: dict[str, Callable[[Roll], bytes]] = {
-    "MIDI": write_midi,
-    "picture": plot_roll,
-    "the report's MIDI": report_decode_way.write_midi,
-}
+_MIDI, _PLOT, _REPORT_MIDI = "MIDI", "plot", "the report's MIDI"
+_METHODS: dict[str, Callable[[Roll], bytes]] = {_MIDI: write_midi, _PLOT: plot_roll, _REPORT_MIDI: report_decode_way.write_midi}
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.decode`."""
     parser = command.Parser(
         prog="python -m benchmarks.decode",
-        description="Measure how fast rolls become MIDI, here and in the report's way, and the gain of two processes.\n"
-        "Every roll is read back from its MIDI. Prints tables; the last line is one JSON object.",
+        description="Measure the speed of converting rolls to MIDI with this package and with the report's method, and the gain\n"
+        "of a second process. Check that every roll can be read back from its MIDI file. Print tables and, as the\n"
+        "last line, one JSON object.",
         epilog="example:\n  python -m benchmarks.decode corpus.h5",
     )
-    parser.add_argument("store", type=Path, metavar="STORE", help="any store, of 150,000 steps or more")
+    parser.add_argument("store", type=Path, metavar="STORE", help="a store of 131,072 steps or more")
     parser.add_argument(
-        "--sample", type=command.positive_int, default=8, help="rolls for the report's way, of all lengths (default: 8)"
+        "--sample", type=command.positive_int, default=8, help="number of rolls for the comparison, of all lengths (default: 8)"
     )
-    parser.add_argument("--rounds", type=command.positive_int, default=5, help="(default: 5)")
+    parser.add_argument("--rounds", type=command.positive_int, default=5, help="number of measurements (default: 5)")
     options = parser.parse(arguments)
-    with Store(options.store) as store:
-        if store.num_steps < 2 * midi_files.STEPS_PER_PROCESS:
-            raise UsageError(f"{options.store} has {store.num_steps:,} steps; two processes want 150,000: give a larger store")
-        by_length = np.argsort(store.pieces.steps, kind="stable")
-        middles = (2 * np.arange(options.sample) + 1) * len(by_length) // (2 * options.sample)
-        sample = [store.roll(int(index)) for index in by_length[middles]]
-        num_identical = _count_identical(store)
-        num_pieces = len(store.pieces)
-    ways = _measure_ways(sample, options.rounds)
-    whole = _measure_whole(options.store, options.rounds)
-    _print_tables(ways, whole, sum(map(len, sample)), num_pieces)
-    print(f"{num_identical} of {num_pieces} rolls were read back from their MIDI, and all were identical; the others are silent")
-    print(
-        json.dumps(
-            {
-                "benchmark": "decode",
-                "rolls": len(sample),
-                "steps": sum(map(len, sample)),
-                "seconds": ways,
-                "faster_than_report_by": _median(ways, "the report's MIDI") / _median(ways, "MIDI"),
-                "picture_share": _median(ways, "picture") / (_median(ways, "MIDI") + _median(ways, "picture")),
-                "pieces": num_pieces,
-                "identical": num_identical,
-                "whole_seconds": whole,
-                "two_processes_gain": _median(whole, "1") / _median(whole, "2"),
-            }
-        )
-    )
+    _measure(options.store, options.sample, options.rounds)
     return 0
 
 
+def _measure(path: Path, num_rolls: int, rounds: int) -> None:
+    with Store(path) as store:
+        if store.num_steps < 2 * STEPS_PER_PROCESS:
+            raise UsageError(
+                f"{path} has {store.num_steps:,} steps; two processes need {2 * STEPS_PER_PROCESS:,} or more: pass a larger store"
+            )
+        by_length = np.argsort(store.pieces.steps, kind="stable")
+        quantiles = (2 * np.arange(num_rolls) + 1) * len(by_length) // (2 * num_rolls)
+        rolls = [store.roll(int(index)) for index in by_length[quantiles]]
+        num_identical = _count_identical(store)
+        num_pieces = len(store.pieces)
+    method_s = _time_methods(rolls, rounds)
+    export_s = _time_export(path, rounds)
+    num_steps = sum(map(len, rolls))
+    _print_methods(method_s, num_steps)
+    _print_export(export_s, num_pieces)
+    print(f"{num_identical} of {num_pieces} rolls were read back from their MIDI files and are identical; the others are silent")
+    medians_s = {name: statistics.median(values) for name, values in method_s.items()}
+    result = {
+        "benchmark": "decode",
+        "rolls": len(rolls),
+        "steps": num_steps,
+        "seconds": method_s,
+        "faster_than_report_by": medians_s[_REPORT_MIDI] / medians_s[_MIDI],
+        "plot_share": medians_s[_PLOT] / (medians_s[_MIDI] + medians_s[_PLOT]),
+        "pieces": num_pieces,
+        "identical": num_identical,
+        "export_seconds": export_s,
+        "two_processes_gain": statistics.median(export_s["1"]) / statistics.median(export_s["2"]),
+    }
+    print(json.dumps(result))
+
+
 def _count_identical(store: Store) -> int:
-    """How many rolls have notes; each of them is read back from its MIDI, tempo included."""
+    """The number of rolls with notes, after a check that each of them is read back from its MIDI file, tempo included.
+
+    Raises:
+        PianogenError: a roll is not read back as it was.
+    """
     count = 0
     for index, name in enumerate(store.pieces.name):
         roll = store.roll(index)
         if roll.num_notes:
-            again, _ = read_roll(write_midi(roll), f"{name}.mid", keep_rests=True)
-            if not (np.array_equal(again.packed, roll.packed) and np.array_equal(again.tempo_us, roll.tempo_us)):
-                raise PianogenError(f"{store.path}: {name} is another roll when it is read back from its MIDI")
+            read_back, _ = read_roll(write_midi(roll), f"{name}.mid", keep_rests=True)
+            if not (np.array_equal(read_back.packed, roll.packed) and np.array_equal(read_back.tempo_us, roll.tempo_us)):
+                raise PianogenError(f"{store.path}: {name} differs when it is read back from its MIDI file")
             count += 1
     return count
 
 
-def _measure_ways(rolls: Sequence[Roll], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each way for all rolls, one number a round."""
-    works = {name: partial(_pass, way, rolls) for name, way in _WAYS.items()}
-    _rounds(works, 1, time.process_time)  # what is built on first use is not timed
-    return _rounds(works, rounds, time.process_time)
+def _time_methods(rolls: Sequence[Roll], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each method for all rolls, one value per round."""
+    functions = {name: partial(_convert_all, method, rolls) for name, method in _METHODS.items()}
+    _time_rounds(functions, 1, time.process_time)  # warm-up, not counted
+    return _time_rounds(functions, rounds, time.process_time)
 
 
-def _pass(way: Callable[[Roll], bytes], rolls: Sequence[Roll]) -> None:
+def _convert_all(method: Callable[[Roll], bytes], rolls: Sequence[Roll]) -> None:
     for roll in rolls:
-        way(roll)
+        method(roll)
 
 
-def _measure_whole(path: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of decoding a store to disk, by number of processes, one number a round."""
-    return _rounds({str(processes): partial(_decode, path, processes) for processes in (1, 2)}, rounds, time.perf_counter)
+def _time_export(path: Path, rounds: int) -> dict[str, list[float]]:
+    """Wall seconds of the export to a folder by number of processes, one value per round."""
+    functions = {str(num_processes): partial(_export, path, num_processes) for num_processes in (1, 2)}
+    return _time_rounds(functions, rounds, time.perf_counter)
 
 
-def _decode(path: Path, processes: int) -> None:
+def _export(path: Path, num_processes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="pianogen-decode-") as folder:
-        midi_files.write_folder([path], Path(folder), processes)
+        midi_files.write_folder([path], Path(folder), num_processes)
 
 
-def _rounds(works: Mapping[str, Callable[[], None]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+def _time_rounds(functions: Mapping[str, Callable[[], None]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
-        for name, work in works.items():
-            gc.collect()  # what others have left is not to be cleared away in this one's time
+        for name, function in functions.items():
+            gc.collect()  # so that no function pays for the garbage of another
             begin = clock()
-            work()
+            function()
             seconds[name].append(clock() - begin)
     return seconds
 
 
-def _median(seconds: dict[str, list[float]], name: str) -> float:
-    return statistics.median(seconds[name])
-
-
-def _print_tables(ways: dict[str, list[float]], whole: dict[str, list[float]], num_steps: int, num_pieces: int) -> None:
+def _print_methods(seconds: Mapping[str, Sequence[float]], num_steps: int) -> None:
     table = Table(title="CPU time of one process, from a roll in memory", title_justify="left", box=None)
-    table.add_column("way")
-    for heading in ("ms per 1,000 steps", "steps/s", "times that of MIDI"):
+    table.add_column("method")
+    for heading in ("ms per 1,000 steps", "steps/s", "relative to MIDI"):
         table.add_column(heading, justify="right")
-    for name in ways:
-        taken_s = _median(ways, name)
-        times = taken_s / _median(ways, "MIDI")
-        table.add_row(name, f"{1e6 * taken_s / num_steps:,.2f}", f"{num_steps / taken_s:,.0f}", f"{times:,.2f}")
+    midi_s = statistics.median(seconds[_MIDI])
+    for name, values in seconds.items():
+        median_s = statistics.median(values)
+        table.add_row(name, f"{1e6 * median_s / num_steps:,.2f}", f"{num_steps / median_s:,.0f}", f"{median_s / midi_s:,.2f}")
     Console(width=100).print(table)
-    table = Table(title="whole decoding, from a store to files", title_justify="left", box=None)
+
+
+def _print_export(seconds: Mapping[str, Sequence[float]], num_pieces: int) -> None:
+    table = Table(title="wall time of the export from a store to a folder", title_justify="left", box=None)
     for heading in ("processes", "s", "pieces/s", "gain"):
         table.add_column(heading, justify="right")
-    for name in whole:
-        taken_s = _median(whole, name)
-        table.add_row(name, f"{taken_s:,.1f}", f"{num_pieces / taken_s:,.1f}", f"{_median(whole, '1') / taken_s:,.2f}")
+    one_process_s = statistics.median(seconds["1"])
+    for name, values in seconds.items():
+        median_s = statistics.median(values)
+        table.add_row(name, f"{median_s:,.1f}", f"{num_pieces / median_s:,.1f}", f"{one_process_s / median_s:,.2f}")
     Console(width=100).print(table)
 
 

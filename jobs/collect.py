@@ -1,93 +1,99 @@
-"""Every MIDI file of a sweep in one folder, with an index and a report to look at.
+"""Collects the MIDI files of a sweep in one folder, with an index and a report.
 
 python -m jobs.collect runs/quick --out collected
 """
 
+import logging
 import sys
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from jobs.decode import find_samples
-from jobs.export import midi_files
+from jobs.export import index
+from jobs.export.sample_stores import find_sample_stores
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.report import page
-from jobs.report.page import Entry, Sample, SampleSet
+from jobs.report.figures import RunSamples, Sample, SampleSet
 from pianogen import atomic, command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.store import Store
+
+_log = logging.getLogger("jobs.collect")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.collect`."""
     parser = command.Parser(
         prog="python -m jobs.collect",
-        description="Copy every decoded MIDI file of a sweep into one folder, by run, and write index.csv and report.html:\n"
-        "its runs in a table, their curves over each other, and what they wrote as pictures.",
+        description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
+        "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
+        "and a plot of every sample).",
         epilog="example:\n  python -m jobs.collect runs/quick --out collected",
     )
-    parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep's directory")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
+    parser.add_argument("--out", type=Path, required=True, help="the output folder")
     options = parser.parse(arguments)
-    runs = sweep_directory.open_runs(options.sweep)
-    rows: list[dict[str, Any]] = []
-    entries = []
-    for run in runs:
-        sets = []
-        for path in find_samples(run):
-            found, samples = _collect_store(run, path, options.out)
-            rows += found
-            sets.append(samples)
-        entries.append(Entry(run, sets))
-    if not rows:
-        raise UsageError(f"{options.sweep} has no MIDI yet; decode it first: python -m jobs.decode {options.sweep}")
-    atomic.write_text(options.out / "index.csv", midi_files.index_text(rows))
-    # A folder's name may hold bytes that are no text.
-    html = page.render(options.sweep.resolve().name, entries).encode(errors="backslashreplace")
-    atomic.write_bytes(options.out / "report.html", html)
-    print(f"{len(rows)} MIDI files of {len(runs)} runs in {options.out}; open {options.out / 'report.html'}")
+    _collect(options.sweep, options.out)
     return 0
 
 
-def _collect_store(run: Run, path: Path, out: Path) -> tuple[list[dict[str, Any]], SampleSet]:
-    """Copies the decoded files of one store of samples; a row of the index for each, and what the report shows."""
-    rows, samples = [], []
+def _collect(sweep: Path, out: Path) -> None:
+    samples_of_runs = [
+        RunSamples(run, [_collect_store(run, path, out) for path in find_sample_stores(run)])
+        for run in sweep_directory.open_runs(sweep)
+    ]
+    samples = [sample for run in samples_of_runs for sample_set in run.sets for sample in sample_set.samples]
+    if not samples:
+        raise UsageError(f"{sweep} has no MIDI files; decode its samples first: python -m jobs.decode {sweep}")
+    rows = [asdict(sample.row) | asdict(sample.metrics) for sample in samples]
+    atomic.write_text(out / "index.csv", index.index_text(rows))
+    # The name of a folder may hold bytes that are not valid UTF-8.
+    html = page.render(sweep.resolve().name, samples_of_runs).encode(errors="backslashreplace")
+    report = out / "report.html"
+    atomic.write_bytes(report, html)
+    print(f"{len(samples)} MIDI files of {len(samples_of_runs)} runs in {out}; open {report}")
+
+
+def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
+    """Copies the decoded MIDI files of a store of samples to the output folder."""
+    samples = []
     with Store(path) as store:
-        names = midi_files.file_names(store)
-        decoded = _read_decoded(run.path / "midi", path.stem, names)
-        drawn = midi_files.index_rows(store, names)
-        for index, name in enumerate(names):
-            if name not in decoded:
+        names = index.midi_names(store)
+        files = _read_decoded(run.path / "midi", path.stem, names)
+        rows = index.sample_rows(store, names)
+        for number, name in enumerate(names):
+            if name not in files:
                 continue
-            target = out / run.name / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(target, decoded[name])
-            metrics = measure(store.roll(index))
             file = f"{run.name}/{name}"
-            rows.append({**drawn[index], "file": file, "run": run.name, **asdict(metrics)})
-            samples.append(Sample(store.pieces.name[index], file, decoded.get(midi_files.picture_name(name), b""), metrics))
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(out / file, files[name])
+            row = replace(rows[number], file=file, run=run.name)
+            plot = files.get(index.plot_name(name), b"")
+            samples.append(Sample(store.pieces.name[number], row, plot, measure(store.roll(number))))
     if len(samples) < len(names):
-        print(f"{path}: {len(names) - len(samples)} of {len(names)} samples are not decoded; python -m jobs.decode {run.path}")
-    return rows, SampleSet(drawn[0], samples)
+        num_missing = len(names) - len(samples)
+        _log.warning(
+            "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
+        )
+    return SampleSet(rows[0], samples)
 
 
 def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:
-    """Those MIDI files and pictures of a store that are there, in the folder or in the store's archive."""
-    wanted = [*names, *map(midi_files.picture_name, names)]
-    found = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
-    archive = folder / f"{stem}.zip"
-    if archive.is_file():
+    """The content of the MIDI files and plots of a store by name, from a folder or from the store's archive."""
+    all_names = [*names, *map(index.plot_name, names)]
+    files = {name: (folder / name).read_bytes() for name in all_names if (folder / name).is_file()}
+    path = folder / f"{stem}.zip"
+    if path.is_file():
         try:
-            with ZipFile(archive) as opened:
-                found |= {name: opened.read(name) for name in set(wanted) & set(opened.namelist())}
+            with ZipFile(path) as archive:
+                files |= {name: archive.read(name) for name in set(all_names) & set(archive.namelist())}
         except (BadZipFile, zlib.error) as error:
-            raise PianogenError(f"{archive} is damaged ({error}); remove it and decode the run again") from error
-    return found
+            raise PianogenError(f"{path} is damaged ({error}); remove it and decode the run again") from error
+    return files
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""More samples of trained runs, as stores beside the ones they ended with.
+"""Draws more samples from trained runs, into stores beside the samples from the end of the training.
 
 python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid
 """
 
 import functools
 import json
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -13,34 +14,21 @@ from typing import get_args
 
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
-from jobs.execution.launch import Batch
+from jobs.execution.launch import Batch, Cluster
 from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.status import State
 from pianogen import command, config, logs
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
+_log = logging.getLogger("jobs.sample")
+
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.sample`."""
-    parser = command.Parser(
-        prog="python -m jobs.sample",
-        description="Draw samples from every finished run of a sweep, or from one run; stores that are there are kept.",
-        epilog="example:\n  python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid",
-    )
-    standard = SamplingConfig()
-    parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep or one run")
-    parser.add_argument("--num", type=int, default=standard.num, help="samples of each run (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=standard.steps, help="sixteenths of each (default: %(default)s)")
-    parser.add_argument(
-        "--temperature", type=float, default=standard.temperature, help="scale of the noise (default: %(default)s)"
-    )
-    parser.add_argument("--threshold", default=standard.threshold, help="a number from 0 to 1, or dynamic (default: %(default)s)")
-    parser.add_argument("--primer", help="a MIDI file or score to continue (default: start from silence)")
-    parser.add_argument("--seed", type=int, default=standard.seed, help="(default: %(default)s)")
-    parser.add_argument("--cluster", choices=get_args(launch.Cluster), default="local", help="where it runs (default: local)")
-    options = parser.parse(arguments)
+    options = _parser().parse(arguments)
     launch.check_cluster(options.cluster)
     settings = config.validate(
         SamplingConfig,
@@ -55,32 +43,69 @@ def main(arguments: Sequence[str]) -> int:
         "sampling",
     )
     if settings.primer is not None and not Path(settings.primer).is_file():
-        raise UsageError(f"the primer {options.primer} does not exist; name a MIDI file or score")
-    runs = sweep_directory.open_runs(options.target)
-    found = status.read_statuses(runs)
-    trained = [run for run in runs if found[run].state == "done"]
+        raise UsageError(f"--primer {options.primer} is not a file; pass a MIDI file or score")
+    _sample(options.target, settings, options.cluster)
+    return 0
+
+
+def _parser() -> command.Parser:
+    defaults = SamplingConfig()
+    parser = command.Parser(
+        prog="python -m jobs.sample",
+        description="Draw samples from every finished run of a sweep, or from one run. Existing stores are kept.",
+        epilog="examples:\n"
+        "  python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
+        "  python -m jobs.sample runs/quick/0000-base --threshold 0.5 --seed 2",
+    )
+    parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
+    parser.add_argument("--num", type=int, default=defaults.num, help="number of samples per run (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=defaults.steps, help="length of a sample in sixteenth notes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=defaults.temperature, help="scale of the randomness (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threshold",
+        default=defaults.threshold,
+        help="a number between 0 and 1 (static: a key sounds when its probability exceeds it) or dynamic (computed at each step, "
+        "so that samples have as many onsets and holds as the corpus; default: %(default)s)",
+    )
+    parser.add_argument("--primer", help="a MIDI file or score that the samples continue (default: samples start from silence)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="random seed (default: %(default)s)")
+    parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
+    return parser
+
+
+def _sample(target: Path, settings: SamplingConfig, cluster: Cluster) -> None:
+    runs = sweep_directory.open_runs(target)
+    statuses = status.read_statuses(runs)
+    trained = [run for run in runs if statuses[run].state is State.DONE]
     for run in runs:
         if run not in trained:
-            print(f"{run.path} is {found[run].state}: no samples of it")
+            _log.warning("%s is %s, not done; it is skipped", run.path, statuses[run].state)
     if not trained:
-        raise UsageError(f"no run of {options.target} is done; see python -m jobs.sweep status")
-    todo = [run for run in trained if not _is_there(run, settings)]
-    print(f"{len(todo)} of {len(trained)} finished runs to sample", flush=True)
-    if todo:
-        draw = functools.partial(draw_job, settings=settings.model_dump(mode="json"))
-        paths = [str(run.path.resolve()) for run in todo]
-        folder = todo[0].path.parent / "jobs"
-        resources = _one_device(todo[0].read_config()).slurm
-        jobs = launch.launch(options.cluster, Batch("sample", draw, paths, folder, resources))
+        raise UsageError(f"no run of {target} is done; see python -m jobs.sweep status {target}")
+    missing = [run for run in trained if not _has_samples(run, settings)]
+    _log.info("%d of %d finished runs have no samples with these settings yet", len(missing), len(trained))
+    if missing:
+        function = functools.partial(draw_job, settings=settings.model_dump(mode="json"))
+        paths = [str(run.path.resolve()) for run in missing]
+        resources = _one_device(missing[0].read_config()).slurm
+        jobs = launch.launch(cluster, Batch("sample", function, paths, missing[0].path.parent / "jobs", resources))
         if jobs:
             print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     for run in trained:
         print(run.path / _file_name(settings))
-    return 0
 
 
 def draw_job(path: str, settings: dict[str, object]) -> None:
-    """Draws the samples of one run."""
+    """Draws samples from the model of a run.
+
+    Args:
+        path: the directory of the run.
+        settings: the values of a SamplingConfig.
+    """
     logs.import_tensorflow()
     from pianogen.data.statistics import compute_statistics
     from pianogen.data.windows import find_windows
@@ -103,9 +128,9 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
 
 
 def _one_device(trained: RunConfig) -> RunConfig:
-    """Drawing takes one device of one node, however many trained."""
-    ask = trained.slurm.model_copy(update={"nodes": 1, "gpus_per_node": min(1, trained.slurm.gpus_per_node)})
-    return trained.model_copy(update={"slurm": ask, "logical_devices": 1})
+    """The configuration of a run with one device on one node; sampling does not use more."""
+    slurm = trained.slurm.model_copy(update={"nodes": 1, "gpus_per_node": min(1, trained.slurm.gpus_per_node)})
+    return trained.model_copy(update={"slurm": slurm, "logical_devices": 1})
 
 
 def _file_name(settings: SamplingConfig) -> str:
@@ -113,14 +138,23 @@ def _file_name(settings: SamplingConfig) -> str:
     return f"samples-seed{settings.seed}-temperature{settings.temperature:g}-threshold{settings.threshold}-{primer}.h5"
 
 
-def _is_there(run: Run, settings: SamplingConfig) -> bool:
+def _has_samples(run: Run, settings: SamplingConfig) -> bool:
+    """Whether the run has a store of samples with these settings.
+
+    Raises:
+        UsageError: the store has other settings that its file name does not show.
+    """
     path = run.path / _file_name(settings)
     if not path.exists():
         return False
+    expected = settings.model_dump(mode="json")
     with Store(path) as store:
-        found = {key: value for key, value in store.provenance.items() if key != "version"}
-    if found != settings.model_dump(mode="json"):
-        raise UsageError(f"{path} is there and was drawn otherwise ({json.dumps(found)}); move it away, or choose another --seed")
+        recorded = {key: value for key, value in store.provenance.items() if key != "version"}
+    if recorded != expected:
+        raise UsageError(
+            f"{path} exists with other settings: {json.dumps(recorded)}, expected {json.dumps(expected)}; "
+            "move it away, or choose another --seed"
+        )
     return True
 
 
@@ -128,7 +162,7 @@ def _threshold(text: str) -> str | float:
     try:
         return float(text)
     except ValueError:
-        return text
+        return text  # "dynamic", or refused by the validation of the configuration
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How the report turned rolls back into MIDI: a thread for each key, a music21 stream from each, all of them in one file.
+"""The report's method of writing MIDI: one thread and one music21 stream per key, and one file of all streams.
 
-Its threads walk down their column; a note goes from its start over the holds behind it. It says nothing of the tempo, so
-there is none here, which saves it time.
+A thread scans the column of its key; a note lasts from its onset over the holds that follow. The report does not describe
+how tempos were written, so this code writes none, which favors the report.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from pianogen.roll import HOLD, LOWEST_KEY, NUM_KEYS, ONSET, STEPS_PER_QUARTER, 
 
 
 def write_midi(roll: Roll) -> bytes:
-    """The MIDI file of a roll, as if each key were a piano of its own."""
+    """The MIDI file of a roll, with one part per key."""
     with ThreadPoolExecutor(NUM_KEYS) as threads:
         parts = threads.map(partial(_make_part, roll.states), range(NUM_KEYS))
         score = Score([part for part in parts if len(part)])
@@ -29,9 +29,13 @@ def write_midi(roll: Roll) -> bytes:
 
 
 def _make_part(states: np.ndarray, key: int) -> Part:
-    """The stream of one key; `states` is (T, 88)."""
+    """The music21 stream of one key.
+
+    Args:
+        states: (T, 88).
+    """
     column = states[:, key].tolist()
-    name = Pitch(key + LOWEST_KEY).nameWithOctave
+    pitch = Pitch(key + LOWEST_KEY).nameWithOctave
     part = Part()  # type: ignore[no-untyped-call]
     for step, state in enumerate(column):
         if state != ONSET:
@@ -39,5 +43,5 @@ def _make_part(states: np.ndarray, key: int) -> Part:
         end = step + 1
         while end < len(column) and column[end] == HOLD:
             end += 1
-        part.insert(step / STEPS_PER_QUARTER, Note(name, quarterLength=(end - step) / STEPS_PER_QUARTER))
+        part.insert(step / STEPS_PER_QUARTER, Note(pitch, quarterLength=(end - step) / STEPS_PER_QUARTER))
     return part

@@ -1,1 +1,1 @@
-"""Rolls of a store as MIDI files and plots."""
+"""Conversion of the rolls in a store to MIDI files and plots."""

@@ -1,4 +1,4 @@
-"""Work on one chunk after another, done in several processes."""
+"""Parallel map over chunks of work, with bounded memory and no leftover processes."""
 
 import multiprocessing
 import os
@@ -12,49 +12,49 @@ from typing import TypeVar
 
 from pianogen.errors import PianogenError
 
-_CHUNKS_AHEAD = 2  # of each process, so that results do not pile up
+_CHUNKS_PER_PROCESS = 2  # submitted at a time, so that results do not accumulate
 
 _Chunk = TypeVar("_Chunk")
 _Result = TypeVar("_Result")
 
 
-def in_processes(work: Callable[[_Chunk], _Result], chunks: Sequence[_Chunk], processes: int) -> Iterator[_Result]:
-    """The result of each chunk, in order; one process is this one.
+def map_in_order(function: Callable[[_Chunk], _Result], chunks: Sequence[_Chunk], num_processes: int) -> Iterator[_Result]:
+    """Calls a function with every chunk and yields the results in order; one process means the calling process.
 
     Args:
-        work: it, the chunks and the results are pickled; so it stands in a module, and not in the one that was started.
+        function: must be importable; it, the chunks and the results are pickled.
 
     Raises:
         PianogenError: a process was killed.
     """
-    if processes == 1:
-        yield from map(work, chunks)
+    if num_processes == 1:
+        yield from map(function, chunks)
         return
-    # Not forked: whoever calls may have threads.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _follow_parent)
-    waiting: deque[Future[_Result]] = deque()
+    # Spawned, because a fork is not safe in a process with threads, and the caller may have some.
+    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
+    pending: deque[Future[_Result]] = deque()
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(work, chunk))
-            if len(waiting) > _CHUNKS_AHEAD * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, chunk))
+            if len(pending) > _CHUNKS_PER_PROCESS * num_processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     except BrokenProcessPool as error:
         raise PianogenError(
-            "a process was killed, perhaps for want of memory; what was finished is kept: run the same command again"
+            "a worker process was killed, probably because the machine or the job ran out of memory; run the same command again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:
-    """Leaves it to the parent what an interrupt means, and ends with it, however it ends."""
+    """Leaves SIGINT to the parent, and exits when the parent exits, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

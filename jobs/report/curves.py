@@ -1,4 +1,4 @@
-"""The curves of all runs over each other, as lines that are stretched to whatever width there is."""
+"""Charts of the learning curves of all runs, as SVG paths that scale with the width of the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import matplotlib.ticker
 
-SIZE = 1_000  # of the plane a path is drawn in, both ways
+SIZE = 1_000  # width and height of the coordinate system of a path
 _NUM_COLORS, _NUM_DASHES = 8, 3
-_MOST_POINTS = 500
-_LOG_RATIO = 20  # a larger one between the ends of an axis wants logarithms
-_FEW_DECADES = 1_000
-_TICKS = 5
+_MAX_POINTS = 500
+_LOG_RATIO = 20  # between the largest and the smallest value; above it, the axis is logarithmic
+_DENSE_TICKS_RATIO = 1_000  # below it, a logarithmic axis has ticks at 1, 2 and 5 of each decade
+_MAX_INTERVALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Line:
     """The curve of one run.
 
     Attributes:
-        run: its number among the runs of the report.
+        run: index of the run in the report.
         path: an SVG path.
-        last: its last value.
+        last: the last value.
     """
 
     run: int
@@ -30,13 +30,13 @@ class Line:
 
     @property
     def style(self) -> str:
-        """Its classes in report.css: runs in a row have different colors, then other dashes."""
+        """The classes in report.css: consecutive runs have different colors; when all are used, the dashes change."""
         return f"c{self.run % _NUM_COLORS} d{self.run // _NUM_COLORS % _NUM_DASHES}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A value on an axis; `percent` of it away from the left or the bottom."""
+    """A labeled value on an axis, `percent` of its length from the left or the bottom."""
 
     percent: float
     label: str
@@ -44,7 +44,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One measure of all runs by epoch; the lines from the highest last value to the lowest."""
+    """A metric of all runs by epoch; lines are sorted by their last values, the highest first."""
 
     title: str
     lines: list[Line]
@@ -54,58 +54,62 @@ class Chart:
 
 
 def make_chart(title: str, curves: Mapping[int, Sequence[tuple[float, float]]]) -> Chart | None:
-    """A chart of finite (epoch, value) points by run, None if there are none."""
+    """A chart of the finite values; None if there are none.
+
+    Args:
+        curves: (epoch, value) points by index of the run.
+    """
     finite = {run: [point for point in points if math.isfinite(point[1])] for run, points in curves.items()}
-    drawn = {run: _thin(points) for run, points in finite.items() if points}
-    if not drawn:
+    thinned = {run: _thin(points) for run, points in finite.items() if points}
+    if not thinned:
         return None
-    epochs = [epoch for points in drawn.values() for epoch, _ in points]
-    values = [value for points in drawn.values() for _, value in points]
+    epochs = [epoch for points in thinned.values() for epoch, _ in points]
+    values = [value for points in thinned.values() for _, value in points]
     is_log = min(values) > 0 and max(values) > _LOG_RATIO * min(values)
     x_axis = _Axis(min(epochs), max(epochs), is_log=False, is_integer=True)
     y_axis = _Axis(min(values), max(values), is_log, is_integer=False)
-    lines = [Line(run, _path(points, x_axis, y_axis), points[-1][1]) for run, points in drawn.items()]
+    lines = [Line(run, _path(points, x_axis, y_axis), points[-1][1]) for run, points in thinned.items()]
     return Chart(title, sorted(lines, key=lambda line: -line.last), x_axis.ticks(), y_axis.ticks(), is_log)
 
 
 class _Axis:
-    """From values to places from 0 to 1; the ends are ticks, except where epochs are counted."""
+    """An axis, which maps values to positions from 0 to 1. Its ends are ticks, except on the axis of epochs."""
 
     def __init__(self, low: float, high: float, is_log: bool, is_integer: bool) -> None:
         self._is_log, self._is_integer = is_log, is_integer
         locator = (
-            matplotlib.ticker.LogLocator(subs=(1, 2, 5) if high < _FEW_DECADES * low else (1,))
+            matplotlib.ticker.LogLocator(subs=(1, 2, 5) if high < _DENSE_TICKS_RATIO * low else (1,))
             if is_log
-            else matplotlib.ticker.MaxNLocator(_TICKS, steps=[1, 2, 5, 10], integer=is_integer)
+            else matplotlib.ticker.MaxNLocator(_MAX_INTERVALS, steps=[1, 2, 5, 10], integer=is_integer)
         )
-        widest = abs(low) / 10 or 0.5
         if low == high:
-            low, high = (low - 0.5, high + 0.5) if is_integer else (low - widest, high + widest)
+            margin = 0.5 if is_integer else abs(low) / 10 or 0.5
+            low, high = low - margin, high + margin
         self._values = [float(value) for value in locator.tick_values(low, high)]
         if not is_integer:
             low = max((value for value in self._values if value <= low), default=low)
             high = min((value for value in self._values if value >= high), default=high)
         self._low, self._high = low, high
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         low, high = self._low, self._high
         if self._is_log:
             value, low, high = math.log(value), math.log(low), math.log(high)
         return (value - low) / (high - low)
 
     def ticks(self) -> list[Tick]:
-        shown = [value for value in self._values if self._low <= value <= self._high]
-        shown = [value for value in shown if value.is_integer() or not self._is_integer]
-        return [Tick(round(100 * self.place(value), 2), f"{value:.6g}") for value in shown]
+        inside = [value for value in self._values if self._low <= value <= self._high]
+        shown = [value for value in inside if value.is_integer() or not self._is_integer]
+        return [Tick(round(100 * self.position(value), 2), f"{value:.6g}") for value in shown]
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Every so many of them, and the last."""
-    every = -(-len(points) // _MOST_POINTS)
-    return [*points[:-1:every], points[-1]]
+    """Points at regular intervals, and the last point."""
+    interval = -(-len(points) // _MAX_POINTS)
+    return [*points[:-1:interval], points[-1]]
 
 
 def _path(points: Sequence[tuple[float, float]], x_axis: _Axis, y_axis: _Axis) -> str:
-    places = [f"{SIZE * x_axis.place(epoch):.1f} {SIZE * (1 - y_axis.place(value)):.1f}" for epoch, value in points]
-    # A line of no length is drawn as a dot.
-    return f"M{' L'.join(places)}" + (" h0" if len(places) == 1 else "")
+    positions = [f"{SIZE * x_axis.position(epoch):.1f} {SIZE * (1 - y_axis.position(value)):.1f}" for epoch, value in points]
+    # A line without length is rendered as a dot.
+    return f"M{' L'.join(positions)}" + (" h0" if len(positions) == 1 else "")

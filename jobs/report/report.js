@@ -1,40 +1,42 @@
 "use strict";
 
-// A click on a header, or Enter on it, sorts by its column; another turns the order round. Empty cells stay below.
+// A click on a header, or Enter on it, sorts the table by its column; a second one reverses the order. Empty cells stay last.
 const body = document.querySelector("tbody");
 const headers = [...document.querySelectorAll("thead th")];
 const collator = new Intl.Collator("en", { numeric: true });
 
-function compare(one, other, isNumber) {
-  if (one === "" || other === "") return (one === "") - (other === "");
-  return isNumber ? Number(one) - Number(other) : collator.compare(one, other);
+function compareKeys(a, b, isNumber) {
+  return isNumber ? Number(a) - Number(b) : collator.compare(a, b);
 }
 
 headers.forEach((header, column) => {
   header.querySelector("button").addEventListener("click", () => {
-    const turned = header.ariaSort === "ascending" ? -1 : 1;
+    const direction = header.ariaSort === "ascending" ? -1 : 1;
     const isNumber = header.classList.contains("number");
-    const key = (row) => row.cells[column].dataset.sort;
-    const rows = [...body.rows].sort((one, other) => {
-      const order = compare(key(one), key(other), isNumber);
-      return key(one) === "" || key(other) === "" ? order : turned * order;
+    const sortKey = (row) => row.cells[column].dataset.sort;
+    const rows = [...body.rows].sort((rowA, rowB) => {
+      const a = sortKey(rowA), b = sortKey(rowB);
+      if (a === "" || b === "") return (a === "") - (b === "");
+      return direction * compareKeys(a, b, isNumber);
     });
     body.append(...rows);
-    for (const each of headers) each.ariaSort = "none";
-    header.ariaSort = turned > 0 ? "ascending" : "descending";
+    for (const other of headers) other.ariaSort = "none";
+    header.ariaSort = direction > 0 ? "ascending" : "descending";
   });
 });
 
-// What belongs to the run under the pointer or in focus stands out: its row, its lines, its names in the legends.
-const marked = [...document.querySelectorAll("[data-run]")];
+// The run under the pointer or in focus is highlighted: its row, its lines, and its entries in the legends.
+const runElements = [...document.querySelectorAll("[data-run]")];
 
-function show(target) {
-  const found = target instanceof Element ? target.closest("[data-run]") : null;
-  document.documentElement.classList.toggle("chosen", found !== null);
-  for (const each of marked) each.classList.toggle("on", found !== null && each.dataset.run === found.dataset.run);
+function highlightRunOf(target) {
+  const active = target instanceof Element ? target.closest("[data-run]") : null;
+  document.documentElement.classList.toggle("has-active", active !== null);
+  for (const element of runElements) {
+    element.classList.toggle("active", active !== null && element.dataset.run === active.dataset.run);
+  }
 }
 
-document.addEventListener("pointerover", (event) => show(event.target));
-document.addEventListener("focusin", (event) => show(event.target));
-document.addEventListener("focusout", (event) => show(event.relatedTarget));
-document.documentElement.addEventListener("pointerleave", () => show(document.activeElement));
+document.addEventListener("pointerover", (event) => highlightRunOf(event.target));
+document.addEventListener("focusin", (event) => highlightRunOf(event.target));
+document.addEventListener("focusout", (event) => highlightRunOf(event.relatedTarget));
+document.documentElement.addEventListener("pointerleave", () => highlightRunOf(document.activeElement));

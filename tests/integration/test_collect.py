@@ -1,11 +1,10 @@
-"""What a sweep wrote, in one folder: every MIDI file, an index, and a report that a browser opens from the disk."""
+"""jobs.collect: the MIDI files of a sweep and their index, and the report in a browser, opened from disk."""
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 import pytest
@@ -17,7 +16,7 @@ from jobs.records import attempts
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
-from tests.support.made_sweep import CONSTANT_LOSS, draw, made_sweep
+from tests.support.made_sweep import CONSTANT_LOSS, made_sweep, write_made_samples
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -28,8 +27,12 @@ HOSTILE_PRIMER = "/music/</script></style><script>document.title='harmed'</scrip
 HOSTILE_ERROR = "<script>document.title='harmed'</script> & \"more\""
 
 
+def decode_run(run: Run, archive: bool = False) -> None:
+    decode.decode_job(str(run.path), {str(run.path): str(run.path / "midi")}, archive)
+
+
 class Sweep:
-    """Twenty made runs, decoded and collected: one failed, one waits, one has a hostile name and more samples."""
+    """Twenty generated runs, decoded and collected: one failed, one is waiting, one has a hostile name and a second store."""
 
     def __init__(self, folder: Path) -> None:
         self.out = folder / "runs" / "a <b>sweep"
@@ -43,12 +46,10 @@ class Sweep:
             (waiting.path / name).unlink()
         self.runs[3] = Run(self.runs[3].path.rename(self.out / HOSTILE_NAME))
         more = SamplingConfig(num=2, steps=200, seed=4, temperature=0.6, primer=HOSTILE_PRIMER)
-        draw(self.runs[3], more, 9_000, "samples-seed4.h5")
-        archived = {str(self.runs[5].path): str(self.runs[5].path / "midi")}
-        decode.decode_job(str(self.runs[5].path), archived, archive=True)
-        others = [run for run in self.runs if run not in (waiting, self.runs[5])]
-        for run in others:
-            decode.decode_job(str(run.path), {str(run.path): str(run.path / "midi")})
+        write_made_samples(self.runs[3], more, 9_000, "samples-seed4.h5")
+        for run in self.runs:
+            if run is not waiting:
+                decode_run(run, archive=run is self.runs[5])
         self.collected = folder / "collected"
         assert command.run(collect.main, [str(self.out), "--out", str(self.collected)]) == 0
         self.num_midi = 19 * NUM_SAMPLES + 2
@@ -61,27 +62,28 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 @pytest.fixture
 def page(sweep: Sweep, browser: "Browser") -> "Iterator[Page]":
-    """The report in a browser, where nothing may be complained of or asked from a network."""
-    complaints, requests = [], []
+    """The report in a browser; at the end, the console must be empty and no other file requested."""
+    messages: list[str] = []
+    requests: list[str] = []
     page = browser.new_page()
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    address = (sweep.collected / "report.html").as_uri()
-    page.goto(address)
+    url = (sweep.collected / "report.html").as_uri()
+    page.goto(url)
     yield page
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [address]
+    assert messages == []
+    assert [request for request in requests if not request.startswith("data:")] == [url]
     page.close()
 
 
 def column(page: "Page", title: str) -> list[str]:
-    """What stands in a column, from top to bottom."""
+    """The texts of a column, from top to bottom."""
     number = page.locator("thead th").all_inner_texts().index(title)
     return page.locator(f"tbody tr > :nth-child({number + 1})").all_inner_texts()
 
 
-def test_every_midi_file_is_there_and_in_the_index(sweep: Sweep) -> None:
+def test_every_midi_file_is_copied_and_in_the_index(sweep: Sweep) -> None:
     with (sweep.collected / "index.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sweep.num_midi
@@ -99,7 +101,7 @@ def test_every_midi_file_is_there_and_in_the_index(sweep: Sweep) -> None:
     assert sorted(path.name for path in from_archive.iterdir()) == [f"samples-{index:04d}.mid" for index in range(NUM_SAMPLES)]
 
 
-def test_report_is_small_and_needs_nothing_else(sweep: Sweep) -> None:
+def test_report_is_small_and_has_no_external_resources(sweep: Sweep) -> None:
     report = (sweep.collected / "report.html").read_bytes()
     assert len(report) < 10_000_000
     assert report.count(b"data:image/png;base64,") == sweep.num_midi
@@ -107,7 +109,7 @@ def test_report_is_small_and_needs_nothing_else(sweep: Sweep) -> None:
     assert b"https:" not in report
 
 
-def test_hostile_names_are_text(page: "Page") -> None:
+def test_hostile_names_are_shown_as_text(page: "Page") -> None:
     text = page.locator("body").inner_text()
     assert HOSTILE_NAME in text
     assert HOSTILE_PRIMER in text
@@ -118,37 +120,42 @@ def test_hostile_names_are_text(page: "Page") -> None:
     assert page.locator("img[onerror]").count() == 0
 
 
-def test_report_is_complete(sweep: Sweep, page: "Page") -> None:
+def test_report_shows_every_run_chart_and_sample(sweep: Sweep, page: "Page") -> None:
     assert page.locator("tbody tr").count() == len(sweep.runs)
     titles = page.locator("thead th").all_inner_texts()
     assert titles == [
         *("run", "state", "model", "batch", "learning rate", "parameters", "epoch", "loss", "validation loss"),
-        *("best constant", "nats/step", "onset F1", "collapsed"),
+        *("constant predictor", "nats/step", "onset F1", "collapsed"),
     ]
     states = column(page, "state")
     assert (states.count("done"), states[7], states[19]) == (18, "failed", "waiting")
-    assert set(column(page, "best constant")) == {f"{CONSTANT_LOSS:.5f}", ""}
+    assert set(column(page, "constant predictor")) == {f"{CONSTANT_LOSS:.5f}", ""}
     assert page.locator(".chart").count() == 2
-    assert page.locator(".chart").first.locator(".plane g").count() == 19
+    assert page.locator(".chart").first.locator(".plot-area g").count() == 19
     assert page.locator(".sample img").count() == sweep.num_midi
     assert page.locator(".sample img").evaluate_all("images => images.every(image => image.complete && image.naturalWidth)")
     collapses = page.locator(".sample strong").all_inner_texts()
     assert collapses.count("silence") == collapses.count("every_step") == 20
+    definitions = page.locator(".sample strong").evaluate_all("all => all.map(element => element.title)")
+    assert set(definitions) == {
+        "collapsed: no key sounds at 95 % of the steps",
+        "collapsed: 95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
+    }
     for number in (0, 3, 5):
         link = page.locator(f"#run-{number} .sample a").last.get_attribute("href") or ""
         assert (sweep.collected / unquote(link)).is_file()
         assert page.locator(f"#run-{number} .sample a").last.evaluate("link => link.href").startswith(sweep.collected.as_uri())
 
 
-def test_table_is_sorted_by_click_and_by_key(page: "Page") -> None:
-    number_of_loss = page.locator("thead button", has_text="validation loss")
+def test_table_is_sorted_by_click_and_by_keyboard(page: "Page") -> None:
+    loss_header = page.locator("thead button", has_text="validation loss")
     losses = [float(text) for text in column(page, "validation loss") if text]
     assert losses != sorted(losses)
-    number_of_loss.click()
+    loss_header.click()
     assert [float(text) for text in column(page, "validation loss")[:-1]] == sorted(losses)
     assert column(page, "validation loss")[-1] == ""
     assert page.locator("[aria-sort=ascending]").all_inner_texts() == ["validation loss"]
-    number_of_loss.focus()
+    loss_header.focus()
     page.keyboard.press("Enter")
     assert [float(text) for text in column(page, "validation loss")[:-1]] == sorted(losses, reverse=True)
     assert column(page, "validation loss")[-1] == ""
@@ -160,20 +167,20 @@ def test_table_is_sorted_by_click_and_by_key(page: "Page") -> None:
     assert [name[:4] for name in column(page, "run")] == [f"{number:04d}" for number in range(20)]
 
 
-def test_run_in_focus_stands_out(page: "Page") -> None:
-    shown = page.locator("g.on, tr.on, .legend a.on")
-    assert shown.count() == 0
+def test_run_in_focus_or_under_the_pointer_is_highlighted(page: "Page") -> None:
+    highlighted = page.locator("g.active, tr.active, .legend a.active")
+    assert highlighted.count() == 0
     page.locator(".legend a").first.focus()
     run = page.locator(".legend a").first.get_attribute("data-run")
-    assert set(shown.evaluate_all("all => all.map(each => each.dataset.run)")) == {run}
-    assert shown.count() == 1 + 2 + 2  # a row, two lines, and their names
+    assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {run}
+    assert highlighted.count() == 1 + 2 + 2  # a row, two lines, and two entries of legends
     page.locator("tbody tr").nth(4).hover()
-    assert set(shown.evaluate_all("all => all.map(each => each.dataset.run)")) == {"4"}
+    assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {"4"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_page_fits_its_window(page: "Page", width: int, scheme: str) -> None:
+def test_page_fits_its_viewport(page: "Page", width: int, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -181,32 +188,31 @@ def test_page_fits_its_window(page: "Page", width: int, scheme: str) -> None:
     assert (sum(channels) > 3 * 128) == (scheme == "light")
 
 
-def test_what_is_not_decoded_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_that_are_not_decoded_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = {"device": "cpu", "grid": {"model.name": ["base", "gru"]}}
     runs = made_sweep(tmp_path / "sweep", 3, 40, epochs=1, values=values)
     arguments = [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]
     assert command.run(collect.main, arguments) == 2
-    assert "no MIDI yet; decode it first" in capsys.readouterr().err
+    assert "has no MIDI files; decode its samples first" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    outs = {str(run.path): str(run.path / "midi") for run in runs}
-    decode.decode_job(str(runs[0].path), outs)
-    os.remove(runs[0].path / "midi" / "samples-0001.mid")
+    decode_run(runs[0])
+    (runs[0].path / "midi" / "samples-0001.mid").unlink()
     (runs[0].path / "midi" / "samples-0002.png").unlink()
     capsys.readouterr()
     assert command.run(collect.main, arguments) == 0
-    said = capsys.readouterr().out
-    assert "samples.h5: 1 of 3 samples are not decoded" in said
-    assert "samples.h5: 3 of 3 samples are not decoded" in said
-    assert "2 MIDI files of 2 runs" in said
+    output = capsys.readouterr()
+    assert "samples.h5: 1 of 3 samples are not decoded" in output.err
+    assert "samples.h5: 3 of 3 samples are not decoded" in output.err
+    assert "2 MIDI files of 2 runs" in output.out
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 1
-    decode.decode_job(str(runs[1].path), outs, archive=True)
+    decode_run(runs[1], archive=True)
     archive = runs[1].path / "midi" / "samples.zip"
     archive.write_bytes(archive.read_bytes()[:-200])
     assert command.run(collect.main, arguments) == 1
     assert "samples.zip is damaged" in capsys.readouterr().err
 
 
-def test_losses_that_are_no_numbers_are_shown_and_not_drawn(tmp_path: Path) -> None:
+def test_nan_and_infinite_losses_are_in_the_table_and_not_in_the_charts(tmp_path: Path) -> None:
     values = {"device": "cpu", "runs": [{"model.name": "base"}, {"model.name": "split"}]}
     runs = made_sweep(tmp_path / "sweep", 1, 20, epochs=3, values=values)
     history = runs[0].path / "metrics.csv"
@@ -215,13 +221,13 @@ def test_losses_that_are_no_numbers_are_shown_and_not_drawn(tmp_path: Path) -> N
     result = json.loads((runs[0].path / "result.json").read_text())
     (runs[0].path / "result.json").write_text(json.dumps(result | {"loss": float("nan"), "valid_loss": float("nan")}))
     for run in runs:
-        decode.decode_job(str(run.path), {str(run.path): str(run.path / "midi")})
+        decode_run(run)
     assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]) == 0
     report = (tmp_path / "out" / "report.html").read_text()
     assert ">nan</td>" in report
-    paths = [line for line in report.splitlines() if 'class="near"' in line]
+    paths = [line for line in report.splitlines() if 'class="hit-area"' in line]
     assert len(paths) == 4
     assert "nan" not in "".join(paths)
     assert "inf" not in "".join(paths)
-    # Squared errors and cross-entropies have no best.
-    assert report.count("the best of all runs") == 2
+    # The best nats/step and onset F1; mean squared errors and cross-entropies are not comparable.
+    assert report.count("best of all runs") == 2

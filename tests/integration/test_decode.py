@@ -1,4 +1,4 @@
-"""Decoding by real commands in real processes: the same files however many write them, and nothing half done."""
+"""jobs.decode as real commands in real processes: the same files with any number of processes, and no partial files."""
 
 import subprocess
 import sys
@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from jobs import decode
-from jobs.export import midi_files, process_pool
+from jobs.export import midi_files
+from jobs.export.conversion import STEPS_PER_PROCESS
+from jobs.export.process_pool import map_in_order
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
 from pianogen.roll import Roll
 from pianogen.store import Split
-from tests.programs.chunks import doubled, killed_at_three, refused_at_three
+from tests.programs.chunks import double, kill_process_at_three, raise_at_three
 from tests.support.made_music import made_roll, store_of
-from tests.support.made_sweep import draw
+from tests.support.made_sweep import write_made_samples
 from tests.support.paths import ROOT
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
 from tests.support.runs import create_runs
@@ -29,8 +31,8 @@ SETTINGS = SamplingConfig(num=3, steps=40)
 
 
 def long_store(path: Path) -> Path:
-    """A corpus of which two processes have enough to do; nearly all of it is rests."""
-    steps = midi_files.STEPS_PER_PROCESS // 4
+    """A corpus of enough steps for two processes; nearly all of it is rests."""
+    steps = STEPS_PER_PROCESS // 4
     rolls = []
     for seed in range(6):
         music = made_roll(seed, 200)
@@ -41,6 +43,7 @@ def long_store(path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """The exported files of a folder by relative path, without the record of fingerprints."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -56,53 +59,54 @@ def runs(tmp_path: Path) -> list[Run]:
     return create_runs(tmp_path / "runs" / "a sweep", corpus, values)
 
 
-def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
+def test_number_of_processes_does_not_change_the_files(tmp_path: Path) -> None:
     store = long_store(tmp_path / "c.h5")
-    for number in (1, 2):
-        midi_files.write_folder([store], tmp_path / f"by {number}", number)
-        midi_files.write_archive(store, tmp_path / f"{number}.zip", number)
-    assert len(contents(tmp_path / "by 1")) == 13
-    assert contents(tmp_path / "by 1") == contents(tmp_path / "by 2")
+    for num_processes in (1, 2):
+        midi_files.write_folder([store], tmp_path / str(num_processes), num_processes)
+        midi_files.write_archive(store, tmp_path / f"{num_processes}.zip", num_processes)
+    assert len(contents(tmp_path / "1")) == 13
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_results_come_in_order(count: int) -> None:
-    assert list(process_pool.in_processes(doubled, range(40), count)) == list(range(0, 80, 2))
+@pytest.mark.parametrize("num_processes", [1, 3])
+def test_results_are_in_order(num_processes: int) -> None:
+    assert list(map_in_order(double, range(40), num_processes)) == list(range(0, 80, 2))
 
 
-def test_killed_process_is_told() -> None:
-    with pytest.raises(PianogenError, match="was killed"):
-        list(process_pool.in_processes(killed_at_three, range(8), 2))
+def test_killed_worker_process_is_an_error() -> None:
+    with pytest.raises(PianogenError, match="a worker process was killed"):
+        list(map_in_order(kill_process_at_three, range(8), 2))
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_error_is_that_of_the_work(count: int) -> None:
-    with pytest.raises(PianogenError, match="three is refused"):
-        list(process_pool.in_processes(refused_at_three, range(8), count))
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_error_of_the_function_is_raised(num_processes: int) -> None:
+    with pytest.raises(PianogenError, match="3 is not allowed"):
+        list(map_in_order(raise_at_three, range(8), num_processes))
 
 
-def test_killed_decoding_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+def test_killed_export_leaves_no_process_and_can_be_resumed(tmp_path: Path) -> None:
     store, out = long_store(tmp_path / "c.h5"), tmp_path / "c-midi"
     code = f"from jobs.export.midi_files import *; write_folder([Path({str(store)!r})], Path({str(out)!r}), 2)"
     with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: any(out.rglob("*.mid")) or process.poll() is not None, "the first MIDI file")
-        below = descendants(process.pid)
+        children = descendants(process.pid)
         process.kill()
-    wait_until(lambda: all(map(has_ended, below)), "its processes end with it")
+    assert children
+    wait_until(lambda: all(map(has_ended, children)), "the end of the worker processes")
     midi_files.write_folder([store], out, 1)
-    midi_files.write_folder([store], tmp_path / "wanted", 1)
-    assert {name: data for name, data in contents(out).items() if ".tmp-" not in name} == contents(tmp_path / "wanted")
+    midi_files.write_folder([store], tmp_path / "expected", 1)
+    assert {name: data for name, data in contents(out).items() if ".tmp-" not in name} == contents(tmp_path / "expected")
 
 
-def test_run_is_decoded_with_the_samples_it_has_by_then(runs: list[Run]) -> None:
-    outs = {str(run.path): str(run.path / "midi") for run in runs}
+def test_decoding_job_finds_the_samples_of_a_run_when_it_starts(runs: list[Run]) -> None:
+    outputs = {str(run.path): str(run.path / "midi") for run in runs}
     with pytest.raises(PianogenError, match="has no samples"):
-        decode.decode_job(str(runs[0].path), outs)
-    draw(runs[0], SETTINGS, 0)
-    draw(runs[0], SamplingConfig(num=1, steps=20, seed=4), 50, "samples-seed4.h5")
-    (runs[0].path / "samples-seed5.h5.tmp-0123abcd.h5").write_bytes(b"what a killed writer has left")
-    decode.decode_job(str(runs[0].path), outs)
+        decode.decode_job(str(runs[0].path), outputs)
+    write_made_samples(runs[0], SETTINGS, 0)
+    write_made_samples(runs[0], SamplingConfig(num=1, steps=20, seed=4), 50, "samples-seed4.h5")
+    (runs[0].path / "samples-seed5.h5.tmp-0123abcd.h5").write_bytes(b"leftover of a killed process")
+    decode.decode_job(str(runs[0].path), outputs)
     midi = runs[0].path / "midi"
     assert sorted(path.name for path in midi.glob("*.mid")) == [
         "samples-0000.mid",
@@ -111,28 +115,28 @@ def test_run_is_decoded_with_the_samples_it_has_by_then(runs: list[Run]) -> None
         "samples-seed4-0000.mid",
     ]
     assert len((midi / "index.csv").read_text().splitlines()) == 5
-    decode.decode_job(str(runs[0].path), outs, archive=True)
+    decode.decode_job(str(runs[0].path), outputs, archive=True)
     with ZipFile(midi / "samples-seed4.zip") as archive:
         assert archive.namelist() == ["index.csv", "samples-seed4-0000.mid", "samples-seed4-0000.png"]
 
 
 @pytest.mark.parametrize("cluster", ["local", "debug"])
-def test_sweep_is_decoded_as_far_as_it_has_samples(runs: list[Run], cluster: str) -> None:
+def test_runs_without_samples_are_skipped(runs: list[Run], cluster: str) -> None:
     sweep = runs[0].path.parent
-    nothing = finished([*DECODE, str(sweep), "--cluster", cluster])
-    assert nothing.returncode == 2
-    assert "no run of" in nothing.stderr
-    draw(runs[1], SETTINGS, 0)
+    refused = finished([*DECODE, str(sweep), "--cluster", cluster])
+    assert refused.returncode == 2
+    assert f"no run of {sweep} has samples" in refused.stderr
+    write_made_samples(runs[1], SETTINGS, 0)
     decoded = finished([*DECODE, str(sweep), "--cluster", cluster])
     assert decoded.returncode == 0, decoded.stderr
-    assert "0000-base is waiting: it has no samples" in decoded.stdout
+    assert "0000-base is waiting and has no samples" in decoded.stderr
     assert len(contents(runs[1].path / "midi")) == 2 * 3 + 1
     elsewhere = sweep.parent / "elsewhere"
     assert finished([*DECODE, str(sweep), "--cluster", cluster, "--out", str(elsewhere)]).returncode == 0
     assert contents(elsewhere) == {f"0001-gru/{name}": data for name, data in contents(runs[1].path / "midi").items()}
 
 
-def test_store_is_decoded_beside_itself(tmp_path: Path) -> None:
+def test_store_is_decoded_to_its_own_folder(tmp_path: Path) -> None:
     store = long_store(tmp_path / "my corpus.h5")
     decoded = finished([*DECODE, str(store)])
     assert decoded.returncode == 0, decoded.stderr
@@ -145,22 +149,22 @@ def test_store_is_decoded_beside_itself(tmp_path: Path) -> None:
     assert (tmp_path / "zips" / "my corpus-midi.zip").read_bytes() == (tmp_path / "my corpus-midi.zip").read_bytes()
 
 
-def test_wrong_targets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_targets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(decode.main, [str(tmp_path / "none.h5")]) == 2
     assert "is not a sweep directory or a run" in capsys.readouterr().err
-    (tmp_path / "x.h5").write_bytes(b"no store")
+    (tmp_path / "x.h5").write_bytes(b"not HDF5")
     assert command.run(decode.main, [str(tmp_path / "x.h5"), "--cluster", "debug"]) == 1
     assert "cannot be opened as HDF5" in capsys.readouterr().err
 
 
 def test_slurm_decodes_a_sweep(slurm: SlurmCluster, runs: list[Run]) -> None:
     for run in runs:
-        draw(run, SETTINGS, 0)
+        write_made_samples(run, SETTINGS, 0)
     sweep = runs[0].path.parent
     queued = slurm.run(*DECODE, str(sweep), "--archive", "--cluster", "slurm", cwd=ROOT, timeout_s=60)
     assert queued.returncode == 0, queued.stderr
     archives = [run.path / "midi" / "samples.zip" for run in runs]
-    wait_until(lambda: all(path.exists() for path in archives), "both runs to be decoded")
+    wait_until(lambda: all(path.exists() for path in archives), "the archives of both runs")
     for archive in archives:
         with ZipFile(archive) as opened:
             assert len(opened.namelist()) == 1 + 2 * 3

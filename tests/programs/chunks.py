@@ -1,4 +1,4 @@
-"""What processes of the tests do with a chunk; they import this alone."""
+"""Functions that processes of a pool call in the tests; a module of its own, because spawned processes import it."""
 
 import os
 import signal
@@ -6,17 +6,17 @@ import signal
 from pianogen.errors import PianogenError
 
 
-def doubled(number: int) -> int:
+def double(number: int) -> int:
     return 2 * number
 
 
-def killed_at_three(number: int) -> int:
+def kill_process_at_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def refused_at_three(number: int) -> int:
+def raise_at_three(number: int) -> int:
     if number == 3:
-        raise PianogenError("three is refused")
+        raise PianogenError("3 is not allowed")
     return number

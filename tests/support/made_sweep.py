@@ -1,11 +1,11 @@
-"""A sweep that nobody trained: directories of runs with curves, results and samples made by the tests."""
+"""A sweep without training: directories of runs with generated metrics, results and samples."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.roll import ONSET, SILENT, Roll, pack
@@ -27,52 +27,52 @@ CONSTANT_LOSS = 0.0192
 
 
 def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
-    """Runs that are done."""
+    """The finished runs of a sweep with generated metrics and samples."""
     corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
     runs = create_runs(out, corpus, values)
     for number, run in enumerate(runs):
-        finish(run, number, num_samples, steps, epochs)
+        _finish(run, number, num_samples, steps, epochs)
     return runs
 
 
-def finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) -> None:
-    """Curves, samples, of which the first is silence and the second far too much, and a result."""
+def _finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) -> None:
+    """Writes metrics.csv, samples.h5 and result.json; the first two samples collapse."""
     random = np.random.default_rng(number)
     history = History(run.path / "metrics.csv", 0)
-    floor, speed = 0.009 + 0.008 * random.random(), 2 + 6 * random.random()
+    final_loss, decay_epochs = 0.009 + 0.008 * random.random(), 2 + 6 * random.random()
     for epoch in range(1, epochs + 1):
-        loss = floor + 0.03 * np.exp(-epoch / speed) + 0.0002 * random.random()
+        loss = final_loss + 0.03 * np.exp(-epoch / decay_epochs) + 0.0002 * random.random()
         row = {"epoch": epoch, "iteration": 40 * epoch, "loss": float(loss)}
         history.append(row | {"valid_loss": float(loss + 0.0006 + 0.00004 * epoch)})
-    draw(run, SamplingConfig(num=num_samples, steps=steps), 100 * number)
+    write_made_samples(run, SamplingConfig(num=num_samples, steps=steps), 100 * number)
     network = {"nats_per_step": 6 + 6 * random.random(), "static_threshold": {"onset_f1": random.random() / 2}}
-    result = {
-        "checkpoint": "ckpt-1000",
-        "parameters": 104_963 if number < 10 else 89_667,
-        "windows": 1_000,
-        **history.rows[-1],
-        "best_valid_loss": min(row["valid_loss"] for row in history.rows),
-        "constant_predictor_loss": CONSTANT_LOSS,
-        "held_out": {"valid": {"network": network}},
-        "samples": [],
-    }
-    (run.path / "result.json").write_text(json.dumps(result))
+    result = Result(
+        checkpoint="ckpt-1000",
+        parameters=104_963 if number < 10 else 89_667,
+        windows=1_000,
+        metrics=history.rows[-1],
+        best_valid_loss=min(row["valid_loss"] for row in history.rows),
+        constant_predictor_loss=CONSTANT_LOSS,
+        held_out={"valid": {"network": network}},
+        samples=[],
+    )
+    run.write_result(result)
 
 
-def draw(run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5") -> list[Roll]:
-    """Writes samples of a run."""
+def write_made_samples(run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5") -> None:
+    """Writes a store of generated samples; the first is silent, the second has onsets at every step."""
     rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num)]
-    for index, states in enumerate((silence(settings.steps), roar(settings.steps))[: settings.num]):
+    for index, states in enumerate((_silent_states(settings.steps), dense_states(settings.steps))[: settings.num]):
         rolls[index] = Roll(pack(states), rolls[index].tempo_us)
     write_samples(run.path / name, rolls, settings, SampleSource(run.name, "ckpt-1000"))
-    return rolls
 
 
-def silence(steps: int) -> np.ndarray:
+def _silent_states(steps: int) -> np.ndarray:
     return np.full((steps, 88), SILENT, np.uint8)
 
 
-def roar(steps: int) -> np.ndarray:
-    states = silence(steps)
+def dense_states(steps: int) -> np.ndarray:
+    """(T, 88) states of about 10 onsets per step."""
+    states = _silent_states(steps)
     states[np.random.default_rng(steps).random(states.shape) < 0.12] = ONSET
     return states

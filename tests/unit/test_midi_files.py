@@ -9,7 +9,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 import pytest
 
-from jobs.export import midi_files
+from jobs.export import index, midi_files
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
 from pianogen.midi.reader import read_roll
@@ -131,7 +131,7 @@ def test_files_of_a_replaced_store_are_not_mixed_with_those_of_the_new_one(corpu
     before = contents(tmp_path)
     new = store_of(corpus, [made_roll(seed, 40) for seed in (0, 1, 2, 9)], [Split.TRAIN, Split.VALID] * 2)
     for write, target in ((partial(midi_files.write_folder, [new]), out), (partial(midi_files.write_archive, new), archive)):
-        with pytest.raises(PianogenError, match=r"was made from another store corpus\.h5, or when it had other pieces"):
+        with pytest.raises(PianogenError, match=r"was exported from another version of corpus\.h5"):
             write(target, 1)
     assert contents(tmp_path) == before | {"corpus.h5": corpus.read_bytes()}
 
@@ -166,19 +166,24 @@ def test_tempo_that_midi_cannot_represent_is_an_error_with_its_piece(tmp_path: P
 @pytest.mark.parametrize("name", ["../up.mid", "/etc/x.mid", "a/../../up", "..", ".", ""])
 def test_names_outside_the_folder_are_an_error(tmp_path: Path, name: str) -> None:
     store = store_with_names(tmp_path / "c.h5", "a.mid", name)
-    with pytest.raises(PianogenError, match="outside the folder"):
+    with pytest.raises(PianogenError, match="is not a path below the output folder"):
         midi_files.write_folder([store], tmp_path / "deep" / "out", 1)
     assert contents(tmp_path).keys() == {"c.h5"}
+
+
+def test_name_with_a_nul_byte_is_an_error() -> None:  # not through a store: HDF5 truncates names at a NUL byte
+    with pytest.raises(PianogenError, match="is not a path below the output folder"):
+        index.midi_name("a/\0b.mid")
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a", "a.mid"], "would become one MIDI file"),
-        (["a.mid", "./a.mid"], "would become one MIDI file"),
-        (["a.mid", "a.mid/b.mid"], "would be a file, and the folder of"),
-        (["a.mid", "a.png/b.mid"], "would be a file, and the folder of"),
-        (["index.csv/b.mid"], "would be a file, and the folder of"),
+        (["a", "a.mid"], "two pieces have the same MIDI file name"),
+        (["a.mid", "./a.mid"], "two pieces have the same MIDI file name"),
+        (["a.mid", "a.mid/b.mid"], "is both a file and the folder of"),
+        (["a.mid", "a.png/b.mid"], "is both a file and the folder of"),
+        (["index.csv/b.mid"], "is both a file and the folder of"),
     ],
 )
 def test_names_that_collide_are_an_error(tmp_path: Path, names: list[str], message: str) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
 from pianogen.roll_plot import plot_roll
 from tests.support.made_music import made_roll
-from tests.support.made_sweep import roar
+from tests.support.made_sweep import dense_states
 
 LEFT, TOP, STEP, KEY = 66, 12, 3, 3  # pixels
 LINE_STEPS, LINE = 512, 330
@@ -65,4 +65,4 @@ def test_any_tempo_can_be_plotted(tempo_us: int) -> None:
 
 def test_plot_of_a_sample_is_small() -> None:
     assert len(plot_roll(made_roll(1, 512))) < 12_000
-    assert len(plot_roll(Roll(pack(roar(512)), np.full(512, 500_000, np.uint32)))) < 20_000
+    assert len(plot_roll(Roll(pack(dense_states(512)), np.full(512, 500_000, np.uint32)))) < 20_000

@@ -1,0 +1,170 @@
+"""The MIDI files of a store: their names, and their rows in index.csv."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from pianogen.errors import PianogenError
+from pianogen.store import Split, Store
+
+_MAX_STEM_BYTES = 251  # with .mid, 255 bytes: the limit of most file systems
+_DIGEST_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """The row of a sample in index.csv: its MIDI file and the parameters that it was drawn with."""
+
+    file: str
+    run: str
+    seed: int
+    index: int
+    temperature: float
+    threshold: str | float
+    primer: str | None
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRow:
+    """The row of a piece of a corpus in index.csv: its MIDI file, and the piece in the corpus."""
+
+    file: str
+    name: str
+    group: str
+    split: str
+    steps: int
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceFile:
+    """The MIDI file of a piece.
+
+    Attributes:
+        index: of the piece in its store.
+        name: path of the file below the output folder.
+        steps: length of the piece.
+    """
+
+    index: int
+    name: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContent:
+    """The metadata of a store that its export needs.
+
+    Attributes:
+        path: the store.
+        fingerprint: of its content.
+        pieces: the file of each piece, in the order of the store.
+        rows: the rows of index.csv.
+    """
+
+    path: Path
+    fingerprint: str
+    pieces: list[PieceFile]
+    rows: list[SampleRow] | list[PieceRow]
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The content of an open store.
+
+        Raises:
+            PianogenError: as `midi_names`.
+        """
+        names = midi_names(store)
+        steps = store.pieces.steps.tolist()
+        pieces = [PieceFile(index, name, steps[index]) for index, name in enumerate(names)]
+        rows = sample_rows(store, names) if store.kind == "samples" else _piece_rows(store, names)
+        return cls(store.path, store.fingerprint, pieces, rows)
+
+
+def midi_names(store: Store) -> list[str]:
+    """The path of each piece's MIDI file below the output folder.
+
+    Samples have the name of their store as a prefix, because the stores of a run share a folder.
+
+    Raises:
+        PianogenError: the name of a piece is outside of the output folder, or two names conflict.
+    """
+    prefix = f"{store.path.stem}-" if store.kind == "samples" else ""
+    names = [prefix + midi_name(name) for name in store.pieces.name]
+    if len(set(names)) < len(names):
+        raise PianogenError(f"{store.path}: two pieces have the same MIDI file name; rename one of them in the corpus")
+    files = {"index.csv", *names, *map(plot_name, names)}
+    for name in names:
+        for folder in map(str, PurePosixPath(name).parents):
+            if folder in files:
+                raise PianogenError(
+                    f"{store.path}: {folder} is both a file and the folder of {name}; rename one of the pieces in the corpus"
+                )
+    return names
+
+
+def midi_name(piece: str) -> str:
+    """The path of a piece's MIDI file below the output folder.
+
+    Raises:
+        PianogenError: the path is outside of the folder.
+    """
+    path = PurePosixPath(piece)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in piece:
+        raise PianogenError(
+            f"the piece name {piece!r} is not a path below the output folder; the store was not written by preprocess"
+        )
+    short = PurePosixPath(*map(_shortened, path.parts))
+    return str(short) if piece.endswith(".mid") and short == path else f"{short}.mid"
+
+
+def plot_name(midi: str) -> str:
+    """The path of the plot beside a MIDI file."""
+    return midi.removesuffix(".mid") + ".png"
+
+
+def sample_rows(store: Store, names: Sequence[str]) -> list[SampleRow]:
+    """The rows of a store of samples, whose MIDI files are `names`."""
+    columns = [field.name for field in fields(SampleRow) if field.name != "file"]
+    parameters = [json.loads(text) for text in store.pieces.sample or ()]
+    return [
+        SampleRow(name, **{column: entry.get(column) for column in columns})
+        for name, entry in zip(names, parameters, strict=True)
+    ]
+
+
+def index_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """The content of an index.csv."""
+    columns = list(rows[0]) if rows else [field.name for field in fields(SampleRow)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def store_index_text(rows: Sequence[SampleRow | PieceRow]) -> str:
+    """The content of the index.csv of a store."""
+    return index_text([asdict(row) for row in rows])
+
+
+def _piece_rows(store: Store, names: Sequence[str]) -> list[PieceRow]:
+    pieces = store.pieces
+    splits = ["" if split == Split.NONE else Split(split).name.lower() for split in pieces.split.tolist()]
+    columns = (names, pieces.name, pieces.group, splits, pieces.steps.tolist(), pieces.notes.tolist())
+    return [PieceRow(*values) for values in zip(*columns, strict=True)]
+
+
+def _shortened(part: str) -> str:
+    """A part of a path, shortened to what file systems allow; a store writes a byte that is not valid UTF-8 as four letters."""
+    data = part.encode(errors="surrogateescape")
+    if len(data) <= _MAX_STEM_BYTES or (len(data) <= _MAX_STEM_BYTES + len(".mid") and part.endswith(".mid")):
+        return part
+    start = data[: _MAX_STEM_BYTES - _DIGEST_LENGTH - 1].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(data).hexdigest()[:_DIGEST_LENGTH]}"

@@ -1,0 +1,100 @@
+"""What the report shows of a run: settings, figures and samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.export.index import SampleRow
+from jobs.records.result import Result
+from jobs.records.run_directory import Run
+from jobs.records.status import State, Status
+from pianogen.config import flatten
+from pianogen.evaluation.sample_metrics import SampleMetrics
+from pianogen.training.history import read_history
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A decoded sample of a run.
+
+    Attributes:
+        title: its name in its store.
+        row: its MIDI file below the folder of the report, and its sampling parameters.
+        plot: a PNG; b"" if there is none.
+        metrics: of its roll.
+    """
+
+    title: str
+    row: SampleRow
+    plot: bytes
+    metrics: SampleMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """The decoded samples of one store, and the sampling parameters that they share."""
+
+    parameters: SampleRow
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSamples:
+    """A run and its samples."""
+
+    run: Run
+    sets: list[SampleSet]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """The settings and the figures of a run.
+
+    Attributes:
+        name: of the run.
+        state: of the run.
+        reason: as in its `Status`.
+        settings: those that change the result, by dotted key.
+        result: None while the run is not done.
+        history: the metrics of every epoch by name, such as "loss".
+        sets: the decoded samples.
+    """
+
+    name: str
+    state: State
+    reason: str
+    settings: dict[str, Any]
+    result: Result | None
+    history: Sequence[Mapping[str, float]]
+    sets: list[SampleSet]
+
+    @property
+    def last_epoch(self) -> Mapping[str, float]:
+        """The metrics of the last epoch; empty before the end of the first one."""
+        if self.result is not None:
+            return self.result.metrics
+        return self.history[-1] if self.history else {}
+
+    @property
+    def samples(self) -> list[SampleMetrics]:
+        """The metrics of all samples."""
+        return [sample.metrics for sample_set in self.sets for sample in sample_set.samples]
+
+    @property
+    def num_collapsed(self) -> int | None:
+        """The number of samples that collapsed; None without samples."""
+        return sum(bool(sample.collapse) for sample in self.samples) if self.samples else None
+
+
+def read_figures(samples: RunSamples, status: Status) -> RunFigures:
+    """Reads the figures of a run from its directory."""
+    run = samples.run
+    return RunFigures(
+        name=run.name,
+        state=status.state,
+        reason=status.reason,
+        settings=flatten(run.read_provenance().config),
+        result=run.read_result(),
+        history=read_history(run.path / "metrics.csv"),
+        sets=samples.sets,
+    )
