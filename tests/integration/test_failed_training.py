@@ -64,7 +64,7 @@ def test_infinite_loss_fails_the_run_and_names_the_iteration(tmp_path: Path, sto
 
 
 def test_cause_of_a_failed_allocation_is_out_of_memory() -> None:
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def allocate(steps: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.random.normal([steps, steps]))
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def test_out_of_memory_names_the_setting_that_requests_memory(
 def test_full_disk_is_named_and_costs_no_checkpoint(tmp_path: Path, store: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    script = f"python {PROGRAMS / 'full_disk.py'} '{disk}' '{store}'"
+    script = f"{sys.executable} {PROGRAMS / 'full_disk.py'} '{disk}' '{store}'"
     done = finished(on_small_disk(disk, "4m", script))
     assert done.returncode == 0, done.stderr
     while_full, with_space = done.stdout.splitlines()[-2:]

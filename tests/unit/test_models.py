@@ -78,7 +78,7 @@ def test_compiled_loop_carries_the_state(name: ModelName) -> None:
     network = made_network(name)
     packed, tempo_us = made_windows(steps=8)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def read() -> Any:
         rows, tempos = tf.constant(packed), tf.constant(tempo_us)
         output, state = network.step(rows[:, 0], tempos[:, 0], network.initial_state(1))
@@ -109,7 +109,7 @@ def test_training_lowers_the_loss(name: ModelName) -> None:
     optimizer.build(variables)
     packed, tempo_us = (tf.constant(rows) for rows in made_windows(steps=9, batch=4))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def iterate() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(network.losses(packed, tempo_us, training=True)["loss"])

@@ -57,7 +57,7 @@ def test_step_sizes_stay_within_their_limits() -> None:
 def descend(optimizer: Rprop, variable: keras.Variable, iterations: int) -> None:
     """Minimizes a parabola that is 10,000 times as steep in one dimension as in the other."""
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def iterate() -> None:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.constant([1e4, 1.0]) * tf.square(variable - tf.constant([3.0, -2.0])))
