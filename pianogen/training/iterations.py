@@ -14,7 +14,7 @@ class CallResult(NamedTuple):
     """The result of a compiled call.
 
     Attributes:
-        totals: (M,) float64 sums of METRICS over the iterations.
+        totals: (M,) float64, the totals before the call plus the METRICS of its iterations.
         first_bad: () int32 index of the first iteration of the call whose loss is NaN or infinite, -1 if there is none.
         message: sum of the messages of all replicas.
     """
@@ -33,7 +33,7 @@ def compile_iterations(
         batch: number of windows of a global batch.
 
     Returns:
-        A function of an iterator over batches, the number of iterations, (M,) float64 totals to which it adds, and a message.
+        A function of an iterator over batches, the number of iterations, (M,) float64 totals and a message.
     """
     variables = network.keras.trainable_variables
 
