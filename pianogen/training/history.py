@@ -8,7 +8,7 @@ from pathlib import Path
 from pianogen import atomic
 from pianogen.errors import PianogenError
 
-Row = dict[str, float]  # epoch, iteration, METRICS and, if there is a valid split, valid_ and METRICS
+Row = dict[str, float]  # epoch, iteration, each of METRICS and, with a valid split, each of METRICS prefixed with valid_
 
 
 class HistoryError(PianogenError):

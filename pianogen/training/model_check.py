@@ -1,4 +1,4 @@
-"""Check that models can be trained on a store. A sweep runs it when it is submitted, so that jobs do not fail in the queue."""
+"""Check that models can be trained on a store, before a sweep is submitted: a job would fail only after waiting in the queue."""
 
 import keras
 import tensorflow as tf
