@@ -26,6 +26,7 @@ from tests.support.processes import finished, wait_until
 from tests.support.runs import are_equal, iteration_of, weights_of
 from tests.support.slurm_cluster import SlurmCluster
 
+_TIMEOUT_S = 250  # a command may train several runs in the foreground
 RESOURCES = {"cpus_per_task": 1, "memory_gb": 2, "timeout_min": 15, "max_parallel": 3}
 SETTINGS = {
     "device": "cpu",
@@ -51,7 +52,7 @@ class Sweep:
 
     def call(self, module: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", module, *map(str, arguments)]
-        return finished(command, ROOT, **(self._cluster.env | environment))
+        return finished(command, ROOT, _TIMEOUT_S, **(self._cluster.env | environment))
 
     def submit(self, *more: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         return self.call("jobs.sweep", "submit", self._file, "--store", self.store, "--out", self.out, *more, **environment)
