@@ -32,7 +32,9 @@ def preprocess_command(ranks: int, *arguments: object) -> list[str]:
     return mpi_command(ranks, "-m", "preprocess", *arguments)
 
 
-def finished(command: Sequence[str], folder: Path | None = None, /, **environment: str) -> "subprocess.CompletedProcess[str]":
+def finished(
+    command: Sequence[str], folder: Path | None = None, timeout_s: float = _TIMEOUT_S, /, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """The result of a command after it has ended."""
     return subprocess.run(
         command,
@@ -42,7 +44,7 @@ def finished(command: Sequence[str], folder: Path | None = None, /, **environmen
         capture_output=True,
         encoding="utf-8",
         errors="backslashreplace",
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
     )
 
 
