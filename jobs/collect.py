@@ -12,9 +12,9 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from jobs.export import index
-from jobs.export.sample_stores import find_sample_stores
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.samples import find_sample_stores, read_parameters
 from jobs.report import page
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from pianogen import atomic, command
@@ -49,7 +49,7 @@ def _collect(sweep: Path, out: Path) -> None:
     samples = [sample for run in samples_of_runs for sample_set in run.sets for sample in sample_set.samples]
     if not samples:
         raise UsageError(f"{sweep} has no MIDI files; decode its samples first: python -m jobs.decode {sweep}")
-    rows = [asdict(sample.row) | asdict(sample.metrics) for sample in samples]
+    rows = [{"file": sample.file} | asdict(sample.parameters) | asdict(sample.metrics) for sample in samples]
     atomic.write_text(out / "index.csv", index.index_text(rows))
     # The name of a folder may hold bytes that are not valid UTF-8.
     html = page.render(sweep.resolve().name, samples_of_runs).encode(errors="backslashreplace")
@@ -64,26 +64,25 @@ def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
     with Store(path) as store:
         names = index.midi_names(store)
         files = _read_decoded(run.path / "midi", path.stem, names)
-        rows = index.sample_rows(store, names)
+        parameters = [replace(entry, run=run.name) for entry in read_parameters(store)]  # the run may have been renamed
         for number, name in enumerate(names):
             if name not in files:
                 continue
             file = f"{run.name}/{name}"
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(out / file, files[name])
-            row = replace(rows[number], file=file, run=run.name)
             plot = files.get(index.plot_name(name), b"")
-            samples.append(Sample(store.pieces.name[number], row, plot, measure(store.roll(number))))
+            samples.append(Sample(store.pieces.name[number], file, parameters[number], plot, measure(store.roll(number))))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         _log.warning(
             "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
         )
-    return SampleSet(rows[0], samples)
+    return SampleSet(parameters[0], samples)
 
 
 def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:
-    """The content of the MIDI files and plots of a store by name, from a folder or from the store's archive."""
+    """The MIDI files and plots of a store as content by file name, read from the folder or from the archive of the store."""
     all_names = [*names, *map(index.plot_name, names)]
     files = {name: (folder / name).read_bytes() for name in all_names if (folder / name).is_file()}
     path = folder / f"{stem}.zip"

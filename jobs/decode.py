@@ -15,9 +15,9 @@ from typing import get_args
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
-from jobs.export.sample_stores import find_sample_stores
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.samples import find_sample_stores
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 

@@ -3,43 +3,17 @@
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from jobs.records.samples import read_parameters
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store
 
 _MAX_STEM_BYTES = 251  # with .mid, 255 bytes: the limit of most file systems
 _DIGEST_LENGTH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """The row of a sample in index.csv: its MIDI file and the parameters that it was drawn with."""
-
-    file: str
-    run: str
-    seed: int
-    index: int
-    temperature: float
-    threshold: str | float
-    primer: str | None
-    checkpoint: str
-
-
-@dataclass(frozen=True, slots=True)
-class PieceRow:
-    """The row of a piece of a corpus in index.csv: its MIDI file, and the piece in the corpus."""
-
-    file: str
-    name: str
-    group: str
-    split: str
-    steps: int
-    notes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +39,13 @@ class StoreContent:
         path: the store.
         fingerprint: of its content.
         pieces: the file of each piece, in the order of the store.
-        rows: the rows of index.csv.
+        rows: the rows of index.csv, by column.
     """
 
     path: Path
     fingerprint: str
     pieces: list[PieceFile]
-    rows: list[SampleRow] | list[PieceRow]
+    rows: list[dict[str, object]]
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -83,8 +57,7 @@ class StoreContent:
         names = midi_names(store)
         steps = store.pieces.steps.tolist()
         pieces = [PieceFile(index, name, steps[index]) for index, name in enumerate(names)]
-        rows = sample_rows(store, names) if store.kind == "samples" else _piece_rows(store, names)
-        return cls(store.path, store.fingerprint, pieces, rows)
+        return cls(store.path, store.fingerprint, pieces, _index_rows(store, names))
 
 
 def midi_names(store: Store) -> list[str]:
@@ -129,36 +102,30 @@ def plot_name(midi: str) -> str:
     return midi.removesuffix(".mid") + ".png"
 
 
-def sample_rows(store: Store, names: Sequence[str]) -> list[SampleRow]:
-    """The rows of a store of samples, whose MIDI files are `names`."""
-    columns = [field.name for field in fields(SampleRow) if field.name != "file"]
-    parameters = [json.loads(text) for text in store.pieces.sample or ()]
-    return [
-        SampleRow(name, **{column: entry.get(column) for column in columns})
-        for name, entry in zip(names, parameters, strict=True)
-    ]
-
-
 def index_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """The content of an index.csv."""
-    columns = list(rows[0]) if rows else [field.name for field in fields(SampleRow)]
+    """The content of an index.csv of at least one row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def store_index_text(rows: Sequence[SampleRow | PieceRow]) -> str:
-    """The content of the index.csv of a store."""
-    return index_text([asdict(row) for row in rows])
-
-
-def _piece_rows(store: Store, names: Sequence[str]) -> list[PieceRow]:
+def _index_rows(store: Store, names: Sequence[str]) -> list[dict[str, object]]:
+    """A row per MIDI file, with the parameters of the sample, or the place of the piece in its corpus."""
+    if store.kind == "samples":
+        parameters = read_parameters(store)
+        return [{"file": name} | asdict(entry) for name, entry in zip(names, parameters, strict=True)]
     pieces = store.pieces
-    splits = ["" if split == Split.NONE else Split(split).name.lower() for split in pieces.split.tolist()]
-    columns = (names, pieces.name, pieces.group, splits, pieces.steps.tolist(), pieces.notes.tolist())
-    return [PieceRow(*values) for values in zip(*columns, strict=True)]
+    columns = {
+        "file": names,
+        "name": pieces.name,
+        "group": pieces.group,
+        "split": ["" if split == Split.NONE else Split(split).name.lower() for split in pieces.split.tolist()],
+        "steps": pieces.steps.tolist(),
+        "notes": pieces.notes.tolist(),
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _shortened(part: str) -> str:

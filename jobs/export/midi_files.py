@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from jobs.export.conversion import convert_pieces, map_pieces
-from jobs.export.index import PieceFile, StoreContent, plot_name, store_index_text
+from jobs.export.index import PieceFile, StoreContent, index_text, plot_name
 from pianogen import atomic
 from pianogen.errors import PianogenError
 from pianogen.progress import Progress
@@ -34,7 +34,7 @@ def write_folder(paths: Sequence[Path], out: Path, max_processes: int) -> None:
         with Progress(f"{content.path.name} to {out}", len(missing), "pieces") as progress:
             for num_written in map_pieces(partial(_write_pieces, content.path, out), missing, max_processes):
                 progress.advance(num_written)
-    atomic.write_text(out / "index.csv", store_index_text([row for content in stores for row in content.rows]))
+    atomic.write_text(out / "index.csv", index_text([row for content in stores for row in content.rows]))
 
 
 def write_archive(path: Path, target: Path, max_processes: int) -> None:
@@ -53,7 +53,7 @@ def write_archive(path: Path, target: Path, max_processes: int) -> None:
     pieces = sorted(content.pieces, key=lambda piece: piece.name)
     with atomic.replacing(target) as temporary, ZipFile(temporary, "w") as archive:
         archive.comment = content.fingerprint.encode()
-        _add_member(archive, "index.csv", store_index_text(content.rows).encode(), ZIP_DEFLATED)
+        _add_member(archive, "index.csv", index_text(content.rows).encode(), ZIP_DEFLATED)
         with Progress(f"{path.name} to {target}", len(pieces), "pieces") as progress:
             for converted in map_pieces(partial(convert_pieces, path), pieces, max_processes):
                 for piece in converted:

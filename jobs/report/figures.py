@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.export.index import SampleRow
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.samples import SampleParameters
 from jobs.records.status import State, Status
 from pianogen.config import flatten
 from pianogen.evaluation.sample_metrics import SampleMetrics
@@ -19,22 +19,24 @@ class Sample:
 
     Attributes:
         title: its name in its store.
-        row: its MIDI file below the folder of the report, and its sampling parameters.
+        file: path of its MIDI file below the folder of the report.
+        parameters: those that it was drawn with.
         plot: a PNG; b"" if there is none.
         metrics: of its roll.
     """
 
     title: str
-    row: SampleRow
+    file: str
+    parameters: SampleParameters
     plot: bytes
     metrics: SampleMetrics
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """The decoded samples of one store, and the sampling parameters that they share."""
+    """The decoded samples of one store, and the parameters of the first one, which all share except for the index."""
 
-    parameters: SampleRow
+    parameters: SampleParameters
     samples: list[Sample]
 
 
@@ -56,7 +58,7 @@ class RunFigures:
         reason: as in its `Status`.
         settings: those that change the result, by dotted key.
         result: None while the run is not done.
-        history: the metrics of every epoch by name, such as "loss".
+        history: for each epoch, the metrics, such as "loss", of a row of metrics.csv.
         sets: the decoded samples.
     """
 

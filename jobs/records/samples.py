@@ -1,0 +1,44 @@
+"""The samples in the directory of a run: their stores, and the parameters that each sample was drawn with."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from jobs.records.run_directory import Run
+from pianogen.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SampleParameters:
+    """The parameters that a sample was drawn with, as its store records them.
+
+    Attributes:
+        run: name of the run at that time.
+        seed: random seed of the store.
+        index: of the sample in the store.
+        temperature: scale of the randomness.
+        threshold: "dynamic", or a static threshold.
+        primer: path of the primer; None if the sample starts from silence.
+        checkpoint: name of the checkpoint of the model.
+    """
+
+    run: str
+    seed: int
+    index: int
+    temperature: float
+    threshold: str | float
+    primer: str | None
+    checkpoint: str
+
+
+def find_sample_stores(run: Run) -> list[Path]:
+    """The stores of a run's samples, those from the end of its training first; leftovers of killed writers are ignored."""
+    paths = [path for path in run.path.glob("samples*.h5") if ".h5.tmp-" not in path.name]
+    return sorted(paths, key=lambda path: path.stem)
+
+
+def read_parameters(store: Store) -> list[SampleParameters]:
+    """The parameters of every sample of a store."""
+    names = [field.name for field in fields(SampleParameters)]
+    records = [json.loads(text) for text in store.pieces.sample or ()]
+    return [SampleParameters(**{name: record.get(name) for name in names}) for record in records]
