@@ -14,7 +14,7 @@ class EarlyStopping:
         patience: number of epochs; None disables early stopping.
 
     Attributes:
-        state: variables to include in checkpoints, keyed by name.
+        state: keyword arguments of tf.train.Checkpoint, which make a checkpoint include the variables.
     """
 
     def __init__(self, patience: int | None, model: keras.Model) -> None:
