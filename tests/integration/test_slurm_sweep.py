@@ -81,7 +81,7 @@ def succeeded(command: "subprocess.CompletedProcess[str]") -> str:
 
 
 def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tmp_path: Path) -> None:
-    grid = {"model.name": ["base", "gru"], "training.seed": [0, 1, 2]}
+    grid = {"training.seed": [0, 1, 2], "model.name": ["base", "gru"]}
     on_slurm = Sweep(slurm, tmp_path / "a folder", tmp_path / "a folder" / "my runs", grid=grid)
     assert "queued 6 jobs" in succeeded(on_slurm.submit())
     assert set(on_slurm.states()) <= {"waiting", "running", "done"}
@@ -90,8 +90,8 @@ def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tm
     on_slurm.wait_for(*["done"] * 6)
     local = Sweep(slurm, tmp_path / "a folder", tmp_path / "local", grid=grid | {"training.seed": [0]})
     succeeded(local.submit("--cluster", "local"))
-    for one, other in zip(on_slurm.runs()[::3], local.runs(), strict=True):
-        assert one.read_provenance().identity == other.read_provenance().identity
+    for one, other in zip(on_slurm.runs()[:2], local.runs(), strict=True):
+        assert one.name == other.name  # samples.h5 contains it
         assert one.read_result() == other.read_result()
         assert (one.path / "samples.h5").read_bytes() == (other.path / "samples.h5").read_bytes()
     succeeded(local.call("jobs.decode", local.out))
