@@ -140,7 +140,7 @@ def _time_rounds(functions: Mapping[str, Callable[[], None]], rounds: int, clock
 
 
 def _print_methods(seconds: Mapping[str, Sequence[float]], num_steps: int) -> None:
-    table = Table(title="CPU time of one process, from a roll in memory", title_justify="left", box=None)
+    table = Table(title="CPU time of one process", title_justify="left", box=None)
     table.add_column("method")
     for heading in ("ms per 1,000 steps", "steps/s", "relative to MIDI"):
         table.add_column(heading, justify="right")
@@ -152,7 +152,7 @@ def _print_methods(seconds: Mapping[str, Sequence[float]], num_steps: int) -> No
 
 
 def _print_export(seconds: Mapping[str, Sequence[float]], num_pieces: int) -> None:
-    table = Table(title="wall time of the export from a store to a folder", title_justify="left", box=None)
+    table = Table(title="wall time of the export", title_justify="left", box=None)
     for heading in ("processes", "s", "pieces/s", "gain"):
         table.add_column(heading, justify="right")
     one_process_s = statistics.median(seconds["1"])
