@@ -13,16 +13,9 @@ from jobs.records import status
 from jobs.report import curves
 from jobs.report.comparison import Cell, Column, compare
 from jobs.report.figures import RunFigures, RunSamples, read_figures
-from pianogen.evaluation.collapse import Collapse
+from pianogen.evaluation import collapse
 
 _CHARTS = {"loss": "Training loss", "valid_loss": "Validation loss"}
-# In the second half of a sample; see `pianogen.evaluation.collapse.find_collapse`.
-_COLLAPSE_DEFINITIONS = {
-    Collapse.SILENCE: "no key sounds at 95 % of the steps",
-    Collapse.STUCK_NOTE: "one note lasts for 75 % of the steps",
-    Collapse.EVERY_STEP: "95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
-    Collapse.REPETITION: "90 % of the steps equal the step up to 32 steps before, and that pattern fits four times",
-}
 
 
 def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
@@ -50,7 +43,7 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         common=common,
         charts=_charts(runs),
         size=curves.SIZE,
-        collapse_definitions=_COLLAPSE_DEFINITIONS,
+        collapse_definitions=collapse.DEFINITIONS,
         style=Markup(_source("report.css")),
         script=Markup(script),
         # The Content-Security-Policy allows only this script, whatever text the names contain.

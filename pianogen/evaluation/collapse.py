@@ -17,6 +17,13 @@ class Collapse(StrEnum):
     REPETITION = "repetition"
 
 
+# The conditions, which must hold for the second half of a sample.
+DEFINITIONS = {
+    Collapse.SILENCE: "no key sounds at 95 % of the steps",
+    Collapse.STUCK_NOTE: "one note lasts for 75 % of the steps",
+    Collapse.EVERY_STEP: "95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
+    Collapse.REPETITION: "90 % of the steps equal the step up to 32 steps before, and that pattern fits four times",
+}
 # The comment of each limit is the largest value over the second halves of 337 pieces from piano-midi.de.
 _SILENT_SHARE = 0.95  # 0.39
 _HELD_SHARE = 0.75  # 0.17
@@ -31,12 +38,7 @@ _SHORTEST_STEPS = 64  # four bars in 4/4; in fewer, music may hold one note or r
 
 
 def find_collapse(roll: Roll) -> Collapse:
-    """The collapse of the second half of a roll: the first of these kinds whose condition holds.
-
-    - silence: no key sounds at 95 % of the steps.
-    - stuck_note: one note lasts for 75 % of the steps.
-    - every_step: 95 % of the steps have onsets, and either 90 % of all onsets are on 8 keys or the mean is 6 onsets per step.
-    - repetition: 90 % of the steps equal the step one period before; the period is at most 32 steps and fits 4 times.
+    """The collapse of the second half of a roll: the first kind in DEFINITIONS whose condition holds.
 
     Only the second half is examined, because samples rarely collapse at the start and never recover. A second half of fewer than
     64 steps has no collapse.
