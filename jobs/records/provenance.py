@@ -69,8 +69,8 @@ class Attempt:
         return Outcome.FINISHED if self.interrupted is None else Outcome.INTERRUPTED
 
     @property
-    def seconds_since_end(self) -> float:
-        """Seconds since the recorded end; 0 if there is none."""
+    def since_end_s(self) -> float:
+        """Time since the recorded end; 0 if there is none."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.ended)).total_seconds() if self.ended else 0.0
 
 

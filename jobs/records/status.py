@@ -56,6 +56,7 @@ class RunFacts:
         job: id of the job; '' if there is none.
         job_state: of a pending, running or ended job.
         attempt: the last attempt of this job or process, None if it has not begun one; of a pending job, the attempt before.
+        since_end_s: time since the recorded end of the attempt; 0 if there is none.
         progress: of a running attempt.
         log: of the attempt, or else the output of the job.
         last_line: of that log; '' if it is empty.
@@ -66,6 +67,7 @@ class RunFacts:
     job: str = ""
     job_state: JobState | None = None
     attempt: Attempt | None = None
+    since_end_s: float = 0.0
     progress: ProgressRecord | None = None
     log: Path = Path()
     last_line: str = ""
@@ -120,7 +122,7 @@ def decide(facts: RunFacts) -> tuple[State, str]:
             return State.WAITING, f"{message}; job {facts.job} is being requeued"
         case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
-        case _, Attempt(outcome=Outcome.FINISHED) as attempt, _ if attempt.seconds_since_end < VISIBILITY_DELAY_S:
+        case _, Attempt(outcome=Outcome.FINISHED), _ if facts.since_end_s < VISIBILITY_DELAY_S:
             return State.RUNNING, "finished; result.json is not visible on this machine yet"
         case _, Attempt(outcome=Outcome.FINISHED), _:
             return State.FAILED, "finished, but result.json was removed; resubmit to write it again"
@@ -186,7 +188,7 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, ha
     if last is not None and not last.job and last.submission == (job.submission.name if job else ""):
         is_alive = last.outcome is Outcome.UNRECORDED and attempts.find_process(run) is not None
         execution = Execution.RUNNING if is_alive else Execution.KILLED
-        return _with_files(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
+        return _complete(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
     if job is None:
         return RunFacts()
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
@@ -200,7 +202,7 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, ha
         attempt = last if execution is Execution.PENDING else attempt
         if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
             job_state = replace(job_state, state="OUT_OF_MEMORY")
-    return _with_files(RunFacts(False, execution, job.id, job_state, attempt, log=log), run)
+    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log), run)
 
 
 _EXECUTIONS = {
@@ -219,8 +221,10 @@ def _belongs_to(attempt: Attempt, job: str, job_state: JobState | None) -> bool:
     return attempt.restart == job_state.restarts
 
 
-def _with_files(facts: RunFacts, run: Run) -> RunFacts:
-    """Adds the progress of a running attempt, and the last line that an ended job has logged."""
+def _complete(facts: RunFacts, run: Run) -> RunFacts:
+    """Adds the age of the attempt's end, the progress of a running attempt, and the last line that an ended job has logged."""
+    if facts.attempt is not None:
+        facts = replace(facts, since_end_s=facts.attempt.since_end_s)
     if facts.execution is Execution.RUNNING and facts.attempt is not None:
         return replace(facts, progress=read_progress(run.progress))
     if facts.execution is Execution.ENDED:

@@ -11,13 +11,12 @@ from jobs.cluster.job_states import JobPhase, JobState
 from jobs.records import status
 from jobs.records.provenance import Attempt, Provenance, StoreReference
 from jobs.records.result import Result
-from jobs.records.run_directory import Run
+from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.status import Execution, RunFacts, State
 from jobs.records.submissions import TrainingJob
 from pianogen.progress import ProgressRecord
 
-NOW = datetime.now(UTC).isoformat()
-LONG_AGO = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+NOW = "2026-01-01T12:00:00+00:00"
 STOPPED = "received a shutdown signal at iteration 7"
 OPEN = Attempt(NOW, "n1", 42, job="815_0", restart=0, submission="0000-train", code="code-1", log="log/attempt-01.log")
 FAILED = replace(OPEN, ended=NOW, error="no space left; see log")
@@ -69,7 +68,7 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
         ),
         (facts_of(Execution.ENDED, FINISHED), "running", "finished; result.json is not visible on this machine yet"),
         (
-            facts_of(Execution.ENDED, replace(FINISHED, ended=LONG_AGO)),
+            replace(facts_of(Execution.ENDED, FINISHED), since_end_s=VISIBILITY_DELAY_S),
             "failed",
             "finished, but result.json was removed; resubmit to write it again",
         ),
@@ -172,6 +171,14 @@ def test_run_with_a_result_is_done_however_its_job_ended(tmp_path: Path, job: Tr
     run = made_run(tmp_path, FAILED)
     run.write_result(Result("ckpt-9", 100, 12, {"loss": 0.5}, None, 0.25, {}, []))
     assert status.decide(status.read_facts(run, job, ended("FAILED"), True)) == (State.DONE, "")
+
+
+def test_end_of_an_attempt_becomes_older(tmp_path: Path, job: TrainingJob) -> None:
+    day_ago = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    run = made_run(tmp_path, replace(FINISHED, ended=day_ago))
+    facts = status.read_facts(run, job, ended("COMPLETED"), True)
+    assert facts.since_end_s >= 86_400
+    assert status.decide(facts) == (State.FAILED, "finished, but result.json was removed; resubmit to write it again")
 
 
 def test_attempt_counts_only_for_the_execution_of_the_job_that_made_it(tmp_path: Path, job: TrainingJob) -> None:
