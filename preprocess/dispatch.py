@@ -22,7 +22,7 @@ _WORKER_POLL_S = 0.05
 
 
 class WorkerEvent(Enum):
-    """What a worker rank tells rank 0, beside the results of its chunks."""
+    """The events that a worker rank reports to rank 0, besides the results of its chunks."""
 
     CHUNK_REQUESTED = auto()
     SHARD_COMPLETE = auto()

@@ -1,6 +1,7 @@
 """The status of each run: `decide` is the table of all cases, `read_facts` collects the facts it decides by.
 
-A run is done if it has a result. Otherwise its last attempt says how it ended; where the attempt could not, Slurm does.
+A run is done if it has a result. Otherwise the record of its last attempt states how the attempt ended; if the attempt was
+killed before it wrote that record, Slurm reports how the job ended.
 """
 
 import re
@@ -20,7 +21,7 @@ from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
 from pianogen.progress import ProgressRecord, read_progress
 
-# The log of a job that was killed for its memory: with control groups, and without, where accounting only says FAILED.
+# The log of a job that was killed for its memory: with control groups, and without, where accounting only reports FAILED.
 _OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
 _MAX_LINE_LENGTH = 300
 
@@ -40,7 +41,7 @@ class Execution(Enum):
     NONE = auto()  # the run has not been submitted to Slurm, nor started on a machine
     PENDING = auto()  # the job is in the queue
     RUNNING = auto()  # the job, or a process outside of Slurm, is running
-    ENDED = auto()  # the job has ended, and Slurm says how
+    ENDED = auto()  # the job has ended, and Slurm reports how
     KILLED = auto()  # the process, which was started outside of Slurm, is gone
     FORGOTTEN = auto()  # Slurm has no record of the job
     UNKNOWN = auto()  # this machine has no Slurm to query
@@ -79,7 +80,7 @@ class Status:
 
     Attributes:
         state: waiting, running, done or failed.
-        reason: what happened, why, and what to do; '' if the state says it all.
+        reason: what happened, why, and what to do; '' if the state needs no explanation.
         job: id of the job that is pending or running for the run; '' if there is none.
         progress: of a running attempt that has reported any.
     """

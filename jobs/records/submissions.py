@@ -1,6 +1,6 @@
 """The submissions of a sweep: one folder below runs/NAME/jobs/ for each, and in it jobs.json, which lists the queued jobs.
 
-jobs.json says which job to query. The outcome of a job is recorded in the directory of its run.
+jobs.json names the job to query for each run. The outcome of a job is recorded in the directory of its run.
 """
 
 import re

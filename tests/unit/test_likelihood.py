@@ -64,7 +64,7 @@ UNUSED_CDF = np.ones((89, 89), np.float32)  # a static threshold does not read t
 
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_draws_follow_the_likelihood(name: ModelName, model: dict[str, Any]) -> None:
-    """With a static threshold of one half and temperature 1, a state is drawn as often as its probability says."""
+    """With a static threshold of one half and temperature 1, the frequency of a drawn state is its probability."""
     network = made_network(name, **model)
     num_draws = 2_000
     output = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, num_draws, axis=0), network.predict(*made_windows(steps=6)))
