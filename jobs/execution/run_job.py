@@ -38,10 +38,10 @@ def run_job(path: str) -> None:
     if run.read_result() is not None:
         return
     with ShutdownFlag() as shutdown_requested:
+        submission = claim.find_submission(run, own)  # every worker waits until the submission has written the run
         if own.rank > 0:
             _train_as_worker(run, own, shutdown_requested)
             return
-        submission = claim.find_submission(run, own)
         with claim.exclusive(run, own):
             _attempt(run, own, submission, shutdown_requested)
 

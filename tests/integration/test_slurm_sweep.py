@@ -303,14 +303,18 @@ def test_only_one_command_at_a_time_submits_a_sweep(slurm: SlurmCluster, tmp_pat
     assert not list(tmp_path.glob(".*.lock"))
 
 
-def test_job_waits_for_the_record_of_its_submission(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """The job starts while the submission, after sbatch has accepted it, has not yet written the run."""
-    path = wrap_sbatch(slurm, tmp_path, 'SBATCH "$@"; code=$?; sleep 12; exit $code')
-    sweep = Sweep(slurm, tmp_path, tmp_path / "runs")
-    assert "queued 1 jobs" in succeeded(sweep.submit(PATH=path))
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_job_waits_for_the_record_of_its_submission(slurm: SlurmCluster, tmp_path: Path, nodes: int) -> None:
+    """Every worker of the job starts while the submission, after sbatch has accepted it, writes the run."""
+    git = tmp_path / "bin" / "git"  # the submission calls it for the provenance of the run, before it writes config.yaml
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/bash\nsleep {10 * nodes}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", slurm=RESOURCES | {"nodes": nodes})
+    assert "queued 1 jobs" in succeeded(sweep.submit(PATH=f"{git.parent}:{slurm.env['PATH']}"))
     (run,) = sweep.runs()
     started_s = datetime.fromisoformat(slurm.field(sweep.job_of(0), "StartTime")).timestamp()
-    assert started_s < (sweep.out / "sweep.yaml").stat().st_mtime - 5
+    assert started_s < run.config_file.stat().st_mtime - 10 * nodes
     sweep.wait_for("done")
     assert len(run.read_provenance().attempts) == 1
 
