@@ -25,7 +25,6 @@ from jobs.configuration.run_config import RunConfig
 from pianogen import command, models
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
-from pianogen.models.network import METRICS
 from pianogen.store import Split, Store
 from pianogen.training.agreement import Message
 from pianogen.training.devices import find_strategy
@@ -109,7 +108,8 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
         optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
         optimizer.build(network.keras.trainable_variables)
     run_iterations = compile_iterations(strategy, network, optimizer, batch)
-    totals, message = tf.zeros(len(METRICS), tf.float64), Message(shutdown_requested=False, last_call_s=0.0).to_tensor()
+    totals = tf.zeros(len(network.metrics), tf.float64)
+    message = Message(shutdown_requested=False, last_call_s=0.0).to_tensor()
 
     def train_on(dataset: tf.data.Dataset) -> Callable[[int], None]:
         batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pianogen.data.transposition import transpose
 from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.window import Window
 
 ROW_BYTES = PACKED_BYTES + 4
 BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
@@ -45,7 +46,7 @@ class Pool(NamedTuple):
     stop: int
 
 
-_Gather = Callable[[Pool, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+_Gather = Callable[[Pool, tf.Tensor], Window]
 _INT64 = tf.TensorSpec((), tf.int64)
 _POOL_SPEC = Pool(
     packed=tf.TensorSpec((None, PACKED_BYTES), tf.uint8),
@@ -74,8 +75,7 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length:
 
     Args:
         pools: yields the pools; the next pool is read while one is in use, so two of them are in memory.
-        gather: maps a pool and (n,) int64 numbers of windows of the stream to their (n, length, 22) packed rows and (n, length)
-            tempo_us.
+        gather: maps a pool and (n,) int64 numbers of windows of the stream to the windows.
         length: number of rows of a window.
         batch: number of windows of a batch.
     """
@@ -83,7 +83,7 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length:
     block = batch * max(1, BLOCK_BYTES // (batch * length * ROW_BYTES))
 
     def stream_pool(pool: Pool) -> tf.data.Dataset:
-        def gather_block(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def gather_block(start: tf.Tensor) -> Window:
             return gather(pool, tf.range(start, tf.minimum(start + block, pool.stop)))
 
         # In parallel to the consumer of the previous block, but never two blocks at once, which would take more memory.

@@ -22,6 +22,7 @@ from pianogen.data.shuffle import consecutive_pieces, permute, pools_of_epoch
 from pianogen.errors import PianogenError
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
+from pianogen.window import Window
 
 BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
@@ -146,7 +147,7 @@ def training_batches(
         parts: consecutive parts that this process streams in turn.
 
     Returns:
-        (packed, tempo_us): (n, W + 1, 22) uint8 and (n, W + 1) int32 of one part, n = batch / num_parts.
+        `Window` of one part, n = batch / num_parts windows.
 
     Raises:
         WindowError: there is no window, or two copies of the longest piece exceed `memory_mb`.
@@ -158,7 +159,7 @@ def training_batches(
     def pools() -> Iterator[Pool]:
         return _training_pools(windows, max_rows, local, seed, first_batch * batch)
 
-    def gather(pool: Pool, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gather(pool: Pool, number: tf.Tensor) -> Window:
         position, count = local.position(number) - pool.position, pool.window_ends[-1]
         epoch = pool.epoch + position // count
         index = permute(position % count, count, seed, epoch, pool.number)
@@ -166,7 +167,7 @@ def training_batches(
         if windows.transpose:
             random = permute(split_index(pool, index), 1 << 32, seed, epoch, _TRANSPOSITION)
             packed = transpose_windows(packed, random, windows.transpose)
-        return packed, tempo_us
+        return Window(packed, tempo_us)
 
     return stream_windows(pools, gather, windows.length, part_size)
 
@@ -175,7 +176,7 @@ def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
     """Every window once, in order and not transposed; the last batch may be smaller.
 
     Returns:
-        (packed, tempo_us): (B, W + 1, 22) uint8 and (B, W + 1) int32.
+        `Window` of a batch.
     """
 
     def pools() -> Iterator[Pool]:
@@ -183,8 +184,8 @@ def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
             pool = _read_pool(windows, np.arange(pieces.start, pieces.stop))
             yield pool._replace(stop=int(windows.num_windows[pieces].sum()))
 
-    def gather(pool: Pool, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return gather_windows(pool, number, windows.length, windows.stride)
+    def gather(pool: Pool, number: tf.Tensor) -> Window:
+        return Window(*gather_windows(pool, number, windows.length, windows.stride))
 
     return stream_windows(pools, gather, windows.length, batch)
 

@@ -104,7 +104,7 @@ def evaluate(
     predict = _compile_prediction(network, (MOST_PROBABLE, *thresholds))
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     log_likelihood = tempo_error = 0.0
-    for packed, tempo_us in evaluation_batches(windows, _BATCH):
+    for packed, tempo_us, _ in evaluation_batches(windows, _BATCH):
         if shutdown_requested():
             raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")
         states, sounding = unpack(packed[:, -1].numpy()), unpack(packed[:, -2].numpy()) != SILENT

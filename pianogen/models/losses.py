@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+COMPARABLE_METRICS = ("categorical_crossentropy", "mean_absolute_error")
 # The largest float32 below 1; below it, the gradient of the cross-entropy of a sigmoid is still exact.
 _LARGEST_BELOW_ONE = 1 - 2.0**-24
 _SMALLEST = 1e-30

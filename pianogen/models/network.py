@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
+from pianogen.window import Window
 
-METRICS = ("loss", "categorical_crossentropy", "mean_absolute_error")  # the keys of `Network.losses`
 NUM_UNIFORMS = 3 * NUM_KEYS + 2  # random numbers of one step: one per state of each key, and two for counts
 
 
@@ -50,19 +50,17 @@ class Network(Protocol):
 
     Attributes:
         keras: the Keras model that holds all weights.
+        metrics: names of the metrics, which are the columns of metrics.csv; the first one is "loss".
     """
 
     keras: keras.Model
+    metrics: tuple[str, ...]
 
-    def losses(self, packed: tf.Tensor, tempo_us: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        """The loss, which training minimizes, and the other METRICS of each window.
-
-        Args:
-            packed: (B, W + 1, 22) uint8: W rows of input and the row that follows them.
-            tempo_us: (B, W + 1) int32.
+    def losses(self, window: Window, training: bool) -> dict[str, tf.Tensor]:
+        """The loss, which training minimizes, and the other metrics of each window.
 
         Returns:
-            (B,) float32 for each of METRICS.
+            (B,) float32 for each of `metrics`.
         """
 
     def predict(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> Any:

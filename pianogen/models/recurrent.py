@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from pianogen.models.bodies import Body
 from pianogen.models.features import tempo_us_of
+from pianogen.models.losses import COMPARABLE_METRICS
 from pianogen.models.network import DecisionRule
 from pianogen.roll import HOLD, PACKED_BYTES
+from pianogen.window import Window
 
 
 class Head(Protocol):
@@ -19,7 +21,7 @@ class Head(Protocol):
         """(…, U) of each body to an output for the next row."""
 
     def losses(self, output: Any, packed: tf.Tensor, tempo_us: tf.Tensor) -> dict[str, tf.Tensor]:
-        """(…,) float32 for each of METRICS, of outputs for the rows (…, 22) and tempo_us (…,)."""
+        """(…,) float32 for each of COMPARABLE_METRICS and the loss, of outputs for the rows (…, 22) and tempo_us (…,)."""
 
     def logits(self, output: Any) -> tf.Tensor:
         """(B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key."""
@@ -38,14 +40,17 @@ class Recurrent:
         keras: the Keras model: (B, T, 22) uint8 and (B, T) int32 to the output of the head for the next row.
     """
 
+    metrics: tuple[str, ...] = ("loss", *COMPARABLE_METRICS)
+
     def __init__(self, name: str, bodies: Sequence[Body], head: Head, every_row: bool) -> None:
         self._bodies, self._head, self._every_row = bodies, head, every_row
         packed = keras.Input((None, PACKED_BYTES), dtype="uint8", name="packed")
         tempo_us = keras.Input((None,), dtype="int32", name="tempo_us")
         self.keras = keras.Model([packed, tempo_us], head([body(packed, tempo_us) for body in bodies]), name=name)
 
-    def losses(self, packed: tf.Tensor, tempo_us: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+    def losses(self, window: Window, training: bool) -> dict[str, tf.Tensor]:
         """See `Network.losses`; with `every_row`, means over the rows of a window but the first."""
+        packed, tempo_us = window.packed, window.tempo_us
         output = self.keras([packed[:, :-1], tempo_us[:, :-1]], training=training)
         if not self._every_row:
             return self._head.losses(output, packed[:, -1], tempo_us[:, -1])

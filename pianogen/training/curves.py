@@ -9,17 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pianogen import atomic
-from pianogen.models.network import METRICS
 from pianogen.training.history import Row
 
 _TRAINING_COLOR, _VALIDATION_COLOR = "#1f5f8b", "#d1603d"
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
-    """Plots each of METRICS on the train and valid splits by epoch."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+def draw_curves(rows: Sequence[Row], metrics: Sequence[str], path: Path) -> None:
+    """Plots each of the metrics on the train and valid splits by epoch."""
+    figure = Figure(figsize=(4 * len(metrics), 3.6), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for axes, name in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+    for axes, name in zip(figure.subplots(1, len(metrics)), metrics, strict=True):
         axes.plot(epochs, [row[name] for row in rows], marker=".", color=_TRAINING_COLOR, label="training")
         validation = [row.get(f"valid_{name}", np.nan) for row in rows]
         axes.plot(epochs, validation, marker=".", color=_VALIDATION_COLOR, label="validation")

@@ -8,7 +8,7 @@ from pathlib import Path
 from pianogen import atomic
 from pianogen.errors import PianogenError
 
-Row = dict[str, float]  # epoch, iteration, each of METRICS and, with a valid split, each of METRICS prefixed with valid_
+Row = dict[str, float]  # epoch, iteration, each metric of the network and, with a valid split, each with the prefix valid_
 
 
 class HistoryError(PianogenError):

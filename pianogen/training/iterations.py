@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from pianogen.models.network import METRICS, Network
+from pianogen.models.network import Network
+from pianogen.window import Window
 
 
 class CallResult(NamedTuple):
     """The result of a compiled call.
 
     Attributes:
-        totals: (M,) float64, the totals before the call plus the METRICS of its iterations.
+        totals: (M,) float64, the totals before the call plus the metrics of its iterations.
         first_bad: () int32 index of the first iteration of the call whose loss is NaN or infinite, -1 if there is none.
         message: sum of the messages of all replicas.
     """
@@ -37,20 +38,20 @@ def compile_iterations(
     """
     variables = network.keras.trainable_variables
 
-    def iterate(packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        """(M,) share of one replica in the mean METRICS of a global batch."""
+    def iterate(window: Window) -> tf.Tensor:
+        """(M,) share of one replica in the mean metrics of a global batch."""
         with tf.GradientTape() as tape:
-            losses = network.losses(packed, tempo_us, training=True)
+            losses = network.losses(window, training=True)
             # Divided by the size of the global batch, because gradients are summed over the replicas.
             loss = tf.reduce_sum(losses["loss"]) / batch
             scaled = optimizer.scale_loss(loss)
         optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        return _sum_over_windows(losses) / batch
+        return _sum_over_windows(network, losses) / batch
 
     def run_iterations(batches: Any, num_iterations: tf.Tensor, totals: tf.Tensor, message: tf.Tensor) -> CallResult:
         first_bad = tf.constant(-1)
         for i in tf.range(num_iterations):
-            metrics = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=next(batches)), axis=None)
+            metrics = strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(iterate, args=(next(batches),)), axis=None)
             totals += metrics
             if first_bad < 0 and not tf.math.is_finite(metrics[0]):
                 first_bad = i
@@ -61,10 +62,10 @@ def compile_iterations(
     return compiled
 
 
-def compile_validation(network: Network) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A compiled function of a batch of windows, which returns (M,) float64 sums of METRICS over the windows."""
-    compiled: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.function(
-        lambda packed, tempo_us: _sum_over_windows(network.losses(packed, tempo_us, training=False))
+def compile_validation(network: Network) -> Callable[[Window], tf.Tensor]:
+    """A compiled function of a batch of windows, which returns (M,) float64 sums of the metrics over the windows."""
+    compiled: Callable[[Window], tf.Tensor] = tf.function(
+        lambda window: _sum_over_windows(network, network.losses(window, training=False))
     )
     return compiled
 
@@ -80,5 +81,5 @@ def failure_cause(error: tf.errors.OpError) -> str:
     return cause
 
 
-def _sum_over_windows(losses: dict[str, tf.Tensor]) -> tf.Tensor:
-    return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in METRICS]), tf.float64)
+def _sum_over_windows(network: Network, losses: dict[str, tf.Tensor]) -> tf.Tensor:
+    return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in network.metrics]), tf.float64)

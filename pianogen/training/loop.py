@@ -20,7 +20,7 @@ from pianogen import atomic, models
 from pianogen.config import Config, TrainingConfig
 from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.errors import Interrupted, PianogenError
-from pianogen.models.network import METRICS, Network
+from pianogen.models.network import Network
 from pianogen.progress import Progress
 from pianogen.store import Split, Store
 from pianogen.training.agreement import Message, sum_over_workers
@@ -104,7 +104,8 @@ class _Loop:
             self._network, optimizer = _build(config)
         self._early_stopping = EarlyStopping(config.training.patience, self._network.keras)
         self._iteration = tf.Variable(0, dtype=tf.int64)
-        self._totals = tf.Variable(np.zeros(len(METRICS)))  # sums of METRICS over the iterations of the current epoch
+        # Sums of the metrics over the iterations of the current epoch.
+        self._totals = tf.Variable(np.zeros(len(self._network.metrics)))
         state = tf.train.Checkpoint(
             model=self._network.keras,
             optimizer=optimizer,
@@ -199,29 +200,29 @@ class _Loop:
     def _end_epoch(self, epoch: int, begin: int, end: int) -> None:
         """Validates, and writes the row of the epoch, the curves and a checkpoint."""
         row: Row = {"epoch": epoch, "iteration": end}
-        row |= dict(zip(METRICS, (self._totals.numpy() / (end - begin)).tolist(), strict=True))
+        row |= dict(zip(self._network.metrics, (self._totals.numpy() / (end - begin)).tolist(), strict=True))
         if len(self._valid_windows):
             means = self._validate() / len(self._valid_windows)
-            row |= {f"valid_{name}": mean for name, mean in zip(METRICS, means.tolist(), strict=True)}
+            row |= {f"valid_{name}": mean for name, mean in zip(self._network.metrics, means.tolist(), strict=True)}
             self._early_stopping.update(row["valid_loss"])
         for name, value in row.items():
             tf.summary.scalar(name, value, step=end)
-        self._totals.assign(np.zeros(len(METRICS)))
+        self._totals.assign(tf.zeros_like(self._totals))
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
             self._history.append(row)
-            draw_curves(self._history.rows, self._run / "curves.png")
+            draw_curves(self._history.rows, self._network.metrics, self._run / "curves.png")
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:
-        """(M,) sums of METRICS over the valid windows; each worker evaluates a part of the batches."""
+        """(M,) sums of the metrics over the valid windows; each worker evaluates a part of the batches."""
         batches = evaluation_batches(self._valid_windows, _VALIDATION_BATCH).shard(self._workers.size, self._workers.rank)
-        sums = np.zeros(len(METRICS))
+        sums = np.zeros(len(self._network.metrics))
         for batch in batches:
             # Several workers would have to agree; they exit after the validation.
             if self._workers.size == 1 and self._shutdown_requested():
                 self._shut_down()
-            sums += self._validate_batch(*batch).numpy()
+            sums += self._validate_batch(batch).numpy()
         return sum_over_workers(self._strategy, self._workers, sums)
 
     def _local_batches(self) -> tf.data.Dataset:

@@ -25,8 +25,7 @@ def check_models(store: Store, configs: list[Config]) -> int:
         windows = find_windows(store, Split.TRAIN, config.data)
         training_batches(windows, config.training.batch, config.training.seed)  # checks the sizes, reads nothing
         network = models.build(config.model, config.training, config.data.window_steps)
-        packed, tempo_us = next(iter(evaluation_batches(windows, config.training.batch)))
-        network.losses(packed, tempo_us, training=True)
+        network.losses(next(iter(evaluation_batches(windows, config.training.batch))), training=True)
         keras.backend.clear_session()
     return len(distinct)
 

@@ -8,6 +8,7 @@ import numpy as np
 from pianogen import models
 from pianogen.config import LossName, ModelConfig, ModelName, TrainingConfig
 from pianogen.models.network import Network
+from pianogen.window import Window
 from tests.support.made_music import made_roll
 
 STATE_HEAD_MODELS: list[ModelName] = ["pair", "split"]
@@ -28,7 +29,7 @@ def made_network(
     return models.build(ModelConfig(name=name, **{"units": 6} | model), training, WINDOW_STEPS)
 
 
-def made_windows(steps: int, batch: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(B, T, 22) packed rows and (B, T) tempo_us."""
+def made_windows(steps: int, batch: int = 1) -> Window:
+    """Windows of `steps` rows, without context."""
     rolls = [made_roll(seed, steps) for seed in range(batch)]
-    return np.stack([roll.packed for roll in rolls]), np.stack([roll.tempo_us.astype(np.int32) for roll in rolls])
+    return Window(np.stack([roll.packed for roll in rolls]), np.stack([roll.tempo_us.astype(np.int32) for roll in rolls]))

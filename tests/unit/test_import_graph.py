@@ -43,7 +43,7 @@ ALLOWED_IMPORTERS = {
     "numba": "pianogen.midi",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.
-    "tensorflow": "pianogen.logs"
+    "tensorflow": "pianogen.logs pianogen.window"
     " pianogen.data pianogen.models pianogen.training pianogen.sampling pianogen.evaluation jobs.execution",
 }
 

@@ -26,7 +26,7 @@ MODELS: list[tuple[ModelName, dict[str, Any]]] = [
 def test_probabilities_of_the_legal_states_of_a_key_sum_to_one(name: ModelName, model: dict[str, Any]) -> None:
     """Each of the 88 keys in turn takes its three states while the other 87 are silent."""
     network = made_network(name, **model)
-    output = network.predict(*made_windows(steps=6))
+    output = network.predict(*made_windows(steps=6)[:2])
     outputs = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, 3 * 88, axis=0), output)
     states = np.zeros((88, 3, 88), np.uint8)
     states[np.arange(88), :, np.arange(88)] = [SILENT, ONSET, HOLD]
@@ -42,7 +42,7 @@ def test_probabilities_of_the_legal_states_of_a_key_sum_to_one(name: ModelName, 
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_likelihood_is_the_product_over_keys(name: ModelName, model: dict[str, Any]) -> None:
     network = made_network(name, **model)
-    packed, tempo_us = made_windows(steps=6, batch=2)
+    packed, tempo_us, _ = made_windows(steps=6, batch=2)
     output = network.predict(packed, tempo_us)
     if name in STATE_HEAD_MODELS:
         weights = np.exp(output["keys"].numpy().astype(float))
@@ -67,7 +67,9 @@ def test_draws_follow_the_likelihood(name: ModelName, model: dict[str, Any]) -> 
     """With a static threshold of one half and temperature 1, the frequency of a drawn state is its probability."""
     network = made_network(name, **model)
     num_draws = 2_000
-    output = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, num_draws, axis=0), network.predict(*made_windows(steps=6)))
+    output = tf.nest.map_structure(
+        lambda tensor: tf.repeat(tensor, num_draws, axis=0), network.predict(*made_windows(steps=6)[:2])
+    )
     sounding = np.tile(np.arange(88) % 2 == 0, (num_draws, 1))
     noise = np.random.default_rng(5).random((num_draws, NUM_UNIFORMS), np.float32)
     rule = ThresholdRule(temperature=1.0, threshold=0.5, hold_cdf=UNUSED_CDF, onset_cdf=UNUSED_CDF)

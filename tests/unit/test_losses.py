@@ -12,8 +12,8 @@ import tensorflow as tf
 from pianogen import models
 from pianogen.config import LossName, ModelConfig, ModelName, TrainingConfig
 from pianogen.models.features import features
-from pianogen.models.network import METRICS
 from pianogen.roll import HOLD, ONSET, SILENT
+from pianogen.window import Window
 from tests.support.made_music import made_roll
 from tests.support.made_networks import STATE_HEAD_MODELS, made_network, made_windows
 
@@ -35,7 +35,7 @@ def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float]
     roll = made_roll(9, steps=33)
     packed = np.stack([roll.packed[:17], roll.packed[16:]])
     tempo_us = np.stack([roll.tempo_us[:17], roll.tempo_us[16:]]).astype(np.int32)
-    losses = network.losses(packed, tempo_us, training=True)
+    losses = network.losses(Window(packed, tempo_us), training=True)
     assert losses["loss"].numpy() == pytest.approx(loss, rel=1e-5)
     assert losses["categorical_crossentropy"].numpy() == pytest.approx(crossentropy, rel=1e-5)
 
@@ -52,10 +52,10 @@ def combinations() -> Iterator[Any]:
 def test_every_weight_has_a_gradient(name: ModelName, loss: LossName, predict: Literal["last", "every"]) -> None:
     activation = "sigmoid" if loss in CROSSENTROPIES and name not in STATE_HEAD_MODELS else "softplus"
     network = made_network(name, loss=loss, predict=predict, units=3, activation=activation)
-    packed, tempo_us = made_windows(steps=4, batch=2)
+    packed, tempo_us, _ = made_windows(steps=4, batch=2)
     with tf.GradientTape() as tape:
-        losses = network.losses(packed, tempo_us, training=True)
-    assert set(losses) == set(METRICS)
+        losses = network.losses(Window(packed, tempo_us), training=True)
+    assert tuple(losses) == network.metrics
     for value in losses.values():
         assert value.shape == (2,)
         assert value.dtype == tf.float32
@@ -82,10 +82,10 @@ def reference_losses(loss: LossName, target: np.ndarray, output: np.ndarray, wei
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_of_the_vector_head_follow_their_definitions(loss: LossName, silence: bool) -> None:
     network = made_network("base", loss=loss, loss_weight=7.0, silence=silence, activation="sigmoid")
-    packed, tempo_us = made_windows(steps=6, batch=3)
+    packed, tempo_us, _ = made_windows(steps=6, batch=3)
     target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1]), silence=silence).numpy().astype(float)
     output = network.predict(packed[:, :-1], tempo_us[:, :-1]).numpy().astype(float)
-    losses = network.losses(packed, tempo_us, training=False)
+    losses = network.losses(Window(packed, tempo_us), training=False)
     assert losses["loss"].numpy() == pytest.approx(reference_losses(loss, target, output, 7.0), rel=1e-5)
     if silence:
         target, output = (np.delete(rows, range(176, 264), axis=1) for rows in (target, output))
@@ -98,7 +98,7 @@ def test_losses_of_the_vector_head_follow_their_definitions(loss: LossName, sile
 @pytest.mark.parametrize("loss", CROSSENTROPIES)
 def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss: LossName) -> None:
     network = made_network(name, loss=loss, loss_weight=7.0)
-    packed, tempo_us = made_windows(steps=6, batch=3)
+    packed, tempo_us, _ = made_windows(steps=6, batch=3)
     output = network.predict(packed[:, :-1], tempo_us[:, :-1])
     target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1])).numpy()
     exponents = np.exp(output["keys"].numpy().astype(float))
@@ -108,7 +108,7 @@ def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss
     errors = -np.log(true_probability) * ((1 - true_probability) ** 2 if loss == "focal" else 1)
     errors *= np.where(states != SILENT, 7.0, 1.0) if loss.startswith("weighted") else 1.0
     tempo = output["tempo"].numpy()
-    losses = network.losses(packed, tempo_us, training=False)
+    losses = network.losses(Window(packed, tempo_us), training=False)
     assert losses["loss"].numpy() == pytest.approx(errors.mean(axis=1) + (tempo[:, 0] - target[:, -1]) ** 2, rel=1e-5)
     row = np.concatenate([probabilities[..., ONSET], probabilities[..., HOLD], tempo], axis=1)
     assert losses["mean_absolute_error"].numpy() == pytest.approx(np.abs(row - target).mean(axis=1), rel=1e-5)
@@ -117,5 +117,5 @@ def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss
 def test_metrics_of_an_all_zero_relu_output_are_finite() -> None:
     network = made_network("base", activation="relu")
     network.keras.get_layer("output").bias.assign(tf.fill([177], -100.0))
-    losses = network.losses(*made_windows(steps=4), training=False)
+    losses = network.losses(made_windows(steps=4), training=False)
     assert all(np.isfinite(value).all() for value in losses.values())

@@ -70,12 +70,12 @@ def expected(steps: list[int], window_steps: int, stride: int) -> list[tuple[int
 
 def tempos(stream: tf.data.Dataset, num_batches: int) -> list[tuple[int, ...]]:
     """The tempos of every window of the first batches."""
-    return [tuple(row) for _, tempo_us in stream.take(num_batches).as_numpy_iterator() for row in tempo_us.tolist()]
+    return [tuple(row) for window in stream.take(num_batches).as_numpy_iterator() for row in window.tempo_us.tolist()]
 
 
 def batches(stream: tf.data.Dataset, num_batches: int) -> list[tuple[bytes, bytes]]:
     """The bytes of the first batches."""
-    return [(packed.tobytes(), tempo_us.tobytes()) for packed, tempo_us in stream.take(num_batches).as_numpy_iterator()]
+    return [(window.packed.tobytes(), window.tempo_us.tobytes()) for window in stream.take(num_batches).as_numpy_iterator()]
 
 
 @deterministic
@@ -221,7 +221,7 @@ def test_windows_have_the_rows_of_the_store(tmp_path: Path) -> None:
         windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=10))
         pieces = [made_roll(0, 120), made_roll(2, 122)]
         stream = evaluation_batches(windows, 7).as_numpy_iterator()
-        streamed = [window.tobytes() for packed, _ in stream for window in packed]
+        streamed = [packed.tobytes() for window in stream for packed in window.packed]
     assert streamed == [piece.packed[first : first + 11].tobytes() for piece in pieces for first in range(len(piece) - 10)]
 
 
@@ -257,7 +257,7 @@ def test_transposition_is_uniform_over_the_possible_semitones() -> None:
 def test_transposition_depends_only_on_seed_epoch_and_window(music: Windows) -> None:
     def streamed(windows: Windows, seed: int, first_batch: int, num_batches: int) -> set[tuple[bytes, bytes]]:
         stream = training_batches(windows, 14, seed, first_batch).take(num_batches).unbatch()
-        return {(packed.tobytes(), tempo_us.tobytes()) for packed, tempo_us in stream.as_numpy_iterator()}
+        return {(window.packed.tobytes(), window.tempo_us.tobytes()) for window in stream.as_numpy_iterator()}
 
     whole = replace(music, stride=16, num_windows=np.full(6, 7))  # three batches an epoch
     in_pools = streamed(whole, 1, 0, 3)
