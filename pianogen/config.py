@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from pianogen.errors import UsageError
 
-ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair"]
+ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -25,7 +25,7 @@ class ConfigError(UsageError):
 class Section(BaseModel):
     """A section of a configuration: immutable, and unknown keys are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class ModelConfig(Section):
@@ -36,7 +36,7 @@ class ModelConfig(Section):
             recurrent layer, a multiplicative LSTM and a peephole LSTM. "stacked" has several LSTM layers; "bidirectional" reads a
             window in both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the
             tempo.
-        units: number of units of each recurrent layer.
+        units: number of units of each recurrent layer; None means 48 for "joint", for each key, and 64 for the others.
         layers: number of recurrent layers; None means 2 for "stacked" and 1 for the others.
         dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
@@ -44,11 +44,20 @@ class ModelConfig(Section):
     """
 
     name: ModelName = "base"
-    units: int = Field(default=64, ge=1)
+    units: int | None = Field(default=None, ge=1)
     layers: int | None = Field(default=None, ge=1)
     dense_layers: Literal[1, 2] = 2
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
+    cell: Literal["lstm", "gru", "mlstm"] = "lstm"
+    body: Literal["tied", "dense"] = "tied"
+    head: Literal["two_stage", "one_pass"] = "two_stage"
+    copies: bool = Field(default=True, alias="copy")
+
+    @property
+    def num_units(self) -> int:
+        """The number of units of each recurrent layer."""
+        return self.units or (48 if self.name == "joint" else 64)
 
     @property
     def has_state_head(self) -> bool:
@@ -133,18 +142,29 @@ class SamplingConfig(Section):
         num: number of samples.
         steps: length of a sample in steps (sixteenth notes).
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn.
-        threshold: a number is a static threshold, as in the report; "dynamic" computes a threshold at each step, so that the
+        top_p: a model that predicts keys jointly never draws an outcome of a key less probable than 1 - top_p.
+        threshold: only for models that predict each key on its own. A number is a static threshold, as in the report; "dynamic" computes a threshold at each step, so that the
             number of sounding keys follows the corpus.
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
+        primer_steps: number of steps of the primer that are used, from its start; None uses all.
+        tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
     """
 
     num: int = Field(default=8, ge=1)
     steps: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
+    primer_steps: int | None = Field(default=None, ge=1)
+    tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
+
+    @property
+    def tempo_us(self) -> int | None:
+        """The tempo of all steps; None if the tempo is drawn."""
+        return None if self.tempo == "drawn" else round(60_000_000 / self.tempo)
 
 
 class Config(Section):

@@ -40,6 +40,12 @@ class Statistics:
     predicted_tempo_counts: Counter[int]
 
     @property
+    def keys(self) -> range:
+        """The keys from the lowest to the highest one with an onset."""
+        used = np.flatnonzero(self.state_counts[:, ONSET])
+        return range(int(used[0]), int(used[-1]) + 1) if len(used) else range(0)
+
+    @property
     def hold_cdf(self) -> np.ndarray:
         """(89, 89) float32 cumulative distributions of the number of holds; row n is conditional on n sounding keys before."""
         return _cumulative(self.hold_counts)

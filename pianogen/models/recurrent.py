@@ -9,7 +9,7 @@ import tensorflow as tf
 from pianogen.models.bodies import Body
 from pianogen.models.features import tempo_us_of
 from pianogen.models.losses import COMPARABLE_METRICS
-from pianogen.models.network import DecisionRule
+from pianogen.models.network import Decision
 from pianogen.roll import HOLD, PACKED_BYTES
 from pianogen.window import Window
 
@@ -24,16 +24,18 @@ class Head(Protocol):
         """(…,) float32 for each of COMPARABLE_METRICS and the loss, of outputs for the rows (…, 22) and tempo_us (…,)."""
 
     def logits(self, output: Any) -> tf.Tensor:
-        """(B, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key."""
+        """(…, 88, 3) log probabilities of SILENT, ONSET, HOLD, up to a constant per key."""
 
     def tempo(self, output: Any) -> tf.Tensor:
-        """(B,) tempo feature."""
+        """(…) tempo feature."""
 
 
 class Recurrent:
     """Bodies, and one output head that reads all of them; implements `Network`.
 
     Args:
+        window_steps: number of rows of silence from which the network predicts the first row of a piece: a network that was trained
+            on windows has never predicted from a single row.
         every_row: whether training predicts the row after every row of a window, or only the row after the window.
 
     Attributes:
@@ -41,9 +43,12 @@ class Recurrent:
     """
 
     metrics: tuple[str, ...] = ("loss", *COMPARABLE_METRICS)
+    reads_context = False
+    has_rule = True
+    sampling_batch = 64
 
-    def __init__(self, name: str, bodies: Sequence[Body], head: Head, every_row: bool) -> None:
-        self._bodies, self._head, self._every_row = bodies, head, every_row
+    def __init__(self, name: str, bodies: Sequence[Body], head: Head, window_steps: int, every_row: bool) -> None:
+        self._bodies, self._head, self._window_steps, self.every_row = bodies, head, window_steps, every_row
         packed = keras.Input((None, PACKED_BYTES), dtype="uint8", name="packed")
         tempo_us = keras.Input((None,), dtype="int32", name="tempo_us")
         self.keras = keras.Model([packed, tempo_us], head([body(packed, tempo_us) for body in bodies]), name=name)
@@ -52,31 +57,52 @@ class Recurrent:
         """See `Network.losses`; with `every_row`, means over the rows of a window but the first."""
         packed, tempo_us = window.packed, window.tempo_us
         output = self.keras([packed[:, :-1], tempo_us[:, :-1]], training=training)
-        if not self._every_row:
+        if not self.every_row:
             return self._head.losses(output, packed[:, -1], tempo_us[:, -1])
-        losses = self._head.losses(output, packed[:, 1:], tempo_us[:, 1:])
-        return {name: tf.reduce_mean(row_losses, axis=1) for name, row_losses in losses.items()}
+        return {name: tf.reduce_mean(row_losses, axis=1) for name, row_losses in self.row_losses(output, window).items()}
 
-    def predict(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> Any:
-        """See `Network.predict`."""
-        output = self.keras([packed, tempo_us], training=False)
-        return tf.nest.map_structure(lambda rows: rows[:, -1], output) if self._every_row else output
+    def row_losses(self, output: Any, window: Window) -> dict[str, tf.Tensor]:
+        """See `Network.row_losses`."""
+        return self._head.losses(output, window.packed[:, 1:], window.tempo_us[:, 1:])
 
-    def initial_state(self, batch: int) -> list[Any]:
-        """The states of the bodies before the first row."""
-        return [body.initial_state(batch) for body in self._bodies]
+    def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> list[Any]:
+        """See `Network.initial_state`; the states of the bodies after a window of silence but its last row."""
+        del num_steps
+        silence, tempos = tf.zeros([batch, PACKED_BYTES], tf.uint8), tf.fill([batch], tempo_us)
+        _, state = tf.while_loop(
+            lambda step, _: step < self._window_steps - 1,
+            lambda step, state: (step + 1, self._advance(silence, tempos, state)[1]),
+            (0, [body.initial_state(batch) for body in self._bodies]),
+        )
+        return list(state)
+
+    def read(self, window: Window, state: list[Any]) -> tuple[Any, list[Any]]:
+        """See `Network.read`; one row after the other."""
+        packed, tempo_us = tf.transpose(window.packed, [1, 0, 2]), tf.transpose(window.tempo_us)
+        first = self.step(packed[0], tempo_us[0], state)
+        rest = tf.scan(lambda last, row: self.step(*row, last[1]), (packed[1:-1], tempo_us[1:-1]), first)
+        output = tf.nest.map_structure(lambda row, rows: tf.concat([row, tf.transpose(rows[:, :, 0], [1, 0, *range(2, row.shape.rank)])], axis=1), first[0], rest[0])
+        return output, tf.nest.map_structure(lambda states: states[-1], rest[1])
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
         """See `Network.step`."""
-        steps = [body.step(packed, tempo_us, body_state) for body, body_state in zip(self._bodies, state, strict=True)]
-        return self._head([units for units, _ in steps]), [next_state for _, next_state in steps]
+        bodies, next_state = self._advance(packed, tempo_us, state)
+        return tf.nest.map_structure(lambda row: row[:, tf.newaxis], self._head(bodies)), next_state
 
     def log_likelihood(self, output: Any, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """See `Network.log_likelihood`; the sum over the keys."""
         is_legal = sounding[..., tf.newaxis] | (tf.range(3) != HOLD)
         log_probabilities = tf.nn.log_softmax(tf.where(is_legal, self._head.logits(output), -float("inf")))
-        return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=2), axis=-1)
+        return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=3), axis=-1)
 
-    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Network.draw`."""
-        return rule(self._head.logits(output), sounding, uniforms), tempo_us_of(self._head.tempo(output))
+        if decision.rule is None:
+            raise ValueError("a network that predicts each key on its own needs a decision rule")
+        rows = (tf.reshape(tensor, [-1, *tensor.shape[2:]]) for tensor in (self._head.logits(output), sounding, uniforms))
+        return tf.reshape(decision.rule(*rows), tf.shape(sounding)), tempo_us_of(self._head.tempo(output))
+
+    def _advance(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[list[tf.Tensor], list[Any]]:
+        """Reads one row: the outputs of the bodies, and their states after it."""
+        steps = [body.step(packed, tempo_us, body_state) for body, body_state in zip(self._bodies, state, strict=True)]
+        return [units for units, _ in steps], [next_state for _, next_state in steps]

@@ -15,33 +15,33 @@ from pianogen.data.statistics import Statistics
 from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Rejection
-from pianogen.models.network import NUM_UNIFORMS, DecisionRule, Network
-from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, Roll, pack
+from pianogen.models.features import pack_rows
+from pianogen.models.network import NUM_UNIFORMS, Decision, Network
+from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, pack
 from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.sample_store import SampleSource, write_samples
-
-BATCH = 8
-
 
 class Sampler:
     """Draws the samples of a trained network; the first batch compiles the loop.
 
     Args:
         config: the settings of the samples.
-        statistics: statistics of the train split. The dynamic threshold follows them, and without a primer, samples start from
-            silence at the median tempo.
-        window_steps: number of input rows of the windows that the network was trained on, and of that silence.
+        statistics: statistics of the train split. The dynamic threshold follows them, and samples start from silence at the median
+            tempo.
 
     Raises:
         UsageError: the primer cannot be read, or has no notes.
     """
 
-    def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int) -> None:
-        self.config = config
-        primer = _read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
-        threshold = None if config.threshold == "dynamic" else float(config.threshold)
-        rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
-        self._draw = tf.function(lambda noise: _draw_steps(network, primer, rule, noise), jit_compile=True)
+    def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics) -> None:
+        self.config, self._batch = config, network.sampling_batch
+        rule = None
+        if network.has_rule:
+            threshold = None if config.threshold == "dynamic" else float(config.threshold)
+            rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
+        decision = Decision(config.temperature, config.top_p, rule)
+        start = _read_start(config, statistics.median_tempo_us)
+        self._draw = tf.function(lambda noise: _draw_steps(network, start, decision, config.tempo_us, noise), jit_compile=True)
 
     def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Roll]:
         """Draws `config.num` rolls of `config.steps` steps, without the steps of the primer.
@@ -53,12 +53,12 @@ class Sampler:
             Interrupted: a shutdown was requested.
         """
         rolls: list[Roll] = []
-        for first in range(0, self.config.num, BATCH):
+        for first in range(0, self.config.num, self._batch):
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
-            noise = np.stack([_noise(self.config, index) for index in range(first, first + BATCH)], axis=1)
+            noise = np.stack([_noise(self.config, index) for index in range(first, first + self._batch)], axis=1)
             states, tempo_us = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            rolls += [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(BATCH)]
+            rolls += [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
         return rolls[: self.config.num]
 
 
@@ -82,16 +82,18 @@ def draw_to_store(
     return rolls
 
 
-def _read_primer(path: str) -> Roll:
+def _read_start(config: SamplingConfig, median_tempo_us: int) -> Roll:
+    """The rows that samples continue: a step of silence at the median tempo or the tempo of the samples, and the primer."""
+    tempo_us = config.tempo_us or median_tempo_us
+    silence = Roll(np.zeros((1, PACKED_BYTES), np.uint8), np.full(1, tempo_us, np.uint32))
+    if config.primer is None:
+        return silence
     try:
-        return read_roll(Path(path).read_bytes(), path)[0]
+        primer = read_roll(Path(config.primer).read_bytes(), config.primer)[0]
     except (OSError, Rejection) as error:
-        raise UsageError(f"cannot read the primer {path}: {error}; use a MIDI file or score with piano notes") from error
-
-
-def _silence(tempo_us: int, steps: int) -> Roll:
-    """A window of silence, because a network that was trained on windows has never predicted from a single row."""
-    return Roll(np.zeros((steps, PACKED_BYTES), np.uint8), np.full(steps, tempo_us, np.uint32))
+        raise UsageError(f"cannot read the primer {config.primer}: {error}; use a MIDI file or score with piano notes") from error
+    packed, tempos = primer.packed[: config.primer_steps], primer.tempo_us[: config.primer_steps]
+    return Roll(np.concatenate([silence.packed, packed]), np.concatenate([silence.tempo_us, tempos]))
 
 
 def _noise(config: SamplingConfig, index: int) -> np.ndarray:
@@ -100,29 +102,26 @@ def _noise(config: SamplingConfig, index: int) -> np.ndarray:
     return generator.random((config.steps, NUM_UNIFORMS), np.float32)
 
 
-def _draw_steps(network: Network, primer: Roll, rule: DecisionRule, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _draw_steps(
+    network: Network, start: Roll, decision: Decision, fixed_tempo_us: int | None, noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_UNIFORMS) noise."""
     num_steps, batch = noise.shape[0], noise.shape[1]
-    packed = tf.repeat(tf.constant(primer.packed)[:, tf.newaxis], batch, axis=1)
-    tempo_us = tf.repeat(tf.constant(primer.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
-    output, state = network.step(packed[0], tempo_us[0], network.initial_state(batch))
-    for step in tf.range(1, len(primer)):
+    packed = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
+    tempo_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
+    state = network.initial_state(batch, len(start) - 1 + num_steps, int(start.tempo_us[0]))
+    output, state = network.step(packed[0], tempo_us[0], state)
+    for step in tf.range(1, len(start)):
         output, state = network.step(packed[step], tempo_us[step], state)
     # A sample starts without sounding keys: a hold must follow an onset or a hold, and the primer is not part of the sample.
-    sounding = tf.zeros((batch, NUM_KEYS), tf.bool)
+    sounding = tf.zeros((batch, 1, NUM_KEYS), tf.bool)
     all_states = tf.TensorArray(tf.uint8, num_steps)
     all_tempos = tf.TensorArray(tf.int32, num_steps)
     for step in tf.range(num_steps):
-        states, tempo = network.draw(output, sounding, noise[step], rule)
-        all_states = all_states.write(step, states)
+        states, drawn_us = network.draw(output, sounding, noise[step, :, tf.newaxis], decision)
+        tempo = tf.fill([batch], fixed_tempo_us) if fixed_tempo_us else drawn_us[:, 0]
+        all_states = all_states.write(step, states[:, 0])
         all_tempos = all_tempos.write(step, tempo)
         sounding = states > 0
-        output, state = network.step(_pack(states), tempo, state)
+        output, state = network.step(pack_rows(states[:, 0]), tempo, state)
     return all_states.stack(), all_tempos.stack()
-
-
-def _pack(states: tf.Tensor) -> tf.Tensor:
-    """(B, 22) uint8 of (B, 88) states, like `pianogen.roll.pack`."""
-    bits = tf.cast(tf.concat([states == ONSET, states == HOLD], axis=-1), tf.int32)
-    weights = tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.int32)
-    return tf.cast(tf.reduce_sum(tf.reshape(bits, [-1, PACKED_BYTES, 8]) * weights, axis=-1), tf.uint8)

@@ -1,0 +1,155 @@
+"""Heads of the joint model: the exact probability of all keys of a row together, as a product over keys from low to high.
+
+The two-stage head first decides for every sounding key whether it goes on, given which of the lower ones do; then for every other
+key whether it starts a note, given all holds and the lower onsets. The one-pass head decides the three states of one key after the
+other. In training, each stage is one parallel pass over the true states of a row.
+
+Shapes: z is (T, B, K, U); states, sounding and the rest are (T, B, K).
+"""
+
+from typing import Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pianogen.models.joint.banded import Banded
+from pianogen.models.joint.fixed_point import bernoulli, fixed_point
+from pianogen.models.joint.features import one_hot_count
+from pianogen.models.joint.layers import KeyTables, ResidualBlocks, drop, linear, over_rows
+from pianogen.models.network import Decision
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
+
+_BELOW = 36  # lower keys that a decision reads
+_HOLD_REACH = 24  # keys below and above whose holds an onset reads
+_MOST_COUNTED = 7
+
+
+class Head(Protocol):
+    """A distribution over the states of all keys of a row."""
+
+    def log_likelihood(
+        self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """(T, B) float32 log probability of states, in nats.
+
+        Args:
+            states: uint8.
+            sounding: bool, keys that sound in the row before; only these can be held.
+            seed: of the dropout; None for none.
+        """
+
+    def draw(
+        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
+        """(T, B, K) uint8 states, drawn with (T, B, NUM_UNIFORMS) uniform numbers."""
+
+
+class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The two-stage head.
+
+    Args:
+        units: U.
+        keys: the keys in use.
+        dropout: share of the units of the onset stage that training drops.
+    """
+
+    def __init__(self, units: int, keys: range, dropout: float) -> None:
+        super().__init__(name="head")
+        self._keys = keys
+        self._holds = _HoldStage(units, keys)
+        self._onsets = _OnsetStage(units, keys, dropout)
+
+    def log_likelihood(
+        self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        held, onset = states == HOLD, states == ONSET
+        return self._holds.log_likelihood(z, semitones, held, sounding) + self._onsets.log_likelihood(
+            z, semitones, onset, held, sounding, seed
+        )
+
+    def draw(
+        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
+        hold_noise, onset_noise = (uniforms[..., first + self._keys.start : first + self._keys.stop] for first in (0, NUM_KEYS))
+        held = self._holds.draw(z, semitones, sounding, hold_noise, decision)
+        onset = self._onsets.draw(z, semitones, held, sounding, onset_noise, decision)
+        return tf.cast(tf.where(held, HOLD, tf.where(onset, ONSET, SILENT)), tf.uint8)
+
+
+class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Whether each sounding key goes on, given the lower ones."""
+
+    def __init__(self, units: int, keys: range) -> None:
+        super().__init__(name="holds")
+        self._from_body = linear(units, "from_body")
+        self._below = Banded(_BELOW, 0, units, includes_own=False, scale=0.5 / np.sqrt(2 * _BELOW), name="below")
+        self._counts = linear(units, "counts", gain=0.5, bias=None)
+        self._tables = KeyTables(keys, units, name="tables")
+        self._logits = ResidualBlocks(1, units, 1, bias=2.0, name="logits")
+
+    def log_likelihood(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        logits = self._decide(z, semitones, held, sounding)
+        errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(held, tf.float32), logits)
+        return -tf.reduce_sum(errors * tf.cast(sounding, tf.float32), axis=-1)
+
+    def draw(
+        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
+        return fixed_point(lambda held: sounding & bernoulli(self._decide(z, semitones, held, sounding), uniforms, decision), sounding)
+
+    def _decide(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
+        channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
+        units = self._from_body(z) + over_rows(self._below, channels) + self._counts(_counts_below(channels)) + self._tables(semitones)
+        return self._logits(tf.nn.relu(units))[..., 0]
+
+
+class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Whether each key that is not held starts a note, given all holds and the lower onsets."""
+
+    def __init__(self, units: int, keys: range, dropout: float) -> None:
+        super().__init__(name="onsets")
+        self._dropout = dropout
+        self._from_body = linear(units, "from_body")
+        self._below = Banded(_BELOW, 0, units, includes_own=False, name="below")
+        self._holds = Banded(_HOLD_REACH, _HOLD_REACH, units, name="holds")
+        self._counts = linear(units, "counts", gain=0.5, bias=None)
+        self._hold_counts = linear(units, "hold_counts", gain=0.5, bias=None)
+        self._tables = KeyTables(keys, units, name="tables")
+        self._logits = ResidualBlocks(2, units, 1, bias=-3.5, name="logits")
+
+    def log_likelihood(
+        self, z: tf.Tensor, semitones: tf.Tensor, onset: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None
+    ) -> tf.Tensor:
+        given = self._given_holds(z, semitones, held, sounding)
+        logits = self._decide(given, onset, seed)
+        errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(onset, tf.float32), logits)
+        return -tf.reduce_sum(errors * tf.cast(~held, tf.float32), axis=-1)
+
+    def draw(
+        self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
+        given = self._given_holds(z, semitones, held, sounding)
+        return fixed_point(
+            lambda onset: ~held & bernoulli(self._decide(given, onset, None), uniforms, decision), tf.zeros_like(held)
+        )
+
+    def _given_holds(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        """(T, B, K, U): all that does not depend on the onsets of the row."""
+        channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
+        counts = one_hot_count(tf.reduce_sum(channels, axis=-2), _MOST_COUNTED)
+        counts = tf.reshape(counts, [*tf.unstack(tf.shape(counts)[:2]), 1, 2 * (_MOST_COUNTED + 1)])
+        return self._from_body(z) + over_rows(self._holds, channels) + self._hold_counts(counts) + self._tables(semitones)
+
+    def _decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(T, B, K) logits of an onset; those of held keys mean nothing."""
+        channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
+        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
+        return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
+
+
+def _counts_below(channels: tf.Tensor) -> tf.Tensor:
+    """(T, B, K, C * 8) one-hot number of lower keys for each of C channels."""
+    counts = one_hot_count(tf.cumsum(channels, axis=-2, exclusive=True), _MOST_COUNTED)
+    return tf.reshape(counts, tf.concat([tf.shape(counts)[:-2], [channels.shape[-1] * (_MOST_COUNTED + 1)]], axis=0))
