@@ -56,8 +56,12 @@ class Network(Protocol):
     keras: keras.Model
     metrics: tuple[str, ...]
 
-    def losses(self, window: Window, training: bool) -> dict[str, tf.Tensor]:
+    def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """The loss, which training minimizes, and the other metrics of each window.
+
+        Args:
+            training: whether units are dropped.
+            seed: (2,) int32; the only source of randomness.
 
         Returns:
             (B,) float32 for each of `metrics`.
