@@ -107,7 +107,7 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
         network = models.build(config.model, config.training, config.data.window_steps)
         optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
         optimizer.build(network.keras.trainable_variables)
-    run_iterations = compile_iterations(strategy, network, optimizer, batch)
+    run_iterations = compile_iterations(strategy, network, network, optimizer, config.training)
     totals = tf.zeros(len(network.metrics), tf.float64)
     message = Message(shutdown_requested=False, last_call_s=0.0).to_tensor()
 
@@ -115,7 +115,8 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
         batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
 
         def run(num_iterations: int) -> None:
-            run_iterations(batches, tf.constant(num_iterations), totals, message).totals.numpy()
+            begin, end = tf.constant(0, tf.int64), tf.constant(num_iterations, tf.int64)
+            run_iterations(batches, begin, end, totals, message).totals.numpy()
 
         return run
 

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -69,6 +69,16 @@ class ModelConfig(Section):
         """The loss of the keys where `training.loss` is None."""
         return "crossentropy" if self.has_state_head else "mse"
 
+    @property
+    def is_joint(self) -> bool:
+        """Whether the model predicts the keys of a step jointly; other models predict each key on its own."""
+        return self.name in ("joint",)
+
+    @property
+    def default_predict(self) -> Literal["last", "every"]:
+        """The rows that training predicts where `training.predict` is None."""
+        return "every" if self.is_joint else "last"
+
 
 class DataConfig(Section):
     """The windows that the model is trained on.
@@ -95,30 +105,55 @@ class TrainingConfig(Section):
         batch: number of windows of a global batch, which all replicas share.
         epochs: number of passes over all windows.
         max_iterations: limit of the number of iterations; training can end within an epoch.
-        optimizer: rmsprop, adam or rprop.
-        learning_rate: learning rate of the optimizer.
+        optimizer: rmsprop, adam, adamw or rprop.
+        learning_rate: learning rate of the optimizer; with a schedule or a warm-up, its largest value.
+        beta_2: decay of the mean squared gradient of adam and adamw; None means the default of Keras, 0.999.
+        weight_decay: adamw multiplies every weight by 1 - weight_decay * learning rate in each iteration (Loshchilov and Hutter
+            2019); None means the default of Keras, 0.004.
+        schedule: "constant", or "cosine", which lowers the learning rate to 2 % of its value until the last iteration of
+            `epochs` or `max_iterations`, whichever comes first.
+        warmup_iterations: number of iterations in which the learning rate rises linearly from 0.
+        clip_norm: largest norm of the gradient of a global batch; a larger gradient is scaled down. None disables clipping.
+        average: decay per iteration of a moving average of the weights, e.g. 0.99. The decay of iteration i, counted from 0, is
+            at most (1 + i) / (10 + i). Validation, early stopping, evaluation, samples and model.keras use the averaged weights.
+            None disables averaging.
+        dropout: share of the units that are set to 0 in training; only for models that predict keys jointly. With dropout, the
+            result depends on the number of replicas.
         loss: loss of the keys: mse (mean squared error), weighted_mse (mean squared error in which onsets and holds count
             `loss_weight` times), crossentropy, weighted_crossentropy or focal. None means the default of the model: crossentropy
             for "split" and "pair", mse for the others.
         loss_weight: weight of onsets and holds in the weighted losses.
         predict: "last" trains on the row after the window, as in the report; "every" on the row after every row of the window.
+            None means the default of the model: "every" for models that predict keys jointly, "last" for the others.
         patience: number of epochs without a better validation loss after which training stops and restores the best weights;
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
-        seed: seed of the initial weights and of the order of windows.
+        seed: seed of the initial weights, of the order of windows and of dropout.
     """
 
     batch: int = Field(default=64, ge=1)
     epochs: int = Field(default=25, ge=1)
     max_iterations: int | None = Field(default=None, ge=1)
-    optimizer: Literal["rmsprop", "adam", "rprop"] = "rmsprop"
+    optimizer: Literal["rmsprop", "adam", "adamw", "rprop"] = "rmsprop"
     learning_rate: float = Field(default=0.002, gt=0)
+    beta_2: float | None = Field(default=None, gt=0, lt=1)
+    weight_decay: float | None = Field(default=None, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_iterations: int = Field(default=0, ge=0)
+    clip_norm: float | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: LossName | None = None
     loss_weight: float = Field(default=10.0, gt=0)
-    predict: Literal["last", "every"] = "last"
+    predict: Literal["last", "every"] | None = None
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    @property
+    def learning_rate_varies(self) -> bool:
+        """Whether the learning rate is a function of the iteration."""
+        return self.schedule != "constant" or self.warmup_iterations > 0
 
 
 class CheckpointConfig(Section):
@@ -202,43 +237,6 @@ def validate(schema: type[_SectionType], values: dict[str, Any], source: str) ->
         return schema.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_message(schema, detail, source) for detail in error.errors())) from None
-
-
-def check_combinations(config: Config, source: str) -> None:
-    """Checks that no setting would be ignored, and that settings do not contradict each other.
-
-    Raises:
-        ConfigError: with all the contradictions.
-    """
-    if contradictions := [f"{source}: {text}" for text in _contradictions(config.model, config.training)]:
-        raise ConfigError("\n".join(contradictions))
-
-
-def _contradictions(model: ModelConfig, training: TrainingConfig) -> Iterator[str]:
-    loss = training.loss or model.default_loss
-    if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
-        yield (
-            f"model.layers is {model.layers} and model.name is {model.name}; "
-            "only stacked has more than one layer: remove model.layers or set model.name: stacked"
-        )
-    if model.has_state_head:
-        for key in ("activation", "silence", "dense_layers"):
-            if getattr(model, key) != ModelConfig.model_fields[key].default:
-                yield f"model.{key} does not apply to model.name {model.name}, which predicts the state of each key: remove it"
-        if loss not in ("crossentropy", "weighted_crossentropy", "focal"):
-            yield (
-                f"training.loss {loss} does not apply to model.name {model.name}; "
-                "set crossentropy, weighted_crossentropy or focal"
-            )
-    elif loss not in ("mse", "weighted_mse") and model.activation != "sigmoid":
-        yield (
-            f"training.loss {loss} requires probabilities, and outputs of model.activation {model.activation} can exceed 1; "
-            "set model.activation: sigmoid"
-        )
-    if training.loss_weight != TrainingConfig.model_fields["loss_weight"].default and not loss.startswith("weighted"):
-        yield f"training.loss_weight does not apply to training.loss {loss}; only weighted losses use it: remove it"
-    if training.predict == "every" and model.name == "bidirectional":
-        yield "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict"
 
 
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

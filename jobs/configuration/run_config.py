@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pianogen import config
+from pianogen.combinations import check_combinations
 from pianogen.config import Config, ConfigError, Section
 from pianogen.training.resources import Devices
 
@@ -82,7 +83,7 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
             f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
             "gpu needs one or more GPUs, cpu needs 0"
         )
-    config.check_combinations(run, where)
+    check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
         raise ConfigError(
             f"{where}: training.mixed_precision with device cpu, which is slower and less exact; use a GPU, or set it to false"

@@ -41,8 +41,10 @@ def _window_settings(run: RunFigures) -> list[Any]:
 
 def _loss_settings(run: RunFigures) -> list[Any]:
     """The settings that must be equal for losses to be comparable."""
-    loss = run.settings["training.loss"] or ModelConfig(name=run.settings["model.name"]).default_loss
-    return [*_window_settings(run), loss, run.settings["training.loss_weight"], run.settings["training.predict"]]
+    model = ModelConfig(name=run.settings["model.name"])
+    loss = run.settings["training.loss"] or model.default_loss
+    predict = run.settings["training.predict"] or model.default_predict
+    return [*_window_settings(run), loss, run.settings["training.loss_weight"], predict]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def _pair(model: ModelConfig, training: TrainingConfig, window_steps: int, _keys
     return Recurrent(model.name, [keys, tempo], StateHead(*_loss(model, training)), window_steps, every_row)
 
 
-def _joint(model: ModelConfig, _training: TrainingConfig, _window_steps: int, keys: range) -> Network:
-    return Joint(model, keys, dropout=0.0)
+def _joint(model: ModelConfig, training: TrainingConfig, _window_steps: int, keys: range) -> Network:
+    return Joint(model, keys, training.dropout)
 
 
 def _loss(model: ModelConfig, training: TrainingConfig) -> tuple[str, float]:

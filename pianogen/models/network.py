@@ -83,8 +83,12 @@ class Network(Protocol):
     has_rule: bool
     sampling_batch: int
 
-    def losses(self, window: Window, training: bool) -> dict[str, tf.Tensor]:
+    def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """The loss, which training minimizes, and the other metrics of each window, from the initial state.
+
+        Args:
+            training: whether units are dropped.
+            seed: (2,) int32; the only source of randomness.
 
         Returns:
             (B,) float32 for each of `metrics`.

@@ -53,8 +53,9 @@ class Recurrent:
         tempo_us = keras.Input((None,), dtype="int32", name="tempo_us")
         self.keras = keras.Model([packed, tempo_us], head([body(packed, tempo_us) for body in bodies]), name=name)
 
-    def losses(self, window: Window, training: bool) -> dict[str, tf.Tensor]:
+    def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; with `every_row`, means over the rows of a window but the first."""
+        del seed  # no unit is dropped
         packed, tempo_us = window.packed, window.tempo_us
         output = self.keras([packed[:, :-1], tempo_us[:, :-1]], training=training)
         if not self.every_row:

@@ -4,7 +4,6 @@ Training resumes exactly from its last checkpoint: an interrupted run ends with 
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen import atomic, models
-from pianogen.config import Config, TrainingConfig
+from pianogen.config import Config
 from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.models.network import Network
@@ -31,11 +30,11 @@ from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
 from pianogen.training.history import History, Row
 from pianogen.training.iterations import CallResult, compile_iterations, compile_validation, failure_cause
+from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Devices, Workers
-from pianogen.training.rprop import Rprop
+from pianogen.training.schedule import epoch_ends
 
 _VALIDATION_BATCH = 512
-_OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "rprop": Rprop}
 _log = logging.getLogger(__name__)
 
 
@@ -100,25 +99,27 @@ class _Loop:
         self._strategy = find_strategy(devices, workers)
         keras.utils.set_random_seed(config.training.seed)
         self._windows, self._valid_windows = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
+        self._epoch_ends = epoch_ends(len(self._windows), config.training)
         with self._strategy.scope():
-            self._network, optimizer = _build(config)
-        self._early_stopping = EarlyStopping(config.training.patience, self._network.keras)
+            self._network, self._averaged = _build_networks(config)
+            self._optimizer = build_optimizer(config.training, self._epoch_ends[-1], self._network.keras.trainable_variables)
+        self._early_stopping = EarlyStopping(config.training.patience, self._averaged.keras)
         self._iteration = tf.Variable(0, dtype=tf.int64)
         # Sums of the metrics over the iterations of the current epoch.
         self._totals = tf.Variable(np.zeros(len(self._network.metrics)))
         state = tf.train.Checkpoint(
             model=self._network.keras,
-            optimizer=optimizer,
+            averaged=self._averaged.keras,
+            optimizer=self._optimizer,
             iteration=self._iteration,
             totals=self._totals,
             **self._early_stopping.state,
         )
         self._checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, self._is_writer)
-        self._epoch_ends = _epoch_ends(len(self._windows), config.training)
         self._history = History(run / "metrics.csv", until_iteration=int(self._iteration))
         self._history.check_complete(int(self._iteration), self._epoch_ends)
-        self._run_iterations = compile_iterations(self._strategy, self._network, optimizer, config.training.batch)
-        self._validate_batch = compile_validation(self._network)
+        self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
+        self._validate_batch = compile_validation(self._averaged)
         self._call_length = CallLength()
         self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
 
@@ -132,9 +133,9 @@ class _Loop:
         self._early_stopping.restore_best_weights()
         if self._is_writer:
             with atomic.replacing(self._run / "model.keras") as temporary:
-                self._network.keras.save(temporary)
+                self._averaged.keras.save(temporary)
         return TrainingResult(
-            self._network, self._windows, self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
+            self._averaged, self._windows, self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
         )
 
     def _run_epochs(self) -> None:
@@ -175,7 +176,11 @@ class _Loop:
         message = Message(self._shutdown_requested(), last_call_s=self._calls[-1][1] if self._calls else 0.0)
         try:
             result: CallResult = self._run_iterations(
-                self._batches, tf.constant(num_iterations), self._totals.read_value(), message.to_tensor()
+                self._batches,
+                tf.constant(iteration, tf.int64),
+                tf.constant(iteration + num_iterations, tf.int64),
+                self._totals.read_value(),
+                message.to_tensor(),
             )
         except tf.errors.OpError as error:
             raise TrainingError(
@@ -184,7 +189,7 @@ class _Loop:
             ) from error.with_traceback(None)  # the frames of the traceback would keep the iterator alive
         if result.first_bad >= 0:
             raise TrainingError(
-                f"the loss of iteration {iteration + int(result.first_bad) + 1}, in epoch {epoch}, is NaN or infinite; "
+                f"the loss of iteration {int(result.first_bad) + 1}, in epoch {epoch}, is NaN or infinite; "
                 f"the last checkpoint, {self._checkpoints.newest}, is kept: submit the sweep again with a lower "
                 "training.learning_rate"
             )
@@ -205,6 +210,8 @@ class _Loop:
             means = self._validate() / len(self._valid_windows)
             row |= {f"valid_{name}": mean for name, mean in zip(self._network.metrics, means.tolist(), strict=True)}
             self._early_stopping.update(row["valid_loss"])
+        if self._config.training.learning_rate_varies:
+            row["learning_rate"] = float(self._optimizer.learning_rate)
         for name, value in row.items():
             tf.summary.scalar(name, value, step=end)
         self._totals.assign(tf.zeros_like(self._totals))
@@ -242,22 +249,16 @@ class _Loop:
         return self._workers.rank == 0
 
 
-def _build(config: Config) -> tuple[Network, keras.optimizers.Optimizer]:
+def _build_networks(config: Config) -> tuple[Network, Network]:
+    """The network that is trained, and the one that is validated and saved: the same one, or the average of its weights."""
     training = config.training
     keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
     network = models.build(config.model, training, config.data.window_steps)
-    optimizer = _OPTIMIZERS[training.optimizer](training.learning_rate)
-    if training.mixed_precision:
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.keras.trainable_variables)
-    return network, optimizer
-
-
-def _epoch_ends(num_windows: int, training: TrainingConfig) -> list[int]:
-    """The last iteration of each epoch; its batch may also contain windows of the next epoch."""
-    ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
-    last = min(ends[-1], training.max_iterations or ends[-1])
-    return [end for end in ends if end < last] + [last]
+    if training.average is None:
+        return network, network
+    averaged = models.build(config.model, training, config.data.window_steps)
+    averaged.keras.set_weights(network.keras.get_weights())
+    return network, averaged
 
 
 def _iterations_per_s(calls: list[tuple[int, float]]) -> float | None:

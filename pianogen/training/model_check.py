@@ -7,6 +7,7 @@ from pianogen import models
 from pianogen.config import Config
 from pianogen.data.windows import evaluation_batches, find_windows, training_batches
 from pianogen.store import Split, Store
+from pianogen.training.schedule import epoch_ends, learning_rate
 
 
 def check_models(store: Store, configs: list[Config]) -> int:
@@ -17,6 +18,7 @@ def check_models(store: Store, configs: list[Config]) -> int:
 
     Raises:
         WindowError: there is no window to train on.
+        ConfigError: the warm-up of a run is as long as the run or longer.
         PianogenError: a model cannot be built, or its loss cannot be computed.
     """
     tf.config.set_visible_devices([], "GPU")
@@ -27,11 +29,14 @@ def check_models(store: Store, configs: list[Config]) -> int:
         network = models.build(config.model, config.training, config.data.window_steps)
         network.losses(next(iter(evaluation_batches(windows, config.training.batch))), training=True)
         keras.backend.clear_session()
+    for config in configs:
+        windows = find_windows(store, Split.TRAIN, config.data)
+        learning_rate(config.training, epoch_ends(len(windows), config.training)[-1])  # checks the warm-up
     return len(distinct)
 
 
 def _relevant_settings(config: Config) -> str:
     """The settings that decide whether a model can be trained."""
-    irrelevant = {"epochs", "max_iterations", "learning_rate", "optimizer", "patience", "seed", "mixed_precision"}
-    training = config.training.model_dump_json(exclude=irrelevant)
+    relevant = {"batch", "loss", "loss_weight", "predict", "dropout"}
+    training = config.training.model_dump_json(include=relevant)
     return "\n".join((config.model.model_dump_json(), config.data.model_dump_json(), training))

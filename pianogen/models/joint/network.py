@@ -99,7 +99,6 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     def log_likelihood(self, output: Output, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(B, W) float32 log probability of (B, W, 88) states, those of unused keys included."""
         used = [use_keys(tf.transpose(tensor, [1, 0, 2]), self.keys) for tensor in (states, sounding)]
-        seed = None if seed is None else seed + 1
         likelihood = self.head.log_likelihood(output.z, output.semitones, *used, seed)
         return tf.transpose(likelihood) + _unused_log_likelihood(states, sounding, self.keys)
 
@@ -133,11 +132,12 @@ class Joint:
         self.keras = JointModel(config.model_dump(), (keys.start, keys.stop), dropout)
         self.keras(_window_of_silence())  # creates the weights
 
-    def losses(self, window: Window, training: bool, seed: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; means over the rows of a window."""
-        seed = seed if training else None
-        output, _ = self.keras.predict_rows(rows_of(window), self.keras.recurrent_state(tf.shape(window.packed)[0]), seed)
-        return {name: tf.reduce_mean(values, axis=1) for name, values in self.keras.row_losses(output, window, seed).items()}
+        dropout_seed = seed if training else None
+        output, _ = self.keras.predict_rows(rows_of(window), self.keras.recurrent_state(tf.shape(window.packed)[0]), dropout_seed)
+        losses = self.keras.row_losses(output, window, dropout_seed)
+        return {name: tf.reduce_mean(values, axis=1) for name, values in losses.items()}
 
     def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> State:
         """See `Network.initial_state`; before the first row of a piece, the model reads no tempo."""
