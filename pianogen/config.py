@@ -84,15 +84,18 @@ class DataConfig(Section):
     """The windows that the model is trained on.
 
     Attributes:
-        window_steps: number of input rows of a window; the model predicts the row that follows them.
-        stride: number of steps between the starts of two consecutive windows of a piece.
+        window_steps: number of input rows of a window; the model predicts the row that follows them, or the row that follows each
+            of them.
+        stride: number of steps between the starts of two consecutive windows of a piece, the first of which starts with the
+            piece. None means 1 if only the last row is predicted. If every row is predicted, None means windows that do not
+            overlap, at different steps in each epoch.
         groups: names of the groups whose pieces are used; all groups if empty.
         transpose: largest transposition of a training window in semitones, up or down; no key leaves the keyboard.
         memory_mb: limit for rows held in memory; the windows of a larger corpus are shuffled in pools of half this size.
     """
 
     window_steps: int = Field(default=64, ge=1)
-    stride: int = Field(default=1, ge=1)
+    stride: int | None = Field(default=None, ge=1)
     groups: tuple[str, ...] = Field(default=(), strict=False)
     transpose: int = Field(default=0, ge=0, le=11)
     memory_mb: int = Field(default=2_000, ge=20)

@@ -105,8 +105,13 @@ class _LocalPart:
         return number // self.size * self.batch + self.first + number % self.size
 
 
-def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
+def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool = False, context: bool = False) -> Windows:
     """The windows of the configured groups in a split; reads no rows.
+
+    Args:
+        every_row: whether every row of a window but its first one is predicted, or only the last one. If every row is, windows
+            start one row earlier: the row before the first row of a piece is silence at 120 bpm.
+        context: whether the windows of streams have a context.
 
     Raises:
         WindowError: a group does not exist.
@@ -126,9 +131,9 @@ def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
         store=store,
         pieces=indices,
         steps=steps,
-        num_windows=np.maximum(0, (steps - config.window_steps - 1) // config.stride + 1),
+        num_windows=np.maximum(0, (steps - config.window_steps - 1) // (config.stride or 1) + 1),
         window_steps=config.window_steps,
-        stride=config.stride,
+        stride=config.stride or 1,
         transpose=config.transpose,
         memory_mb=config.memory_mb,
     )

@@ -110,7 +110,7 @@ def valid(store: Store) -> Windows:
 def targets(seeds: list[int]) -> list[tuple[Roll, int]]:
     """The rolls of these seeds, with every step that a window of DATA predicts."""
     rolls = [made_roll(seed, 120 + seed) for seed in seeds]
-    return [(roll, step) for roll in rolls for step in range(DATA.window_steps, len(roll), DATA.stride)]
+    return [(roll, step) for roll in rolls for step in range(DATA.window_steps, len(roll), DATA.stride or 1)]
 
 
 def reference_scores(predicted: list[list[int]], true: list[list[int]]) -> Scores:

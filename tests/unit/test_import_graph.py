@@ -40,7 +40,7 @@ ALLOWED_IMPORTERS = {
     "keras": "pianogen.models pianogen.training",
     "mpi4py": "preprocess",
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
-    "numba": "pianogen.midi",
+    "numba": "pianogen.kernel_cache",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.
     "tensorflow": "pianogen.logs pianogen.window"
@@ -85,6 +85,12 @@ def test_library_is_imported_only_where_it_belongs(library: str) -> None:
     }
     assert importers
     assert {module for module in importers if not any(f"{module}.".startswith(f"{name}.") for name in allowed)} == set()
+
+
+def test_modules_with_kernels_lie_in_the_folders_that_the_cache_checks() -> None:
+    modules = {module for module in modules_of("pianogen") if "pianogen.kernel_cache" in imports_of(module)}
+    assert {folder_of(module) for module in modules} <= {"pianogen.midi", "pianogen.data"}
+    assert modules
 
 
 def test_library_reads_no_variables_of_slurm() -> None:
