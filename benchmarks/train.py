@@ -104,7 +104,7 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
     """The variants of training, as functions of the number of iterations."""
     batch, seed = config.training.batch, config.training.seed
     with strategy.scope():
-        network = models.build(config.model, config.training, config.data.window_steps)
+        network = models.build(config, compute_statistics(windows).keys)
         optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
         optimizer.build(network.keras.trainable_variables)
     run_iterations = compile_iterations(strategy, network, network, optimizer, config.training)

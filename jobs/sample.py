@@ -107,11 +107,9 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
         settings: the values of a SamplingConfig.
     """
     logs.import_tensorflow()
-    from pianogen.data.statistics import compute_statistics
-    from pianogen.data.windows import find_windows
+    from pianogen.data.statistics import train_statistics
     from pianogen.sampling.draw import Sampler, draw_to_store
     from pianogen.sampling.sample_store import SampleSource
-    from pianogen.store import Split
     from pianogen.training.devices import find_strategy
     from pianogen.training.resources import Workers
     from pianogen.training.trained_model import load_trained_model
@@ -120,10 +118,10 @@ def draw_job(path: str, settings: dict[str, object]) -> None:
     sampling_config = config.validate(SamplingConfig, settings, "sampling")
     run_config = _one_device(run.read_config())
     find_strategy(run_config.devices, Workers())
-    network, checkpoint = load_trained_model(run_config, run.path)
     with run.open_store() as store:
-        statistics = compute_statistics(find_windows(store, Split.TRAIN, run_config.data))
-    sampler = Sampler(network, sampling_config, statistics, run_config.data.window_steps)
+        statistics = train_statistics(store, run_config.data)
+    network, checkpoint = load_trained_model(run_config, statistics.keys, run.path)
+    sampler = Sampler(network, sampling_config, statistics)
     draw_to_store(run.path / _file_name(sampling_config), sampler, SampleSource(run.name, checkpoint))
 
 

@@ -214,6 +214,11 @@ class Config(Section):
     sampling: SamplingConfig = SamplingConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
 
+    @property
+    def predicts_every_row(self) -> bool:
+        """Whether training predicts every row of a window, or only the last one."""
+        return (self.training.predict or self.model.default_predict) == "every"
+
     def identity(self, fingerprint: str) -> str:
         """The identity of a run: a hash of every setting that changes its result, and of the store's fingerprint."""
         content = [self.result_settings(), fingerprint]

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import DataConfig
-from pianogen.data.statistics import NUM_STATES, Statistics
 from pianogen.data.pieces import piece_chunks
+from pianogen.data.statistics import NUM_STATES, Statistics
 from pianogen.data.windows import Windows, find_windows
 from pianogen.errors import Interrupted
 from pianogen.evaluation.scores import (

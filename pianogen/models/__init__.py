@@ -1,13 +1,13 @@
 """The models, by the names that the configuration gives them.
 
 Number of parameters with the 64 units of the report: base 104,963 and gru 89,667, as in the report; rnn 58,499, stacked 137,987,
-bidirectional 178,243, mlstm 120,387, peephole 105,155, split 79,177, pair 140,873.
+bidirectional 178,243, mlstm 120,387, peephole 105,155, split 79,177, pair 140,873. joint has XXX with 48 units and 56 keys.
 """
 
 from collections.abc import Callable
 from functools import partial
 
-from pianogen.config import ModelConfig, TrainingConfig
+from pianogen.config import Config
 from pianogen.models.bodies import Bidirectional, LayerFactory, Unidirectional, gru, lstm, mlstm, peephole, rnn
 from pianogen.models.features import Features
 from pianogen.models.joint.network import Joint
@@ -18,54 +18,52 @@ from pianogen.models.vector_head import VectorHead
 from pianogen.roll import NUM_KEYS
 
 
-def build(model: ModelConfig, training: TrainingConfig, window_steps: int, keys: range = range(NUM_KEYS)) -> Network:
+def build(config: Config, keys: range) -> Network:
     """Builds a network with initial weights; must be called in the scope of the strategy and with the precision of its training.
 
     Args:
-        training: only loss, loss_weight, predict and dropout are used.
-        window_steps: number of rows of a window.
-        keys: the keys that the train split uses, for networks that compute nothing for others.
+        keys: the keys of the train split, from the lowest to the highest one; the joint model computes nothing for others.
     """
-    return NETWORKS[model.name](model, training, window_steps, keys)
+    return NETWORKS[config.model.name](config, keys)
 
 
-def _unidirectional(
-    layer: LayerFactory, model: ModelConfig, training: TrainingConfig, window_steps: int, _keys: range
-) -> Network:
-    every_row = training.predict == "every"
+def _unidirectional(layer: LayerFactory, config: Config, _keys: range) -> Network:
+    model = config.model
     num_layers = model.layers or (2 if model.name == "stacked" else 1)
-    body = Unidirectional(Features(silence=model.silence), layer, model.num_units, num_layers, every_row)
-    return Recurrent(model.name, [body], VectorHead(model, *_loss(model, training)), window_steps, every_row)
+    body = Unidirectional(Features(silence=model.silence), layer, model.num_units, num_layers, config.predicts_every_row)
+    return Recurrent(config, [body], VectorHead(model, *_loss(config)))
 
 
-def _bidirectional(model: ModelConfig, training: TrainingConfig, window_steps: int, _keys: range) -> Network:
-    body = Bidirectional(Features(silence=model.silence), model.num_units, window_steps)
-    return Recurrent(model.name, [body], VectorHead(model, *_loss(model, training)), window_steps, every_row=False)
+def _bidirectional(config: Config, _keys: range) -> Network:
+    model = config.model
+    body = Bidirectional(Features(silence=model.silence), model.num_units, config.data.window_steps)
+    return Recurrent(config, [body], VectorHead(model, *_loss(config)))
 
 
-def _split(model: ModelConfig, training: TrainingConfig, window_steps: int, _keys: range) -> Network:
-    every_row = training.predict == "every"
-    body = Unidirectional(Features(), lstm, model.num_units, 1, every_row)
-    return Recurrent(model.name, [body], StateHead(*_loss(model, training)), window_steps, every_row)
+def _split(config: Config, _keys: range) -> Network:
+    body = Unidirectional(Features(), lstm, config.model.num_units, 1, config.predicts_every_row)
+    return Recurrent(config, [body], StateHead(*_loss(config)))
 
 
-def _pair(model: ModelConfig, training: TrainingConfig, window_steps: int, _keys: range) -> Network:
+def _pair(config: Config, _keys: range) -> Network:
     """Separate bodies for keys and tempo, as the report proposes; the body of the keys does not read the tempo."""
-    every_row = training.predict == "every"
-    keys = Unidirectional(Features(tempo=False), lstm, model.num_units, 1, every_row, name="keys_body")
-    tempo = Unidirectional(Features(), lstm, model.num_units, 1, every_row, name="tempo_body")
-    return Recurrent(model.name, [keys, tempo], StateHead(*_loss(model, training)), window_steps, every_row)
+    units, every_row = config.model.num_units, config.predicts_every_row
+    keys = Unidirectional(Features(tempo=False), lstm, units, 1, every_row, name="keys_body")
+    tempo = Unidirectional(Features(), lstm, units, 1, every_row, name="tempo_body")
+    return Recurrent(config, [keys, tempo], StateHead(*_loss(config)))
 
 
-def _joint(model: ModelConfig, training: TrainingConfig, _window_steps: int, keys: range) -> Network:
-    return Joint(model, keys, training.dropout)
+def _joint(config: Config, keys: range) -> Network:
+    transpose = config.data.transpose
+    used = range(max(0, keys.start - transpose), min(NUM_KEYS, keys.stop + transpose))
+    return Joint(config.model, used, config.training.dropout)
 
 
-def _loss(model: ModelConfig, training: TrainingConfig) -> tuple[str, float]:
-    return training.loss or model.default_loss, training.loss_weight
+def _loss(config: Config) -> tuple[str, float]:
+    return config.training.loss or config.model.default_loss, config.training.loss_weight
 
 
-NETWORKS: dict[str, Callable[[ModelConfig, TrainingConfig, int, range], Network]] = {
+NETWORKS: dict[str, Callable[[Config, range], Network]] = {
     "base": partial(_unidirectional, lstm),
     "gru": partial(_unidirectional, gru),
     "rnn": partial(_unidirectional, rnn),

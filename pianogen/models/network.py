@@ -133,9 +133,7 @@ class Network(Protocol):
             sounding: (B, W, 88) bool, keys that sound in the row before; only these can be held.
         """
 
-    def draw(
-        self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws legal rows, each given the true rows before it.
 
         Args:

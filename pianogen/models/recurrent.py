@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from pianogen.config import Config
 from pianogen.models.bodies import Body
 from pianogen.models.features import tempo_us_of
 from pianogen.models.losses import COMPARABLE_METRICS
@@ -33,10 +34,8 @@ class Head(Protocol):
 class Recurrent:
     """Bodies, and one output head that reads all of them; implements `Network`.
 
-    Args:
-        window_steps: number of rows of silence from which the network predicts the first row of a piece: a network that was trained
-            on windows has never predicted from a single row.
-        every_row: whether training predicts the row after every row of a window, or only the row after the window.
+    The network predicts the first row of a piece from a window of silence: trained on windows, it has never predicted from a single
+    row.
 
     Attributes:
         keras: the Keras model: (B, T, 22) uint8 and (B, T) int32 to the output of the head for the next row.
@@ -47,11 +46,12 @@ class Recurrent:
     has_rule = True
     sampling_batch = 64
 
-    def __init__(self, name: str, bodies: Sequence[Body], head: Head, window_steps: int, every_row: bool) -> None:
-        self._bodies, self._head, self._window_steps, self.every_row = bodies, head, window_steps, every_row
+    def __init__(self, config: Config, bodies: Sequence[Body], head: Head) -> None:
+        self._bodies, self._head, self._window_steps = bodies, head, config.data.window_steps
+        self.every_row = config.predicts_every_row
         packed = keras.Input((None, PACKED_BYTES), dtype="uint8", name="packed")
         tempo_us = keras.Input((None,), dtype="int32", name="tempo_us")
-        self.keras = keras.Model([packed, tempo_us], head([body(packed, tempo_us) for body in bodies]), name=name)
+        self.keras = keras.Model([packed, tempo_us], head([body(packed, tempo_us) for body in bodies]), name=config.model.name)
 
     def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; with `every_row`, means over the rows of a window but the first."""
@@ -82,7 +82,11 @@ class Recurrent:
         packed, tempo_us = tf.transpose(window.packed, [1, 0, 2]), tf.transpose(window.tempo_us)
         first = self.step(packed[0], tempo_us[0], state)
         rest = tf.scan(lambda last, row: self.step(*row, last[1]), (packed[1:-1], tempo_us[1:-1]), first)
-        output = tf.nest.map_structure(lambda row, rows: tf.concat([row, tf.transpose(rows[:, :, 0], [1, 0, *range(2, row.shape.rank)])], axis=1), first[0], rest[0])
+        output = tf.nest.map_structure(
+            lambda row, rows: tf.concat([row, tf.transpose(rows[:, :, 0], [1, 0, *range(2, row.shape.rank)])], axis=1),
+            first[0],
+            rest[0],
+        )
         return output, tf.nest.map_structure(lambda states: states[-1], rest[1])
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:

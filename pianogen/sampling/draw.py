@@ -21,6 +21,7 @@ from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, pack
 from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.sample_store import SampleSource, write_samples
 
+
 class Sampler:
     """Draws the samples of a trained network; the first batch compiles the loop.
 

@@ -27,7 +27,7 @@ class SampleSource:
 
 def write_samples(path: Path, rolls: list[Roll], config: SamplingConfig, source: SampleSource) -> None:
     """Writes samples as a store; each piece records the settings that the sample was drawn with."""
-    settings = config.model_dump(mode="json", include={"temperature", "threshold", "primer"})
+    settings = config.model_dump(mode="json", include={"temperature", "top_p", "threshold", "primer", "primer_steps", "tempo"})
     pieces = Pieces(
         name=[f"{index:04d}" for index in range(len(rolls))],
         group=[""] * len(rolls),

@@ -14,8 +14,11 @@ class TrainedModelError(PianogenError):
     """A run has no usable model.keras."""
 
 
-def load_trained_model(config: Config, run: Path) -> tuple[Network, str]:
+def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network, str]:
     """Loads the network of a trained run, and the name of its last checkpoint.
+
+    Args:
+        keys: see `models.build`.
 
     Raises:
         TrainedModelError: the training is not completed, or model.keras belongs to a different model.
@@ -23,7 +26,7 @@ def load_trained_model(config: Config, run: Path) -> tuple[Network, str]:
     path, checkpoint = run / "model.keras", tf.train.latest_checkpoint(run / "checkpoints")
     if not path.is_file() or checkpoint is None:
         raise TrainedModelError(f"{run} has no model.keras or no checkpoint; complete its training first")
-    network = models.build(config.model, config.training, config.data.window_steps)
+    network = models.build(config, keys)
     try:
         network.keras.load_weights(path)
     except ValueError as error:

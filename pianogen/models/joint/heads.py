@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.models.joint.banded import Banded
-from pianogen.models.joint.fixed_point import bernoulli, fixed_point
 from pianogen.models.joint.features import one_hot_count
+from pianogen.models.joint.fixed_point import bernoulli, fixed_point
 from pianogen.models.joint.layers import KeyTables, ResidualBlocks, drop, linear, over_rows
 from pianogen.models.network import Decision
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
@@ -39,9 +39,7 @@ class Head(Protocol):
             seed: of the dropout; None for none.
         """
 
-    def draw(
-        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
-    ) -> tf.Tensor:
+    def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
         """(T, B, K) uint8 states, drawn with (T, B, NUM_UNIFORMS) uniform numbers."""
 
 
@@ -68,9 +66,7 @@ class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
             z, semitones, onset, held, sounding, seed
         )
 
-    def draw(
-        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
-    ) -> tf.Tensor:
+    def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
         hold_noise, onset_noise = (uniforms[..., first + self._keys.start : first + self._keys.stop] for first in (0, NUM_KEYS))
         held = self._holds.draw(z, semitones, sounding, hold_noise, decision)
         onset = self._onsets.draw(z, semitones, held, sounding, onset_noise, decision)
@@ -93,15 +89,20 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(held, tf.float32), logits)
         return -tf.reduce_sum(errors * tf.cast(sounding, tf.float32), axis=-1)
 
-    def draw(
-        self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
-    ) -> tf.Tensor:
-        return fixed_point(lambda held: sounding & bernoulli(self._decide(z, semitones, held, sounding), uniforms, decision), sounding)
+    def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
+        return fixed_point(
+            lambda held: sounding & bernoulli(self._decide(z, semitones, held, sounding), uniforms, decision), sounding
+        )
 
     def _decide(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = self._from_body(z) + over_rows(self._below, channels) + self._counts(_counts_below(channels)) + self._tables(semitones)
+        units = (
+            self._from_body(z)
+            + over_rows(self._below, channels)
+            + self._counts(_counts_below(channels))
+            + self._tables(semitones)
+        )
         return self._logits(tf.nn.relu(units))[..., 0]
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pianogen.models.joint.rows import LONGEST, PITCH_CLASSES, Rows, count_pitch_classes, profile_factors
 from pianogen.models.features import unpack_rows
+from pianogen.models.joint.rows import LONGEST, PITCH_CLASSES, Rows, count_pitch_classes, profile_factors
 from pianogen.roll import DEFAULT_TEMPO_US, HOLD, NUM_KEYS, ONSET, PACKED_BYTES
 from pianogen.window import PROFILE_DECAYS
 

@@ -1,6 +1,5 @@
 """Small layers of the joint model."""
 
-import math
 from typing import Any
 
 import keras

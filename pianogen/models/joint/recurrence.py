@@ -1,7 +1,5 @@
 """A recurrent layer over rows that keeps its state, with the fused LSTM kernel of TensorFlow on the CPU."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 

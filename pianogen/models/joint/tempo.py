@@ -38,7 +38,9 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         self._recurrence = Recurrence(cell, _UNITS)
         self._hidden = keras.layers.Dense(_UNITS, activation="relu", name="hidden")
         self._output = linear(1 + 3 * _NUM_COMPONENTS, "output", gain=0.1, dtype="float32")
-        self._spread = np.concatenate([np.zeros(1 + _NUM_COMPONENTS), np.linspace(-2, 2, _NUM_COMPONENTS), np.zeros(_NUM_COMPONENTS)])
+        self._spread = np.concatenate(
+            [np.zeros(1 + _NUM_COMPONENTS), np.linspace(-2, 2, _NUM_COMPONENTS), np.zeros(_NUM_COMPONENTS)]
+        )
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row: that of the recurrent layer, and the last tempo, 0 if it is unknown."""
