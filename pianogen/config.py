@@ -57,7 +57,7 @@ class ModelConfig(Section):
     @property
     def num_units(self) -> int:
         """The number of units of each recurrent layer."""
-        return self.units or (48 if self.name == "joint" else 64)
+        return self.units or {("joint", "tied"): 48, ("joint", "dense"): 256}.get((self.name, self.body), 64)
 
     @property
     def has_state_head(self) -> bool:

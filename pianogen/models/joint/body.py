@@ -13,6 +13,7 @@ from pianogen.models.joint.recurrence import Recurrence
 from pianogen.models.joint.rows import PITCH_CLASSES, Rows
 
 _REACH = 12  # keys, below and above
+_DENSE_KEY_UNITS = 32  # units of each key in the output of the dense body
 
 
 class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -56,6 +57,36 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         total += over_rows(self._pitch_classes, pitch_class_features(rows))
         total += self._step(step_features(rows, copy=self._copy))[:, :, tf.newaxis]
         return tf.nn.relu(total + self._tables(rows.semitones))
+
+
+class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """One recurrent layer that reads all keys together, and a linear function of its output for each key.
+
+    Args:
+        cell: lstm, gru or mlstm.
+        units: number of units of the recurrent layer.
+        keys: the keys in use.
+        copy: whether the model reads the longest match.
+    """
+
+    def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
+        super().__init__(name="body")
+        self._keys, self._copy = keys, copy
+        self._recurrence = Recurrence(cell, units)
+        self._keys_layer = linear(len(keys) * _DENSE_KEY_UNITS, "keys")
+
+    def initial_state(self, batch: int) -> list[tf.Tensor]:
+        """The state before the first row."""
+        return self._recurrence.initial_state(batch)
+
+    def call(self, rows: Rows, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """(T, B, K, 32), and the state after the last row."""
+        channels = key_channels(rows, self._keys, copy=self._copy)
+        shape = tf.shape(channels)
+        flat = tf.reshape(channels, [channels.shape[0], shape[1], channels.shape[2] * channels.shape[3]])
+        features = tf.concat([flat, pitch_class_features(rows), step_features(rows, copy=self._copy)], axis=-1)
+        output, state = self._recurrence(features, state)
+        return tf.reshape(self._keys_layer(output), [shape[0], shape[1], len(self._keys), _DENSE_KEY_UNITS]), state
 
 
 @keras.saving.register_keras_serializable("pianogen")

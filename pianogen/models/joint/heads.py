@@ -1,8 +1,8 @@
 """Heads of the joint model: the exact probability of all keys of a row together, as a product over keys from low to high.
 
-The two-stage head first decides for every sounding key whether it goes on, given which of the lower ones do; then for every other
-key whether it starts a note, given all holds and the lower onsets. The one-pass head decides the three states of one key after the
-other. In training, each stage is one parallel pass over the true states of a row.
+The two-stage head first decides for every sounding key whether it is held, given the holds of the lower keys; then for every other
+key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a key, given
+those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
 
 Shapes: z is (T, B, K, U); states, sounding and the rest are (T, B, K).
 """
@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.models.joint.banded import Banded
-from pianogen.models.joint.features import one_hot_count
-from pianogen.models.joint.fixed_point import bernoulli, fixed_point
+from pianogen.models.joint.features import one_hot_count, use_keys
+from pianogen.models.joint.fixed_point import draw_bits, draw_classes, fixed_point
 from pianogen.models.joint.layers import KeyTables, ResidualBlocks, drop, linear, over_rows
 from pianogen.models.network import Decision
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
@@ -67,7 +67,7 @@ class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         )
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
-        hold_noise, onset_noise = (uniforms[..., first + self._keys.start : first + self._keys.stop] for first in (0, NUM_KEYS))
+        hold_noise, onset_noise = (use_keys(uniforms[..., first : first + NUM_KEYS], self._keys) for first in (0, NUM_KEYS))
         held = self._holds.draw(z, semitones, sounding, hold_noise, decision)
         onset = self._onsets.draw(z, semitones, held, sounding, onset_noise, decision)
         return tf.cast(tf.where(held, HOLD, tf.where(onset, ONSET, SILENT)), tf.uint8)
@@ -91,7 +91,7 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
         return fixed_point(
-            lambda held: sounding & bernoulli(self._decide(z, semitones, held, sounding), uniforms, decision), sounding
+            lambda held: sounding & draw_bits(self._decide(z, semitones, held, sounding), uniforms, decision), sounding
         )
 
     def _decide(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
@@ -133,7 +133,7 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     ) -> tf.Tensor:
         given = self._given_holds(z, semitones, held, sounding)
         return fixed_point(
-            lambda onset: ~held & bernoulli(self._decide(given, onset, None), uniforms, decision), tf.zeros_like(held)
+            lambda onset: ~held & draw_bits(self._decide(given, onset, None), uniforms, decision), tf.zeros_like(held)
         )
 
     def _given_holds(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
@@ -148,6 +148,52 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
         units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
         return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
+
+
+class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The one-pass head: the three states of each key, given those of the lower keys.
+
+    Args:
+        units: U.
+        keys: the keys in use.
+        dropout: share of the units that training drops.
+    """
+
+    def __init__(self, units: int, keys: range, dropout: float) -> None:
+        super().__init__(name="head")
+        self._keys, self._dropout = keys, dropout
+        self._from_body = linear(units, "from_body")
+        self._below = Banded(_BELOW, 0, units, includes_own=False, name="below")
+        self._counts = linear(units, "counts", gain=0.5, bias=None)
+        self._tables = KeyTables(keys, units, name="tables")
+        self._logits = ResidualBlocks(2, units, 2, bias=-3.5, name="logits")
+
+    def log_likelihood(
+        self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        logits = self._decide(self._given_body(z, semitones), states, sounding, seed)
+        log_probabilities = tf.nn.log_softmax(logits)
+        return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=3), axis=-1)
+
+    def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
+        given, noise = self._given_body(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self._keys)
+
+        def decide(states: tf.Tensor) -> tf.Tensor:
+            return tf.cast(draw_classes(self._decide(given, states, sounding, None), noise, decision), tf.uint8)
+
+        return fixed_point(decide, tf.cast(sounding, tf.uint8) * HOLD)
+
+    def _given_body(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+        """(T, B, K, U): all that does not depend on the states of the row."""
+        return self._from_body(z) + self._tables(semitones)
+
+    def _decide(self, given: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
+        channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
+        lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)
+        units = given + over_rows(self._below, lower) + self._counts(_counts_below(lower))
+        onset, hold = tf.unstack(self._logits(drop(tf.nn.relu(units), self._dropout, seed)), axis=-1)
+        return tf.stack([tf.zeros_like(onset), onset, tf.where(sounding, hold, -float("inf"))], axis=-1)
 
 
 def _counts_below(channels: tf.Tensor) -> tf.Tensor:

@@ -44,7 +44,7 @@ class KeyTables(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 @keras.saving.register_keras_serializable("pianogen")
 class ResidualBlocks(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """(…, U) to (…, 1) float32 logits: blocks x + relu(Wx + b), then a linear function."""
+    """(…, U) to (…, num_logits) float32 logits: blocks x + relu(Wx + b), then a linear function."""
 
     def __init__(self, num_blocks: int, units: int, num_logits: int, bias: float, **settings: Any) -> None:
         super().__init__(**settings)

@@ -10,9 +10,9 @@ import tensorflow as tf
 from pianogen.config import ModelConfig
 from pianogen.models.features import unpack_rows
 from pianogen.models.joint import history
-from pianogen.models.joint.body import TiedBody
+from pianogen.models.joint.body import DenseBody, TiedBody
 from pianogen.models.joint.features import use_keys
-from pianogen.models.joint.heads import TwoStageHead
+from pianogen.models.joint.heads import OnePassHead, TwoStageHead
 from pianogen.models.joint.layers import drop
 from pianogen.models.joint.rows import Rows, rows_of
 from pianogen.models.joint.tempo import TempoNetwork, TempoOutput
@@ -22,6 +22,9 @@ from pianogen.window import PROFILE_DECAYS, Context, Window
 
 # Of a key that no piece of the train split uses: the probability of an onset at a step, and of a hold after an onset or hold.
 _UNUSED_ONSET, _UNUSED_HOLD = 1e-6, 0.5
+_BODIES = {"tied": TiedBody, "dense": DenseBody}
+_HEADS = {"two_stage": TwoStageHead, "one_pass": OnePassHead}
+_HEAD_UNITS = 48
 _TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onsets
 
 
@@ -66,8 +69,8 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         super().__init__(name="joint", **options)
         self._settings, self._key_limits, self._dropout = settings, keys, dropout
         config, self.keys = ModelConfig(**settings), range(*keys)
-        self.body = TiedBody(config.cell, config.num_units, self.keys, copy=config.copies)
-        self.head = TwoStageHead(config.num_units, self.keys, dropout)
+        self.body = _BODIES[config.body](config.cell, config.num_units, self.keys, copy=config.copies)
+        self.head = _HEADS[config.head](_HEAD_UNITS, self.keys, dropout)
         self.tempo = TempoNetwork(config.cell)
 
     def call(self, window: list[tf.Tensor]) -> tf.Tensor:
@@ -99,7 +102,8 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     def log_likelihood(self, output: Output, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(B, W) float32 log probability of (B, W, 88) states, those of unused keys included."""
         used = [use_keys(tf.transpose(tensor, [1, 0, 2]), self.keys) for tensor in (states, sounding)]
-        likelihood = self.head.log_likelihood(output.z, output.semitones, *used, seed)
+        head_seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
+        likelihood = self.head.log_likelihood(output.z, output.semitones, *used, head_seed)
         return tf.transpose(likelihood) + _unused_log_likelihood(states, sounding, self.keys)
 
     def draw(self, output: Output, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
