@@ -39,6 +39,9 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         self._tables = KeyTables(keys, units, name="tables")
         self._recurrence = Recurrence(cell, units)
 
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
+
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row."""
         return self._recurrence.initial_state(batch * len(self._keys))
@@ -74,6 +77,9 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         self._keys, self._copy = keys, copy
         self._recurrence = Recurrence(cell, units)
         self._keys_layer = linear(len(keys) * _DENSE_KEY_UNITS, "keys")
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row."""

@@ -72,6 +72,10 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.body = _BODIES[config.body](config.cell, config.num_units, self.keys, copy=config.copies)
         self.head = _HEADS[config.head](_HEAD_UNITS, self.keys, dropout)
         self.tempo = TempoNetwork(config.cell)
+        self(_window_of_silence())  # creates the weights, before they are loaded
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def call(self, window: list[tf.Tensor]) -> tf.Tensor:
         """The loss of each row, (B, W), from [packed, tempo_us, *context]."""
@@ -134,7 +138,6 @@ class Joint:
 
     def __init__(self, config: ModelConfig, keys: range, dropout: float) -> None:
         self.keras = JointModel(config.model_dump(), (keys.start, keys.stop), dropout)
-        self.keras(_window_of_silence())  # creates the weights
 
     def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; means over the rows of a window."""

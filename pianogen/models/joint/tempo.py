@@ -1,6 +1,6 @@
 """The tempo of a step, by a small network of its own: it stays as it is, or changes by a mixture of logistic distributions."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from pianogen.roll import ONSET
 _NUM_COMPONENTS = 5
 _UNITS = 48
 _CHANGE = 0.02  # octaves: smaller changes are on a linear scale, larger ones on a logarithmic one
-_MIN_LOG_SCALE = -5.0
+_LOG_SCALES = (-5.0, 1.0)  # limits
 _SLOWEST_US, _FASTEST_US = 3_000_000, 150_000  # 20 and 400 bpm: drawn tempos stay within
 
 
@@ -41,6 +41,9 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         self._spread = np.concatenate(
             [np.zeros(1 + _NUM_COMPONENTS), np.linspace(-2, 2, _NUM_COMPONENTS), np.zeros(_NUM_COMPONENTS)]
         )
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row: that of the recurrent layer, and the last tempo, 0 if it is unknown."""
@@ -98,7 +101,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         keys = tf.stack([num_onsets / 4, tf.minimum(num_onsets, 1.0), num_sounding / 8], axis=-1)
         values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._spread
         stay, weights, means, log_scales = tf.split(values, [1, *[_NUM_COMPONENTS] * 3], axis=-1)
-        return stay[..., 0], weights, means, tf.maximum(log_scales, _MIN_LOG_SCALE)
+        return stay[..., 0], weights, means, tf.clip_by_value(log_scales, *_LOG_SCALES)
 
 
 def change_of(octaves: tf.Tensor) -> tf.Tensor:
