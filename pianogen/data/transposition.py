@@ -1,42 +1,78 @@
-"""Transposition of windows by as many semitones as the keyboard allows."""
+"""Transposition of packed rows by as many semitones as the keyboard allows; compiled with numba."""
 
 import numpy as np
 
-from pianogen.roll import PACKED_BYTES
+from pianogen.kernel_cache import kernel
+from pianogen.roll import NUM_KEYS, PACKED_BYTES
 
+MARGIN = 2  # bytes by which the bit of a key moves at most, by 11 semitones
 _STATE_BYTES = PACKED_BYTES // 2  # of the onset bits of a row; as many bytes of hold bits follow
-_MAX_BYTE_SHIFT = 2  # of a bit that moves by 11 semitones
 
 
-def transpose(packed: np.ndarray, random: np.ndarray, max_semitones: int) -> np.ndarray:
-    """Transposes each window by a random number of semitones, uniform among those that keep its keys on the keyboard.
+@kernel
+def choose_semitones(low: int, high: int, random: int, max_semitones: int) -> int:
+    """A transposition, uniform among those that keep keys on the keyboard.
 
     Args:
-        packed: (B, T, 22) uint8.
-        random: (B,) int64, uniform in 0..2**32 - 1; the number of semitones of a window follows from it.
-        max_semitones: largest transposition up or down, 1..11.
-
-    Returns:
-        (B, T, 22) uint8.
+        low: lowest key that sounds; NUM_KEYS if none does.
+        high: highest key that sounds; -1 if none does.
+        random: uniform in 0..2**32 - 1; the number of semitones follows from it.
+        max_semitones: largest transposition up or down, 0..11.
     """
-    bits = np.bitwise_or.reduce(packed, axis=1)
-    sounds = np.unpackbits(bits[:, :_STATE_BYTES] | bits[:, _STATE_BYTES:], axis=1)
-    down = np.minimum(max_semitones, sounds.argmax(axis=1))
-    up = np.minimum(max_semitones, sounds[:, ::-1].argmax(axis=1))
-    semitones = (random * (down + up + 1) >> 32) - down
-    transposed = np.empty_like(packed)
-    for shift in np.unique(semitones):
-        is_chosen = semitones == shift
-        transposed[is_chosen] = _shift_keys(packed[is_chosen], int(shift))
-    return transposed
+    if low > high:
+        return 0
+    down, up = min(max_semitones, low), min(max_semitones, NUM_KEYS - 1 - high)
+    return (random * (down + up + 1) >> 32) - down
 
 
-def _shift_keys(packed: np.ndarray, semitones: int) -> np.ndarray:
-    """Moves all keys up by a number of semitones; no key may leave the keyboard."""
+@kernel
+def find_range(rows: np.ndarray, scratch: np.ndarray) -> tuple[int, int]:
+    """The lowest and the highest key that sounds in some rows; NUM_KEYS and -1 if none does.
+
+    Args:
+        rows: (N * 22,) uint8 packed rows.
+        scratch: uint8, not shorter; it is overwritten.
+    """
+    num_rows = len(rows) // PACKED_BYTES
+    if num_rows == 0:
+        return NUM_KEYS, -1
+    # The second half of the rows is combined with the first one until one row remains; the row in the middle belongs to both.
+    while True:
+        half = (num_rows + 1) // 2
+        skipped = (num_rows - half) * PACKED_BYTES
+        first, second, combined = rows[: half * PACKED_BYTES], rows[skipped:], scratch[: half * PACKED_BYTES]
+        for i in range(len(combined)):
+            combined[i] = first[i] | second[i]
+        if half == 1:
+            break
+        rows, num_rows = combined, half
+    low, high = NUM_KEYS, -1
+    for key in range(NUM_KEYS):
+        if (scratch[key >> 3] | scratch[_STATE_BYTES + (key >> 3)]) & (0x80 >> (key & 7)):
+            low, high = min(low, key), key
+    return low, high
+
+
+@kernel
+def shift_keys(rows: np.ndarray, semitones: int, scratch: np.ndarray) -> None:
+    """Moves all keys of some rows up by a number of semitones, in place; no key may leave the keyboard.
+
+    Args:
+        rows: (N * 22,) uint8 packed rows.
+        semitones: -11..11.
+        scratch: uint8, longer by 2 * MARGIN at least; it is overwritten.
+    """
     # All rows are shifted as one string of bits: no key leaves the keyboard, so no bit enters another row. Key 0 is the highest
     # bit of its byte, so a higher key is a shift to the right.
-    num_bytes, num_bits = divmod(semitones, 8)
-    padded = np.pad(packed.reshape(-1), _MAX_BYTE_SHIFT)
-    low = padded[_MAX_BYTE_SHIFT - num_bytes :][: packed.size]
-    high = padded[_MAX_BYTE_SHIFT - num_bytes - 1 :][: packed.size]
-    return (low >> num_bits | high << (8 - num_bits)).reshape(packed.shape)
+    num_bytes, num_bits = semitones >> 3, semitones & 7
+    scratch[:MARGIN] = 0
+    scratch[MARGIN + len(rows) :] = 0
+    copy = scratch[MARGIN:][: len(rows)]
+    for i in range(len(rows)):
+        copy[i] = rows[i]
+    low = scratch[MARGIN - num_bytes :][: len(rows)]
+    high = scratch[MARGIN - num_bytes - 1 :][: len(rows)]
+    # Shifts by a number that is known to be less than 8, so that the compiler computes with vectors of bytes.
+    right, left = np.uint8(num_bits & 7), np.uint8((7 - num_bits) & 7)
+    for i in range(len(rows)):
+        rows[i] = np.uint8(low[i] >> right) | np.uint8(np.uint8(high[i] << np.uint8(1)) << left)
