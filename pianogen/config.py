@@ -35,12 +35,19 @@ class ModelConfig(Section):
         name: "base" is the LSTM of the report; "gru", "rnn", "mlstm" and "peephole" are the same model with a GRU, a plain
             recurrent layer, a multiplicative LSTM and a peephole LSTM. "stacked" has several LSTM layers; "bidirectional" reads a
             window in both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the
-            tempo.
-        units: number of units of each recurrent layer; None means 48 for "joint", for each key, and 64 for the others.
+            tempo. "joint" predicts the keys of a step jointly, see docs/music.md.
+        units: number of units of each recurrent layer; None means 48 for "joint" with a tied body, 256 with a dense
+            one, and 64 for the other models.
         layers: number of recurrent layers; None means 2 for "stacked" and 1 for the others.
         dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
         silence: whether each key has a third feature and output, which is 1 where the key is silent.
+        cell: recurrent layer of "joint": lstm, gru or mlstm.
+        body: body of "joint": "tied" has one recurrent layer whose weights all keys share; "dense" has one that reads all keys
+            together.
+        head: head of "joint": "two_stage" decides all holds before the onsets; "one_pass" decides the state of one key after the
+            other.
+        copy: whether "joint" reads what followed the longest match of the last steps in the piece.
     """
 
     name: ModelName = "base"
@@ -57,7 +64,9 @@ class ModelConfig(Section):
     @property
     def num_units(self) -> int:
         """The number of units of each recurrent layer."""
-        return self.units or {("joint", "tied"): 48, ("joint", "dense"): 256}.get((self.name, self.body), 64)
+        if self.units is not None:
+            return self.units
+        return 64 if not self.is_joint else 48 if self.body == "tied" else 256
 
     @property
     def has_state_head(self) -> bool:
@@ -179,25 +188,29 @@ class SamplingConfig(Section):
     Attributes:
         num: number of samples.
         steps: length of a sample in steps (sixteenth notes).
-        temperature: scale of the noise; close to 0, the most probable state of each key is drawn.
-        top_p: a model that predicts keys jointly never draws an outcome of a key less probable than 1 - top_p.
-        threshold: only for models that predict each key on its own. A number is a static threshold, as in the report; "dynamic" computes a threshold at each step, so that the
-            number of sounding keys follows the corpus.
+        temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
+            silence below 0.8, because every single onset is less probable than none.
+        top_p: "joint" never draws an outcome of a key that is less probable than 1 - top_p.
+        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the report;
+            "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. None means
+            "dynamic" for these models; "joint" has no threshold.
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.
         tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
+        best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
 
     num: int = Field(default=8, ge=1)
     steps: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] = "dynamic"
+    threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
     primer_steps: int | None = Field(default=None, ge=1)
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
+    best_of: int = Field(default=1, ge=1)
 
     @property
     def tempo_us(self) -> int | None:

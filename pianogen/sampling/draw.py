@@ -38,7 +38,7 @@ class Sampler:
         self.config, self._batch = config, network.sampling_batch
         rule = None
         if network.has_rule:
-            threshold = None if config.threshold == "dynamic" else float(config.threshold)
+            threshold = None if config.threshold in (None, "dynamic") else float(config.threshold)
             rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
         decision = Decision(config.temperature, config.top_p, rule)
         start = _read_start(config, statistics.median_tempo_us)
