@@ -1,5 +1,6 @@
 """The joint model: an exact distribution over legal rows that reads only the past, and exact draws from it."""
 
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,29 @@ def test_draws_follow_the_likelihood(settings: dict[str, Any]) -> None:
     chi_square = ((counts[is_legal][is_frequent] - expected[is_frequent]) ** 2 / expected[is_frequent]).sum()
     assert rest < 0.02 * num_draws
     assert chi_square < is_frequent.sum() + 4 * np.sqrt(2 * is_frequent.sum())
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.usefixtures("mixed_precision")
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_mixed_precision_computes_in_16_bits_and_returns_32(settings: dict[str, Any], tmp_path: Path) -> None:
+    network = made_joint(settings)
+    (window,) = chunks_of(tmp_path, made_piece(3, 24))
+    with tf.GradientTape() as tape:
+        losses = network.losses(window, training=True)
+    assert all(value.dtype == tf.float32 and np.isfinite(value).all() for value in losses.values())
+    assert all(np.isfinite(gradient).all() for gradient in tape.gradient(losses["loss"], network.keras.trainable_weights))
+    state = network.initial_state(1, 25, 500_000)
+    assert {tensor.dtype for tensor in tf.nest.flatten(state.keys)} == {tf.float16}
+    likelihood = 0.0
+    for row in range(24):
+        output, state = network.step(window.packed[:, row], window.tempo_us[:, row], state)
+        rows = Window(window.packed[:, row : row + 2], window.tempo_us[:, row : row + 2])
+        likelihood += float(network.row_losses(output, rows)["loss"][0, 0])
+    assert likelihood / 24 == pytest.approx(float(losses["loss"][0]), rel=1e-2)

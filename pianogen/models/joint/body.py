@@ -30,7 +30,7 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
-        super().__init__(name="body")
+        super().__init__(name="body", autocast=False)
         self._units, self._keys, self._copy = units, keys, copy
         self._neighbours = Banded(_REACH, _REACH, units, name="neighbours")
         self._own = linear(units, "own", gain=0.5, bias=None)
@@ -73,7 +73,7 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
-        super().__init__(name="body")
+        super().__init__(name="body", autocast=False)
         self._keys, self._copy = keys, copy
         self._recurrence = Recurrence(cell, units)
         self._keys_layer = linear(len(keys) * _DENSE_KEY_UNITS, "keys")

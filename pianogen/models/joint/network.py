@@ -66,7 +66,7 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, settings: dict[str, Any], keys: tuple[int, int], dropout: float, **options: Any) -> None:
-        super().__init__(name="joint", **options)
+        super().__init__(name="joint", autocast=False, **options)
         self._settings, self._key_limits, self._dropout = settings, keys, dropout
         config, self.keys = ModelConfig(**settings), range(*keys)
         self.body = _BODIES[config.body](config.cell, config.num_units, self.keys, copy=config.copies)

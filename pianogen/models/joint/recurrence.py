@@ -42,7 +42,7 @@ class Recurrence(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         # The first version: TensorFlow 2.21 registers the gradient of BlockLSTM for BlockLSTMV2 as well, whose gates have another
         # order.
         cell = self._layer.cell
-        unused = tf.zeros([cell.units])
+        unused = tf.zeros([cell.units], rows.dtype)
         result = tf.raw_ops.BlockLSTM(
             seq_len_max=tf.constant(rows.shape[0], tf.int64),
             x=rows,

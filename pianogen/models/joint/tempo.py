@@ -34,7 +34,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
     """A recurrent network for the tempo; it has no weights in common with that of the keys."""
 
     def __init__(self, cell: str) -> None:
-        super().__init__(name="tempo")
+        super().__init__(name="tempo", autocast=False)
         self._recurrence = Recurrence(cell, _UNITS)
         self._hidden = keras.layers.Dense(_UNITS, activation="relu", name="hidden")
         self._output = linear(1 + 3 * _NUM_COMPONENTS, "output", gain=0.1, dtype="float32")
