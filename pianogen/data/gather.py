@@ -6,7 +6,7 @@ import numpy as np
 
 from pianogen.data.context import PITCH_CLASSES, find_durations, find_onsets
 from pianogen.data.matches import Matches
-from pianogen.data.transposition import MARGIN, choose_semitones, find_range, shift_keys
+from pianogen.data.transposition import MARGIN, KeyRanges, choose_semitones, shift_keys
 from pianogen.kernel_cache import kernel
 from pianogen.roll import DEFAULT_TEMPO_US, NUM_KEYS, PACKED_BYTES
 from pianogen.window import PROFILE_DECAYS, Context, Window
@@ -19,11 +19,13 @@ class Rows(NamedTuple):
         packed: (R, 22) uint8.
         tempo_us: (R,) int32.
         matches: of R rows, or empty; windows have a context if they are not empty.
+        ranges: of R rows, or empty if no window is transposed.
     """
 
     packed: np.ndarray
     tempo_us: np.ndarray
     matches: Matches
+    ranges: KeyRanges
 
     @property
     def has_matches(self) -> bool:
@@ -76,32 +78,42 @@ def gather_windows(rows: Rows, places: Places, length: int, max_semitones: int) 
 
 @kernel
 def _gather(rows: Rows, places: Places, max_semitones: int, packed: np.ndarray, tempo_us: np.ndarray, context: Context) -> None:
-    scratch = np.empty(packed.shape[1] * PACKED_BYTES + 2 * MARGIN, np.uint8)
+    all_bytes, packed_bytes, match_bytes = rows.packed.reshape(-1), packed.reshape(-1), context.match.reshape(-1)
+    size, match_size = packed.shape[1] * PACKED_BYTES, context.match.shape[1] * PACKED_BYTES
+    buffer, match_buffer = np.zeros(size + 2 * MARGIN, np.uint8), np.zeros(match_size + 2 * MARGIN, np.uint8)
     for i in range(len(packed)):
-        piece, step = slice(places.start[i], places.stop[i]), places.step[i]
-        window, match = packed[i].reshape(-1), context.match[i].reshape(-1)
-        _copy(rows.packed[piece].reshape(-1), (step - 1) * PACKED_BYTES, 0, window)
-        _copy(rows.tempo_us[piece], step - 1, DEFAULT_TEMPO_US, tempo_us[i])
-        _copy_matches(rows, places, i, context.match[i], context.match_steps[i])
-        if max_semitones > 0:
-            low, high = find_range(window, scratch)
-            match_low, match_high = find_range(match, scratch)
-            semitones = choose_semitones(min(low, match_low), max(high, match_high), places.random[i], max_semitones)
-            shift_keys(window, semitones, scratch)
-            shift_keys(match, semitones, scratch)
+        start, stop = places.start[i], places.stop[i]
+        first = start + places.step[i] - 1
+        window, match = packed_bytes[i * size : (i + 1) * size], match_bytes[i * match_size : (i + 1) * match_size]
+        is_transposed = max_semitones > 0
+        into = buffer[MARGIN : MARGIN + size] if is_transposed else window
+        _copy(all_bytes, first * PACKED_BYTES, start * PACKED_BYTES, stop * PACKED_BYTES, 0, into)
+        _copy(rows.tempo_us, first, start, stop, DEFAULT_TEMPO_US, tempo_us[i])
+        if match_size > 0:
+            into = match_buffer[MARGIN : MARGIN + match_size] if is_transposed else match
+            _copy_matches(all_bytes, rows.matches, first + 1, stop, into, context.match_steps[i])
+        semitones = 0
+        if is_transposed:
+            lowest, highest = _find_range(rows, first, start, stop, packed.shape[1], context.match.shape[1])
+            semitones = choose_semitones(lowest, highest, places.random[i], max_semitones)
+            shift_keys(buffer, semitones, window)
+            shift_keys(match_buffer, semitones, match)
+        if match_size > 0:
+            piece = rows.packed[start:stop]
             context.semitones[i] = semitones
-        if len(context.profile) > 0:
-            find_onsets(rows.packed[piece], step, context.semitones[i], context.since_onset[i], context.profile[i])
-            find_durations(rows.packed[piece], step, context.semitones[i], context.duration[i])
+            find_onsets(piece, places.step[i], semitones, context.since_onset[i], context.profile[i])
+            find_durations(piece, places.step[i], semitones, context.duration[i])
 
 
 @kernel
-def _copy(source: np.ndarray, first: int, fill: int, into: np.ndarray) -> None:
-    """Copies elements of an array, from `first` on; elements before and after the array are `fill`."""
-    begin = min(max(-first, 0), len(into))
-    end = max(begin, min(len(source) - first, len(into)))
-    into[:begin] = fill
-    into[end:] = fill
+def _copy(source: np.ndarray, first: int, start: int, stop: int, fill: int, into: np.ndarray) -> None:
+    """Copies elements of an array, from `first` on; elements outside of start..stop - 1 are `fill`."""
+    begin = min(max(start - first, 0), len(into))
+    end = max(begin, min(stop - first, len(into)))
+    for i in range(begin):
+        into[i] = fill
+    for i in range(end, len(into)):
+        into[i] = fill
     if begin < end:
         copied, target = source[first + begin : first + end], into[begin:end]
         for i in range(len(target)):  # the compiler copies vectors; a copy of slices takes ten times as long
@@ -109,11 +121,27 @@ def _copy(source: np.ndarray, first: int, fill: int, into: np.ndarray) -> None:
 
 
 @kernel
-def _copy_matches(rows: Rows, places: Places, window: int, match: np.ndarray, match_steps: np.ndarray) -> None:
-    """Copies the row that followed the longest match of each predicted row of a window, or silence."""
-    for i in range(len(match)):
-        row = places.start[window] + places.step[window] + i
-        match[i], match_steps[i] = 0, 0
-        if row < places.stop[window] and rows.matches.num_steps[row] > 0:
-            match[i] = rows.packed[row - rows.matches.distance[row]]
-            match_steps[i] = rows.matches.num_steps[row]
+def _copy_matches(
+    all_bytes: np.ndarray, matches: Matches, first: int, stop: int, match: np.ndarray, match_steps: np.ndarray
+) -> None:
+    """Copies the rows that followed the longest matches of rows `first`, `first + 1`, ...; silence if there is no match."""
+    match[:], match_steps[:] = 0, 0
+    for i in range(min(len(match_steps), stop - first)):
+        row = first + i
+        match_steps[i] = matches.num_steps[row]
+        if match_steps[i] > 0:
+            followed = (row - matches.distance[row]) * PACKED_BYTES
+            match[i * PACKED_BYTES : (i + 1) * PACKED_BYTES] = all_bytes[followed : followed + PACKED_BYTES]
+
+
+@kernel
+def _find_range(rows: Rows, first: int, start: int, stop: int, num_rows: int, num_matches: int) -> tuple[int, int]:
+    """The lowest and the highest key of the rows of a window and of the rows of their matches."""
+    lowest, highest = np.uint8(NUM_KEYS), np.uint8(0)
+    for row in range(max(first, start), min(first + num_rows, stop)):
+        lowest, highest = min(lowest, rows.ranges.lowest[row]), max(highest, rows.ranges.highest[row])
+    for row in range(first + 1, min(first + 1 + num_matches, stop)):
+        if rows.matches.num_steps[row] > 0:
+            followed = row - rows.matches.distance[row]
+            lowest, highest = min(lowest, rows.ranges.lowest[followed]), max(highest, rows.ranges.highest[followed])
+    return int(lowest), int(highest)

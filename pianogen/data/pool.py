@@ -10,6 +10,7 @@ import tensorflow as tf
 from pianogen.data.context import PITCH_CLASSES
 from pianogen.data.gather import Places, Rows, gather_windows
 from pianogen.data.matches import Matches
+from pianogen.data.transposition import KeyRanges
 from pianogen.roll import NUM_KEYS, PACKED_BYTES
 from pianogen.window import PROFILE_DECAYS, Context, Window
 
@@ -58,9 +59,10 @@ class Pool(NamedTuple):
 _Gather = Callable[[Pool, tf.Tensor], Window]
 _INT64 = tf.TensorSpec((), tf.int64)
 _INT64S = tf.TensorSpec((None,), tf.int64)
+_UINT8S = tf.TensorSpec((None,), tf.uint8)
 _INT32S = tf.TensorSpec((None,), tf.int32)
 _POOL_SPEC = Pool(
-    rows=Rows(tf.TensorSpec((None, PACKED_BYTES), tf.uint8), _INT32S, Matches(_INT32S, _INT32S)),
+    rows=Rows(tf.TensorSpec((None, PACKED_BYTES), tf.uint8), _INT32S, Matches(_INT32S, _INT32S), KeyRanges(_UINT8S, _UINT8S)),
     row_starts=_INT64S,
     row_stops=_INT64S,
     trimmed_steps=_INT32S,
@@ -77,10 +79,15 @@ _POOL_SPEC = Pool(
 )
 
 
-def allocate_rows(num_rows: int, has_matches: bool) -> Rows:
+def allocate_rows(num_rows: int, has_matches: bool, has_ranges: bool) -> Rows:
     """Uninitialized rows, in memory that TensorFlow uses without copying it."""
-    matches = [_allocate((num_rows if has_matches else 0,), np.int32) for _ in Matches._fields]
-    return Rows(_allocate((num_rows, PACKED_BYTES), np.uint8), _allocate((num_rows,), np.int32), Matches(*matches))
+    num_matches, num_ranges = (num_rows if has_matches else 0), (num_rows if has_ranges else 0)
+    return Rows(
+        packed=_allocate((num_rows, PACKED_BYTES), np.uint8),
+        tempo_us=_allocate((num_rows,), np.int32),
+        matches=Matches(*(_allocate((num_matches,), np.int32) for _ in Matches._fields)),
+        ranges=KeyRanges(*(_allocate((num_ranges,), np.uint8) for _ in KeyRanges._fields)),
+    )
 
 
 def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, spec: Window, batch: int) -> tf.data.Dataset:

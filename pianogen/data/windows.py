@@ -21,6 +21,7 @@ from pianogen.data.gather import Rows
 from pianogen.data.matches import Matches, find_matches
 from pianogen.data.pool import Pool, allocate_rows, gather_tensors, piece_of, places_of, stream_windows, window_spec
 from pianogen.data.shuffle import LocalPart, consecutive_pieces, permute, pools_of_epoch
+from pianogen.data.transposition import find_key_ranges
 from pianogen.errors import PianogenError
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store import Split, Store
@@ -30,7 +31,7 @@ BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
 # Random substreams of the transpositions and the phases; smaller numbers are those of pools.
 _TRANSPOSITION, _PHASE = (1 << 32) - 1, (1 << 32) - 2
-_ROW_BYTES, _MATCH_BYTES = PACKED_BYTES + 4, 8
+_ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4, 8, 2
 
 
 class WindowError(PianogenError):
@@ -85,7 +86,7 @@ class Windows:
     @property
     def row_bytes(self) -> int:
         """Size of a row in memory."""
-        return _ROW_BYTES + (_MATCH_BYTES if self.context else 0)
+        return _ROW_BYTES + (_MATCH_BYTES if self.context else 0) + (_RANGE_BYTES if self.transpose else 0)
 
     def blocks(self) -> Iterator[tuple[Roll, np.ndarray]]:
         """All pieces in the order of the store, in blocks: the rows of some pieces, and (p,) int64 first rows of the pieces.
@@ -95,11 +96,11 @@ class Windows:
         """
         for pieces in consecutive_pieces(self.steps, BLOCK_ROWS):
             steps = self.steps[pieces]
-            rows = allocate_rows(int(steps.sum()), has_matches=False)
+            rows = allocate_rows(int(steps.sum()), has_matches=False, has_ranges=False)
             yield self._read(np.arange(pieces.start, pieces.stop), rows), np.cumsum(steps) - steps
 
     def read_rows(self, indices: np.ndarray) -> Rows:
-        """Reads the rows of some pieces, and finds their matches if windows have a context.
+        """Reads the rows of some pieces, and finds their matches and their ranges of keys if windows need them.
 
         Args:
             indices: ascending, in 0..P - 1.
@@ -108,12 +109,18 @@ class Windows:
             StoreError: a checksum fails.
         """
         steps = self.steps[indices]
-        rows = allocate_rows(int(steps.sum()), self.context)
+        rows = allocate_rows(int(steps.sum()), self.context, self.transpose > 0)
         self._read(indices, rows)
         if self.context:
             for start, stop in itertools.pairwise([0, *np.cumsum(steps).tolist()]):
                 find_matches(rows.packed[start:stop], Matches(*(column[start:stop] for column in rows.matches)))
+        if self.transpose:
+            find_key_ranges(rows.packed, rows.ranges)
         return rows
+
+    def trimmed_steps(self, indices: np.ndarray) -> np.ndarray:
+        """(p,) int32 numbers of steps that were trimmed from the starts of pieces."""
+        return self.store.pieces.first_step[self.pieces[indices]].astype(np.int32)
 
     def _read(self, indices: np.ndarray, into: Rows) -> Roll:
         roll = Roll(into.packed, into.tempo_us.view(np.uint32))
@@ -285,7 +292,7 @@ def _read_pool(windows: Windows, indices: np.ndarray) -> Pool:
         rows=windows.read_rows(indices),
         row_starts=row_stops - steps,
         row_stops=row_stops,
-        trimmed_steps=windows.store.pieces.first_step[windows.pieces[indices]].astype(np.int32),
+        trimmed_steps=windows.trimmed_steps(indices),
         window_ends=window_ends,
         step_offset=(0 if windows.every_row else 1) - first_window * windows.stride,
         num_phases=windows.num_phases[indices],
