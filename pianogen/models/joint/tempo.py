@@ -38,9 +38,9 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         self._recurrence = Recurrence(cell, _UNITS)
         self._hidden = keras.layers.Dense(_UNITS, activation="relu", name="hidden")
         self._output = linear(1 + 3 * _NUM_COMPONENTS, "output", gain=0.1, dtype="float32")
-        self._spread = np.concatenate(
-            [np.zeros(1 + _NUM_COMPONENTS), np.linspace(-2, 2, _NUM_COMPONENTS), np.zeros(_NUM_COMPONENTS)]
-        )
+        # Before training, the components are narrow and apart from each other.
+        means, log_scales = np.linspace(-2, 2, _NUM_COMPONENTS), np.full(_NUM_COMPONENTS, -1.0)
+        self._offsets = np.concatenate([np.zeros(1 + _NUM_COMPONENTS), means, log_scales])
 
     def build(self, _shape: Any) -> None:
         """Nothing: the layers in this one are built when they are first called."""
@@ -99,7 +99,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         num_onsets = tf.reduce_sum(tf.cast(states == ONSET, tf.float32), axis=-1)
         num_sounding = tf.reduce_sum(tf.cast(states > 0, tf.float32), axis=-1)
         keys = tf.stack([num_onsets / 4, tf.minimum(num_onsets, 1.0), num_sounding / 8], axis=-1)
-        values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._spread
+        values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._offsets
         stay, weights, means, log_scales = tf.split(values, [1, *[_NUM_COMPONENTS] * 3], axis=-1)
         return stay[..., 0], weights, means, tf.clip_by_value(log_scales, *_LOG_SCALES)
 
