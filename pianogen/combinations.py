@@ -30,7 +30,8 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
             yield f"model.{key} does not apply to model.name {model.name}, which predicts states: remove it"
     if not model.is_joint:
         for key in _changed(model, "cell", "body", "head", "copies"):
-            yield f"model.{key.replace('copies', 'copy')} does not apply to model.name {model.name}; only joint uses it: remove it"
+            alias = ModelConfig.model_fields[key].alias or key
+            yield f"model.{alias} does not apply to model.name {model.name}; only joint uses it: remove it"
 
 
 def _of_loss(config: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Evaluation of a network on held-out pieces, with the trivial predictors as baselines.
 
-The network reads each piece once and predicts every step of it, the first one from silence; its state is carried from step to step.
-All scores are pooled over these steps: the likelihood is the sum over the 88 keys of a step, the others follow from one contingency
+The network reads each piece once and predicts every step, the first one from silence; its state is carried from step to step. All
+scores are pooled over these steps: the likelihood is the sum over the 88 keys of a step, the others follow from one contingency
 table of predicted and true states.
 """
 
@@ -146,7 +146,7 @@ def _best(thresholds: Sequence[float], scores: list[Scores]) -> ThresholdScores 
 def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[[Window, Any], tuple[Any, Any]]:
     """A function of a window and a state.
 
-    It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us and (1 + N, B, W, 88) predicted states: the most
+    It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us, (1 + N, B, W, 88) predicted states: the most
     probable ones and those of N thresholds; and the state after the window.
     """
     decisions = [Decision(rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)]

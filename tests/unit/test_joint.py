@@ -31,7 +31,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"cell": "gru"},
     {"cell": "mlstm", "head": "one_pass"},
 ]
-HEADS = [{"head": "two_stage"}, {"head": "one_pass"}]
+HEADS: list[dict[str, Any]] = [{"head": "two_stage"}, {"head": "one_pass"}]
 CHUNK_STEPS = 24
 
 
@@ -127,7 +127,8 @@ def random_states(seed: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def logits_of(network: Joint, z: tf.Tensor, states: np.ndarray, sounding: np.ndarray) -> list[np.ndarray]:
     """The logits of every decision, each (T, 1, K, …)."""
-    head, semitones = network.keras.head, tf.zeros([1], tf.int32)
+    head: Any = network.keras.head
+    semitones = tf.zeros([1], tf.int32)
     held, onset = tf.constant(states == HOLD), tf.constant(states == ONSET)
     if hasattr(head, "hold_stage"):
         given = head.onset_stage.given_holds(z, semitones, held, tf.constant(sounding))
@@ -181,7 +182,7 @@ def test_draws_equal_those_of_one_key_after_the_other(settings: dict[str, Any]) 
     z = tf.random.stateless_normal([200, 1, len(KEYS), 6], [3, 4])
     _, sounding = random_states(5, 200)
     uniforms = np.random.default_rng(7).random((200, 1, NUM_UNIFORMS), np.float32)
-    head = network.keras.head
+    head: Any = network.keras.head
     drawn = head.draw(z, tf.zeros([1], tf.int32), tf.constant(sounding), tf.constant(uniforms), Decision()).numpy()
     expected = draw_key_by_key(network, z, sounding, uniforms)
     assert np.array_equal(drawn, expected)

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -180,8 +181,9 @@ def test_dropout_drops_the_same_units_of_all_keys_of_a_row() -> None:
 
 def test_saved_model_loads_in_keras_with_all_weights(tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
-    for settings in ({}, {"body": "dense", "head": "one_pass", "copy": False, "cell": "gru"}):
-        network = models.build(Config(model=ModelConfig(name="joint", units=4, **settings)), range(30, 60))
+    settings: list[dict[str, Any]] = [{}, {"body": "dense", "head": "one_pass", "copy": False, "cell": "gru"}]
+    for values in settings:
+        network = models.build(Config(model=ModelConfig(name="joint", units=4, **values)), range(30, 60))
         network.keras.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
         assert [weight.path for weight in loaded.weights] == [weight.path for weight in network.keras.weights]

@@ -1,8 +1,8 @@
 """Heads of the joint model: the exact probability of all keys of a row together, as a product over keys from low to high.
 
-The two-stage head first decides for every sounding key whether it is held, given the holds of the lower keys; then for every other
-key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a key, given
-those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
+The two-stage head first decides for every sounding key whether it is held, given the holds of the lower keys; then for every
+other key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a
+key, given those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
 
 Shapes: z is (T, B, K, U); states, sounding and the rest are (T, B, K).
 """

@@ -60,6 +60,6 @@ class Recurrence(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
 
 
 def _reorder_gates(weights: tf.Tensor) -> tf.Tensor:
-    """From the gate order of Keras (input, forget, candidate, output) to that of the kernel (input, candidate, forget, output)."""
+    """From the gate order of Keras, input, forget, candidate, output, to that of the kernel: input, candidate, forget, output."""
     input_gate, forget_gate, candidate, output_gate = tf.split(weights, 4, axis=-1)
     return tf.concat([input_gate, candidate, forget_gate, output_gate], axis=-1)

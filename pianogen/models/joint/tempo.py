@@ -68,7 +68,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         return TempoOutput(units, rows.tempo_us), [*recurrent, rows.tempo_us[-1]]
 
     def log_likelihood(self, output: TempoOutput, states: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        """(T, B) float32: the log probability that the tempo stays, or the log density of its change, on the scale of `change_of`.
+        """(T, B) float32 log probability that the tempo stays, or log density of its change on the scale of `change_of`.
 
         Args:
             states: (T, B, 88) states of the rows.
