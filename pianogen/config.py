@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -16,6 +16,24 @@ from pianogen.errors import UsageError
 
 ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
+
+
+# Settings of the joint model where a configuration has none: those of docs/music.md, for a CPU. The defaults of the sections are
+# those of the report's models.
+_JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "data": {"window_steps": 32},
+    "training": {
+        "batch": 8,
+        "optimizer": "adamw",
+        "learning_rate": 0.012,
+        "beta_2": 0.99,
+        "weight_decay": 0.05,
+        "warmup_iterations": 50,
+        "clip_norm": 1.0,
+        "average": 0.99,
+        "dropout": 0.1,
+    },
+}
 
 
 class ConfigError(UsageError):
@@ -219,13 +237,25 @@ class SamplingConfig(Section):
 
 
 class Config(Section):
-    """The settings that change the result of a run, and how often its checkpoints are written."""
+    """The settings that change the result of a run, and how often its checkpoints are written.
+
+    The joint model has defaults of its own for the sections data and training.
+    """
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_joint_defaults(cls, values: Any) -> Any:
+        if not (isinstance(values, dict) and isinstance(values.get("model"), dict) and values["model"].get("name") == "joint"):
+            return values
+        sections = {name: values.get(name, {}) for name in _JOINT_DEFAULTS}
+        merged = {name: {**_JOINT_DEFAULTS[name], **given} for name, given in sections.items() if isinstance(given, dict)}
+        return {**values, **merged}
 
     @property
     def predicts_every_row(self) -> bool:

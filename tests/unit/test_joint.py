@@ -133,10 +133,10 @@ def logits_of(network: Joint, z: tf.Tensor, states: np.ndarray, sounding: np.nda
     if hasattr(head, "hold_stage"):
         given = head.onset_stage.given_holds(z, semitones, held, tf.constant(sounding))
         return [
-            head.hold_stage.decide(z, semitones, held, tf.constant(sounding)).numpy(),
+            head.hold_stage.decide(head.hold_stage.given_past(z, semitones), held, tf.constant(sounding)).numpy(),
             head.onset_stage.decide(given, onset, None).numpy(),
         ]
-    return [head.decide(head.given_body(z, semitones), tf.constant(states), tf.constant(sounding), None).numpy()]
+    return [head.decide(head.given_past(z, semitones), tf.constant(states), tf.constant(sounding), None).numpy()]
 
 
 @pytest.mark.parametrize("settings", HEADS, ids=str)

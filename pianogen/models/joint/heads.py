@@ -85,25 +85,23 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         self._logits = ResidualBlocks(1, units, 1, bias=2.0, name="logits")
 
     def log_likelihood(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
-        logits = self.decide(z, semitones, held, sounding)
+        logits = self.decide(self.given_past(z, semitones), held, sounding)
         errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(held, tf.float32), logits)
         return -tf.reduce_sum(errors * tf.cast(sounding, tf.float32), axis=-1)
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
-        return fixed_point(
-            lambda held: sounding & draw_bits(self.decide(z, semitones, held, sounding), uniforms, decision), sounding
-        )
+        given = self.given_past(z, semitones)
+        return fixed_point(lambda held: sounding & draw_bits(self.decide(given, held, sounding), uniforms, decision), sounding)
 
-    def decide(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+    def decide(self, given: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = (
-            self._from_body(z)
-            + over_rows(self._below, channels)
-            + self._counts(_counts_below(channels))
-            + self._tables(semitones)
-        )
+        units = _sum(given, over_rows(self._below, channels), self._counts(_counts_below(channels)))
         return self._logits(tf.nn.relu(units))[..., 0]
+
+    def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+        """(T, B, K, U): all that does not depend on the holds of the row."""
+        return self._from_body(z) + self._tables(semitones)
 
 
 class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -146,7 +144,7 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, B, K) logits of an onset; those of held keys mean nothing."""
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
-        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
+        units = _sum(given, over_rows(self._below, channels), self._counts(_counts_below(channels)))
         return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
 
 
@@ -171,19 +169,19 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def log_likelihood(
         self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
-        logits = self.decide(self.given_body(z, semitones), states, sounding, seed)
+        logits = self.decide(self.given_past(z, semitones), states, sounding, seed)
         log_probabilities = tf.nn.log_softmax(logits)
         return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=3), axis=-1)
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
-        given, noise = self.given_body(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self._keys)
+        given, noise = self.given_past(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self._keys)
 
         def decide(states: tf.Tensor) -> tf.Tensor:
             return tf.cast(draw_classes(self.decide(given, states, sounding, None), noise, decision), tf.uint8)
 
         return fixed_point(decide, tf.cast(sounding, tf.uint8) * HOLD)
 
-    def given_body(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+    def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
         """(T, B, K, U): all that does not depend on the states of the row."""
         return self._from_body(z) + self._tables(semitones)
 
@@ -191,9 +189,17 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
         channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
         lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)
-        units = given + over_rows(self._below, lower) + self._counts(_counts_below(lower))
+        units = _sum(given, over_rows(self._below, lower), self._counts(_counts_below(lower)))
         onset, hold = tf.unstack(self._logits(drop(tf.nn.relu(units), self._dropout, seed)), axis=-1)
         return tf.stack([tf.zeros_like(onset), onset, tf.where(sounding, hold, -float("inf"))], axis=-1)
+
+
+def _sum(*units: tf.Tensor) -> tf.Tensor:
+    """The sum of tensors of equal shape.
+
+    TensorFlow would rewrite a chain of additions to an operation with a temporary variable, which fails in a loop within a loop.
+    """
+    return tf.add_n(units)
 
 
 def _counts_below(channels: tf.Tensor) -> tf.Tensor:
