@@ -7,7 +7,7 @@ import pytest
 
 from jobs.configuration import grid, run_config
 from pianogen import config
-from pianogen.config import ConfigError
+from pianogen.config import ConfigError, ModelConfig
 from tests.support.paths import ROOT
 
 SWEEPS = {
@@ -40,6 +40,8 @@ SWEEPS = {
         ({"device": "cpu", "training": {"batch": "many"}}, "training.batch is 'many'"),
         ({"device": "cpu", "training": {"batch": 0}}, "training.batch is 0"),
         ({"device": "cpu", "training": {"learning_rate": -1.0}}, "training.learning_rate is -1.0"),
+        ({"device": "cpu", "training": {"dropout": 1.0}}, "training.dropout is 1.0"),
+        ({"device": "cpu", "training": {"average": 1.0}}, "training.average is 1.0"),
         ({"device": "cpu", "model": {"name": "transformer"}}, "model.name is 'transformer'"),
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
         ({"device": "cpu", "sampling": {"temperature": 0.0}}, "sampling.temperature is 0.0"),
@@ -71,6 +73,12 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
         ({"name": "split"}, {"loss_weight": 3.0}, "training.loss_weight does not apply to training.loss crossentropy"),
         ({"name": "bidirectional"}, {"predict": "every"}, "training.predict every does not apply to model.name bidirectional"),
         ({}, {"mixed_precision": True}, "mixed_precision with device cpu"),
+        ({"name": "gru"}, {"dropout": 0.1}, "training.dropout does not apply to model.name gru; only joint"),
+        ({}, {"beta_2": 0.99}, "training.beta_2 does not apply to training.optimizer rmsprop; only adam and adamw"),
+        ({}, {"optimizer": "adam", "weight_decay": 0.1}, "training.weight_decay does not apply to training.optimizer adam"),
+        ({}, {"optimizer": "rprop", "schedule": "cosine"}, "do not apply to training.optimizer rprop"),
+        ({}, {"optimizer": "rprop", "warmup_iterations": 1}, "do not apply to training.optimizer rprop"),
+        ({}, {"optimizer": "rprop", "clip_norm": 1.0}, "training.clip_norm does not apply to training.optimizer rprop"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
@@ -87,7 +95,10 @@ def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training:
         ({"name": "gru", "layers": 1}, {"loss": "weighted_mse", "loss_weight": 3.0}),
         ({"activation": "sigmoid", "silence": True}, {"loss": "weighted_crossentropy"}),
         ({"name": "split"}, {"loss": "focal", "predict": "every"}),
-        ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop"}),
+        ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop", "average": 0.99}),
+        ({}, {"schedule": "cosine", "warmup_iterations": 9, "clip_norm": 1.0}),
+        ({}, {"optimizer": "adam", "beta_2": 0.99, "predict": "last"}),
+        ({}, {"optimizer": "adamw", "beta_2": 0.99, "weight_decay": 0.05}),
     ],
 )
 def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, Any], training: dict[str, Any]) -> None:
@@ -96,6 +107,11 @@ def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, 
     settings = config.flatten(parsed.result_settings())
     changed = {key: value for key, value in settings.items() if value != defaults[key]}
     assert changed == config.flatten({"model": model, "training": training})
+
+
+def test_models_that_predict_keys_jointly_predict_every_row_by_default() -> None:
+    assert ModelConfig(name="base").default_predict == "last"
+    assert ModelConfig.model_construct(name="joint").default_predict == "every"
 
 
 def test_all_errors_are_reported_at_once() -> None:

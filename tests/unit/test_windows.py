@@ -41,12 +41,14 @@ def _small_blocks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def music(folder: Path) -> Iterator[Windows]:
+@pytest.fixture(scope="module", params=[False, True], ids=["last_row", "every_row_with_context"])
+def music(folder: Path, request: pytest.FixtureRequest) -> Iterator[Windows]:
     """Six pieces of about 120 steps in several pools, transposed by up to 11 semitones."""
-    with Store(made_store(folder / "music.h5", [Split.TRAIN] * 6)) as store:
-        windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=9, transpose=11))
-        yield replace(windows, memory_mb=2 * 260 * ROW_MB)
+    is_modern = bool(request.param)
+    with Store(made_store(folder / f"music-{is_modern}.h5", [Split.TRAIN] * 6)) as store:
+        config = DataConfig(window_steps=9, transpose=11)
+        windows = find_windows(store, Split.TRAIN, config, every_row=is_modern, context=is_modern)
+        yield replace(windows, memory_mb=2 * 260 * windows.row_bytes / 1e6)
 
 
 def numbered(folder: Path, steps: list[int], window_steps: int, stride: int = 1, memory_mb: float = 20) -> Windows:
@@ -87,9 +89,9 @@ def tempos(stream: tf.data.Dataset, num_batches: int) -> list[tuple[int, ...]]:
     return [tuple(row) for window in stream.take(num_batches).as_numpy_iterator() for row in window.tempo_us.tolist()]
 
 
-def batches(stream: tf.data.Dataset, num_batches: int) -> list[tuple[bytes, bytes]]:
+def batches(stream: tf.data.Dataset, num_batches: int) -> list[list[bytes]]:
     """The bytes of the first batches."""
-    return [(window.packed.tobytes(), window.tempo_us.tobytes()) for window in stream.take(num_batches).as_numpy_iterator()]
+    return [[part.tobytes() for part in tf.nest.flatten(window)] for window in stream.take(num_batches).as_numpy_iterator()]
 
 
 @deterministic
@@ -311,9 +313,14 @@ def test_store_without_a_window_is_refused_for_training(tmp_path: Path) -> None:
 
 
 def test_memory_limit_below_two_copies_of_the_longest_piece_is_refused(music: Windows) -> None:
-    longest = 125
-    training_batches(replace(music, memory_mb=(2 * longest) * ROW_MB + 1e-9), 8, 0)
+    longest_mb = 125 * music.row_bytes / 1e6
+    training_batches(replace(music, memory_mb=2 * longest_mb + 1e-9), 8, 0)
     with pytest.raises(
         WindowError, match=r"room for 249 steps, and two copies of the longest piece have 250; set data.memory_mb to 1 or more"
     ):
-        training_batches(replace(music, memory_mb=(2 * longest - 1) * ROW_MB + 1e-9), 8, 0)
+        training_batches(replace(music, memory_mb=2 * longest_mb - 1e-9), 8, 0)
+
+
+def test_rows_in_memory_include_what_contexts_and_transposition_need(music: Windows) -> None:
+    rows = music.read_rows(np.arange(3))
+    assert sum(column.nbytes for column in tf.nest.flatten(rows)) == music.row_bytes * music.steps[:3].sum()
