@@ -70,7 +70,7 @@ numba.config.CACHE_DIR = str(FOLDER)
 
 def kernel(function: Function) -> Function:
     """Compiles a function with numba on its first call, or loads it from the cache."""
-    compiled: Function = numba.njit(cache=True)(function)
+    compiled: Function = numba.njit(cache=True, nogil=True)(function)
     return compiled
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pianogen.data.gather import Places, gather_windows
 from pianogen.data.windows import Windows
 from pianogen.window import Window
 
@@ -37,4 +38,25 @@ def piece_chunks(windows: Windows, batch: int, chunk_steps: int) -> Iterator[Chu
     Raises:
         StoreError: a checksum fails.
     """
-    raise NotImplementedError
+    by_length = np.argsort(windows.steps, kind="stable")
+    for first in range(0, len(by_length), batch):
+        pieces = np.sort(by_length[first : first + batch])
+        yield from _chunks(windows, pieces, batch, chunk_steps)
+
+
+def _chunks(windows: Windows, pieces: np.ndarray, batch: int, chunk_steps: int) -> Iterator[Chunk]:
+    rows, stops = windows.read_rows(pieces), np.cumsum(windows.steps[pieces])
+    copied = np.minimum(np.arange(batch), len(pieces) - 1)
+    is_copy = np.arange(batch) >= len(pieces)
+    steps = windows.steps[pieces][copied]
+    for step in range(0, int(steps.max()), chunk_steps):
+        places = Places(
+            start=stops[copied] - steps,
+            stop=stops[copied],
+            step=np.full(batch, step, np.int32),
+            trimmed_steps=windows.trimmed_steps(pieces)[copied],
+            random=np.zeros(batch, np.int64),
+        )
+        window = gather_windows(rows, places, chunk_steps + 1, max_semitones=0)
+        is_row = (np.arange(step, step + chunk_steps) < steps[:, np.newaxis]) & ~is_copy[:, np.newaxis]
+        yield Chunk(window, is_row, is_start=step == 0)

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pianogen.config import DataConfig
 from pianogen.data import pool
 from pianogen.data import windows as windows_module
+from pianogen.data.gather import Places, Rows, gather_windows
+from pianogen.data.matches import Matches
 from pianogen.data.shuffle import permute, pools_of_epoch
-from pianogen.data.transposition import transpose
+from pianogen.data.transposition import KeyRanges, find_key_ranges
 from pianogen.data.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
-from pianogen.roll import NUM_KEYS, Roll
+from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, numbered_store
 
@@ -52,6 +54,18 @@ def numbered(folder: Path, steps: list[int], window_steps: int, stride: int = 1,
     store = Store(numbered_store(folder / "numbered.h5", steps))
     windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=window_steps, stride=stride))
     return replace(windows, memory_mb=memory_mb)
+
+
+def transpose(packed: np.ndarray, random: np.ndarray, max_semitones: int) -> np.ndarray:
+    """Windows of a row of silence and (B, T, 22) rows, transposed according to (B,) random numbers."""
+    count, steps, _ = packed.shape
+    start, nothing = steps * np.arange(count), np.zeros(0, np.int32)
+    packed, ranges = packed.reshape(-1, PACKED_BYTES), KeyRanges(*np.empty((2, count * steps), np.uint8))
+    find_key_ranges(packed, ranges)
+    rows = Rows(packed, np.zeros(count * steps, np.int32), Matches(nothing, nothing), ranges)
+    zeros = np.zeros(count, np.int32)
+    places = Places(start, start + steps, zeros, zeros, random)
+    return np.asarray(gather_windows(rows, places, steps + 1, max_semitones).packed)[:, 1:]
 
 
 def in_small_pools(windows: Windows) -> Windows:
