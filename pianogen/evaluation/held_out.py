@@ -112,7 +112,7 @@ def evaluate(
     read = _compile_reading(network, thresholds)
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     num_steps, log_likelihood, tempo_error = 0, 0.0, 0.0
-    state = initial_state = tf.function(network.initial_state)(_PIECES, 0, tempo_us)
+    state = initial_state = network.initial_state(_PIECES, 0, tempo_us)
     for window, is_row, is_start in piece_chunks(windows, _PIECES, _CHUNK_STEPS):
         if shutdown_requested():
             raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")

@@ -68,13 +68,13 @@ class Recurrent:
     def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> list[Any]:
         """See `Network.initial_state`; the states of the bodies after a window of silence but its last row."""
         del num_steps
-        silence, tempos = tf.zeros([batch, PACKED_BYTES], tf.uint8), tf.fill([batch], tempo_us)
+        silence, tempos = tf.zeros([1, PACKED_BYTES], tf.uint8), tf.fill([1], tempo_us)
         _, state = tf.while_loop(
-            lambda step, _: step < self._window_steps - 1,
-            lambda step, state: (step + 1, self._advance(silence, tempos, state)[1]),
-            (0, [body.initial_state(batch) for body in self._bodies]),
+            lambda row, _: row < self._window_steps - 1,
+            lambda row, state: (row + 1, self._advance(silence, tempos, state)[1]),
+            (0, [body.initial_state(1) for body in self._bodies]),
         )
-        return list(state)
+        return [tf.nest.map_structure(lambda tensor: tf.repeat(tensor, batch, axis=0), body_state) for body_state in state]
 
     def read(self, window: Window, state: list[Any]) -> tuple[Any, list[Any]]:
         """See `Network.read`; the bodies read one row after the other, the head all rows at once."""
