@@ -23,6 +23,7 @@ from rich.table import Table
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
 from pianogen import command, models
+from pianogen.data.statistics import compute_statistics
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
@@ -137,7 +138,7 @@ def _keras_fit(config: RunConfig, windows: Windows) -> Callable[[int], None]:
     model = keras.Sequential(
         [
             keras.Input((steps, NUM_FEATURES)),
-            keras.layers.LSTM(config.model.units),
+            keras.layers.LSTM(config.model.num_units),
             keras.layers.Dense(NUM_FEATURES),
             keras.layers.Dense(NUM_FEATURES, activation="softplus"),
         ]
@@ -165,7 +166,7 @@ def _figures(config: RunConfig, seconds: dict[str, list[float]]) -> Figures:
         stream_over_constant=rates["stream"] / rates["constant batch"],
         stream_over_keras_fit=rates["stream"] / rates["keras fit"],
         batch=config.training.batch,
-        units=config.model.units,
+        units=config.model.num_units,
         window_steps=config.data.window_steps,
     )
 

@@ -1,8 +1,8 @@
 """Evaluation of a network on held-out pieces, with the trivial predictors as baselines.
 
-The network reads each piece once and predicts every step, the first one from silence; its state is carried from step to step. All
-scores are pooled over these steps: the likelihood is the sum over the 88 keys of a step, the others follow from one contingency
-table of predicted and true states.
+The network reads each piece once and predicts every step of it, the first one from silence; its state is carried from step to
+step. All scores are pooled over these steps: the likelihood is the sum over the 88 keys of a step, the others follow from one
+contingency table of predicted and true states.
 """
 
 from collections.abc import Callable, Sequence
@@ -112,11 +112,12 @@ def evaluate(
     read = _compile_reading(network, thresholds)
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     num_steps, log_likelihood, tempo_error = 0, 0.0, 0.0
+    state = initial_state = network.initial_state(_PIECES, 0, tempo_us)
     for window, is_row, is_start in piece_chunks(windows, _PIECES, _CHUNK_STEPS):
         if shutdown_requested():
             raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")
         if is_start:
-            state = network.initial_state(_PIECES, 0, tempo_us)
+            state = initial_state
             window.tempo_us[:, 0] = tempo_us
         (log_likelihoods, predicted_us, predicted_states), state = read(window, state)
         num_steps += is_row.sum()
@@ -146,8 +147,8 @@ def _best(thresholds: Sequence[float], scores: list[Scores]) -> ThresholdScores 
 def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[[Window, Any], tuple[Any, Any]]:
     """A function of a window and a state.
 
-    It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us, (1 + N, B, W, 88) predicted states: the most
-    probable ones and those of N thresholds; and the state after the window.
+    It returns the state after the window and, for each row, (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us
+    and (1 + N, B, W, 88) predicted states: the most probable ones and those of N thresholds.
     """
     decisions = [Decision(rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)]
 

@@ -34,8 +34,7 @@ class Head(Protocol):
 class Recurrent:
     """Bodies, and one output head that reads all of them; implements `Network`.
 
-    The network predicts the first row of a piece from a window of silence: trained on windows, it has never predicted from a single
-    row.
+    The network predicts the first row of a piece from a window of silence: it is trained to predict rows that follow windows.
 
     Attributes:
         keras: the Keras model: (B, T, 22) uint8 and (B, T) int32 to the output of the head for the next row.
@@ -69,25 +68,21 @@ class Recurrent:
     def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> list[Any]:
         """See `Network.initial_state`; the states of the bodies after a window of silence but its last row."""
         del num_steps
-        silence, tempos = tf.zeros([batch, PACKED_BYTES], tf.uint8), tf.fill([batch], tempo_us)
+        silence, tempos = tf.zeros([1, PACKED_BYTES], tf.uint8), tf.fill([1], tempo_us)
         _, state = tf.while_loop(
-            lambda step, _: step < self._window_steps - 1,
-            lambda step, state: (step + 1, self._advance(silence, tempos, state)[1]),
-            (0, [body.initial_state(batch) for body in self._bodies]),
+            lambda row, _: row < self._window_steps - 1,
+            lambda row, state: (row + 1, self._advance(silence, tempos, state)[1]),
+            (0, [body.initial_state(1) for body in self._bodies]),
         )
-        return list(state)
+        return [tf.nest.map_structure(lambda tensor: tf.repeat(tensor, batch, axis=0), body_state) for body_state in state]
 
     def read(self, window: Window, state: list[Any]) -> tuple[Any, list[Any]]:
-        """See `Network.read`; one row after the other."""
-        packed, tempo_us = tf.transpose(window.packed, [1, 0, 2]), tf.transpose(window.tempo_us)
-        first = self.step(packed[0], tempo_us[0], state)
-        rest = tf.scan(lambda last, row: self.step(*row, last[1]), (packed[1:-1], tempo_us[1:-1]), first)
-        output = tf.nest.map_structure(
-            lambda row, rows: tf.concat([row, tf.transpose(rows[:, :, 0], [1, 0, *range(2, row.shape.rank)])], axis=1),
-            first[0],
-            rest[0],
-        )
-        return output, tf.nest.map_structure(lambda states: states[-1], rest[1])
+        """See `Network.read`; the bodies read one row after the other, the head all rows at once."""
+        packed, tempo_us = tf.transpose(window.packed[:, :-1], [1, 0, 2]), tf.transpose(window.tempo_us[:, :-1])
+        no_units = [tf.zeros_like(units) for units in self._advance(packed[0], tempo_us[0], state)[0]]
+        units, states = tf.scan(lambda last, row: self._advance(row[0], row[1], last[1]), (packed, tempo_us), (no_units, state))
+        output = self._head([tf.transpose(body_units, [1, 0, 2]) for body_units in units])
+        return output, tf.nest.map_structure(lambda rows: rows[-1], states)
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
         """See `Network.step`."""

@@ -27,8 +27,8 @@ class Sampler:
 
     Args:
         config: the settings of the samples.
-        statistics: statistics of the train split. The dynamic threshold follows them, and samples start from silence at the median
-            tempo.
+        statistics: statistics of the train split; the dynamic threshold follows them. The tempo of the silence before a sample is
+            their median tempo, unless the tempo of samples is fixed.
 
     Raises:
         UsageError: the primer cannot be read, or has no notes.
