@@ -61,6 +61,8 @@ def _of_sampling(config: Config) -> Iterator[str]:
             f"sampling.threshold {sampling.threshold} does not apply to model.name joint, which draws from the probability of a "
             "step: remove it"
         )
+    if sampling.threshold is None and not model.is_joint:
+        yield f"sampling.threshold is missing, and model.name {model.name} needs one: set a number between 0 and 1, or dynamic"
     if sampling.top_p < 1 and not model.is_joint:
         yield f"sampling.top_p does not apply to model.name {model.name}; only joint uses it: remove it"
     if sampling.primer_steps is not None and sampling.primer is None:

@@ -96,7 +96,7 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
     def decide(self, given: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = _sum(given, over_rows(self._below, channels), self._counts(_counts_below(channels)))
+        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
         return self._logits(tf.nn.relu(units))[..., 0]
 
     def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
@@ -144,7 +144,7 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, B, K) logits of an onset; those of held keys mean nothing."""
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
-        units = _sum(given, over_rows(self._below, channels), self._counts(_counts_below(channels)))
+        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
         return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
 
 
@@ -189,17 +189,9 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
         channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
         lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)
-        units = _sum(given, over_rows(self._below, lower), self._counts(_counts_below(lower)))
+        units = given + over_rows(self._below, lower) + self._counts(_counts_below(lower))
         onset, hold = tf.unstack(self._logits(drop(tf.nn.relu(units), self._dropout, seed)), axis=-1)
         return tf.stack([tf.zeros_like(onset), onset, tf.where(sounding, hold, -float("inf"))], axis=-1)
-
-
-def _sum(*units: tf.Tensor) -> tf.Tensor:
-    """The sum of tensors of equal shape.
-
-    TensorFlow would rewrite a chain of additions to an operation with a temporary variable, which fails in a loop within a loop.
-    """
-    return tf.add_n(units)
 
 
 def _counts_below(channels: tf.Tensor) -> tf.Tensor:
