@@ -60,7 +60,7 @@ def _parser() -> command.Parser:
     parser.add_argument(
         "--threshold",
         type=_number_or_text,
-        help="not for joint: a number between 0 and 1 (static: a key sounds when its probability exceeds it) or dynamic (computed "
+        help="not for joint: a number between 0 and 1 (static: a key sounds if its probability exceeds it) or dynamic (computed "
         "at each step, so that samples have as many onsets and holds as the corpus)",
     )
     parser.add_argument("--primer", help="a MIDI file or score that the samples continue")
