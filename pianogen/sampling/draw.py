@@ -1,10 +1,14 @@
 """Drawing of samples: one compiled loop carries the recurrent state from step to step.
 
 A sample is a function of the weights, the settings, the primer, the seed and the index of the sample. Samples are drawn in
-batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn.
+batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn. The
+loop of a batch is too small for several cores, so each core draws a batch of its own.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +57,18 @@ class Sampler:
         Raises:
             Interrupted: a shutdown was requested.
         """
-        rolls: list[Roll] = []
-        for first in range(0, self.config.num, self._batch):
+
+        def draw_batch(first: int) -> list[Roll]:
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
             noise = np.stack([_noise(self.config, index) for index in range(first, first + self._batch)], axis=1)
             states, tempo_us = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            rolls += [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
-        return rolls[: self.config.num]
+            return [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+
+        num_threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
+        with ThreadPoolExecutor(num_threads) as pool:
+            batches = pool.map(draw_batch, range(0, self.config.num, self._batch))
+            return list(chain.from_iterable(batches))[: self.config.num]
 
 
 def draw_to_store(
