@@ -1,10 +1,14 @@
 """Drawing of samples: one compiled loop carries the recurrent state from step to step.
 
 A sample is a function of the weights, the settings, the primer, the seed and the index of the sample. Samples are drawn in
-batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn.
+batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn. The
+loop of a batch is too small for several cores, so each core draws a batch of its own.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +58,22 @@ class Sampler:
             Interrupted: a shutdown was requested.
         """
         num, best_of = self.config.num, self.config.best_of
-        candidates: list[Sample] = []
-        for first in range(0, num * best_of, self._batch):
+
+        def draw_batch(first: int) -> list[Sample]:
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
             numbers = range(first, first + self._batch)
             noise = np.stack([_noise(self.config, number) for number in numbers], axis=1)
             states, tempo_us, nats = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            for i, number in enumerate(numbers):
-                roll = Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32))
-                candidates.append(Sample(roll, number % best_of, float(nats[i]) / max(roll.num_notes, 1)))
+            rolls = [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+            return [
+                Sample(roll, number % best_of, float(total) / max(roll.num_notes, 1))
+                for roll, number, total in zip(rolls, numbers, nats, strict=True)
+            ]
+
+        num_threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
+        with ThreadPoolExecutor(num_threads) as pool:
+            candidates = list(chain.from_iterable(pool.map(draw_batch, range(0, num * best_of, self._batch))))
         return [_most_probable(candidates[index * best_of : (index + 1) * best_of]) for index in range(num)]
 
 
