@@ -26,8 +26,8 @@ def find_doubts(config: Config) -> list[str]:
     sampling = config.sampling
     if config.model.is_joint and sampling.temperature < _LOWEST_TEMPERATURE:
         return [
-            f"sampling.temperature is {sampling.temperature:g}: below {_LOWEST_TEMPERATURE}, samples of joint thin out to silence; "
-            "0.9 to 1 is best"
+            f"sampling.temperature is {sampling.temperature:g}, and samples of joint thin out to silence below "
+            f"{_LOWEST_TEMPERATURE}; 0.9 to 1 is best"
         ]
     return []
 
