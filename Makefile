@@ -50,6 +50,7 @@ check: env
 test: env
 	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
+# benchmarks.nll is not part of it: it needs the .mat files of Boulanger-Lewandowski et al. 2012.
 bench: env
 	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'
 	python -m benchmarks.parse '$(CORPUS)'

@@ -47,15 +47,16 @@ def run_job(path: str) -> None:
 
 
 def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: ShutdownFlag) -> None:
-    log = attempts.begin_attempt(run, own, submission)
+    log, cpu_start_s = attempts.begin_attempt(run, own, submission), time.process_time()
     try:
         with job_files.output_to(log):
             result, iterations_per_s = _train_and_sample(run, own, shutdown_requested)
             devices = _device_names()
-        attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s)
+        cpu_s = time.process_time() - cpu_start_s
+        attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s, cpu_s=cpu_s)
         run.write_result(result)
     except Interrupted as error:
-        attempts.end_attempt(run, interrupted=str(error))
+        attempts.end_attempt(run, interrupted=str(error), cpu_s=time.process_time() - cpu_start_s)
         if own.id:
             _requeue(run, own, str(error))
         raise

@@ -50,12 +50,21 @@ def end_attempt(
     error: str | None = None,
     devices: list[str] | None = None,
     iterations_per_s: float | None = None,
+    cpu_s: float | None = None,
 ) -> None:
     """Records the end of the last attempt; the arguments are those of `Attempt`."""
     (run.path / _RESERVE).unlink(missing_ok=True)
     provenance = run.read_provenance()
     *earlier, last = provenance.attempts
-    last = replace(last, ended=_now(), interrupted=interrupted, error=error, devices=devices, iterations_per_s=iterations_per_s)
+    last = replace(
+        last,
+        ended=_now(),
+        interrupted=interrupted,
+        error=error,
+        devices=devices,
+        iterations_per_s=iterations_per_s,
+        cpu_s=cpu_s,
+    )
     run.write_provenance(replace(provenance, attempts=[*earlier, last]))
 
 

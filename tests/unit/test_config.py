@@ -12,6 +12,11 @@ from pianogen.config import ConfigError
 from tests.support.paths import ROOT
 
 SWEEPS = {
+    "benchmark": [
+        f"groups{name}-epochs{epochs}-copy{copies}"
+        for name, epochs in (("JSB_Chorales", 80), ("Nottingham", 6), ("Piano_midi", 14), ("MuseData", 5))
+        for copies in (True, False)
+    ],
     "activations": ["activationsoftplus", "activationrelu", "activationsigmoid"],
     "batches": ["batch64", "batch128", "batch256"],
     "cells": ["base", "gru", "rnn", "mlstm", "peephole", "bidirectional"],

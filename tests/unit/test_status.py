@@ -153,13 +153,9 @@ def made_run(tmp_path: Path, *attempts: Attempt) -> Run:
 
 
 def test_records_survive_a_round_trip(tmp_path: Path) -> None:
-    run = made_run(tmp_path, OPEN, INTERRUPTED, FAILED, replace(FINISHED, devices=["/cpu:0"], iterations_per_s=2.5))
-    assert run.read_provenance().attempts == [
-        OPEN,
-        INTERRUPTED,
-        FAILED,
-        replace(FINISHED, devices=["/cpu:0"], iterations_per_s=2.5),
-    ]
+    complete = replace(FINISHED, devices=["/cpu:0"], iterations_per_s=2.5, cpu_s=9.5)
+    run = made_run(tmp_path, OPEN, INTERRUPTED, FAILED, complete)
+    assert run.read_provenance().attempts == [OPEN, INTERRUPTED, FAILED, complete]
     result = Result("ckpt-9", 100, 12, {"epoch": 1, "loss": 0.5}, None, 0.25, {"valid": {"network": {"nats_per_step": 7.5}}}, [])
     run.write_result(result)
     assert run.read_result() == result
