@@ -138,7 +138,7 @@ def _keras_fit(config: RunConfig, windows: Windows) -> Callable[[int], None]:
     model = keras.Sequential(
         [
             keras.Input((steps, NUM_FEATURES)),
-            keras.layers.LSTM(config.model.num_units),
+            keras.layers.LSTM(config.model.units),
             keras.layers.Dense(NUM_FEATURES),
             keras.layers.Dense(NUM_FEATURES, activation="softplus"),
         ]
@@ -166,7 +166,7 @@ def _figures(config: RunConfig, seconds: dict[str, list[float]]) -> Figures:
         stream_over_constant=rates["stream"] / rates["constant batch"],
         stream_over_keras_fit=rates["stream"] / rates["keras fit"],
         batch=config.training.batch,
-        units=config.model.num_units,
+        units=config.model.units,
         window_steps=config.data.window_steps,
     )
 

@@ -11,7 +11,7 @@ unpacks them.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -46,6 +46,7 @@ class Windows:
         store: an open store; it must stay open while the windows are in use.
         pieces: (P,) int64 ascending indices of pieces in the store.
         steps: (P,) int64 number of rows of each piece.
+        trimmed_steps: (P,) int32 number of steps that were trimmed from the start of each piece.
         num_windows: (P,) int64 number of windows of each piece; 0 for a piece that is shorter than a window.
         num_phases: (P,) int64: in each epoch of training, all windows of a piece start later by the same random number of steps,
             the phase, which is less than num_phases.
@@ -61,6 +62,7 @@ class Windows:
     store: Store
     pieces: np.ndarray
     steps: np.ndarray
+    trimmed_steps: np.ndarray
     num_windows: np.ndarray
     num_phases: np.ndarray
     window_steps: int
@@ -94,10 +96,11 @@ class Windows:
         Raises:
             StoreError: a checksum fails.
         """
+        rows_alone = replace(self, context=False, transpose=0)
         for pieces in consecutive_pieces(self.steps, BLOCK_ROWS):
             steps = self.steps[pieces]
-            rows = allocate_rows(int(steps.sum()), has_matches=False, has_ranges=False)
-            yield self._read(np.arange(pieces.start, pieces.stop), rows), np.cumsum(steps) - steps
+            rows = rows_alone.read_rows(np.arange(pieces.start, pieces.stop))
+            yield Roll(rows.packed, rows.tempo_us.view(np.uint32)), np.cumsum(steps) - steps
 
     def read_rows(self, indices: np.ndarray) -> Rows:
         """Reads the rows of some pieces, and finds their matches and their ranges of keys if windows need them.
@@ -110,22 +113,13 @@ class Windows:
         """
         steps = self.steps[indices]
         rows = allocate_rows(int(steps.sum()), self.context, self.transpose > 0)
-        self._read(indices, rows)
+        self.store.read_pieces(self.pieces[indices], Roll(rows.packed, rows.tempo_us.view(np.uint32)))
         if self.context:
             for start, stop in itertools.pairwise([0, *np.cumsum(steps).tolist()]):
                 find_matches(rows.packed[start:stop], Matches(*(column[start:stop] for column in rows.matches)))
         if self.transpose:
             find_key_ranges(rows.packed, rows.ranges)
         return rows
-
-    def trimmed_steps(self, indices: np.ndarray) -> np.ndarray:
-        """(p,) int32 numbers of steps that were trimmed from the starts of pieces."""
-        return self.store.pieces.first_step[self.pieces[indices]].astype(np.int32)
-
-    def _read(self, indices: np.ndarray, into: Rows) -> Roll:
-        roll = Roll(into.packed, into.tempo_us.view(np.uint32))
-        self.store.read_pieces(self.pieces[indices], roll)
-        return roll
 
 
 def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool = False, context: bool = False) -> Windows:
@@ -155,6 +149,7 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
         store=store,
         pieces=indices,
         steps=steps,
+        trimmed_steps=pieces.first_step[indices].astype(np.int32),
         num_windows=num_windows,
         num_phases=num_phases,
         window_steps=config.window_steps,
@@ -292,7 +287,7 @@ def _read_pool(windows: Windows, indices: np.ndarray) -> Pool:
         rows=windows.read_rows(indices),
         row_starts=row_stops - steps,
         row_stops=row_stops,
-        trimmed_steps=windows.trimmed_steps(indices),
+        trimmed_steps=windows.trimmed_steps[indices],
         window_ends=window_ends,
         step_offset=(0 if windows.every_row else 1) - first_window * windows.stride,
         num_phases=windows.num_phases[indices],

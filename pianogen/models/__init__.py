@@ -30,24 +30,24 @@ def build(config: Config, keys: range) -> Network:
 def _unidirectional(layer: LayerFactory, config: Config, _keys: range) -> Network:
     model = config.model
     num_layers = model.layers or (2 if model.name == "stacked" else 1)
-    body = Unidirectional(Features(silence=model.silence), layer, model.num_units, num_layers, config.predicts_every_row)
+    body = Unidirectional(Features(silence=model.silence), layer, model.units, num_layers, config.predicts_every_row)
     return Recurrent(config, [body], VectorHead(model, *_loss(config)))
 
 
 def _bidirectional(config: Config, _keys: range) -> Network:
     model = config.model
-    body = Bidirectional(Features(silence=model.silence), model.num_units, config.data.window_steps)
+    body = Bidirectional(Features(silence=model.silence), model.units, config.data.window_steps)
     return Recurrent(config, [body], VectorHead(model, *_loss(config)))
 
 
 def _split(config: Config, _keys: range) -> Network:
-    body = Unidirectional(Features(), lstm, config.model.num_units, 1, config.predicts_every_row)
+    body = Unidirectional(Features(), lstm, config.model.units, 1, config.predicts_every_row)
     return Recurrent(config, [body], StateHead(*_loss(config)))
 
 
 def _pair(config: Config, _keys: range) -> Network:
     """Separate bodies for keys and tempo, as the report proposes; the body of the keys does not read the tempo."""
-    units, every_row = config.model.num_units, config.predicts_every_row
+    units, every_row = config.model.units, config.predicts_every_row
     keys = Unidirectional(Features(tempo=False), lstm, units, 1, every_row, name="keys_body")
     tempo = Unidirectional(Features(), lstm, units, 1, every_row, name="tempo_body")
     return Recurrent(config, [keys, tempo], StateHead(*_loss(config)))

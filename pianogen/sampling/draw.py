@@ -23,7 +23,7 @@ from pianogen.models.features import pack_rows
 from pianogen.models.network import NUM_UNIFORMS, Decision, Network
 from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, pack
 from pianogen.sampling.decision import ThresholdRule
-from pianogen.sampling.sample_store import SampleSource, write_samples
+from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 
 
 class Sampler:
@@ -42,14 +42,14 @@ class Sampler:
         self.config, self._batch = config, network.sampling_batch
         rule = None
         if network.has_rule:
-            threshold = None if config.threshold == "dynamic" else float(config.threshold)
+            threshold = None if config.threshold in (None, "dynamic") else float(config.threshold)
             rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
         decision = Decision(config.temperature, config.top_p, rule)
         start = _read_start(config, statistics.median_tempo_us)
-        self._draw = tf.function(lambda noise: _draw_steps(network, start, decision, config.tempo_us, noise), jit_compile=True)
+        self._draw = tf.function(lambda noise: _draw_steps(network, start, decision, config, noise), jit_compile=True)
 
-    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Roll]:
-        """Draws `config.num` rolls of `config.steps` steps, without the steps of the primer.
+    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Sample]:
+        """Draws `config.num` samples of `config.steps` steps, without the steps of the primer.
 
         Args:
             shutdown_requested: called before each batch; True stops the drawing.
@@ -57,18 +57,24 @@ class Sampler:
         Raises:
             Interrupted: a shutdown was requested.
         """
+        num, best_of = self.config.num, self.config.best_of
 
-        def draw_batch(first: int) -> list[Roll]:
+        def draw_batch(first: int) -> list[Sample]:
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
-            noise = np.stack([_noise(self.config, index) for index in range(first, first + self._batch)], axis=1)
-            states, tempo_us = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            return [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+            numbers = range(first, first + self._batch)
+            noise = np.stack([_noise(self.config, number) for number in numbers], axis=1)
+            states, tempo_us, nats = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
+            rolls = [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+            return [
+                Sample(roll, number % best_of, float(total) / max(roll.num_notes, 1))
+                for roll, number, total in zip(rolls, numbers, nats, strict=True)
+            ]
 
         num_threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
         with ThreadPoolExecutor(num_threads) as pool:
-            batches = pool.map(draw_batch, range(0, self.config.num, self._batch))
-            return list(chain.from_iterable(batches))[: self.config.num]
+            candidates = list(chain.from_iterable(pool.map(draw_batch, range(0, num * best_of, self._batch))))
+        return [_most_probable(candidates[index * best_of : (index + 1) * best_of]) for index in range(num)]
 
 
 def draw_to_store(
@@ -86,9 +92,9 @@ def draw_to_store(
     Raises:
         Interrupted: a shutdown was requested.
     """
-    rolls = sampler.draw(shutdown_requested)
-    write_samples(path, rolls, sampler.config, source)
-    return rolls
+    samples = sampler.draw(shutdown_requested)
+    write_samples(path, samples, sampler.config, source)
+    return [sample.roll for sample in samples]
 
 
 def _read_start(config: SamplingConfig, median_tempo_us: int) -> Roll:
@@ -105,16 +111,21 @@ def _read_start(config: SamplingConfig, median_tempo_us: int) -> Roll:
     return Roll(np.concatenate([silence.packed, packed]), np.concatenate([silence.tempo_us, tempos]))
 
 
-def _noise(config: SamplingConfig, index: int) -> np.ndarray:
-    """(T, NUM_UNIFORMS) float32 of one sample. Philox is specified bit by bit (Salmon et al. 2011)."""
-    generator = np.random.Generator(np.random.Philox(key=[config.seed, index]))
+def _most_probable(candidates: list[Sample]) -> Sample:
+    """The candidate with the largest likelihood per note; one without notes only if none has any."""
+    return min(candidates, key=lambda sample: (sample.roll.num_notes == 0, sample.nats_per_note))
+
+
+def _noise(config: SamplingConfig, number: int) -> np.ndarray:
+    """(T, NUM_UNIFORMS) float32 of one candidate. Philox is specified bit by bit (Salmon et al. 2011)."""
+    generator = np.random.Generator(np.random.Philox(key=[config.seed, number]))
     return generator.random((config.steps, NUM_UNIFORMS), np.float32)
 
 
 def _draw_steps(
-    network: Network, start: Roll, decision: Decision, fixed_tempo_us: int | None, noise: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_UNIFORMS) noise."""
+    network: Network, start: Roll, decision: Decision, config: SamplingConfig, noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(T, B, 88) states, (T, B) tempo_us and (B,) nats of B candidates from (T, B, NUM_UNIFORMS) noise."""
     num_steps, batch = noise.shape[0], noise.shape[1]
     packed = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
     tempo_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
@@ -124,13 +135,16 @@ def _draw_steps(
         output, state = network.step(packed[step], tempo_us[step], state)
     # A sample starts without sounding keys: a hold must follow an onset or a hold, and the primer is not part of the sample.
     sounding = tf.zeros((batch, 1, NUM_KEYS), tf.bool)
+    nats = tf.zeros([batch])
     all_states = tf.TensorArray(tf.uint8, num_steps)
     all_tempos = tf.TensorArray(tf.int32, num_steps)
     for step in tf.range(num_steps):
         states, drawn_us = network.draw(output, sounding, noise[step, :, tf.newaxis], decision)
-        tempo = tf.fill([batch], fixed_tempo_us) if fixed_tempo_us else drawn_us[:, 0]
+        tempo = tf.fill([batch], config.tempo_us) if config.tempo_us else drawn_us[:, 0]
+        if config.best_of > 1:
+            nats -= network.log_likelihood(output, states, sounding)[:, 0]
         all_states = all_states.write(step, states[:, 0])
         all_tempos = all_tempos.write(step, tempo)
         sounding = states > 0
         output, state = network.step(pack_rows(states[:, 0]), tempo, state)
-    return all_states.stack(), all_tempos.stack()
+    return all_states.stack(), all_tempos.stack(), nats

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,20 @@ from tests.support.processes import ENVIRONMENT, finished, wait_until
 from tests.support.runs import SETTINGS, are_equal, attempt, iteration_of, prepare, state_of, weights_of
 
 SPLITS = [Split.TRAIN] * 6 + [Split.VALID]
+REPORT = SETTINGS["training"]
+MODERN = {
+    "batch": 8,
+    "epochs": 5,
+    "patience": 2,
+    "optimizer": "adamw",
+    "beta_2": 0.99,
+    "weight_decay": 0.05,
+    "learning_rate": 0.02,
+    "schedule": "cosine",
+    "warmup_iterations": 20,
+    "clip_norm": 0.05,
+    "average": 0.99,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +50,14 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
     return process.wait(60)
 
 
+@pytest.mark.parametrize("training", [REPORT, MODERN], ids=["report", "modern"])
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(tmp_path: Path, store: Path, replicas: int) -> None:
+def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
+    tmp_path: Path, store: Path, replicas: int, training: dict[str, Any]
+) -> None:
     runs = {
-        name: prepare(tmp_path / name, store, logical_devices=replicas) for name in ("uninterrupted", "killed", "interrupted")
+        name: prepare(tmp_path / name, store, logical_devices=replicas, training=training)
+        for name in ("uninterrupted", "killed", "interrupted")
     }
     assert finished(attempt(runs["uninterrupted"])).returncode == 0
     last = iteration_of(runs["uninterrupted"])
@@ -59,12 +78,13 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(tmp_path: Path, stor
         assert results[0]["samples"] == results[1]["samples"]
 
 
-def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize("training", [{"batch": 8}, MODERN], ids=["report", "modern"])
+def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path, training: dict[str, Any]) -> None:
     weights = {}
     for name, replicas, num_workers in (("one", 1, 1), ("replicas", 2, 1), ("workers", 1, 2)):
         run = tmp_path / name
         run.mkdir()
-        values = SETTINGS | {"logical_devices": replicas, "training": {"batch": 8, "max_iterations": 200}}
+        values = SETTINGS | {"logical_devices": replicas, "training": training | {"max_iterations": 200}}
         (tmp_path / f"{name}.yaml").write_text(config.dump_yaml(values))
         addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)]
         processes = [

@@ -27,7 +27,8 @@ SWEEPS = {
         "lossfocal-activationsigmoid",
     ],
     "optimizers": ["optimizerrmsprop", "optimizeradam", "optimizerrprop-batch1024"],
-    "quick": ["base", "gru", "base-optimizeradam"],
+    "music": ["seed0", "seed1", "seed2"],
+    "quick": ["joint-epochs8", "base-epochs3-temperature0.5"],
     "rests": ["base"],
 }
 
@@ -40,6 +41,8 @@ SWEEPS = {
         ({"device": "cpu", "training": {"batch": "many"}}, "training.batch is 'many'"),
         ({"device": "cpu", "training": {"batch": 0}}, "training.batch is 0"),
         ({"device": "cpu", "training": {"learning_rate": -1.0}}, "training.learning_rate is -1.0"),
+        ({"device": "cpu", "training": {"dropout": 1.0}}, "training.dropout is 1.0"),
+        ({"device": "cpu", "training": {"average": 1.0}}, "training.average is 1.0"),
         ({"device": "cpu", "model": {"name": "transformer"}}, "model.name is 'transformer'"),
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
         ({"device": "cpu", "sampling": {"temperature": 0.0}}, "sampling.temperature is 0.0"),
@@ -71,6 +74,17 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
         ({"name": "split"}, {"loss_weight": 3.0}, "training.loss_weight does not apply to training.loss crossentropy"),
         ({"name": "bidirectional"}, {"predict": "every"}, "training.predict every does not apply to model.name bidirectional"),
         ({}, {"mixed_precision": True}, "mixed_precision with device cpu"),
+        ({"name": "gru"}, {"dropout": 0.1}, "training.dropout does not apply to model.name gru; only joint"),
+        ({}, {"beta_2": 0.99}, "training.beta_2 does not apply to training.optimizer rmsprop; only adam and adamw"),
+        ({}, {"optimizer": "adam", "weight_decay": 0.1}, "training.weight_decay does not apply to training.optimizer adam"),
+        ({}, {"optimizer": "rprop", "schedule": "cosine"}, "do not apply to training.optimizer rprop"),
+        ({}, {"optimizer": "rprop", "warmup_iterations": 1}, "do not apply to training.optimizer rprop"),
+        ({}, {"optimizer": "rprop", "clip_norm": 1.0}, "training.clip_norm does not apply to training.optimizer rprop"),
+        ({"name": "joint", "activation": "relu"}, {}, "model.activation does not apply to model.name joint"),
+        ({"name": "joint"}, {"loss": "focal"}, "training.loss does not apply to model.name joint"),
+        ({"name": "joint"}, {"predict": "last"}, "training.predict last does not apply to model.name joint"),
+        ({"copy": False}, {}, "model.copy does not apply to model.name base; only joint"),
+        ({"name": "gru", "head": "one_pass"}, {}, "model.head does not apply to model.name gru; only joint"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
@@ -87,7 +101,10 @@ def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training:
         ({"name": "gru", "layers": 1}, {"loss": "weighted_mse", "loss_weight": 3.0}),
         ({"activation": "sigmoid", "silence": True}, {"loss": "weighted_crossentropy"}),
         ({"name": "split"}, {"loss": "focal", "predict": "every"}),
-        ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop"}),
+        ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop", "average": 0.99}),
+        ({}, {"schedule": "cosine", "warmup_iterations": 9, "clip_norm": 1.0}),
+        ({}, {"optimizer": "adam", "beta_2": 0.99, "predict": "every"}),
+        ({}, {"optimizer": "adamw", "beta_2": 0.99, "weight_decay": 0.05}),
     ],
 )
 def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, Any], training: dict[str, Any]) -> None:
@@ -96,6 +113,34 @@ def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, 
     settings = config.flatten(parsed.result_settings())
     changed = {key: value for key, value in settings.items() if value != defaults[key]}
     assert changed == config.flatten({"model": model, "training": training})
+
+
+@pytest.mark.parametrize(
+    ("name", "sampling", "message"),
+    [
+        ("joint", {"threshold": "dynamic"}, "sampling.threshold dynamic does not apply to model.name joint"),
+        ("joint", {"threshold": 0.5}, "sampling.threshold 0.5 does not apply to model.name joint"),
+        ("base", {"threshold": None}, "sampling.threshold is missing, and model.name base needs one"),
+        ("base", {"top_p": 0.9}, "sampling.top_p does not apply to model.name base"),
+        ("joint", {"primer_steps": 16}, "sampling.primer_steps is set, but sampling.primer is not"),
+    ],
+)
+def test_sampling_settings_that_do_not_apply_are_refused(name: str, sampling: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^source: ") as caught:
+        run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": sampling}, "source")
+    assert message in str(caught.value)
+
+
+def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
+    parsed = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"batch": 16}}, "source")
+    assert (parsed.model.units, parsed.data.window_steps, parsed.data.stride) == (48, 32, None)
+    assert (parsed.training.predict, parsed.training.optimizer, parsed.training.batch) == ("every", "adamw", 16)
+    assert parsed.sampling.threshold is None
+    other = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"optimizer": "rmsprop"}}, "source")
+    assert (other.training.learning_rate, other.training.beta_2, other.training.dropout) == (0.002, None, 0.1)
+    dense = run_config.parse({"device": "cpu", "model": {"name": "joint", "body": "dense"}}, "source")
+    assert dense.model.units == 256
+    assert run_config.parse(dense.model_dump(), "source") == dense
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -17,11 +17,12 @@ from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.writer import write_midi
 from pianogen.models.features import tempo_us_of
 from pianogen.models.network import NUM_UNIFORMS, Network
-from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll
+from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, unpack
 from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.draw import Sampler, draw_to_store
 from pianogen.sampling.sample_store import SampleSource
 from pianogen.store import Split, Store
+from pianogen.window import Window
 from tests.support.made_music import made_roll, made_store
 from tests.support.made_networks import made_network
 
@@ -42,7 +43,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Statistics:
 
 
 def draw_samples(network: Network, corpus: Statistics, **settings: Any) -> list[Roll]:
-    return Sampler(network, SamplingConfig(**settings), corpus).draw()
+    return [sample.roll for sample in Sampler(network, SamplingConfig(**settings), corpus).draw()]
 
 
 def is_legal(roll: Roll) -> bool:
@@ -186,9 +187,35 @@ def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tm
                 "primer": None,
                 "primer_steps": None,
                 "tempo": "drawn",
+                "best_of": 1,
             }
             for index in range(3)
         ]
+
+
+def test_most_probable_candidate_is_kept(network: Network, corpus: Statistics, tmp_path: Path) -> None:
+    """The candidates of a sample are the samples of a run without a choice."""
+    source = SampleSource("0000-base", "ckpt-1")
+    chosen = Sampler(network, SamplingConfig(num=3, steps=20, best_of=4), corpus)
+    rolls = draw_to_store(tmp_path / "samples.h5", chosen, source)
+    candidates = draw_samples(network, corpus, num=12, steps=20)
+    with Store(tmp_path / "samples.h5") as store:
+        assert store.pieces.sample is not None
+        records = [json.loads(text) for text in store.pieces.sample]
+    for index, (roll, record) in enumerate(zip(rolls, records, strict=True)):
+        nats = [nats_per_note(network, corpus, candidate) for candidate in candidates[4 * index : 4 * index + 4]]
+        assert record["candidate"] == int(np.argmin(nats))
+        assert record["nats_per_note"] == pytest.approx(min(nats), rel=1e-4)
+        assert roll == candidates[4 * index + record["candidate"]]
+
+
+def nats_per_note(network: Network, corpus: Statistics, roll: Roll) -> float:
+    """The negative log-likelihood per onset of a sample, read as one window after silence."""
+    packed = np.concatenate([np.zeros((1, 22), np.uint8), roll.packed])[np.newaxis]
+    tempo_us = np.append(corpus.median_tempo_us, roll.tempo_us)[np.newaxis].astype(np.int32)
+    output, _ = network.read(Window(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
+    states = unpack(packed[0])[np.newaxis]
+    return -float(tf.reduce_sum(network.log_likelihood(output, states[:, 1:], states[:, :-1] != SILENT))) / roll.num_notes
 
 
 def test_shutdown_request_stops_the_drawing_and_writes_no_store(network: Network, corpus: Statistics, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _DENSE_KEY_UNITS = 32  # units of each key in the output of the dense body
 class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """One recurrent layer whose weights all keys share.
 
-    The features of a key are linear functions of its neighbours within an octave, of the pitch classes relative to its own, and of
+    The features of a key are linear functions of its neighbours within an octave, of the pitch classes relative to its own and of
     the step; a rectifier follows. The output is the sum of the features and of the recurrent layer that reads them.
 
     Args:
@@ -30,7 +30,7 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
-        super().__init__(name="body")
+        super().__init__(name="body", autocast=False)
         self._units, self._keys, self._copy = units, keys, copy
         self._neighbours = Banded(_REACH, _REACH, units, name="neighbours")
         self._own = linear(units, "own", gain=0.5, bias=None)
@@ -38,6 +38,9 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         self._step = linear(units, "step", gain=0.5)
         self._tables = KeyTables(keys, units, name="tables")
         self._recurrence = Recurrence(cell, units)
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row."""
@@ -70,10 +73,13 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
-        super().__init__(name="body")
+        super().__init__(name="body", autocast=False)
         self._keys, self._copy = keys, copy
         self._recurrence = Recurrence(cell, units)
         self._keys_layer = linear(len(keys) * _DENSE_KEY_UNITS, "keys")
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row."""

@@ -1,8 +1,8 @@
 """Heads of the joint model: the exact probability of all keys of a row together, as a product over keys from low to high.
 
-The two-stage head first decides for every sounding key whether it is held, given the holds of the lower keys; then for every other
-key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a key, given
-those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
+The two-stage head first decides for every sounding key whether it is held, given the holds of the lower keys; then for every
+other key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a
+key, given those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
 
 Shapes: z is (T, B, K, U); states, sounding and the rest are (T, B, K).
 """
@@ -55,21 +55,21 @@ class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
     def __init__(self, units: int, keys: range, dropout: float) -> None:
         super().__init__(name="head")
         self._keys = keys
-        self._holds = _HoldStage(units, keys)
-        self._onsets = _OnsetStage(units, keys, dropout)
+        self.hold_stage = _HoldStage(units, keys)
+        self.onset_stage = _OnsetStage(units, keys, dropout)
 
     def log_likelihood(
         self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         held, onset = states == HOLD, states == ONSET
-        return self._holds.log_likelihood(z, semitones, held, sounding) + self._onsets.log_likelihood(
+        return self.hold_stage.log_likelihood(z, semitones, held, sounding) + self.onset_stage.log_likelihood(
             z, semitones, onset, held, sounding, seed
         )
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
         hold_noise, onset_noise = (use_keys(uniforms[..., first : first + NUM_KEYS], self._keys) for first in (0, NUM_KEYS))
-        held = self._holds.draw(z, semitones, sounding, hold_noise, decision)
-        onset = self._onsets.draw(z, semitones, held, sounding, onset_noise, decision)
+        held = self.hold_stage.draw(z, semitones, sounding, hold_noise, decision)
+        onset = self.onset_stage.draw(z, semitones, held, sounding, onset_noise, decision)
         return tf.cast(tf.where(held, HOLD, tf.where(onset, ONSET, SILENT)), tf.uint8)
 
 
@@ -85,25 +85,23 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         self._logits = ResidualBlocks(1, units, 1, bias=2.0, name="logits")
 
     def log_likelihood(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
-        logits = self._decide(z, semitones, held, sounding)
+        logits = self.decide(self.given_past(z, semitones), held, sounding)
         errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(held, tf.float32), logits)
         return -tf.reduce_sum(errors * tf.cast(sounding, tf.float32), axis=-1)
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
-        return fixed_point(
-            lambda held: sounding & draw_bits(self._decide(z, semitones, held, sounding), uniforms, decision), sounding
-        )
+        given = self.given_past(z, semitones)
+        return fixed_point(lambda held: sounding & draw_bits(self.decide(given, held, sounding), uniforms, decision), sounding)
 
-    def _decide(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+    def decide(self, given: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = (
-            self._from_body(z)
-            + over_rows(self._below, channels)
-            + self._counts(_counts_below(channels))
-            + self._tables(semitones)
-        )
+        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
         return self._logits(tf.nn.relu(units))[..., 0]
+
+    def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+        """(T, B, K, U): all that does not depend on the holds of the row."""
+        return self._from_body(z) + self._tables(semitones)
 
 
 class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -123,27 +121,27 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def log_likelihood(
         self, z: tf.Tensor, semitones: tf.Tensor, onset: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None
     ) -> tf.Tensor:
-        given = self._given_holds(z, semitones, held, sounding)
-        logits = self._decide(given, onset, seed)
+        given = self.given_holds(z, semitones, held, sounding)
+        logits = self.decide(given, onset, seed)
         errors = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(onset, tf.float32), logits)
         return -tf.reduce_sum(errors * tf.cast(~held, tf.float32), axis=-1)
 
     def draw(
         self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
     ) -> tf.Tensor:
-        given = self._given_holds(z, semitones, held, sounding)
+        given = self.given_holds(z, semitones, held, sounding)
         return fixed_point(
-            lambda onset: ~held & draw_bits(self._decide(given, onset, None), uniforms, decision), tf.zeros_like(held)
+            lambda onset: ~held & draw_bits(self.decide(given, onset, None), uniforms, decision), tf.zeros_like(held)
         )
 
-    def _given_holds(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+    def given_holds(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K, U): all that does not depend on the onsets of the row."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
         counts = one_hot_count(tf.reduce_sum(channels, axis=-2), _MOST_COUNTED)
         counts = tf.reshape(counts, [*tf.unstack(tf.shape(counts)[:2]), 1, 2 * (_MOST_COUNTED + 1)])
         return self._from_body(z) + over_rows(self._holds, channels) + self._hold_counts(counts) + self._tables(semitones)
 
-    def _decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+    def decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, B, K) logits of an onset; those of held keys mean nothing."""
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
         units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
@@ -171,23 +169,23 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def log_likelihood(
         self, z: tf.Tensor, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
-        logits = self._decide(self._given_body(z, semitones), states, sounding, seed)
+        logits = self.decide(self.given_past(z, semitones), states, sounding, seed)
         log_probabilities = tf.nn.log_softmax(logits)
         return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=3), axis=-1)
 
     def draw(self, z: tf.Tensor, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
-        given, noise = self._given_body(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self._keys)
+        given, noise = self.given_past(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self._keys)
 
         def decide(states: tf.Tensor) -> tf.Tensor:
-            return tf.cast(draw_classes(self._decide(given, states, sounding, None), noise, decision), tf.uint8)
+            return tf.cast(draw_classes(self.decide(given, states, sounding, None), noise, decision), tf.uint8)
 
         return fixed_point(decide, tf.cast(sounding, tf.uint8) * HOLD)
 
-    def _given_body(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+    def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
         """(T, B, K, U): all that does not depend on the states of the row."""
         return self._from_body(z) + self._tables(semitones)
 
-    def _decide(self, given: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+    def decide(self, given: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
         channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
         lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)

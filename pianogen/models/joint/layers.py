@@ -39,7 +39,10 @@ class KeyTables(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
     def call(self, semitones: tf.Tensor) -> tf.Tensor:
         pitch_class = (np.arange(self._keys.start, self._keys.stop) - semitones[:, tf.newaxis]) % PITCH_CLASSES
-        return tf.gather(tf.convert_to_tensor(self.pitch_class_vectors), pitch_class) + self.key_vectors
+        return (
+            tf.matmul(tf.one_hot(pitch_class, PITCH_CLASSES, dtype=self.compute_dtype), self.pitch_class_vectors)
+            + self.key_vectors
+        )
 
 
 @keras.saving.register_keras_serializable("pianogen")

@@ -1,6 +1,7 @@
 """The joint model as a `pianogen.models.network.Network`."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -22,8 +23,8 @@ from pianogen.window import PROFILE_DECAYS, Context, Window
 
 # Of a key that no piece of the train split uses: the probability of an onset at a step, and of a hold after an onset or hold.
 _UNUSED_ONSET, _UNUSED_HOLD = 1e-6, 0.5
-_BODIES = {"tied": TiedBody, "dense": DenseBody}
-_HEADS = {"two_stage": TwoStageHead, "one_pass": OnePassHead}
+_BODIES: dict[str, Callable[..., Any]] = {"tied": TiedBody, "dense": DenseBody}
+_HEADS: dict[str, Callable[..., Any]] = {"two_stage": TwoStageHead, "one_pass": OnePassHead}
 _HEAD_UNITS = 48
 _TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onsets
 
@@ -66,12 +67,16 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     """
 
     def __init__(self, settings: dict[str, Any], keys: tuple[int, int], dropout: float, **options: Any) -> None:
-        super().__init__(name="joint", **options)
+        super().__init__(name="joint", autocast=False, **options)
         self._settings, self._key_limits, self._dropout = settings, keys, dropout
         config, self.keys = ModelConfig(**settings), range(*keys)
-        self.body = _BODIES[config.body](config.cell, config.num_units, self.keys, copy=config.copies)
+        self.body = _BODIES[config.body](config.cell, config.units, self.keys, copy=config.copies)
         self.head = _HEADS[config.head](_HEAD_UNITS, self.keys, dropout)
         self.tempo = TempoNetwork(config.cell)
+        self(_window_of_silence())  # creates the weights, before they are loaded
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def call(self, window: list[tf.Tensor]) -> tf.Tensor:
         """The loss of each row, (B, W), from [packed, tempo_us, *context]."""
@@ -134,7 +139,8 @@ class Joint:
 
     def __init__(self, config: ModelConfig, keys: range, dropout: float) -> None:
         self.keras = JointModel(config.model_dump(), (keys.start, keys.stop), dropout)
-        self.keras(_window_of_silence())  # creates the weights
+        # XLA is required: in a loop, the graph optimizer of TensorFlow turns sums into temporary variables that outlive the call.
+        self._draw = tf.function(self.keras.draw, jit_compile=True)
 
     def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; means over the rows of a window."""
@@ -170,7 +176,7 @@ class Joint:
 
     def draw(self, output: Output, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Network.draw`."""
-        drawn: tuple[tf.Tensor, tf.Tensor] = self.keras.draw(output, sounding, uniforms, decision)
+        drawn: tuple[tf.Tensor, tf.Tensor] = self._draw(output, sounding, uniforms, decision)
         return drawn
 
 

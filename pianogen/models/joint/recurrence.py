@@ -42,7 +42,7 @@ class Recurrence(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         # The first version: TensorFlow 2.21 registers the gradient of BlockLSTM for BlockLSTMV2 as well, whose gates have another
         # order.
         cell = self._layer.cell
-        unused = tf.zeros([cell.units])
+        unused = tf.zeros([cell.units], rows.dtype)
         result = tf.raw_ops.BlockLSTM(
             seq_len_max=tf.constant(rows.shape[0], tf.int64),
             x=rows,
@@ -60,6 +60,6 @@ class Recurrence(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
 
 
 def _reorder_gates(weights: tf.Tensor) -> tf.Tensor:
-    """From the gate order of Keras (input, forget, candidate, output) to that of the kernel (input, candidate, forget, output)."""
+    """From the gate order of Keras, input, forget, candidate, output, to that of the kernel: input, candidate, forget, output."""
     input_gate, forget_gate, candidate, output_gate = tf.split(weights, 4, axis=-1)
     return tf.concat([input_gate, candidate, forget_gate, output_gate], axis=-1)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pianogen.models.features import unpack_rows
 from pianogen.roll import DEFAULT_TEMPO_US, HOLD, NUM_KEYS, ONSET
-from pianogen.window import PROFILE_DECAYS, Window
+from pianogen.window import PROFILE_DECAYS, Context, Window
 
 LONGEST = 255  # steps; longer times are not distinguished
 PITCH_CLASSES = 12
@@ -43,8 +43,14 @@ class Rows(NamedTuple):
 
 
 def rows_of(window: Window) -> Rows:
-    """The rows that a window with context predicts."""
+    """The rows that a window predicts.
+
+    Raises:
+        ValueError: the window has no context.
+    """
     context = window.context
+    if not isinstance(context, Context):
+        raise ValueError("the joint model reads the context of windows, and this window has none")
     before = _time_first(unpack_rows(window.packed[:, :-1]))
     step = context.step + tf.range(before.shape[0])[:, tf.newaxis]
     return Rows(

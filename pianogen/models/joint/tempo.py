@@ -1,6 +1,6 @@
 """The tempo of a step, by a small network of its own: it stays as it is, or changes by a mixture of logistic distributions."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from pianogen.roll import ONSET
 _NUM_COMPONENTS = 5
 _UNITS = 48
 _CHANGE = 0.02  # octaves: smaller changes are on a linear scale, larger ones on a logarithmic one
-_MIN_LOG_SCALE = -5.0
+_LOG_SCALES = (-5.0, 1.0)  # limits
 _SLOWEST_US, _FASTEST_US = 3_000_000, 150_000  # 20 and 400 bpm: drawn tempos stay within
 
 
@@ -34,13 +34,16 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
     """A recurrent network for the tempo; it has no weights in common with that of the keys."""
 
     def __init__(self, cell: str) -> None:
-        super().__init__(name="tempo")
+        super().__init__(name="tempo", autocast=False)
         self._recurrence = Recurrence(cell, _UNITS)
         self._hidden = keras.layers.Dense(_UNITS, activation="relu", name="hidden")
         self._output = linear(1 + 3 * _NUM_COMPONENTS, "output", gain=0.1, dtype="float32")
-        self._spread = np.concatenate(
-            [np.zeros(1 + _NUM_COMPONENTS), np.linspace(-2, 2, _NUM_COMPONENTS), np.zeros(_NUM_COMPONENTS)]
-        )
+        # Before training, the components are narrow and apart from each other.
+        means, log_scales = np.linspace(-2, 2, _NUM_COMPONENTS), np.full(_NUM_COMPONENTS, -1.0)
+        self._offsets = np.concatenate([np.zeros(1 + _NUM_COMPONENTS), means, log_scales])
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
 
     def initial_state(self, batch: int) -> list[tf.Tensor]:
         """The state before the first row: that of the recurrent layer, and the last tempo, 0 if it is unknown."""
@@ -65,7 +68,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         return TempoOutput(units, rows.tempo_us), [*recurrent, rows.tempo_us[-1]]
 
     def log_likelihood(self, output: TempoOutput, states: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        """(T, B) float32: the log probability that the tempo stays, or the log density of its change, on the scale of `change_of`.
+        """(T, B) float32 log probability that the tempo stays, or log density of its change on the scale of `change_of`.
 
         Args:
             states: (T, B, 88) states of the rows.
@@ -96,9 +99,9 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         num_onsets = tf.reduce_sum(tf.cast(states == ONSET, tf.float32), axis=-1)
         num_sounding = tf.reduce_sum(tf.cast(states > 0, tf.float32), axis=-1)
         keys = tf.stack([num_onsets / 4, tf.minimum(num_onsets, 1.0), num_sounding / 8], axis=-1)
-        values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._spread
+        values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._offsets
         stay, weights, means, log_scales = tf.split(values, [1, *[_NUM_COMPONENTS] * 3], axis=-1)
-        return stay[..., 0], weights, means, tf.maximum(log_scales, _MIN_LOG_SCALE)
+        return stay[..., 0], weights, means, tf.clip_by_value(log_scales, *_LOG_SCALES)
 
 
 def change_of(octaves: tf.Tensor) -> tf.Tensor:
