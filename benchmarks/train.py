@@ -22,11 +22,12 @@ from rich.table import Table
 
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
-from pianogen import command, models
+from pianogen import command
 from pianogen.data.statistics import compute_statistics
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.training.agreement import Message
 from pianogen.training.devices import find_strategy
 from pianogen.training.iterations import compile_iterations
@@ -105,7 +106,7 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
     """The variants of training, as functions of the number of iterations."""
     batch, seed = config.training.batch, config.training.seed
     with strategy.scope():
-        network = models.build(config, compute_statistics(windows).keys)
+        network = networks.build(config, compute_statistics(windows).keys)
         optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
         optimizer.build(network.keras.trainable_variables)
     run_iterations = compile_iterations(strategy, network, network, optimizer, config.training)

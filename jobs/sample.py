@@ -19,7 +19,7 @@ from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.status import State
 from pianogen import command, config, logs
-from pianogen.combinations import check_combinations
+from pianogen.combinations import check_combinations, find_doubts
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
@@ -84,6 +84,9 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
     if not trained:
         raise UsageError(f"no run of {target} is done; see python -m jobs.sweep status {target}")
     settings = {run: _settings(run, given) for run in trained}
+    configs = [run.read_config().model_copy(update={"sampling": settings[run]}) for run in trained]
+    for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):
+        _log.warning(doubt)
     missing = [run for run in trained if not _has_samples(run, settings[run])]
     _log.info("%d of %d finished runs have no samples with these settings yet", len(missing), len(trained))
     if missing:

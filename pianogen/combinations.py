@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig
 
+_LOWEST_TEMPERATURE = 0.8
+
 
 def check_combinations(config: Config, source: str) -> None:
     """Checks that no setting would be ignored, and that settings do not contradict each other.
@@ -17,6 +19,17 @@ def check_combinations(config: Config, source: str) -> None:
     contradictions = [*_of_model(config.model), *_of_loss(config), *_of_training(config), *_of_sampling(config)]
     if contradictions:
         raise ConfigError("\n".join(f"{source}: {text}" for text in contradictions))
+
+
+def find_doubts(config: Config) -> list[str]:
+    """Settings that are valid but known to give poor samples."""
+    sampling = config.sampling
+    if config.model.is_joint and sampling.temperature < _LOWEST_TEMPERATURE:
+        return [
+            f"sampling.temperature is {sampling.temperature:g}, and samples of joint thin out to silence below "
+            f"{_LOWEST_TEMPERATURE}; 0.9 to 1 is best"
+        ]
+    return []
 
 
 def _of_model(model: ModelConfig) -> Iterator[str]:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pianogen import atomic, models
+from pianogen import atomic
 from pianogen.config import Config
 from pianogen.data.statistics import Statistics
 from pianogen.data.windows import find_windows, training_batches
@@ -23,6 +23,7 @@ from pianogen.errors import Interrupted, PianogenError
 from pianogen.models.network import Network
 from pianogen.progress import Progress
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
 from pianogen.training.checkpoints import Checkpoints
@@ -263,7 +264,7 @@ def _build_networks(config: Config, statistics: Statistics) -> tuple[Network, Ne
     """The network that is trained, and the one that is validated and saved: the same one, or the average of its weights."""
     training = config.training
     keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
-    network, averaged = (models.build(config, statistics.keys) for _ in range(2))
+    network, averaged = (networks.build(config, statistics.keys) for _ in range(2))
     if training.average is None:
         return network, network
     averaged.keras.set_weights(network.keras.get_weights())

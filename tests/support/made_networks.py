@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config, DataConfig, LossName, ModelConfig, ModelName, TrainingConfig
 from pianogen.models.network import Network
 from pianogen.roll import HOLD, PACKED_BYTES
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll
 
@@ -34,7 +34,7 @@ def made_network(
         data=DataConfig(window_steps=WINDOW_STEPS),
         training=TrainingConfig(loss=loss, loss_weight=loss_weight, predict=predict),
     )
-    return models.build(config, range(88))
+    return networks.build(config, range(88))
 
 
 def made_windows(steps: int, batch: int = 1) -> Window:

@@ -19,7 +19,8 @@ ALLOWED_IMPORTS = {
     "pianogen.midi": TOP,
     "pianogen.data": TOP,
     "pianogen.models": TOP,
-    "pianogen.training": f"{TOP} pianogen.models pianogen.data",
+    "pianogen.models.joint": f"{TOP} pianogen.models",
+    "pianogen.training": f"{TOP} pianogen.models pianogen.models.joint pianogen.data",
     # A primer is a MIDI file.
     "pianogen.sampling": f"{TOP} pianogen.models pianogen.data pianogen.midi",
     "pianogen.evaluation": f"{TOP} pianogen.models pianogen.data",

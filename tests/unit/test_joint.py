@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config, DataConfig, ModelConfig
 from pianogen.data.pieces import piece_chunks
 from pianogen.data.windows import find_windows
@@ -19,6 +18,7 @@ from pianogen.models.joint.tempo import TempoOutput
 from pianogen.models.network import NUM_UNIFORMS, Decision
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, Roll, unpack
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll, store_of
 
@@ -39,7 +39,7 @@ def made_joint(settings: dict[str, Any], keys: range = KEYS) -> Joint:
     """A network with random weights, larger than its initial ones, so that everything it reads has an effect."""
     keras.utils.set_random_seed(5)
     model = ModelConfig(name="joint", **{"units": 6} | settings)
-    network = models.build(Config(model=model), keys)
+    network = networks.build(Config(model=model), keys)
     assert isinstance(network, Joint)
     random = np.random.default_rng(6)
     for weight in network.keras.trainable_variables:

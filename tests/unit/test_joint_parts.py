@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config, ModelConfig
 from pianogen.models.joint.banded import Banded
 from pianogen.models.joint.fixed_point import draw_bits, draw_classes
@@ -18,6 +17,7 @@ from pianogen.models.joint.recurrence import Recurrence
 from pianogen.models.joint.tempo import TempoNetwork, TempoOutput, change_of
 from pianogen.models.network import NUM_UNIFORMS, Decision
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
+from pianogen.training import networks
 
 
 @pytest.mark.parametrize("num_keys", [5, 8, 53, 88])
@@ -150,7 +150,7 @@ def test_drawn_tempos_follow_their_distribution() -> None:
 
 def test_unused_keys_have_a_small_fixed_probability_and_can_be_drawn() -> None:
     keras.utils.set_random_seed(1)
-    network = models.build(Config(model=ModelConfig(name="joint", units=4)), range(40, 44))
+    network = networks.build(Config(model=ModelConfig(name="joint", units=4)), range(40, 44))
     silence = tf.zeros([1, 22], tf.uint8)
     output, _ = network.step(silence, tf.constant([500_000]), network.initial_state(1, 4, 500_000))
     states, sounding = np.zeros((3, 1, 1, NUM_KEYS), np.uint8), np.zeros((3, 1, 1, NUM_KEYS), bool)
@@ -183,7 +183,7 @@ def test_saved_model_loads_in_keras_with_all_weights(tmp_path: Path) -> None:
     keras.utils.set_random_seed(2)
     settings: list[dict[str, Any]] = [{}, {"body": "dense", "head": "one_pass", "copy": False, "cell": "gru"}]
     for values in settings:
-        network = models.build(Config(model=ModelConfig(name="joint", units=4, **values)), range(30, 60))
+        network = networks.build(Config(model=ModelConfig(name="joint", units=4, **values)), range(30, 60))
         network.keras.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
         assert [weight.path for weight in loaded.weights] == [weight.path for weight in network.keras.weights]

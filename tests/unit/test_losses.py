@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config, LossName, ModelConfig, ModelName
 from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll
 from tests.support.made_networks import REPORT_MODELS, STATE_HEAD_MODELS, made_network, made_windows, predict_row
@@ -31,7 +31,7 @@ PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 )
 def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float], crossentropy: list[float]) -> None:
     keras.utils.set_random_seed(2)
-    network = models.build(Config(model=ModelConfig(name=name)), range(88))
+    network = networks.build(Config(model=ModelConfig(name=name)), range(88))
     roll = made_roll(9, steps=33)
     packed = np.stack([roll.packed[:17], roll.packed[16:]])
     tempo_us = np.stack([roll.tempo_us[:17], roll.tempo_us[16:]]).astype(np.int32)

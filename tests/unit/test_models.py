@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import ModelName
 from pianogen.models.network import Network
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_networks import (
     REPORT_MODELS,
@@ -29,7 +29,7 @@ PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 
 
 def test_every_model_is_tested() -> None:
-    assert sorted(models.NETWORKS) == sorted([*REPORT_MODELS, "joint"])  # tests/unit/test_joint.py tests "joint"
+    assert sorted(networks.NETWORKS) == sorted([*REPORT_MODELS, "joint"])  # tests/unit/test_joint.py tests "joint"
 
 
 def flat(output: Any) -> np.ndarray:

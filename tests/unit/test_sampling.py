@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config, DataConfig, ModelConfig, SamplingConfig
 from pianogen.data.statistics import Statistics, compute_statistics
 from pianogen.data.windows import find_windows
@@ -22,6 +21,7 @@ from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.draw import Sampler, draw_to_store
 from pianogen.sampling.sample_store import SampleSource
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll, made_store
 from tests.support.made_networks import made_network
@@ -32,7 +32,7 @@ WINDOW_STEPS = 12
 @pytest.fixture(scope="module")
 def network() -> Network:
     keras.utils.set_random_seed(4)
-    return models.build(Config(model=ModelConfig(units=16), data=DataConfig(window_steps=WINDOW_STEPS)), range(88))
+    return networks.build(Config(model=ModelConfig(units=16), data=DataConfig(window_steps=WINDOW_STEPS)), range(88))
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,6 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         super().__init__(name="holds")
         self._from_body = linear(units, "from_body")
         self._below = Banded(_BELOW, 0, units, includes_own=False, scale=0.5 / np.sqrt(2 * _BELOW), name="below")
-        self._counts = linear(units, "counts", gain=0.5, bias=None)
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(1, units, 1, bias=2.0, name="logits")
 
@@ -96,7 +95,7 @@ class _HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
     def decide(self, given: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
+        units = given + over_rows(self._below, channels)
         return self._logits(tf.nn.relu(units))[..., 0]
 
     def given_past(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
@@ -113,7 +112,6 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         self._from_body = linear(units, "from_body")
         self._below = Banded(_BELOW, 0, units, includes_own=False, name="below")
         self._holds = Banded(_HOLD_REACH, _HOLD_REACH, units, name="holds")
-        self._counts = linear(units, "counts", gain=0.5, bias=None)
         self._hold_counts = linear(units, "hold_counts", gain=0.5, bias=None)
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(2, units, 1, bias=-3.5, name="logits")
@@ -144,7 +142,7 @@ class _OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
     def decide(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """(T, B, K) logits of an onset; those of held keys mean nothing."""
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
-        units = given + over_rows(self._below, channels) + self._counts(_counts_below(channels))
+        units = given + over_rows(self._below, channels)
         return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
 
 
@@ -162,7 +160,6 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         self._keys, self._dropout = keys, dropout
         self._from_body = linear(units, "from_body")
         self._below = Banded(_BELOW, 0, units, includes_own=False, name="below")
-        self._counts = linear(units, "counts", gain=0.5, bias=None)
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(2, units, 2, bias=-3.5, name="logits")
 
@@ -189,12 +186,6 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
         channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
         lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)
-        units = given + over_rows(self._below, lower) + self._counts(_counts_below(lower))
+        units = given + over_rows(self._below, lower)
         onset, hold = tf.unstack(self._logits(drop(tf.nn.relu(units), self._dropout, seed)), axis=-1)
         return tf.stack([tf.zeros_like(onset), onset, tf.where(sounding, hold, -float("inf"))], axis=-1)
-
-
-def _counts_below(channels: tf.Tensor) -> tf.Tensor:
-    """(T, B, K, C * 8) one-hot number of lower keys for each of C channels."""
-    counts = one_hot_count(tf.cumsum(channels, axis=-2, exclusive=True), _MOST_COUNTED)
-    return tf.reshape(counts, tf.concat([tf.shape(counts)[:-2], [channels.shape[-1] * (_MOST_COUNTED + 1)]], axis=0))
