@@ -1,8 +1,9 @@
-"""Speed of training, compared with the same compiled iterations on one constant batch, and with Keras fit.
+"""Speed of training, compared with the same compiled iterations on one constant batch, with clipped gradients and averaged
+weights, and with Keras fit.
 
     python -m benchmarks.train corpus.h5
 
-The three variants take turns in one process, for a few seconds each. A ratio is that of the medians over the rounds.
+The four variants take turns in one process, for a few seconds each. A ratio is that of the medians over the rounds.
 """
 
 import json
@@ -31,6 +32,7 @@ from pianogen.training import networks
 from pianogen.training.agreement import Message
 from pianogen.training.devices import find_strategy
 from pianogen.training.iterations import compile_iterations
+from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Workers
 
 _FEATURE_ROWS = 65_536  # whose features are computed at once
@@ -43,11 +45,13 @@ class Figures:
     Attributes:
         iterations_per_s: by variant.
         stream_over_constant: speed of the stream relative to the constant batch.
+        averaged_over_stream: speed with clipped gradients and averaged weights relative to the stream without them.
         stream_over_keras_fit: speed of the stream relative to Keras fit.
     """
 
     iterations_per_s: dict[str, float]
     stream_over_constant: float
+    averaged_over_stream: float
     stream_over_keras_fit: float
     batch: int
     units: int
@@ -58,8 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.train`."""
     parser = command.Parser(
         prog="python -m benchmarks.train",
-        description="Measure training iterations per second: with the stream of windows, with one constant batch, and with Keras "
-        "fit.\nPrints a table; the last line is one JSON object.",
+        description="Measure training iterations per second: with the stream of windows, with one constant batch, with clipped\n"
+        "gradients and averaged weights, and with Keras fit.\nPrints a table; the last line is one JSON object.",
         epilog="example:\n  python -m benchmarks.train corpus.h5 --rounds 5",
     )
     parser.add_argument("store", type=Path, help="a corpus")
@@ -104,31 +108,36 @@ def _measure(variants: dict[str, Callable[[int], None]], rounds: int, num_iterat
 
 def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Windows) -> dict[str, Callable[[int], None]]:
     """The variants of training, as functions of the number of iterations."""
-    batch, seed = config.training.batch, config.training.seed
+    averaged = config.model_copy(update={"training": config.training.model_copy(update={"clip_norm": 1.0, "average": 0.99})})
+    stream = training_batches(windows, config.training.batch, config.training.seed)
+    (first_batch,) = stream.take(1)
+    keys = compute_statistics(windows).keys
+    return {
+        "stream": _training(config, strategy, keys, stream),
+        "constant batch": _training(config, strategy, keys, tf.data.Dataset.from_tensors(first_batch).repeat()),
+        "clipped and averaged": _training(averaged, strategy, keys, stream),
+        "keras fit": _keras_fit(config, windows),
+    }
+
+
+def _training(
+    config: RunConfig, strategy: tf.distribute.Strategy, keys: range, dataset: tf.data.Dataset
+) -> Callable[[int], None]:
+    """The training of a new network on a stream of batches, as a function of the number of iterations."""
     with strategy.scope():
-        network = networks.build(config, compute_statistics(windows).keys)
-        optimizer = keras.optimizers.RMSprop(config.training.learning_rate)
-        optimizer.build(network.keras.trainable_variables)
-    run_iterations = compile_iterations(strategy, network, network, optimizer, config.training)
+        network, averaged = (networks.build(config, keys) for _ in range(2))
+        # A constant learning rate does not depend on the number of iterations.
+        optimizer = build_optimizer(config.training, 1, network.keras.trainable_variables)
+    run_iterations = compile_iterations(strategy, network, averaged, optimizer, config.training)
+    batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
     totals = tf.zeros(len(network.metrics), tf.float64)
     message = Message(shutdown_requested=False, last_call_s=0.0).to_tensor()
 
-    def train_on(dataset: tf.data.Dataset) -> Callable[[int], None]:
-        batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
+    def run(num_iterations: int) -> None:
+        begin, end = tf.constant(0, tf.int64), tf.constant(num_iterations, tf.int64)
+        run_iterations(batches, begin, end, totals, message).totals.numpy()
 
-        def run(num_iterations: int) -> None:
-            begin, end = tf.constant(0, tf.int64), tf.constant(num_iterations, tf.int64)
-            run_iterations(batches, begin, end, totals, message).totals.numpy()
-
-        return run
-
-    stream = training_batches(windows, batch, seed)
-    (first_batch,) = stream.take(1)
-    return {
-        "stream": train_on(stream),
-        "constant batch": train_on(tf.data.Dataset.from_tensors(first_batch).repeat()),
-        "keras fit": _keras_fit(config, windows),
-    }
+    return run
 
 
 def _keras_fit(config: RunConfig, windows: Windows) -> Callable[[int], None]:
@@ -165,6 +174,7 @@ def _figures(config: RunConfig, seconds: dict[str, list[float]]) -> Figures:
     return Figures(
         iterations_per_s=rates,
         stream_over_constant=rates["stream"] / rates["constant batch"],
+        averaged_over_stream=rates["clipped and averaged"] / rates["stream"],
         stream_over_keras_fit=rates["stream"] / rates["keras fit"],
         batch=config.training.batch,
         units=config.model.units,

@@ -148,7 +148,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         windows=trained.num_windows,
         metrics=trained.history[-1],
         best_valid_loss=min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None),
-        constant_predictor_loss=constant_predictor_loss(statistics),
+        constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
         held_out={split: evaluation.as_json() for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
     )

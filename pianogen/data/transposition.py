@@ -66,7 +66,5 @@ def shift_keys(rows: np.ndarray, semitones: int, into: np.ndarray) -> None:
     num_bytes, num_bits = semitones >> 3, semitones & 7
     low = rows[MARGIN - num_bytes :][: len(into)]
     high = rows[MARGIN - num_bytes - 1 :][: len(into)]
-    # By numbers that are known to be less than 8, and in bytes: the compiler then uses vectors of bytes, at 3 times the speed.
-    right, left = np.uint8(num_bits & 7), np.uint8((7 - num_bits) & 7)
     for i in range(len(into)):
-        into[i] = np.uint8(low[i] >> right) | np.uint8(np.uint8(high[i] << np.uint8(1)) << left)
+        into[i] = low[i] >> num_bits | high[i] << (8 - num_bits)

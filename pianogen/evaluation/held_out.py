@@ -147,8 +147,8 @@ def _best(thresholds: Sequence[float], scores: list[Scores]) -> ThresholdScores 
 def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[[Window, Any], tuple[Any, Any]]:
     """A function of a window and a state.
 
-    It returns the state after the window and, for each row, (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us
-    and (1 + N, B, W, 88) predicted states: the most probable ones and those of N thresholds.
+    It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us and (1 + N, B, W, 88) predicted states, which
+    are the most probable ones and those of N thresholds; and the state after the window.
     """
     decisions = [Decision(rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)]
 

@@ -89,6 +89,7 @@ def train(
         CheckpointError: a checkpoint cannot be written or restored.
         HistoryError: metrics.csv does not match the checkpoint.
         WindowError: the store has no window to train on.
+        ConfigError: the warm-up is as long as the run or longer.
     """
     return _Loop(config, store, statistics, run, devices, workers, shutdown_requested).run()
 

@@ -335,7 +335,7 @@ def test_two_nodes_train_as_one(slurm: SlurmCluster, tmp_path: Path) -> None:
         assert np.allclose(weights, expected, rtol=0, atol=1e-5)
     drawing = ("--num", 1, "--steps", 8, "--seed", 3, "--cluster", "slurm")  # on one node, although two have trained
     assert "queued 1 jobs" in succeeded(two.call("jobs.sample", two.out, *drawing))
-    wait_until(lambda: len(list(run.path.glob("samples-seed3-*.h5"))) == 1, "more samples")
+    wait_until(lambda: (run.path / "samples-num1-steps8-seed3.h5").is_file(), "more samples")
 
 
 def test_jobs_use_the_code_and_the_site_settings_of_their_submission(slurm: SlurmCluster, tmp_path: Path) -> None:

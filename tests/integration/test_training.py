@@ -59,7 +59,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def signal_at(run: Run, iteration: int, number: int) -> int:
-    """Sends a signal to an attempt after a checkpoint at or after an iteration; returns its exit code."""
+    """Sends a signal to an attempt after its first checkpoint at or after an iteration; returns its exit code."""
+    iteration = max(iteration, iteration_of(run) + 1)  # the previous attempt may have passed it
     process = subprocess.Popen(attempt(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: iteration_of(run) >= iteration or process.poll() is not None, f"iteration {iteration} of {run.path}")
     process.send_signal(number)

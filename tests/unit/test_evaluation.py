@@ -311,6 +311,11 @@ def test_splits_without_pieces_are_not_evaluated(tmp_path: Path, statistics: Sta
         assert list(evaluate_held_out(projection(), store, DATA, statistics)) == ["test"]
 
 
+def test_split_of_pieces_that_are_shorter_than_a_window_is_evaluated(tmp_path: Path, statistics: Statistics) -> None:
+    with Store(made_store(tmp_path / "c.h5", [Split.TRAIN, Split.VALID], steps=10)) as store:
+        assert evaluate_held_out(projection(), store, DATA, statistics)["valid"].network.steps == 11
+
+
 def test_test_split_without_valid_has_no_threshold(tmp_path: Path, statistics: Statistics) -> None:
     with Store(made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TEST])) as store:
         (evaluation,) = evaluate_held_out(projection(), store, DATA, statistics).values()
@@ -338,8 +343,8 @@ def predict_every_row(network: Network, rows: Window) -> Any:
 @pytest.mark.parametrize("name", REPORT_MODELS)
 def test_evaluation_predicts_every_row_from_the_rows_before_it(name: ModelName, tmp_path: Path) -> None:
     network = made_network(name, predict="last" if name == "bidirectional" else "every")
-    pieces = [made_roll(seed, steps) for seed, steps in enumerate([7, 150, 3])]
-    with Store(store_of(tmp_path / "c.h5", pieces, [Split.VALID] * 3)) as store:
+    pieces = made_rolls(range(20), [7, 150, 3] + [2] * 17)  # more than are read at once
+    with Store(store_of(tmp_path / "c.h5", pieces, [Split.VALID] * len(pieces))) as store:
         evaluation = evaluate(network, find_windows(store, Split.VALID, DATA), SILENCE_US)
     nats, tempo_error = 0.0, 0.0
     for piece in pieces:
@@ -351,9 +356,9 @@ def test_evaluation_predicts_every_row_from_the_rows_before_it(name: ModelName, 
         tempo = output["tempo"][:, 0] if isinstance(output, dict) else output[:, -1]
         bpm, true_bpm = 15 * 2 ** (5 * np.clip(tempo, 0, 1)), 60e6 / piece.tempo_us
         tempo_error += (100 * np.abs(bpm - true_bpm) / true_bpm).sum()
-    assert evaluation.steps == 160
-    assert nats_per_step(evaluation) == pytest.approx(nats / 160, rel=1e-5)
-    assert evaluation.tempo_error_percent == pytest.approx(tempo_error / 160, rel=1e-4)
+    assert evaluation.steps == 194
+    assert nats_per_step(evaluation) == pytest.approx(nats / 194, rel=1e-5)
+    assert evaluation.tempo_error_percent == pytest.approx(tempo_error / 194, rel=1e-4)
 
 
 def test_shutdown_request_stops_the_evaluation(valid: Windows) -> None:
