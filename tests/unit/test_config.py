@@ -13,8 +13,13 @@ from tests.support.paths import ROOT
 
 SWEEPS = {
     "benchmark": [
-        f"groups{name}-epochs{epochs}-copy{copies}"
-        for name, epochs in (("JSB_Chorales", 80), ("Nottingham", 6), ("Piano_midi", 14), ("MuseData", 5))
+        f"groups{run}-copy{copies}"
+        for run in (
+            "JSB_Chorales-epochs40-dropout0.3-weight_decay0.3",
+            "Nottingham-epochs9-dropout0.2-weight_decay0.1",
+            "Piano_midi-epochs14-dropout0.2-weight_decay0.1",
+            "MuseData-epochs6-dropout0.1-weight_decay0.05",
+        )
         for copies in (True, False)
     ],
     "activations": ["activationsoftplus", "activationrelu", "activationsigmoid"],
