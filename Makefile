@@ -1,5 +1,5 @@
 # make env    create the virtual environment .venv, with everything that the other targets need
-# make demo   run every stage on a corpus and write the results to demo/; options: CORPUS=folder, EPOCHS=number
+# make demo   run every stage on a corpus and write the results to demo/; option: CORPUS=folder
 # make quick  the inner loop: linter, types and the unit tests that need no TensorFlow; about two minutes
 # make check  formatter, linter and type checker
 # make test   all tests; less than 15 minutes on 2 cores
@@ -7,7 +7,6 @@
 
 PYTHON ?= python3
 CORPUS ?= music21:bach
-EPOCHS ?= 3
 # The mpich wheel needs no system packages. On a cluster use the site's MPI (make env MPI=) or environment.yml.
 MPI ?= mpich>=4.2,<6
 
@@ -29,7 +28,7 @@ demo: env
 	rm -rf demo
 	mkdir demo
 	mpiexec -n 2 python -m mpi4py -m preprocess '$(CORPUS)' --store demo/corpus.h5
-	python -m jobs.sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs/quick --cluster local training.epochs=$(EPOCHS)
+	python -m jobs.sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs/quick --cluster local
 	python -m jobs.decode demo/runs/quick
 	python -m jobs.collect demo/runs/quick --out demo/collected
 	@echo

@@ -47,6 +47,7 @@ class Speeds:
         keras: the default data set of Keras.
         by_round: windows per second of each variant in each round.
         times_keras: speed of the stream relative to Keras.
+        transposed_ratio: speed of the stream with transposition relative to the one without.
     """
 
     window_steps: int
@@ -56,6 +57,7 @@ class Speeds:
     keras: float
     by_round: dict[str, list[float]]
     times_keras: float
+    transposed_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> 
         for variant, rates in by_round.items():
             rates.append(answer_of(_MEASUREMENTS, variant, store, window_steps, batch)["windows_per_s"])
     stream, transposed, keras = (statistics.median(rates) for rates in by_round.values())
-    return Speeds(window_steps, batch, stream, transposed, keras, by_round, times_keras=stream / keras)
+    return Speeds(window_steps, batch, stream, transposed, keras, by_round, stream / keras, transposed / stream)
 
 
 def _measure_memory(store: Path, num_steps: int) -> Memory:
@@ -133,11 +135,11 @@ def _measure_memory(store: Path, num_steps: int) -> Memory:
 
 def _print_speeds(speeds: Sequence[Speeds]) -> None:
     table = Table(title="windows/s", title_justify="left", box=None)
-    for heading in ("steps", "batch", "stream", "transposed", "keras", "stream / keras"):
+    for heading in ("steps", "batch", "stream", "transposed", "keras", "stream / keras", "transposed / stream"):
         table.add_column(heading, justify="right")
     for row in speeds:
         rates = [f"{rate:,.0f}" for rate in (row.stream, row.transposed, row.keras)]
-        table.add_row(str(row.window_steps), str(row.batch), *rates, f"{row.times_keras:,.1f}")
+        table.add_row(str(row.window_steps), str(row.batch), *rates, f"{row.times_keras:,.1f}", f"{row.transposed_ratio:.2f}")
     Console(width=100).print(table)
 
 

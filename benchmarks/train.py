@@ -23,10 +23,12 @@ from rich.table import Table
 
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
-from pianogen import command, models
+from pianogen import command
+from pianogen.data.statistics import compute_statistics
 from pianogen.data.windows import Windows, find_windows, training_batches
 from pianogen.models.features import NUM_FEATURES, features
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.training.agreement import Message
 from pianogen.training.devices import find_strategy
 from pianogen.training.iterations import compile_iterations
@@ -109,18 +111,21 @@ def _variants(config: RunConfig, strategy: tf.distribute.Strategy, windows: Wind
     averaged = config.model_copy(update={"training": config.training.model_copy(update={"clip_norm": 1.0, "average": 0.99})})
     stream = training_batches(windows, config.training.batch, config.training.seed)
     (first_batch,) = stream.take(1)
+    keys = compute_statistics(windows).keys
     return {
-        "stream": _training(config, strategy, stream),
-        "constant batch": _training(config, strategy, tf.data.Dataset.from_tensors(first_batch).repeat()),
-        "clipped and averaged": _training(averaged, strategy, stream),
+        "stream": _training(config, strategy, keys, stream),
+        "constant batch": _training(config, strategy, keys, tf.data.Dataset.from_tensors(first_batch).repeat()),
+        "clipped and averaged": _training(averaged, strategy, keys, stream),
         "keras fit": _keras_fit(config, windows),
     }
 
 
-def _training(config: RunConfig, strategy: tf.distribute.Strategy, dataset: tf.data.Dataset) -> Callable[[int], None]:
+def _training(
+    config: RunConfig, strategy: tf.distribute.Strategy, keys: range, dataset: tf.data.Dataset
+) -> Callable[[int], None]:
     """The training of a new network on a stream of batches, as a function of the number of iterations."""
     with strategy.scope():
-        network, averaged = (models.build(config.model, config.training, config.data.window_steps) for _ in range(2))
+        network, averaged = (networks.build(config, keys) for _ in range(2))
         # A constant learning rate does not depend on the number of iterations.
         optimizer = build_optimizer(config.training, 1, network.keras.trainable_variables)
     run_iterations = compile_iterations(strategy, network, averaged, optimizer, config.training)

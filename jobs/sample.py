@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
@@ -19,10 +19,12 @@ from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.status import State
 from pianogen import command, config, logs
+from pianogen.combinations import check_combinations, find_doubts
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
+_OPTIONS = tuple(SamplingConfig.model_fields)
 _log = logging.getLogger("jobs.sample")
 
 
@@ -30,54 +32,49 @@ def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.sample`."""
     options = _parser().parse(arguments)
     launch.check_cluster(options.cluster)
-    settings = config.validate(
-        SamplingConfig,
-        {
-            "num": options.num,
-            "steps": options.steps,
-            "temperature": options.temperature,
-            "threshold": _threshold(options.threshold),
-            "primer": str(Path(options.primer).resolve()) if options.primer else None,
-            "seed": options.seed,
-        },
-        "sampling",
-    )
-    if settings.primer is not None and not Path(settings.primer).is_file():
-        raise UsageError(f"--primer {options.primer} is not a file; pass a MIDI file or score")
-    _sample(options.target, settings, options.cluster)
+    given = {key: value for key in _OPTIONS if (value := getattr(options, key)) is not None}
+    if "primer" in given:
+        given["primer"] = str(Path(options.primer).resolve())
+        if not Path(options.primer).is_file():
+            raise UsageError(f"--primer {options.primer} is not a file; pass a MIDI file or score")
+    _sample(options.target, given, options.cluster)
     return 0
 
 
 def _parser() -> command.Parser:
-    defaults = SamplingConfig()
     parser = command.Parser(
         prog="python -m jobs.sample",
-        description="Draw samples from every finished run of a sweep, or from one run. Existing stores are kept.",
+        description="Draw more samples from every finished run of a sweep, or from one run. What is not given is the run's own\n"
+        "sampling setting. The new stores are named by what differs from it; existing stores are kept.",
         epilog="examples:\n"
         "  python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
-        "  python -m jobs.sample runs/quick/0000-base --threshold 0.5 --seed 2",
+        "  python -m jobs.sample runs/quick/0001-base --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
-    parser.add_argument("--num", type=int, default=defaults.num, help="number of samples per run (default: %(default)s)")
+    parser.add_argument("--num", type=int, help="number of samples of each run")
+    parser.add_argument("--steps", type=int, help="length of a sample in sixteenth notes")
+    parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
-        "--steps", type=int, default=defaults.steps, help="length of a sample in sixteenth notes (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--temperature", type=float, default=defaults.temperature, help="scale of the randomness (default: %(default)s)"
+        "--top-p", type=float, help="only for joint: outcomes of a key less probable than 1 - TOP_P are never drawn"
     )
     parser.add_argument(
         "--threshold",
-        default=defaults.threshold,
-        help="a number between 0 and 1 (static: a key sounds when its probability exceeds it) or dynamic (computed at each step, "
-        "so that samples have as many onsets and holds as the corpus; default: %(default)s)",
+        type=_number_or_text,
+        help="not for joint: a number between 0 and 1 (static: a key sounds if its probability exceeds it) or dynamic (computed "
+        "at each step, so that samples have as many onsets and holds as the corpus)",
     )
-    parser.add_argument("--primer", help="a MIDI file or score that the samples continue (default: samples start from silence)")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="random seed (default: %(default)s)")
+    parser.add_argument("--primer", help="a MIDI file or score that the samples continue")
+    parser.add_argument("--primer-steps", type=int, help="number of steps of the primer that are used, from its start")
+    parser.add_argument("--tempo", type=_number_or_text, help="drawn, or the tempo of all steps in bpm")
+    parser.add_argument(
+        "--best-of", type=int, help="number of candidates for each sample; the most probable one per note is kept"
+    )
+    parser.add_argument("--seed", type=int, help="random seed")
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
     return parser
 
 
-def _sample(target: Path, settings: SamplingConfig, cluster: Cluster) -> None:
+def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
     runs = sweep_directory.open_runs(target)
     statuses = status.read_statuses(runs)
     trained = [run for run in runs if statuses[run].state is State.DONE]
@@ -86,45 +83,46 @@ def _sample(target: Path, settings: SamplingConfig, cluster: Cluster) -> None:
             _log.warning("%s is %s, not done; it is skipped", run.path, statuses[run].state)
     if not trained:
         raise UsageError(f"no run of {target} is done; see python -m jobs.sweep status {target}")
-    missing = [run for run in trained if not _has_samples(run, settings)]
+    settings = {run: _settings(run, given) for run in trained}
+    configs = [run.read_config().model_copy(update={"sampling": settings[run]}) for run in trained]
+    for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):
+        _log.warning(doubt)
+    missing = [run for run in trained if not _has_samples(run, settings[run])]
     _log.info("%d of %d finished runs have no samples with these settings yet", len(missing), len(trained))
     if missing:
-        function = functools.partial(draw_job, settings=settings.model_dump(mode="json"))
+        function = functools.partial(draw_job, given=given)
         paths = [str(run.path.resolve()) for run in missing]
         resources = _one_device(missing[0].read_config()).slurm
         jobs = launch.launch(cluster, Batch("sample", function, paths, missing[0].path.parent / "jobs", resources))
         if jobs:
             print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
     for run in trained:
-        print(run.path / _file_name(settings))
+        print(run.path / _file_name(run, settings[run]))
 
 
-def draw_job(path: str, settings: dict[str, object]) -> None:
+def draw_job(path: str, given: dict[str, Any]) -> None:
     """Draws samples from the model of a run.
 
     Args:
         path: the directory of the run.
-        settings: the values of a SamplingConfig.
+        given: the sampling settings that differ from those of the run.
     """
     logs.import_tensorflow()
-    from pianogen.data.statistics import compute_statistics
-    from pianogen.data.windows import find_windows
+    from pianogen.data.statistics import train_statistics
     from pianogen.sampling.draw import Sampler, draw_to_store
     from pianogen.sampling.sample_store import SampleSource
-    from pianogen.store import Split
     from pianogen.training.devices import find_strategy
     from pianogen.training.resources import Workers
     from pianogen.training.trained_model import load_trained_model
 
     run = Run(Path(path))
-    sampling_config = config.validate(SamplingConfig, settings, "sampling")
-    run_config = _one_device(run.read_config())
+    settings, run_config = _settings(run, given), _one_device(run.read_config())
     find_strategy(run_config.devices, Workers())
-    network, checkpoint = load_trained_model(run_config, run.path)
     with run.open_store() as store:
-        statistics = compute_statistics(find_windows(store, Split.TRAIN, run_config.data))
-    sampler = Sampler(network, sampling_config, statistics, run_config.data.window_steps)
-    draw_to_store(run.path / _file_name(sampling_config), sampler, SampleSource(run.name, checkpoint))
+        statistics = train_statistics(store, run_config.data)
+    network, checkpoint = load_trained_model(run_config, statistics.keys, run.path)
+    sampler = Sampler(network, settings, statistics)
+    draw_to_store(run.path / _file_name(run, settings), sampler, SampleSource(run.name, checkpoint))
 
 
 def _one_device(trained: RunConfig) -> RunConfig:
@@ -133,9 +131,34 @@ def _one_device(trained: RunConfig) -> RunConfig:
     return trained.model_copy(update={"slurm": slurm, "logical_devices": 1})
 
 
-def _file_name(settings: SamplingConfig) -> str:
-    primer = re.sub(r"[^A-Za-z0-9._]+", "_", Path(settings.primer).name) if settings.primer else "silence"
-    return f"samples-seed{settings.seed}-temperature{settings.temperature:g}-threshold{settings.threshold}-{primer}.h5"
+def _settings(run: Run, given: dict[str, Any]) -> SamplingConfig:
+    """The sampling settings of a run, with those given on the command line.
+
+    Raises:
+        UsageError: a setting has a wrong value, or does not apply to the model of the run.
+    """
+    run_config = run.read_config()
+    settings = config.validate(SamplingConfig, {**run_config.sampling.model_dump(), **given}, "sampling")
+    check_combinations(run_config.model_copy(update={"sampling": settings}), str(run.path))
+    return settings
+
+
+def _file_name(run: Run, settings: SamplingConfig) -> str:
+    """The name of a store of samples: by the settings that differ from those of the run.
+
+    Raises:
+        UsageError: no setting differs, so the samples would be those of samples.h5.
+    """
+    own, values = run.read_config().sampling.model_dump(), settings.model_dump()
+    parts = [f"{key}{_in_name(value)}" for key, value in values.items() if value != own[key]]
+    if not parts:
+        raise UsageError(f"{run.path / 'samples.h5'} has the samples with these settings; change one, for example --seed")
+    return f"samples-{'-'.join(parts)}.h5"
+
+
+def _in_name(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else Path(value).name if isinstance(value, str) else str(value)
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text)
 
 
 def _has_samples(run: Run, settings: SamplingConfig) -> bool:
@@ -144,7 +167,7 @@ def _has_samples(run: Run, settings: SamplingConfig) -> bool:
     Raises:
         UsageError: the store has other settings that its file name does not show.
     """
-    path = run.path / _file_name(settings)
+    path = run.path / _file_name(run, settings)
     if not path.exists():
         return False
     expected = settings.model_dump(mode="json")
@@ -158,11 +181,11 @@ def _has_samples(run: Run, settings: SamplingConfig) -> bool:
     return True
 
 
-def _threshold(text: str) -> str | float:
+def _number_or_text(text: str) -> str | float:
     try:
         return float(text)
     except ValueError:
-        return text  # "dynamic", or refused by the validation of the configuration
+        return text  # "dynamic" or "drawn", or refused by the validation of the configuration
 
 
 if __name__ == "__main__":

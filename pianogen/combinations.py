@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from pianogen.config import Config, ConfigError, ModelConfig, TrainingConfig
+from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig
+
+_LOWEST_TEMPERATURE = 0.8
 
 
 def check_combinations(config: Config, source: str) -> None:
@@ -14,9 +16,20 @@ def check_combinations(config: Config, source: str) -> None:
     Raises:
         ConfigError: with all the contradictions.
     """
-    contradictions = [*_of_model(config.model), *_of_loss(config.model, config.training), *_of_training(config)]
+    contradictions = [*_of_model(config.model), *_of_loss(config), *_of_training(config), *_of_sampling(config)]
     if contradictions:
         raise ConfigError("\n".join(f"{source}: {text}" for text in contradictions))
+
+
+def find_doubts(config: Config) -> list[str]:
+    """Settings that are valid but known to give poor samples."""
+    sampling = config.sampling
+    if config.model.is_joint and sampling.temperature < _LOWEST_TEMPERATURE:
+        return [
+            f"sampling.temperature is {sampling.temperature:g}, and samples of joint thin out to silence below "
+            f"{_LOWEST_TEMPERATURE}; 0.9 to 1 is best"
+        ]
+    return []
 
 
 def _of_model(model: ModelConfig) -> Iterator[str]:
@@ -25,13 +38,21 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
             f"model.layers is {model.layers} and model.name is {model.name}; "
             "only stacked has more than one layer: remove model.layers or set model.name: stacked"
         )
-    if model.has_state_head:
-        for key in ("activation", "silence", "dense_layers"):
-            if getattr(model, key) != ModelConfig.model_fields[key].default:
-                yield f"model.{key} does not apply to model.name {model.name}, which predicts the state of each key: remove it"
+    if model.has_state_head or model.is_joint:
+        for key in _changed(model, "activation", "silence", "dense_layers"):
+            yield f"model.{key} does not apply to model.name {model.name}, which predicts states: remove it"
+    if not model.is_joint:
+        for key in _changed(model, "cell", "body", "head", "copies"):
+            alias = ModelConfig.model_fields[key].alias or key
+            yield f"model.{alias} does not apply to model.name {model.name}; only joint uses it: remove it"
 
 
-def _of_loss(model: ModelConfig, training: TrainingConfig) -> Iterator[str]:
+def _of_loss(config: Config) -> Iterator[str]:
+    model, training = config.model, config.training
+    if model.is_joint:
+        for key in _changed(training, "loss", "loss_weight"):
+            yield f"training.{key} does not apply to model.name joint, whose loss is the negative log-likelihood: remove it"
+        return
     loss = training.loss or model.default_loss
     if model.has_state_head and loss not in ("crossentropy", "weighted_crossentropy", "focal"):
         yield (
@@ -46,10 +67,32 @@ def _of_loss(model: ModelConfig, training: TrainingConfig) -> Iterator[str]:
         yield f"training.loss_weight does not apply to training.loss {loss}; only weighted losses use it: remove it"
 
 
+def _of_sampling(config: Config) -> Iterator[str]:
+    model, sampling = config.model, config.sampling
+    if model.is_joint and sampling.threshold is not None:
+        yield (
+            f"sampling.threshold {sampling.threshold} does not apply to model.name joint, which draws from the probability of a "
+            "step: remove it"
+        )
+    if sampling.threshold is None and not model.is_joint:
+        yield f"sampling.threshold is missing, and model.name {model.name} needs one: set a number between 0 and 1, or dynamic"
+    if sampling.top_p < 1 and not model.is_joint:
+        yield f"sampling.top_p does not apply to model.name {model.name}; only joint uses it: remove it"
+    if sampling.primer_steps is not None and sampling.primer is None:
+        yield "sampling.primer_steps is set, but sampling.primer is not: set both or none"
+
+
+def _changed(section: Section, *keys: str) -> list[str]:
+    """The keys whose values are not the defaults."""
+    return [key for key in keys if getattr(section, key) != type(section).model_fields[key].default]
+
+
 def _of_training(config: Config) -> Iterator[str]:
     model, training = config.model, config.training
     if training.predict == "every" and model.name == "bidirectional":
         yield "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict"
+    if training.predict == "last" and model.is_joint:
+        yield "training.predict last does not apply to model.name joint, which predicts every row: remove it"
     if training.dropout and not model.is_joint:
         yield f"training.dropout does not apply to model.name {model.name}; only joint uses it: remove it"
     if training.beta_2 is not None and training.optimizer not in ("adam", "adamw"):

@@ -8,14 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pianogen.errors import UsageError
 
-ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair"]
+ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
+
+
+# The defaults of the joint model, where a configuration file sets nothing; those of the sections are of the report's models.
+_JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"units": 48},
+    "data": {"window_steps": 32},
+    "training": {"batch": 8, "predict": "every", "clip_norm": 1.0, "average": 0.99, "dropout": 0.1},
+    "sampling": {"threshold": None},
+}
+_JOINT_OPTIMIZER = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
+_DENSE_UNITS = 256  # default with model.body: dense
 
 
 class ConfigError(UsageError):
@@ -25,7 +36,7 @@ class ConfigError(UsageError):
 class Section(BaseModel):
     """A section of a configuration: immutable, and unknown keys are an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class ModelConfig(Section):
@@ -35,12 +46,18 @@ class ModelConfig(Section):
         name: "base" is the LSTM of the report; "gru", "rnn", "mlstm" and "peephole" are the same model with a GRU, a plain
             recurrent layer, a multiplicative LSTM and a peephole LSTM. "stacked" has several LSTM layers; "bidirectional" reads a
             window in both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the
-            tempo.
-        units: number of units of each recurrent layer.
+            tempo. "joint" predicts the keys of a step jointly, see docs/music.md.
+        units: number of units of each recurrent layer; for "joint", the default is 48 with a tied body and 256 with a dense one.
         layers: number of recurrent layers; None means 2 for "stacked" and 1 for the others.
         dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
         silence: whether each key has a third feature and output, which is 1 where the key is silent.
+        cell: recurrent layer of "joint": lstm, gru or mlstm.
+        body: body of "joint": "tied" has one recurrent layer whose weights all keys share; "dense" has one that reads all keys
+            together.
+        head: head of "joint": "two_stage" decides all holds before the onsets; "one_pass" decides the state of one key after the
+            other.
+        copy: whether "joint" reads what followed the longest match of the last steps in the piece.
     """
 
     name: ModelName = "base"
@@ -49,6 +66,10 @@ class ModelConfig(Section):
     dense_layers: Literal[1, 2] = 2
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
+    cell: Literal["lstm", "gru", "mlstm"] = "lstm"
+    body: Literal["tied", "dense"] = "tied"
+    head: Literal["two_stage", "one_pass"] = "two_stage"
+    copies: bool = Field(default=True, alias="copy")
 
     @property
     def has_state_head(self) -> bool:
@@ -65,25 +86,23 @@ class ModelConfig(Section):
         """Whether the model predicts the keys of a step jointly; other models predict each key on its own."""
         return self.name in ("joint",)
 
-    @property
-    def default_predict(self) -> Literal["last", "every"]:
-        """The rows that training predicts where `training.predict` is None."""
-        return "every" if self.is_joint else "last"
-
 
 class DataConfig(Section):
     """The windows that the model is trained on.
 
     Attributes:
-        window_steps: number of input rows of a window; the model predicts the row that follows them.
-        stride: number of steps between the starts of two consecutive windows of a piece.
+        window_steps: number of input rows of a window; the model predicts the row that follows them, or the row that follows each
+            of them.
+        stride: number of steps between the starts of two consecutive windows of a piece, the first of which starts with the
+            piece. None means 1 if only the last row is predicted. If every row is predicted, None means windows that do not
+            overlap, at different steps in each epoch.
         groups: names of the groups whose pieces are used; all groups if empty.
         transpose: largest transposition of a training window in semitones, up or down; no key leaves the keyboard.
         memory_mb: limit for rows held in memory; the windows of a larger corpus are shuffled in pools of half this size.
     """
 
     window_steps: int = Field(default=64, ge=1)
-    stride: int = Field(default=1, ge=1)
+    stride: int | None = Field(default=None, ge=1)
     groups: tuple[str, ...] = Field(default=(), strict=False)
     transpose: int = Field(default=0, ge=0, le=11)
     memory_mb: int = Field(default=2_000, ge=20)
@@ -115,7 +134,7 @@ class TrainingConfig(Section):
             for "split" and "pair", mse for the others.
         loss_weight: weight of onsets and holds in the weighted losses.
         predict: "last" trains on the row after the window, as in the report; "every" on the row after every row of the window.
-            None means the default of the model: "every" for models that predict keys jointly, "last" for the others.
+            "joint" always predicts every row.
         patience: number of epochs without a better validation loss after which training stops and restores the best weights;
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
@@ -136,7 +155,7 @@ class TrainingConfig(Section):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: LossName | None = None
     loss_weight: float = Field(default=10.0, gt=0)
-    predict: Literal["last", "every"] | None = None
+    predict: Literal["last", "every"] = "last"
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
@@ -167,29 +186,66 @@ class SamplingConfig(Section):
     Attributes:
         num: number of samples.
         steps: length of a sample in steps (sixteenth notes).
-        temperature: scale of the noise; close to 0, the most probable state of each key is drawn.
-        threshold: a number is a static threshold, as in the report; "dynamic" computes a threshold at each step, so that the
-            number of sounding keys follows the corpus.
+        temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
+            silence below 0.8, because every single onset is less probable than none.
+        top_p: "joint" never draws an outcome of a key that is less probable than 1 - top_p.
+        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the report;
+            "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. "joint" has no
+            threshold, which is None.
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
+        primer_steps: number of steps of the primer that are used, from its start; None uses all.
+        tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
+        best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
 
     num: int = Field(default=8, ge=1)
     steps: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] = "dynamic"
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
+    primer_steps: int | None = Field(default=None, ge=1)
+    tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
+    best_of: int = Field(default=1, ge=1)
+
+    @property
+    def tempo_us(self) -> int | None:
+        """The tempo of all steps; None if the tempo is drawn."""
+        return None if self.tempo == "drawn" else round(60_000_000 / self.tempo)
 
 
 class Config(Section):
-    """The settings that change the result of a run, and how often its checkpoints are written."""
+    """The settings that change the result of a run, and how often its checkpoints are written.
+
+    A configuration file of the joint model has defaults of its own.
+    """
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     sampling: SamplingConfig = SamplingConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_joint_defaults(cls, values: Any) -> Any:
+        model = values.get("model") if isinstance(values, dict) else None
+        if not isinstance(model, dict) or model.get("name") != "joint":
+            return values
+        defaults = dict(_JOINT_DEFAULTS)
+        if model.get("body") == "dense":
+            defaults["model"] = {"units": _DENSE_UNITS}
+        given = {name: values.get(name, {}) for name in defaults}
+        if isinstance(given["training"], dict) and "optimizer" not in given["training"]:
+            defaults["training"] = defaults["training"] | _JOINT_OPTIMIZER
+        return values | {name: defaults[name] | section for name, section in given.items() if isinstance(section, dict)}
+
+    @property
+    def predicts_every_row(self) -> bool:
+        """Whether training predicts every row of a window, or only the last one."""
+        return self.training.predict == "every"
 
     def identity(self, fingerprint: str) -> str:
         """The identity of a run: a hash of every setting that changes its result, and of the store's fingerprint."""

@@ -13,6 +13,7 @@ LOWEST_KEY = 21  # the MIDI note number of A0
 STEPS_PER_QUARTER = 4
 PACKED_BYTES = 22
 MAX_TEMPO_US = 16_777_215  # the largest that fits the three bytes of a tempo event
+DEFAULT_TEMPO_US = 500_000  # in force before the first tempo event (Standard MIDI Files 1.0)
 
 SILENT, ONSET, HOLD = 0, 1, 2
 

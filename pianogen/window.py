@@ -23,8 +23,8 @@ class Context(NamedTuple):
         match_steps: (B, W) int32 number of equal rows of that match, 0 if there is none.
         since_onset: (B, 88) uint8 steps from the last onset of each key before the first predicted row; 1 is the row before it,
             255 is 255 steps or more, or no onset.
-        duration: (B, 88) uint8 steps for which each key has sounded up to the row before the first predicted row, at most 255;
-            0 is silent.
+        duration: (B, 88) uint8 steps for which the note of each key has sounded up to the row before the first predicted row, at
+            most 255; 1 if its onset is in that row, 0 if the key is silent there.
         profile: (B, D, 12) float32 onsets before the first predicted row by pitch class, A is 0 and D the number of
             PROFILE_DECAYS: an onset in the row before counts 1, one that is n rows earlier exp(-n / decay).
     """

@@ -53,7 +53,7 @@ def run(connection: Connection, shard: Path, options: Options, limits: Limits) -
 
 def _run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
     # Imported here: the rank, which imports this module too, must not load numba.
-    from pianogen.midi.kernel_cache import compile_once, release_compiler
+    from pianogen.kernel_cache import compile_once, release_compiler
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
     compile_once(lambda: read_roll(WARM_UP_MIDI, "warm-up.mid"))  # worker processes inherit the compiled kernels

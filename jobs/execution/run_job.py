@@ -67,13 +67,15 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
 def _train_as_worker(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -> None:
     """Trains beside the first worker, which alone writes the records of the run."""
     logs.import_tensorflow()
+    from pianogen.data.statistics import train_statistics
     from pianogen.training import loop
 
     (run.path / "log").mkdir(exist_ok=True)
     config = run.read_config()
     with job_files.output_to(run.path / "log" / f"worker-{own.rank}.log"), rendezvous.meet(run, own) as workers:
         with job_files.local_store(run.open_store(), config.local_copy) as store, suppress(Interrupted):
-            loop.train(config, store, run.path, config.devices, workers, shutdown_requested)
+            statistics = train_statistics(store, config.data)
+            loop.train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
         # The first worker still writes its checkpoint, or evaluates and draws samples. srun kills the other workers when one
         # exits with an error, so this one waits.
         while run.read_provenance().attempts[-1].outcome is Outcome.UNRECORDED:
@@ -125,7 +127,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     # TensorFlow is imported here, in the job: commands that submit or show the status do not wait for it.
     logs.import_tensorflow()
-    from pianogen.data.statistics import compute_statistics
+    from pianogen.data.statistics import train_statistics
     from pianogen.evaluation.held_out import evaluate_held_out
     from pianogen.evaluation.trivial import constant_predictor_loss
     from pianogen.sampling.draw import Sampler, draw_to_store
@@ -134,18 +136,18 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
 
     config = run.read_config()
     with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
-        trained = train(config, store, run.path, config.devices, workers, shutdown_requested)
-        statistics = compute_statistics(trained.windows)
+        statistics = train_statistics(store, config.data)
+        trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
-    sampler = Sampler(trained.network, config.sampling, statistics, config.data.window_steps)
+    sampler = Sampler(trained.network, config.sampling, statistics)
     rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
     result = Result(
         checkpoint=trained.checkpoint,
         parameters=trained.network.keras.count_params(),
-        windows=len(trained.windows),
+        windows=trained.num_windows,
         metrics=trained.history[-1],
         best_valid_loss=min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None),
-        constant_predictor_loss=constant_predictor_loss(statistics),
+        constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
         held_out={split: evaluation.as_json() for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
     )

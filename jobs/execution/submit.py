@@ -1,5 +1,6 @@
 """Submission of a sweep: its runs are checked, their jobs are queued or executed, and their directories are written."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from jobs.records import status, status_table, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.status import State, Status
 from jobs.records.sweep_directory import JOBS, PlannedRun
+from pianogen.combinations import find_doubts
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
+_log = logging.getLogger(__name__)
 _NEW = Status(State.WAITING, "not submitted")
 
 
@@ -119,3 +122,5 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
         )
     preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out.absolute()], is_shared)
     preflight.check_models(store, configs)
+    for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
+        _log.warning(doubt)

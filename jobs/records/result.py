@@ -16,7 +16,7 @@ class Result:
         metrics: the last row of metrics.csv: epoch, iteration, loss, …, and valid_loss, … if the valid split has windows. They
             are keys of their own in the file.
         best_valid_loss: the lowest of all epochs; None without a valid split.
-        constant_predictor_loss: the loss of the best constant prediction, on the train split.
+        constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
         held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.
         samples: the metrics of each sample; see `SampleMetrics`.
     """
@@ -26,7 +26,7 @@ class Result:
     windows: int
     metrics: Mapping[str, float]
     best_valid_loss: float | None
-    constant_predictor_loss: float
+    constant_predictor_loss: float | None
     held_out: Mapping[str, Mapping[str, Any]]
     samples: list[dict[str, Any]]
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from numpy.lib.stride_tricks import sliding_window_view
 
-from pianogen.data.transposition import transpose
-from pianogen.roll import PACKED_BYTES, Roll
-from pianogen.window import Window
+from pianogen.data.context import PITCH_CLASSES
+from pianogen.data.gather import Places, Rows, gather_windows
+from pianogen.data.matches import Matches
+from pianogen.data.transposition import KeyRanges
+from pianogen.roll import NUM_KEYS, PACKED_BYTES
+from pianogen.window import PROFILE_DECAYS, Context, Window
 
-ROW_BYTES = PACKED_BYTES + 4
 BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
 _PREFETCHED_BATCHES = 4
 _ALIGNMENT = 64  # of memory that TensorFlow uses without copying it
@@ -22,10 +23,15 @@ class Pool(NamedTuple):
     """The windows of some pieces, numbered from 0 in the order of the pieces. NumPy arrays outside tf.data, tensors inside.
 
     Attributes:
-        packed: (R, 22) uint8 rows of the pieces, end to end.
-        tempo_us: (R,) int32.
+        rows: the rows of the pieces.
+        row_starts: (P,) int64 number of the first row of each piece.
+        row_stops: (P,) int64 number of the row after each piece.
+        trimmed_steps: (P,) int32 number of steps that were trimmed from the start of each piece.
         window_ends: (P,) int64 number of windows of each piece and those before it.
-        row_offset: (P,) int64: window i, if it belongs to the piece, starts at row i * stride + row_offset.
+        step_offset: (P,) int64: window i, if it belongs to the piece, predicts rows from step i * stride + step_offset on in
+            phase 0.
+        num_phases: (P,) int64 number of phases, see `Windows`.
+        split_pieces: (P,) int64 number of each piece in the split.
         split_offset: (P,) int64: window i, if it belongs to the piece, is window i + split_offset of the split.
         epoch: () int64 epoch of the first window.
         number: () int64 number of the pool in its epoch.
@@ -34,10 +40,14 @@ class Pool(NamedTuple):
         stop: () int64 number of the first window of the stream after it.
     """
 
-    packed: np.ndarray
-    tempo_us: np.ndarray
+    rows: Rows
+    row_starts: np.ndarray
+    row_stops: np.ndarray
+    trimmed_steps: np.ndarray
     window_ends: np.ndarray
-    row_offset: np.ndarray
+    step_offset: np.ndarray
+    num_phases: np.ndarray
+    split_pieces: np.ndarray
     split_offset: np.ndarray
     epoch: int
     number: int
@@ -48,12 +58,19 @@ class Pool(NamedTuple):
 
 _Gather = Callable[[Pool, tf.Tensor], Window]
 _INT64 = tf.TensorSpec((), tf.int64)
+_INT64S = tf.TensorSpec((None,), tf.int64)
+_UINT8S = tf.TensorSpec((None,), tf.uint8)
+_INT32S = tf.TensorSpec((None,), tf.int32)
 _POOL_SPEC = Pool(
-    packed=tf.TensorSpec((None, PACKED_BYTES), tf.uint8),
-    tempo_us=tf.TensorSpec((None,), tf.int32),
-    window_ends=tf.TensorSpec((None,), tf.int64),
-    row_offset=tf.TensorSpec((None,), tf.int64),
-    split_offset=tf.TensorSpec((None,), tf.int64),
+    rows=Rows(tf.TensorSpec((None, PACKED_BYTES), tf.uint8), _INT32S, Matches(_INT32S, _INT32S), KeyRanges(_UINT8S, _UINT8S)),
+    row_starts=_INT64S,
+    row_stops=_INT64S,
+    trimmed_steps=_INT32S,
+    window_ends=_INT64S,
+    step_offset=_INT64S,
+    num_phases=_INT64S,
+    split_pieces=_INT64S,
+    split_offset=_INT64S,
     epoch=_INT64,
     number=_INT64,
     position=_INT64,
@@ -62,12 +79,18 @@ _POOL_SPEC = Pool(
 )
 
 
-def allocate_roll(num_steps: int) -> Roll:
-    """A roll of uninitialized rows, in memory that TensorFlow uses without copying it."""
-    return Roll(_allocate((num_steps, PACKED_BYTES), np.uint8), _allocate((num_steps,), np.uint32))
+def allocate_rows(num_rows: int, has_matches: bool, has_ranges: bool) -> Rows:
+    """Uninitialized rows, in memory that TensorFlow uses without copying it."""
+    num_matches, num_ranges = (num_rows if has_matches else 0), (num_rows if has_ranges else 0)
+    return Rows(
+        packed=_allocate((num_rows, PACKED_BYTES), np.uint8),
+        tempo_us=_allocate((num_rows,), np.int32),
+        matches=Matches(*(_allocate((num_matches,), np.int32) for _ in Matches._fields)),
+        ranges=KeyRanges(*(_allocate((num_ranges,), np.uint8) for _ in KeyRanges._fields)),
+    )
 
 
-def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length: int, batch: int) -> tf.data.Dataset:
+def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, spec: Window, batch: int) -> tf.data.Dataset:
     """Batches of the windows of one pool after another; only the last batch may be smaller.
 
     An iterator over the dataset must be deleted before the interpreter exits: a tf.data thread may be reading a pool at that
@@ -76,11 +99,12 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length:
     Args:
         pools: yields the pools; the next pool is read while one is in use, so two of them are in memory.
         gather: maps a pool and (n,) int64 numbers of windows of the stream to the windows.
-        length: number of rows of a window.
+        spec: the specifications of windows, see `window_spec`.
         batch: number of windows of a batch.
     """
+    window_bytes = sum(math.prod(part.shape[1:]) * part.dtype.size for part in tf.nest.flatten(spec))
     # Blocks of whole batches, because then a batch is a slice of a block, without a copy.
-    block = batch * max(1, BLOCK_BYTES // (batch * length * ROW_BYTES))
+    block = batch * max(1, BLOCK_BYTES // (batch * window_bytes))
 
     def stream_pool(pool: Pool) -> tf.data.Dataset:
         def gather_block(start: tf.Tensor) -> Window:
@@ -93,35 +117,54 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, length:
     return blocks.rebatch(batch).prefetch(_PREFETCHED_BATCHES)
 
 
-def gather_windows(pool: Pool, index: tf.Tensor, length: int, stride: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The (n, length, 22) packed rows and (n, length) tempo_us of the (n,) windows of a pool."""
+def window_spec(length: int, has_context: bool) -> Window:
+    """The tensor specifications of a number of windows."""
 
-    def copy_windows(packed: np.ndarray, tempo_us: np.ndarray, first_row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # NumPy copies a window at once; tf.gather copies row by row, at a fifth of the speed.
-        rows = sliding_window_view(packed.reshape(-1), length * PACKED_BYTES)[::PACKED_BYTES]
-        return rows[first_row].reshape(-1, length, PACKED_BYTES), sliding_window_view(tempo_us, length)[first_row]
+    def per_window(dtype: tf.DType, *shape: int) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *shape), dtype)
 
-    first_row = index * stride + tf.gather(pool.row_offset, _piece_of(pool, index))
-    inputs = [pool.packed, pool.tempo_us, first_row]
-    packed, tempo_us = tf.numpy_function(copy_windows, inputs, [tf.uint8, tf.int32], stateful=False)
-    return tf.ensure_shape(packed, (None, length, PACKED_BYTES)), tf.ensure_shape(tempo_us, (None, length))
-
-
-def transpose_windows(packed: tf.Tensor, random: tf.Tensor, max_semitones: int) -> tf.Tensor:
-    """`transposition.transpose` inside tf.data."""
-    transposed = tf.numpy_function(
-        lambda packed, random: transpose(packed, random, max_semitones), [packed, random], tf.uint8, stateful=False
+    context = Context(
+        step=per_window(tf.int32),
+        first_step=per_window(tf.int32),
+        semitones=per_window(tf.int32),
+        match=per_window(tf.uint8, length - 1, PACKED_BYTES),
+        match_steps=per_window(tf.int32, length - 1),
+        since_onset=per_window(tf.uint8, NUM_KEYS),
+        duration=per_window(tf.uint8, NUM_KEYS),
+        profile=per_window(tf.float32, len(PROFILE_DECAYS), PITCH_CLASSES),
     )
-    return tf.ensure_shape(transposed, packed.shape)
+    packed, tempo_us = per_window(tf.uint8, length, PACKED_BYTES), per_window(tf.int32, length)
+    return Window(packed, tempo_us, context if has_context else ())
 
 
-def split_index(pool: Pool, index: tf.Tensor) -> tf.Tensor:
-    """(n,) int64 numbers of windows in the split, which do not depend on the pool that contains them."""
-    return index + tf.gather(pool.split_offset, _piece_of(pool, index))
-
-
-def _piece_of(pool: Pool, index: tf.Tensor) -> tf.Tensor:
+def piece_of(pool: Pool, index: tf.Tensor) -> tf.Tensor:
+    """(n,) int64 pieces of the pool that windows belong to."""
     return tf.searchsorted(pool.window_ends, index, side="right")
+
+
+def places_of(pool: Pool, piece: tf.Tensor, step: tf.Tensor, random: tf.Tensor) -> Places:
+    """The places of windows that predict rows from a step of a piece on."""
+    piece_places = [tf.gather(column, piece) for column in (pool.row_starts, pool.row_stops, pool.trimmed_steps)]
+    start, stop, trimmed_steps = piece_places
+    return Places(start, stop, tf.cast(step, tf.int32), trimmed_steps, random)
+
+
+def gather_tensors(rows: Rows, places: Places, max_semitones: int, spec: Window) -> Window:
+    """`gather_windows` inside tf.data.
+
+    Args:
+        spec: the specifications of the windows, see `window_spec`.
+    """
+    inputs, specs = (rows, places), tf.nest.flatten(spec)
+
+    def gather(*arrays: np.ndarray) -> list[np.ndarray]:
+        rows, places = tf.nest.pack_sequence_as(inputs, arrays)
+        return list(tf.nest.flatten(gather_windows(rows, places, spec.tempo_us.shape[1], max_semitones)))
+
+    tensors = tf.numpy_function(gather, tf.nest.flatten(inputs), [part.dtype for part in specs], stateful=False)
+    shaped = [tf.ensure_shape(tensor, part.shape) for tensor, part in zip(tensors, specs, strict=True)]
+    windows: Window = tf.nest.pack_sequence_as(spec, shaped)
+    return windows
 
 
 def _allocate(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

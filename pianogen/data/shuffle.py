@@ -1,6 +1,7 @@
 """The order of windows: pure functions of sizes, a seed and an epoch."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -57,3 +58,26 @@ def permute(index: tf.Tensor, count: tf.Tensor, seed: int, epoch: tf.Tensor, sub
     # The raw operation, because tf.random.experimental.index_shuffle pads a vector of seeds along the wrong axis.
     max_index = tf.cast(count, tf.int64) - 1
     return tf.raw_ops.RandomIndexShuffle(index=index, seed=tf.stack(key, axis=1), max_index=max_index, rounds=_ROUNDS)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPart:
+    """The part of every global batch that one process gathers. Its stream numbers the windows of these parts from 0.
+
+    Attributes:
+        batch: number of windows of a global batch.
+        first: number of windows of a global batch before the part.
+        size: number of windows of the part.
+    """
+
+    batch: int
+    first: int
+    size: int
+
+    def number(self, position: int) -> int:
+        """The number of windows of the stream before a position in the order."""
+        return position // self.batch * self.size + min(max(position % self.batch - self.first, 0), self.size)
+
+    def position(self, number: tf.Tensor) -> tf.Tensor:
+        """The positions in the order of the windows with these numbers in the stream."""
+        return number // self.size * self.batch + self.first + number % self.size

@@ -10,8 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from pianogen.data.windows import Windows
+from pianogen.config import DataConfig
+from pianogen.data.windows import Windows, find_windows
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, Roll
+from pianogen.store import Split, Store
 
 NUM_STATES = 3
 _NUM_COUNTS = NUM_KEYS + 1  # possible numbers of keys at a step: 0 to 88
@@ -40,6 +42,12 @@ class Statistics:
     predicted_tempo_counts: Counter[int]
 
     @property
+    def keys(self) -> range:
+        """The keys from the lowest to the highest one with an onset."""
+        used = np.flatnonzero(self.state_counts[:, ONSET])
+        return range(int(used[0]), int(used[-1]) + 1) if len(used) else range(0)
+
+    @property
     def hold_cdf(self) -> np.ndarray:
         """(89, 89) float32 cumulative distributions of the number of holds; row n is conditional on n sounding keys before."""
         return _cumulative(self.hold_counts)
@@ -54,6 +62,15 @@ def _cumulative(counts: np.ndarray) -> np.ndarray:
     """Cumulative distributions along rows; a row without counts gets the distribution over all rows."""
     cumulative = np.cumsum(np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0)), axis=1)
     return np.asarray(cumulative / cumulative[:, -1:], np.float32)
+
+
+def train_statistics(store: Store, config: DataConfig) -> Statistics:
+    """The statistics of the configured pieces of the train split.
+
+    Raises:
+        WindowError: a group does not exist.
+    """
+    return compute_statistics(find_windows(store, Split.TRAIN, config))
 
 
 def compute_statistics(windows: Windows) -> Statistics:

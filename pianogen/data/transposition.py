@@ -1,42 +1,70 @@
-"""Transposition of windows by as many semitones as the keyboard allows."""
+"""Transposition of packed rows by as many semitones as the keyboard allows; compiled with numba."""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.roll import PACKED_BYTES
+from pianogen.kernel_cache import kernel
+from pianogen.roll import NUM_KEYS, PACKED_BYTES
 
+MARGIN = 2  # bytes by which the bit of a key moves at most, by 11 semitones
 _STATE_BYTES = PACKED_BYTES // 2  # of the onset bits of a row; as many bytes of hold bits follow
-_MAX_BYTE_SHIFT = 2  # of a bit that moves by 11 semitones
 
 
-def transpose(packed: np.ndarray, random: np.ndarray, max_semitones: int) -> np.ndarray:
-    """Transposes each window by a random number of semitones, uniform among those that keep its keys on the keyboard.
+class KeyRanges(NamedTuple):
+    """The keys that sound in each of R rows.
+
+    Attributes:
+        lowest: (R,) uint8; NUM_KEYS if no key sounds.
+        highest: (R,) uint8; 0 if no key sounds.
+    """
+
+    lowest: np.ndarray
+    highest: np.ndarray
+
+
+@kernel
+def find_key_ranges(packed: np.ndarray, into: KeyRanges) -> None:
+    """Finds the lowest and the highest key of each of (R, 22) packed rows."""
+    for row in range(len(packed)):
+        lowest, highest = NUM_KEYS, 0
+        for byte in range(_STATE_BYTES):
+            bits = packed[row, byte] | packed[row, _STATE_BYTES + byte]
+            for bit in range(8 if bits else 0):
+                if bits & (0x80 >> bit):
+                    highest = 8 * byte + bit
+                    lowest = min(lowest, highest)
+        into.lowest[row], into.highest[row] = lowest, highest
+
+
+@kernel
+def choose_semitones(lowest: int, highest: int, random: int, max_semitones: int) -> int:
+    """A transposition, uniform among those that keep a range of keys on the keyboard.
 
     Args:
-        packed: (B, T, 22) uint8.
-        random: (B,) int64, uniform in 0..2**32 - 1; the number of semitones of a window follows from it.
-        max_semitones: largest transposition up or down, 1..11.
-
-    Returns:
-        (B, T, 22) uint8.
+        lowest, highest: the range; NUM_KEYS and 0 if no key sounds.
+        random: uniform in 0..2**32 - 1; the number of semitones follows from it.
+        max_semitones: largest transposition up or down, 0..11.
     """
-    bits = np.bitwise_or.reduce(packed, axis=1)
-    sounds = np.unpackbits(bits[:, :_STATE_BYTES] | bits[:, _STATE_BYTES:], axis=1)
-    down = np.minimum(max_semitones, sounds.argmax(axis=1))
-    up = np.minimum(max_semitones, sounds[:, ::-1].argmax(axis=1))
-    semitones = (random * (down + up + 1) >> 32) - down
-    transposed = np.empty_like(packed)
-    for shift in np.unique(semitones):
-        is_chosen = semitones == shift
-        transposed[is_chosen] = _shift_keys(packed[is_chosen], int(shift))
-    return transposed
+    if lowest > highest:
+        return 0
+    down, up = min(max_semitones, lowest), min(max_semitones, NUM_KEYS - 1 - highest)
+    return (random * (down + up + 1) >> 32) - down
 
 
-def _shift_keys(packed: np.ndarray, semitones: int) -> np.ndarray:
-    """Moves all keys up by a number of semitones; no key may leave the keyboard."""
+@kernel
+def shift_keys(rows: np.ndarray, semitones: int, into: np.ndarray) -> None:
+    """Moves all keys of some rows up by a number of semitones; no key may leave the keyboard.
+
+    Args:
+        rows: uint8, N packed rows end to end, with MARGIN zeros before and after them.
+        semitones: -11..11.
+        into: (N * 22,) uint8.
+    """
     # All rows are shifted as one string of bits: no key leaves the keyboard, so no bit enters another row. Key 0 is the highest
     # bit of its byte, so a higher key is a shift to the right.
-    num_bytes, num_bits = divmod(semitones, 8)
-    padded = np.pad(packed.reshape(-1), _MAX_BYTE_SHIFT)
-    low = padded[_MAX_BYTE_SHIFT - num_bytes :][: packed.size]
-    high = padded[_MAX_BYTE_SHIFT - num_bytes - 1 :][: packed.size]
-    return (low >> num_bits | high << (8 - num_bits)).reshape(packed.shape)
+    num_bytes, num_bits = semitones >> 3, semitones & 7
+    low = rows[MARGIN - num_bytes :][: len(into)]
+    high = rows[MARGIN - num_bytes - 1 :][: len(into)]
+    for i in range(len(into)):
+        into[i] = low[i] >> num_bits | high[i] << (8 - num_bits)

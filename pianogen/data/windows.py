@@ -11,22 +11,27 @@ unpacks them.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from pianogen.config import DataConfig
-from pianogen.data.pool import ROW_BYTES, Pool, allocate_roll, gather_windows, split_index, stream_windows, transpose_windows
-from pianogen.data.shuffle import consecutive_pieces, permute, pools_of_epoch
+from pianogen.data.gather import Rows
+from pianogen.data.matches import Matches, find_matches
+from pianogen.data.pool import Pool, allocate_rows, gather_tensors, piece_of, places_of, stream_windows, window_spec
+from pianogen.data.shuffle import LocalPart, consecutive_pieces, permute, pools_of_epoch
+from pianogen.data.transposition import find_key_ranges
 from pianogen.errors import PianogenError
-from pianogen.roll import Roll
+from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store import Split, Store
 from pianogen.window import Window
 
 BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
-_TRANSPOSITION = (1 << 32) - 1  # random substream of the transpositions; smaller numbers are those of pools
+# Random substreams of the transpositions and the phases; smaller numbers are those of pools.
+_TRANSPOSITION, _PHASE = (1 << 32) - 1, (1 << 32) - 2
+_ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4, 8, 2
 
 
 class WindowError(PianogenError):
@@ -41,8 +46,14 @@ class Windows:
         store: an open store; it must stay open while the windows are in use.
         pieces: (P,) int64 ascending indices of pieces in the store.
         steps: (P,) int64 number of rows of each piece.
+        trimmed_steps: (P,) int32 number of steps that were trimmed from the start of each piece.
         num_windows: (P,) int64 number of windows of each piece; 0 for a piece that is shorter than a window.
+        num_phases: (P,) int64: in each epoch of training, all windows of a piece start later by the same random number of steps,
+            the phase, which is less than num_phases.
         window_steps: number of input rows of a window; a window also contains the row that follows them.
+        every_row: whether every row of a window but the first is predicted. The window of step 0 then starts with the row before
+            the piece.
+        context: whether windows have a context.
         stride: number of rows between the starts of consecutive windows.
         transpose: largest transposition of a training window in semitones.
         memory_mb: limit for rows in memory.
@@ -51,8 +62,12 @@ class Windows:
     store: Store
     pieces: np.ndarray
     steps: np.ndarray
+    trimmed_steps: np.ndarray
     num_windows: np.ndarray
+    num_phases: np.ndarray
     window_steps: int
+    every_row: bool
+    context: bool
     stride: int
     transpose: int
     memory_mb: float
@@ -62,8 +77,18 @@ class Windows:
 
     @property
     def length(self) -> int:
-        """Number of rows of a window, including the row that is predicted."""
+        """Number of rows of a window, including the last row that is predicted."""
         return self.window_steps + 1
+
+    @property
+    def min_steps(self) -> int:
+        """Number of rows of the shortest piece that has a window."""
+        return self.window_steps if self.every_row else self.length
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row in memory."""
+        return _ROW_BYTES + (_MATCH_BYTES if self.context else 0) + (_RANGE_BYTES if self.transpose else 0)
 
     def blocks(self) -> Iterator[tuple[Roll, np.ndarray]]:
         """All pieces in the order of the store, in blocks: the rows of some pieces, and (p,) int64 first rows of the pieces.
@@ -71,42 +96,39 @@ class Windows:
         Raises:
             StoreError: a checksum fails.
         """
+        rows_alone = replace(self, context=False, transpose=0)
         for pieces in consecutive_pieces(self.steps, BLOCK_ROWS):
             steps = self.steps[pieces]
-            yield self.read_pieces(np.arange(pieces.start, pieces.stop)), np.cumsum(steps) - steps
+            rows = rows_alone.read_rows(np.arange(pieces.start, pieces.stop))
+            yield Roll(rows.packed, rows.tempo_us.view(np.uint32)), np.cumsum(steps) - steps
 
-    def read_pieces(self, indices: np.ndarray) -> Roll:
-        """Reads the rows of some pieces, end to end; `indices` are ascending, in 0..P - 1."""
-        roll = allocate_roll(int(self.steps[indices].sum()))
-        self.store.read_pieces(self.pieces[indices], roll)
-        return roll
+    def read_rows(self, indices: np.ndarray) -> Rows:
+        """Reads the rows of some pieces, and finds their matches and their ranges of keys if windows need them.
 
+        Args:
+            indices: ascending, in 0..P - 1.
 
-@dataclass(frozen=True, slots=True)
-class _LocalPart:
-    """The part of every global batch that one process gathers. Its stream numbers the windows of these parts from 0.
-
-    Attributes:
-        batch: number of windows of a global batch.
-        first: number of windows of a global batch before the part.
-        size: number of windows of the part.
-    """
-
-    batch: int
-    first: int
-    size: int
-
-    def number(self, position: int) -> int:
-        """The number of windows of the stream before a position in the order."""
-        return position // self.batch * self.size + min(max(position % self.batch - self.first, 0), self.size)
-
-    def position(self, number: tf.Tensor) -> tf.Tensor:
-        """The positions in the order of the windows with these numbers in the stream."""
-        return number // self.size * self.batch + self.first + number % self.size
+        Raises:
+            StoreError: a checksum fails.
+        """
+        steps = self.steps[indices]
+        rows = allocate_rows(int(steps.sum()), self.context, self.transpose > 0)
+        self.store.read_pieces(self.pieces[indices], Roll(rows.packed, rows.tempo_us.view(np.uint32)))
+        if self.context:
+            for start, stop in itertools.pairwise([0, *np.cumsum(steps).tolist()]):
+                find_matches(rows.packed[start:stop], Matches(*(column[start:stop] for column in rows.matches)))
+        if self.transpose:
+            find_key_ranges(rows.packed, rows.ranges)
+        return rows
 
 
-def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
+def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool = False, context: bool = False) -> Windows:
     """The windows of the configured groups in a split; reads no rows.
+
+    Args:
+        every_row: whether every row of a window but its first one is predicted, or only the last one. If every row is, windows
+            start one row earlier: the row before the first row of a piece is silence at 120 bpm.
+        context: whether the windows of streams have a context.
 
     Raises:
         WindowError: a group does not exist.
@@ -122,16 +144,34 @@ def find_windows(store: Store, split: Split, config: DataConfig) -> Windows:
         is_chosen &= np.isin(pieces.group, config.groups)
     indices = np.flatnonzero(is_chosen)
     steps = pieces.steps[indices].astype(np.int64)
+    num_windows, num_phases, stride = _place_windows(steps, config.window_steps, config.stride, every_row)
     return Windows(
         store=store,
         pieces=indices,
         steps=steps,
-        num_windows=np.maximum(0, (steps - config.window_steps - 1) // config.stride + 1),
+        trimmed_steps=pieces.first_step[indices].astype(np.int32),
+        num_windows=num_windows,
+        num_phases=num_phases,
         window_steps=config.window_steps,
-        stride=config.stride,
+        every_row=every_row,
+        context=context,
+        stride=stride,
         transpose=config.transpose,
         memory_mb=config.memory_mb,
     )
+
+
+def _place_windows(
+    steps: np.ndarray, window_steps: int, stride: int | None, every_row: bool
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The (P,) numbers of windows and of phases of pieces, and the stride; see `Windows`."""
+    num_starts = np.maximum(0, steps - window_steps + every_row)  # number of steps at which a window can start
+    if every_row and stride is None:
+        # The windows of an epoch do not overlap. So many that the first one can start at any step up to window_steps - 1.
+        num_windows = np.where(num_starts > 0, np.maximum(1, num_starts // window_steps), 0)
+        return num_windows, np.maximum(1, steps - num_windows * window_steps + 1), window_steps
+    stride = stride or 1
+    return -(-num_starts // stride), np.ones_like(steps), stride
 
 
 def training_batches(
@@ -154,22 +194,27 @@ def training_batches(
     """
     max_rows = _max_pool_rows(windows)
     part_size = batch // num_parts
-    local = _LocalPart(batch, part_size * parts.start, part_size * len(parts))
+    local = LocalPart(batch, part_size * parts.start, part_size * len(parts))
 
     def pools() -> Iterator[Pool]:
         return _training_pools(windows, max_rows, local, seed, first_batch * batch)
+
+    spec, has_phases = window_spec(windows.length, windows.context), bool((windows.num_phases > 1).any())
 
     def gather(pool: Pool, number: tf.Tensor) -> Window:
         position, count = local.position(number) - pool.position, pool.window_ends[-1]
         epoch = pool.epoch + position // count
         index = permute(position % count, count, seed, epoch, pool.number)
-        packed, tempo_us = gather_windows(pool, index, windows.length, windows.stride)
+        piece = piece_of(pool, index)
+        step, random = index * windows.stride + tf.gather(pool.step_offset, piece), tf.zeros_like(index)
+        if has_phases:
+            phase = permute(tf.gather(pool.split_pieces, piece), 1 << 32, seed, epoch, _PHASE)
+            step += phase * tf.gather(pool.num_phases, piece) // (1 << 32)
         if windows.transpose:
-            random = permute(split_index(pool, index), 1 << 32, seed, epoch, _TRANSPOSITION)
-            packed = transpose_windows(packed, random, windows.transpose)
-        return Window(packed, tempo_us)
+            random = permute(index + tf.gather(pool.split_offset, piece), 1 << 32, seed, epoch, _TRANSPOSITION)
+        return gather_tensors(pool.rows, places_of(pool, piece, step, random), windows.transpose, spec)
 
-    return stream_windows(pools, gather, windows.length, part_size)
+    return stream_windows(pools, gather, spec, part_size)
 
 
 def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
@@ -184,10 +229,14 @@ def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
             pool = _read_pool(windows, np.arange(pieces.start, pieces.stop))
             yield pool._replace(stop=int(windows.num_windows[pieces].sum()))
 
-    def gather(pool: Pool, number: tf.Tensor) -> Window:
-        return Window(*gather_windows(pool, number, windows.length, windows.stride))
+    spec = window_spec(windows.length, windows.context)
 
-    return stream_windows(pools, gather, windows.length, batch)
+    def gather(pool: Pool, number: tf.Tensor) -> Window:
+        piece = piece_of(pool, number)
+        step = number * windows.stride + tf.gather(pool.step_offset, piece)
+        return gather_tensors(pool.rows, places_of(pool, piece, step, tf.zeros_like(number)), 0, spec)
+
+    return stream_windows(pools, gather, spec, batch)
 
 
 def _max_pool_rows(windows: Windows) -> int:
@@ -195,22 +244,22 @@ def _max_pool_rows(windows: Windows) -> int:
     steps = windows.steps[windows.num_windows > 0]
     if len(steps) == 0:
         raise WindowError(
-            f"{windows.store.path}: no piece of the train split has the {windows.length} steps of a window; "
+            f"{windows.store.path}: no piece of the train split has the {windows.min_steps} steps of a window; "
             "choose a smaller data.window_steps, other data.groups or a larger corpus"
         )
-    num_rows, num_fitting = int(steps.sum()), int(windows.memory_mb * 1e6) // ROW_BYTES
+    num_rows, num_fitting = int(steps.sum()), int(windows.memory_mb * 1e6) // windows.row_bytes
     if num_rows <= num_fitting:
         return num_rows
     longest = int(steps.max())
     if longest > num_fitting // 2:
         raise WindowError(
             f"data.memory_mb {windows.memory_mb} is room for {num_fitting:,} steps, and two copies of the longest piece have "
-            f"{2 * longest:,}; set data.memory_mb to {-(-2 * longest * ROW_BYTES // 1_000_000)} or more"
+            f"{2 * longest:,}; set data.memory_mb to {-(-2 * longest * windows.row_bytes // 1_000_000)} or more"
         )
     return num_fitting // 2
 
 
-def _training_pools(windows: Windows, max_rows: int, local: _LocalPart, seed: int, first_position: int) -> Iterator[Pool]:
+def _training_pools(windows: Windows, max_rows: int, local: LocalPart, seed: int, first_position: int) -> Iterator[Pool]:
     """The pools of one epoch after another, from the pool that contains `first_position` on."""
     usable = np.flatnonzero(windows.num_windows)
     position = first_position - first_position % len(windows)
@@ -231,15 +280,18 @@ def _training_pools(windows: Windows, max_rows: int, local: _LocalPart, seed: in
 
 def _read_pool(windows: Windows, indices: np.ndarray) -> Pool:
     """A pool of some pieces; its place in the order and in the stream is 0."""
-    roll = windows.read_pieces(indices)
     steps, num_windows = windows.steps[indices], windows.num_windows[indices]
-    window_ends = np.cumsum(num_windows)
+    row_stops, window_ends = np.cumsum(steps), np.cumsum(num_windows)
     first_window = window_ends - num_windows
     return Pool(
-        packed=roll.packed,
-        tempo_us=roll.tempo_us.view(np.int32),
+        rows=windows.read_rows(indices),
+        row_starts=row_stops - steps,
+        row_stops=row_stops,
+        trimmed_steps=windows.trimmed_steps[indices],
         window_ends=window_ends,
-        row_offset=np.cumsum(steps) - steps - first_window * windows.stride,
+        step_offset=(0 if windows.every_row else 1) - first_window * windows.stride,
+        num_phases=windows.num_phases[indices],
+        split_pieces=indices,
         split_offset=(np.cumsum(windows.num_windows) - windows.num_windows)[indices] - first_window,
         epoch=0,
         number=0,

@@ -1,7 +1,8 @@
-"""Evaluation of a network on held-out windows, with the trivial predictors as baselines.
+"""Evaluation of a network on held-out pieces, with the trivial predictors as baselines.
 
-The network predicts the step after every window. All scores are pooled over these steps: the likelihood is the sum over the 88
-keys of a step, the others follow from one contingency table of predicted and true states.
+The network reads each piece once and predicts every step of it, the first one from silence; its state is carried from step to
+step. All scores are pooled over these steps: the likelihood is the sum over the 88 keys of a step, the others follow from one
+contingency table of predicted and true states.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,24 +13,28 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import DataConfig
+from pianogen.data.pieces import piece_chunks
 from pianogen.data.statistics import NUM_STATES, Statistics
-from pianogen.data.windows import Windows, evaluation_batches, find_windows
+from pianogen.data.windows import Windows, find_windows
 from pianogen.errors import Interrupted
 from pianogen.evaluation.scores import (
     MOST_PROBABLE,
     THRESHOLDS,
     Evaluation,
+    Scores,
     ThresholdScores,
     cross_tabulate,
     score,
     tempo_errors,
 )
 from pianogen.evaluation.trivial import evaluate_trivial
-from pianogen.models.network import NUM_UNIFORMS, DecisionRule, Network, threshold_states
+from pianogen.models.features import unpack_rows
+from pianogen.models.network import NUM_UNIFORMS, Decision, DecisionRule, Network, threshold_states
 from pianogen.roll import ONSET, SILENT, unpack
 from pianogen.store import Split, Store
+from pianogen.window import Window
 
-_BATCH = 512
+_PIECES, _CHUNK_STEPS = 16, 64  # that are read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def evaluate_held_out(
         shutdown_requested: called before each batch; True stops the evaluation.
 
     Returns:
-        Evaluations by name of the split, without splits that have no windows.
+        Evaluations by name of the split, without splits that have no pieces.
 
     Raises:
         Interrupted: a shutdown was requested.
@@ -74,9 +79,9 @@ def evaluate_held_out(
     evaluations = {}
     threshold = None
     for split in (Split.VALID, Split.TEST):
-        windows = find_windows(store, split, data)
-        if len(windows):
-            evaluation = evaluate(network, windows, threshold, shutdown_requested)
+        windows = find_windows(store, split, data, context=network.reads_context)
+        if len(windows.pieces):
+            evaluation = evaluate(network, windows, statistics.median_tempo_us, threshold, shutdown_requested)
             if split == Split.VALID and evaluation.static_threshold:
                 threshold = evaluation.static_threshold.threshold
             elif threshold is None:
@@ -88,57 +93,75 @@ def evaluate_held_out(
 def evaluate(
     network: Network,
     windows: Windows,
+    tempo_us: int,
     threshold: float | None = None,
     shutdown_requested: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Evaluates the predictions of a network for the step after every window.
+    """Evaluates the predictions of a network for every step of the pieces of windows.
 
     Args:
-        threshold: static threshold; None selects the one of THRESHOLDS with the best onset F1 score on these windows.
-        shutdown_requested: called before each batch; True stops the evaluation.
+        tempo_us: tempo of the silence before a piece.
+        threshold: static threshold; None selects the one of THRESHOLDS with the best onset F1 score on these pieces. Unused for a
+            network without decision rules.
+        shutdown_requested: called before each chunk of the pieces; True stops the evaluation.
 
     Raises:
         Interrupted: a shutdown was requested.
     """
-    thresholds = THRESHOLDS if threshold is None else (threshold,)
-    predict = _compile_prediction(network, (MOST_PROBABLE, *thresholds))
+    thresholds = (THRESHOLDS if threshold is None else (threshold,)) if network.has_rule else ()
+    read = _compile_reading(network, thresholds)
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
-    log_likelihood = tempo_error = 0.0
-    for packed, tempo_us, _ in evaluation_batches(windows, _BATCH):
+    num_steps, log_likelihood, tempo_error = 0, 0.0, 0.0
+    state = initial_state = network.initial_state(_PIECES, 0, tempo_us)
+    for window, is_row, is_start in piece_chunks(windows, _PIECES, _CHUNK_STEPS):
         if shutdown_requested():
             raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")
-        states, sounding = unpack(packed[:, -1].numpy()), unpack(packed[:, -2].numpy()) != SILENT
-        log_likelihoods, predicted_us, predicted_states = predict(packed[:, :-1], tempo_us[:, :-1], states, sounding)
-        log_likelihood += log_likelihoods.numpy().sum(dtype=np.float64)
-        tempo_error += tempo_errors(predicted_us.numpy(), tempo_us[:, -1].numpy()).sum()
-        tables += [cross_tabulate(predicted, states) for predicted in predicted_states.numpy()]
+        if is_start:
+            state = initial_state
+            window.tempo_us[:, 0] = tempo_us
+        (log_likelihoods, predicted_us, predicted_states), state = read(window, state)
+        num_steps += is_row.sum()
+        log_likelihood += log_likelihoods.numpy()[is_row].sum(dtype=np.float64)
+        tempo_error += tempo_errors(predicted_us.numpy(), window.tempo_us[:, 1:])[is_row].sum()
+        states = unpack(window.packed[:, 1:][is_row])
+        tables += [cross_tabulate(predicted[is_row], states) for predicted in predicted_states.numpy()]
     most_probable, *scores = (score(table) for table in tables)
-    best = max(range(len(thresholds)), key=lambda index: scores[index].onset_f1 or 0.0)
     return Evaluation(
-        steps=len(windows),
-        nats_per_step=-log_likelihood / len(windows),
-        tempo_error_percent=tempo_error / len(windows),
-        notes_per_step=float(tables[0, :, ONSET].sum() / len(windows)),
+        steps=int(num_steps),
+        nats_per_step=float(-log_likelihood / num_steps),
+        tempo_error_percent=float(tempo_error / num_steps),
+        notes_per_step=float(tables[0, :, ONSET].sum() / num_steps),
         most_probable=most_probable,
-        static_threshold=ThresholdScores(**asdict(scores[best]), threshold=thresholds[best]),
+        static_threshold=_best(thresholds, scores),
     )
 
 
-def _compile_prediction(network: Network, thresholds: Sequence[float]) -> Callable[..., Any]:
-    """A function of windows, the true next states and the sounding keys.
+def _best(thresholds: Sequence[float], scores: list[Scores]) -> ThresholdScores | None:
+    """The scores of the threshold with the best onset F1 score."""
+    if not thresholds:
+        return None
+    best = max(range(len(thresholds)), key=lambda index: scores[index].onset_f1 or 0.0)
+    return ThresholdScores(**asdict(scores[best]), threshold=thresholds[best])
 
-    It returns (B,) log-likelihoods of the true states, (B,) predicted tempo_us and (N, B, 88) predicted states for N thresholds.
+
+def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[[Window, Any], tuple[Any, Any]]:
+    """A function of a window and a state.
+
+    It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us and (1 + N, B, W, 88) predicted states, which
+    are the most probable ones and those of N thresholds; and the state after the window.
     """
-    rules = [_threshold_rule(threshold) for threshold in thresholds]
+    decisions = [Decision(rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)]
 
-    def predict(packed: tf.Tensor, tempo_us: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor) -> Any:
-        output = network.predict(packed, tempo_us)
-        uniforms = tf.fill([tf.shape(states)[0], NUM_UNIFORMS], 0.5)
-        drawn = [network.draw(output, sounding, uniforms, rule) for rule in rules]
+    def read(window: Window, state: Any) -> tuple[Any, Any]:
+        output, state = network.read(window, state)
+        states = unpack_rows(window.packed)
+        sounding = states[:, :-1] > SILENT
+        uniforms = tf.fill([*sounding.shape[:2], NUM_UNIFORMS], 0.5)
+        drawn = [network.draw(output, sounding, uniforms, decision) for decision in decisions]
         predicted_states, predicted_us = tf.stack([predicted for predicted, _ in drawn]), drawn[0][1]
-        return network.log_likelihood(output, states, sounding), predicted_us, predicted_states
+        return (network.log_likelihood(output, states[:, 1:], sounding), predicted_us, predicted_states), state
 
-    compiled: Callable[..., Any] = tf.function(predict)
+    compiled: Callable[[Window, Any], tuple[Any, Any]] = tf.function(read)
     return compiled
 
 

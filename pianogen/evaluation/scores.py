@@ -43,7 +43,7 @@ class ThresholdScores(Scores):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The evaluation of a network or of a trivial predictor on some windows; what does not apply to a predictor is None.
+    """The evaluation of a network or of a trivial predictor on some pieces; what does not apply to a predictor is None.
 
     Attributes:
         steps: number of predicted steps.

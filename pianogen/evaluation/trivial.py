@@ -14,7 +14,7 @@ from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT
 
 
 def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Evaluation]:
-    """Evaluates the trivial predictors on the step after every window.
+    """Evaluates the trivial predictors on every step of the pieces of windows, the first one after silence at the median tempo.
 
     - `nothing` predicts silence and the median tempo.
     - `repeat` predicts the states and the tempo of the last step.
@@ -55,15 +55,17 @@ def constant_predictor_loss(statistics: Statistics) -> float:
 
 
 def _count_transitions(windows: Windows, median_tempo_us: int) -> tuple[np.ndarray, float, float]:
-    """(88, 3, 3) transitions to the predicted steps, and the mean tempo errors of the median and of the last tempo in percent."""
+    """(88, 3, 3) transitions to each step, and the mean tempo errors of the median and of the last tempo in percent."""
     counts = np.zeros((NUM_KEYS, NUM_STATES, NUM_STATES), np.int64)
     median_error = last_error = 0.0
-    for roll, predicted in iterate_pieces(windows):
-        states, true_us = roll.states, roll.tempo_us[predicted]
-        counts += count_transitions(states[predicted - 1], states[predicted])
-        median_error += tempo_errors(np.array(median_tempo_us), true_us).sum()
-        last_error += tempo_errors(roll.tempo_us[predicted - 1], true_us).sum()
-    return counts, median_error / len(windows), last_error / len(windows)
+    for roll, _ in iterate_pieces(windows):
+        states = np.pad(roll.states, ((1, 0), (0, 0)), constant_values=SILENT)
+        counts += count_transitions(states[:-1], states[1:])
+        median_error += tempo_errors(np.array(median_tempo_us), roll.tempo_us).sum()
+        last_us = np.append(median_tempo_us, roll.tempo_us[:-1])
+        last_error += tempo_errors(last_us, roll.tempo_us).sum()
+    num_steps = windows.steps.sum()
+    return counts, median_error / num_steps, last_error / num_steps
 
 
 def _smooth(counts: np.ndarray) -> np.ndarray:

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-DEFAULT_TEMPO_US = 500_000  # in force before the first tempo event (Standard MIDI Files 1.0)
-
 
 class NoteEvents(NamedTuple):
     """Note-ons and note-offs, track after track, ordered by tick within a track.

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pianogen.kernel_cache import kernel
 from pianogen.midi.counts import Counts
-from pianogen.midi.events import DEFAULT_TEMPO_US, Events, NoteEvents, TempoEvents
-from pianogen.midi.kernel_cache import kernel
+from pianogen.midi.events import Events, NoteEvents, TempoEvents
 from pianogen.midi.rejection import Reason, Rejection
-from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER, Roll
+from pianogen.roll import DEFAULT_TEMPO_US, LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER, Roll
 
 MAX_STEPS = 131_072
 _DRUM_CHANNEL = 9

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pianogen.kernel_cache import kernel
 from pianogen.midi.events import NoteEvents, TempoEvents
-from pianogen.midi.kernel_cache import kernel
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
 _META, _SET_TEMPO, _END_OF_TRACK = 0xFF, 0x51, 0x2F

@@ -100,7 +100,7 @@ class Bidirectional:
     """An LSTM that reads a window forwards and one that reads it backwards; the body returns (B, 2U) after the last row.
 
     The backward LSTM starts at the last row, so no recurrent state can be carried. The state is the last `window_steps` rows
-    themselves, and each step reads all of them again.
+    themselves, and each step reads all of them again. Before the first row, the state is silence.
     """
 
     def __init__(self, features: Features, units: int, window_steps: int) -> None:
@@ -112,17 +112,11 @@ class Bidirectional:
 
     def initial_state(self, batch: int) -> dict[str, tf.Tensor]:
         steps = self._window_steps
-        return {
-            "packed": tf.zeros((batch, steps, PACKED_BYTES), tf.uint8),
-            "tempo_us": tf.zeros((batch, steps), tf.int32),
-            "num_rows": tf.constant(0),
-        }
+        return {"packed": tf.zeros((batch, steps, PACKED_BYTES), tf.uint8), "tempo_us": tf.ones((batch, steps), tf.int32)}
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         next_state = {
             "packed": tf.concat([state["packed"][:, 1:], packed[:, tf.newaxis]], axis=1),
             "tempo_us": tf.concat([state["tempo_us"][:, 1:], tempo_us[:, tf.newaxis]], axis=1),
-            "num_rows": tf.minimum(state["num_rows"] + 1, self._window_steps),
         }
-        first = self._window_steps - next_state["num_rows"]  # earlier rows are still the zeros of the initial state
-        return self(next_state["packed"][:, first:], next_state["tempo_us"][:, first:]), next_state
+        return self(next_state["packed"], next_state["tempo_us"]), next_state

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pianogen.roll import NUM_KEYS, PACKED_BYTES
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES
 
 NUM_FEATURES = 2 * NUM_KEYS + 1
 _SLOWEST_US = 4_000_000  # 15 bpm
 _OCTAVES = 5
+_BIT_WEIGHTS = (128, 64, 32, 16, 8, 4, 2, 1)
 
 
 @keras.saving.register_keras_serializable("pianogen")
@@ -50,9 +51,7 @@ def features(
     packed: tf.Tensor, tempo_us: tf.Tensor, dtype: str = "float32", *, silence: bool = False, tempo: bool = True
 ) -> tf.Tensor:
     """(…, F) features of (…, 22) packed rows and (…) tempo_us: onsets, holds, optionally silences, the tempo last."""
-    bits = tf.bitwise.bitwise_and(packed[..., tf.newaxis], tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.uint8))
-    shape = tf.concat([tf.shape(packed)[:-1], [8 * PACKED_BYTES]], axis=0)
-    keys = tf.cast(tf.reshape(bits, shape) > 0, dtype)
+    keys = tf.cast(_unpack_bits(packed), dtype)
     blocks = [keys]
     if silence:
         blocks.append(1 - keys[..., :NUM_KEYS] - keys[..., NUM_KEYS:])
@@ -71,3 +70,23 @@ def tempo_us_of(feature: tf.Tensor) -> tf.Tensor:
     """The int32 tempo of a feature, which is clipped to 0..1: 125,000 to 4,000,000 microseconds per quarter note."""
     octaves = tf.clip_by_value(tf.cast(feature, tf.float32), 0.0, 1.0) * _OCTAVES
     return tf.cast(tf.round(_SLOWEST_US * tf.pow(2.0, -octaves)), tf.int32)
+
+
+def unpack_rows(packed: tf.Tensor) -> tf.Tensor:
+    """(…, 88) uint8 states of (…, 22) packed rows, like `pianogen.roll.unpack`."""
+    onset, hold = tf.split(tf.cast(_unpack_bits(packed), tf.uint8), 2, axis=-1)
+    return onset * ONSET + hold * HOLD
+
+
+def pack_rows(states: tf.Tensor) -> tf.Tensor:
+    """(…, 22) uint8 packed rows of (…, 88) states, like `pianogen.roll.pack`."""
+    bits = tf.cast(tf.concat([states == ONSET, states == HOLD], axis=-1), tf.int32)
+    shape = tf.concat([tf.shape(states)[:-1], [PACKED_BYTES, 8]], axis=0)
+    return tf.cast(tf.reduce_sum(tf.reshape(bits, shape) * tf.constant(_BIT_WEIGHTS), axis=-1), tf.uint8)
+
+
+def _unpack_bits(packed: tf.Tensor) -> tf.Tensor:
+    """(…, 176) bool onsets and holds of (…, 22) packed rows."""
+    bits = tf.bitwise.bitwise_and(packed[..., tf.newaxis], tf.constant(_BIT_WEIGHTS, tf.uint8)) > 0
+    shape = tf.concat([tf.shape(packed)[:-1], [8 * PACKED_BYTES]], axis=0)
+    return tf.ensure_shape(tf.reshape(bits, shape), [*packed.shape[:-1], 8 * PACKED_BYTES])

@@ -4,6 +4,7 @@ The interface does not depend on the structure of an output, so a network may pr
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -45,19 +46,45 @@ def threshold_states(logits: tf.Tensor, sounding: tf.Tensor, threshold: float) -
     return tf.cast(tf.where(sounds, tf.where(onset >= hold, ONSET, HOLD), SILENT), tf.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a step is drawn from the output of a network.
+
+    Attributes:
+        temperature: scale of the noise, positive; 1 draws from the probabilities of the network.
+        top_p: a network that predicts keys jointly never draws an outcome of a key less probable than 1 - top_p.
+        rule: turns the predictions of a network that predicts each key on its own into states; unused by others.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    rule: DecisionRule | None = None
+
+
 class Network(Protocol):
     """A network for piano rolls.
+
+    A network predicts rows one after the other, from the row before and from a recurrent state; windows are read at once, with
+    the same result. The row before the first one of a piece is silence.
 
     Attributes:
         keras: the Keras model that holds all weights.
         metrics: names of the metrics, which are the columns of metrics.csv; the first one is "loss".
+        every_row: whether the network is trained to predict every row of a window, or only the last one.
+        reads_context: whether the network reads the context of windows.
+        has_rule: whether `draw` needs a decision rule.
+        sampling_batch: number of samples that are best drawn together.
     """
 
     keras: keras.Model
     metrics: tuple[str, ...]
+    every_row: bool
+    reads_context: bool
+    has_rule: bool
+    sampling_batch: int
 
     def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
-        """The loss, which training minimizes, and the other metrics of each window.
+        """The loss, which training minimizes, and the other metrics of each window, from the initial state.
 
         Args:
             training: whether units are dropped.
@@ -67,16 +94,23 @@ class Network(Protocol):
             (B,) float32 for each of `metrics`.
         """
 
-    def predict(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> Any:
-        """The output for the row after each window.
+    def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> Any:
+        """The state before the row of silence that precedes a piece.
 
         Args:
-            packed: (B, W, 22) uint8.
-            tempo_us: (B, W) int32.
+            num_steps: largest number of rows that `step` will read.
+            tempo_us: tempo of the silence.
         """
 
-    def initial_state(self, batch: int) -> Any:
-        """The recurrent state before the first row."""
+    def read(self, window: Window, state: Any) -> tuple[Any, Any]:
+        """Reads all rows of a window but the last, and predicts the W rows after them.
+
+        Returns:
+            The output for these rows, (B, W, …) or (W, B, …) as the network likes, and the state after the rows read.
+        """
+
+    def row_losses(self, output: Any, window: Window) -> dict[str, tf.Tensor]:
+        """(B, W) float32 for each of `metrics`: those of the rows of a window that `read` predicted."""
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: Any) -> tuple[Any, Any]:
         """Reads one row and predicts the next one.
@@ -87,27 +121,26 @@ class Network(Protocol):
             state: the state before this row.
 
         Returns:
-            The output for the next row, and the state after this row.
+            The output for the next row, like that of `read` for a window of one row, and the state after this row.
         """
 
     def log_likelihood(self, output: Any, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
-        """(B,) float32 log probability of a step in nats, of all keys together, without the tempo.
+        """(B, W) float32 log probability of each row in nats, of all keys together, without the tempo.
 
         Args:
-            output: the output of `predict` or `step`.
-            states: (B, 88) uint8 states of the step.
-            sounding: (B, 88) bool, keys that sounded at the previous step; only these can be held.
+            output: the output of `read` or, with W = 1, of `step`.
+            states: (B, W, 88) uint8 states of the rows.
+            sounding: (B, W, 88) bool, keys that sound in the row before; only these can be held.
         """
 
-    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, rule: DecisionRule) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws a legal step.
+    def draw(self, output: Any, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws legal rows, each given the true rows before it.
 
         Args:
-            output: the output of `predict` or `step`.
-            sounding: (B, 88) bool, keys that sounded at the previous step; only these may be held.
-            uniforms: (B, NUM_UNIFORMS) float32, uniform in 0..1; the only source of randomness.
-            rule: for a network that predicts each key on its own.
+            output: the output of `read` or, with W = 1, of `step`.
+            sounding: (B, W, 88) bool, keys that sound in the row before; only these may be held.
+            uniforms: (B, W, NUM_UNIFORMS) float32, uniform in 0..1; the only source of randomness.
 
         Returns:
-            (B, 88) uint8 states and (B,) int32 tempo_us.
+            (B, W, 88) uint8 states and (B, W) int32 tempo_us.
         """

@@ -51,9 +51,9 @@ class StateHead:
         return {"loss": loss, **comparable_metrics(target, row)}
 
     def logits(self, output: dict[str, tf.Tensor]) -> tf.Tensor:
-        """(B, 88, 3) logits of SILENT, ONSET, HOLD."""
+        """(…, 88, 3) logits of SILENT, ONSET, HOLD."""
         return output["keys"]
 
     def tempo(self, output: dict[str, tf.Tensor]) -> tf.Tensor:
-        """(B,) tempo feature."""
-        return output["tempo"][:, 0]
+        """(…) tempo feature."""
+        return output["tempo"][..., 0]

@@ -57,15 +57,15 @@ class VectorHead:
         return {"loss": tf.reduce_mean(errors, axis=-1), **metrics}
 
     def logits(self, output: tf.Tensor) -> tf.Tensor:
-        """(B, 88, 3) logarithms of the outputs of SILENT, ONSET, HOLD, which are read as probabilities."""
-        onset, hold = output[:, :NUM_KEYS], output[:, NUM_KEYS : 2 * NUM_KEYS]
-        silent = output[:, 2 * NUM_KEYS : 3 * NUM_KEYS] if self._silence else 1 - onset - hold
+        """(…, 88, 3) logarithms of the outputs of SILENT, ONSET, HOLD, which are read as probabilities."""
+        onset, hold = output[..., :NUM_KEYS], output[..., NUM_KEYS : 2 * NUM_KEYS]
+        silent = output[..., 2 * NUM_KEYS : 3 * NUM_KEYS] if self._silence else 1 - onset - hold
         probabilities = tf.stack([silent, onset, hold], axis=-1)
         return tf.math.log(tf.clip_by_value(probabilities, _MIN_PROBABILITY, 1.0))
 
     def tempo(self, output: tf.Tensor) -> tf.Tensor:
-        """(B,) tempo feature."""
-        return output[:, -1]
+        """(…) tempo feature."""
+        return output[..., -1]
 
 
 def _without_silence(row: tf.Tensor) -> tf.Tensor:

@@ -1,10 +1,14 @@
 """Drawing of samples: one compiled loop carries the recurrent state from step to step.
 
 A sample is a function of the weights, the settings, the primer, the seed and the index of the sample. Samples are drawn in
-batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn.
+batches of one size, padded where necessary, so that the arithmetic of a sample does not depend on how many others are drawn. The
+loop of a batch is too small for several cores, so each core draws a batch of its own.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +19,11 @@ from pianogen.data.statistics import Statistics
 from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Rejection
-from pianogen.models.network import NUM_UNIFORMS, DecisionRule, Network
-from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES, Roll, pack
+from pianogen.models.features import pack_rows
+from pianogen.models.network import NUM_UNIFORMS, Decision, Network
+from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, pack
 from pianogen.sampling.decision import ThresholdRule
-from pianogen.sampling.sample_store import SampleSource, write_samples
-
-BATCH = 8
+from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 
 
 class Sampler:
@@ -28,23 +31,25 @@ class Sampler:
 
     Args:
         config: the settings of the samples.
-        statistics: statistics of the train split. The dynamic threshold follows them, and without a primer, samples start from
-            silence at the median tempo.
-        window_steps: number of input rows of the windows that the network was trained on, and of that silence.
+        statistics: statistics of the train split; the dynamic threshold follows them. The tempo of the silence before a sample is
+            their median tempo, unless the tempo of samples is fixed.
 
     Raises:
         UsageError: the primer cannot be read, or has no notes.
     """
 
-    def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics, window_steps: int) -> None:
-        self.config = config
-        primer = _read_primer(config.primer) if config.primer else _silence(statistics.median_tempo_us, window_steps)
-        threshold = None if config.threshold == "dynamic" else float(config.threshold)
-        rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
-        self._draw = tf.function(lambda noise: _draw_steps(network, primer, rule, noise), jit_compile=True)
+    def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics) -> None:
+        self.config, self._batch = config, network.sampling_batch
+        rule = None
+        if network.has_rule:
+            threshold = None if config.threshold in (None, "dynamic") else float(config.threshold)
+            rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
+        decision = Decision(config.temperature, config.top_p, rule)
+        start = _read_start(config, statistics.median_tempo_us)
+        self._draw = tf.function(lambda noise: _draw_steps(network, start, decision, config, noise), jit_compile=True)
 
-    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Roll]:
-        """Draws `config.num` rolls of `config.steps` steps, without the steps of the primer.
+    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Sample]:
+        """Draws `config.num` samples of `config.steps` steps, without the steps of the primer.
 
         Args:
             shutdown_requested: called before each batch; True stops the drawing.
@@ -52,14 +57,24 @@ class Sampler:
         Raises:
             Interrupted: a shutdown was requested.
         """
-        rolls: list[Roll] = []
-        for first in range(0, self.config.num, BATCH):
+        num, best_of = self.config.num, self.config.best_of
+
+        def draw_batch(first: int) -> list[Sample]:
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
-            noise = np.stack([_noise(self.config, index) for index in range(first, first + BATCH)], axis=1)
-            states, tempo_us = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            rolls += [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(BATCH)]
-        return rolls[: self.config.num]
+            numbers = range(first, first + self._batch)
+            noise = np.stack([_noise(self.config, number) for number in numbers], axis=1)
+            states, tempo_us, nats = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
+            rolls = [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+            return [
+                Sample(roll, number % best_of, float(total) / max(roll.num_notes, 1))
+                for roll, number, total in zip(rolls, numbers, nats, strict=True)
+            ]
+
+        num_threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
+        with ThreadPoolExecutor(num_threads) as pool:
+            candidates = list(chain.from_iterable(pool.map(draw_batch, range(0, num * best_of, self._batch))))
+        return [_most_probable(candidates[index * best_of : (index + 1) * best_of]) for index in range(num)]
 
 
 def draw_to_store(
@@ -77,52 +92,59 @@ def draw_to_store(
     Raises:
         Interrupted: a shutdown was requested.
     """
-    rolls = sampler.draw(shutdown_requested)
-    write_samples(path, rolls, sampler.config, source)
-    return rolls
+    samples = sampler.draw(shutdown_requested)
+    write_samples(path, samples, sampler.config, source)
+    return [sample.roll for sample in samples]
 
 
-def _read_primer(path: str) -> Roll:
+def _read_start(config: SamplingConfig, median_tempo_us: int) -> Roll:
+    """The rows that samples continue: a step of silence at the median tempo or the tempo of the samples, and the primer."""
+    tempo_us = config.tempo_us or median_tempo_us
+    silence = Roll(np.zeros((1, PACKED_BYTES), np.uint8), np.full(1, tempo_us, np.uint32))
+    if config.primer is None:
+        return silence
     try:
-        return read_roll(Path(path).read_bytes(), path)[0]
+        primer = read_roll(Path(config.primer).read_bytes(), config.primer)[0]
     except (OSError, Rejection) as error:
-        raise UsageError(f"cannot read the primer {path}: {error}; use a MIDI file or score with piano notes") from error
+        raise UsageError(f"cannot read the primer {config.primer}: {error}; use a MIDI file or score with piano notes") from error
+    packed, tempos = primer.packed[: config.primer_steps], primer.tempo_us[: config.primer_steps]
+    return Roll(np.concatenate([silence.packed, packed]), np.concatenate([silence.tempo_us, tempos]))
 
 
-def _silence(tempo_us: int, steps: int) -> Roll:
-    """A window of silence, because a network that was trained on windows has never predicted from a single row."""
-    return Roll(np.zeros((steps, PACKED_BYTES), np.uint8), np.full(steps, tempo_us, np.uint32))
+def _most_probable(candidates: list[Sample]) -> Sample:
+    """The candidate with the largest likelihood per note; one without notes only if none has any."""
+    return min(candidates, key=lambda sample: (sample.roll.num_notes == 0, sample.nats_per_note))
 
 
-def _noise(config: SamplingConfig, index: int) -> np.ndarray:
-    """(T, NUM_UNIFORMS) float32 of one sample. Philox is specified bit by bit (Salmon et al. 2011)."""
-    generator = np.random.Generator(np.random.Philox(key=[config.seed, index]))
+def _noise(config: SamplingConfig, number: int) -> np.ndarray:
+    """(T, NUM_UNIFORMS) float32 of one candidate. Philox is specified bit by bit (Salmon et al. 2011)."""
+    generator = np.random.Generator(np.random.Philox(key=[config.seed, number]))
     return generator.random((config.steps, NUM_UNIFORMS), np.float32)
 
 
-def _draw_steps(network: Network, primer: Roll, rule: DecisionRule, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(T, B, 88) states and (T, B) tempo_us from (T, B, NUM_UNIFORMS) noise."""
+def _draw_steps(
+    network: Network, start: Roll, decision: Decision, config: SamplingConfig, noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(T, B, 88) states, (T, B) tempo_us and (B,) nats of B candidates from (T, B, NUM_UNIFORMS) noise."""
     num_steps, batch = noise.shape[0], noise.shape[1]
-    packed = tf.repeat(tf.constant(primer.packed)[:, tf.newaxis], batch, axis=1)
-    tempo_us = tf.repeat(tf.constant(primer.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
-    output, state = network.step(packed[0], tempo_us[0], network.initial_state(batch))
-    for step in tf.range(1, len(primer)):
+    packed = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
+    tempo_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
+    state = network.initial_state(batch, len(start) - 1 + num_steps, int(start.tempo_us[0]))
+    output, state = network.step(packed[0], tempo_us[0], state)
+    for step in tf.range(1, len(start)):
         output, state = network.step(packed[step], tempo_us[step], state)
     # A sample starts without sounding keys: a hold must follow an onset or a hold, and the primer is not part of the sample.
-    sounding = tf.zeros((batch, NUM_KEYS), tf.bool)
+    sounding = tf.zeros((batch, 1, NUM_KEYS), tf.bool)
+    nats = tf.zeros([batch])
     all_states = tf.TensorArray(tf.uint8, num_steps)
     all_tempos = tf.TensorArray(tf.int32, num_steps)
     for step in tf.range(num_steps):
-        states, tempo = network.draw(output, sounding, noise[step], rule)
-        all_states = all_states.write(step, states)
+        states, drawn_us = network.draw(output, sounding, noise[step, :, tf.newaxis], decision)
+        tempo = tf.fill([batch], config.tempo_us) if config.tempo_us else drawn_us[:, 0]
+        if config.best_of > 1:
+            nats -= network.log_likelihood(output, states, sounding)[:, 0]
+        all_states = all_states.write(step, states[:, 0])
         all_tempos = all_tempos.write(step, tempo)
         sounding = states > 0
-        output, state = network.step(_pack(states), tempo, state)
-    return all_states.stack(), all_tempos.stack()
-
-
-def _pack(states: tf.Tensor) -> tf.Tensor:
-    """(B, 22) uint8 of (B, 88) states, like `pianogen.roll.pack`."""
-    bits = tf.cast(tf.concat([states == ONSET, states == HOLD], axis=-1), tf.int32)
-    weights = tf.constant([128, 64, 32, 16, 8, 4, 2, 1], tf.int32)
-    return tf.cast(tf.reduce_sum(tf.reshape(bits, [-1, PACKED_BYTES, 8]) * weights, axis=-1), tf.uint8)
+        output, state = network.step(pack_rows(states[:, 0]), tempo, state)
+    return all_states.stack(), all_tempos.stack(), nats

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,24 @@ class SampleSource:
     checkpoint: str
 
 
-def write_samples(path: Path, rolls: list[Roll], config: SamplingConfig, source: SampleSource) -> None:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A drawn sample.
+
+    Attributes:
+        roll: its roll.
+        candidate: which of the `best_of` candidates it is, from 0.
+        nats_per_note: its negative log-likelihood divided by its number of onsets; 0 if there was only one candidate.
+    """
+
+    roll: Roll
+    candidate: int = 0
+    nats_per_note: float = 0.0
+
+
+def write_samples(path: Path, samples: list[Sample], config: SamplingConfig, source: SampleSource) -> None:
     """Writes samples as a store; each piece records the settings that the sample was drawn with."""
-    settings = config.model_dump(mode="json", include={"temperature", "threshold", "primer"})
+    rolls = [sample.roll for sample in samples]
     pieces = Pieces(
         name=[f"{index:04d}" for index in range(len(rolls))],
         group=[""] * len(rolls),
@@ -36,6 +52,13 @@ def write_samples(path: Path, rolls: list[Roll], config: SamplingConfig, source:
         notes=np.array([roll.num_notes for roll in rolls], np.uint32),
         split=np.full(len(rolls), Split.NONE, np.uint8),
         sha256=[roll.sha256 for roll in rolls],
-        sample=[json.dumps({**asdict(source), "seed": config.seed, "index": index, **settings}) for index in range(len(rolls))],
+        sample=[json.dumps(_record(index, sample, config, source)) for index, sample in enumerate(samples)],
     )
     write_store(path, "samples", pieces, rolls, {"version": __version__, **config.model_dump(mode="json")})
+
+
+def _record(index: int, sample: Sample, config: SamplingConfig, source: SampleSource) -> dict[str, Any]:
+    """The origin and the settings of a sample."""
+    settings = config.model_dump(mode="json", exclude={"num", "steps", "seed"})
+    choice = {"candidate": sample.candidate, "nats_per_note": sample.nats_per_note} if config.best_of > 1 else {}
+    return {**asdict(source), "seed": config.seed, "index": index, **settings, **choice}

@@ -98,14 +98,6 @@ def _share_of_global_gradient(
     return [gradient / replica.num_replicas_in_sync for gradient in gradients]
 
 
-def compile_validation(network: Network) -> Callable[[Window], tf.Tensor]:
-    """A compiled function of a batch of windows, which returns (M,) float64 sums of the metrics over the windows."""
-    compiled: Callable[[Window], tf.Tensor] = tf.function(
-        lambda window: _sum_over_windows(network, network.losses(window, training=False))
-    )
-    return compiled
-
-
 def failure_cause(error: tf.errors.OpError) -> str:
     """The cause of a failed call: the line of TensorFlow's message that states it, or the store's own message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -15,13 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pianogen import atomic, models
+from pianogen import atomic
 from pianogen.config import Config
-from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
+from pianogen.data.statistics import Statistics
+from pianogen.data.windows import find_windows, training_batches
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.models.network import Network
 from pianogen.progress import Progress
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
 from pianogen.training.checkpoints import Checkpoints
@@ -29,12 +31,12 @@ from pianogen.training.curves import draw_curves
 from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
 from pianogen.training.history import History, Row
-from pianogen.training.iterations import CallResult, compile_iterations, compile_validation, failure_cause
+from pianogen.training.iterations import CallResult, compile_iterations, failure_cause
 from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Devices, Workers
 from pianogen.training.schedule import epoch_ends
+from pianogen.training.validation import Validation
 
-_VALIDATION_BATCH = 512
 _log = logging.getLogger(__name__)
 
 
@@ -48,14 +50,14 @@ class TrainingResult:
 
     Attributes:
         network: the network with its final weights.
-        windows: the windows of the train split.
+        num_windows: number of windows of the train split.
         history: the rows of metrics.csv.
         checkpoint: name of the last checkpoint.
         iterations_per_s: speed of this attempt without its first compiled call; None if there was no other call.
     """
 
     network: Network
-    windows: Windows
+    num_windows: int
     history: list[Row]
     checkpoint: str
     iterations_per_s: float | None
@@ -64,6 +66,7 @@ class TrainingResult:
 def train(
     config: Config,
     store: Store,
+    statistics: Statistics,
     run: Path,
     devices: Devices = Devices(),
     workers: Workers = Workers(),
@@ -74,6 +77,7 @@ def train(
     Writes checkpoints/, metrics.csv, tensorboard/, curves.png, model.keras and log/progress.json in the directory of the run.
 
     Args:
+        statistics: statistics of the train split.
         run: the directory of the run.
         devices: the devices of this process.
         workers: the processes that train the run together.
@@ -87,22 +91,33 @@ def train(
         WindowError: the store has no window to train on.
         ConfigError: the warm-up is as long as the run or longer.
     """
-    return _Loop(config, store, run, devices, workers, shutdown_requested).run()
+    return _Loop(config, store, statistics, run, devices, workers, shutdown_requested).run()
 
 
 class _Loop:
     """One attempt to train a run: the constructor builds or restores everything, `run` trains."""
 
     def __init__(
-        self, config: Config, store: Store, run: Path, devices: Devices, workers: Workers, shutdown_requested: Callable[[], bool]
+        self,
+        config: Config,
+        store: Store,
+        statistics: Statistics,
+        run: Path,
+        devices: Devices,
+        workers: Workers,
+        shutdown_requested: Callable[[], bool],
     ) -> None:
         self._config, self._run, self._workers, self._shutdown_requested = config, run, workers, shutdown_requested
         self._strategy = find_strategy(devices, workers)
         keras.utils.set_random_seed(config.training.seed)
-        self._windows, self._valid_windows = (find_windows(store, split, config.data) for split in (Split.TRAIN, Split.VALID))
+        with self._strategy.scope():
+            self._network, self._averaged = _build_networks(config, statistics)
+        self._windows, self._valid_windows = (
+            find_windows(store, split, config.data, self._network.every_row, context=self._network.reads_context)
+            for split in (Split.TRAIN, Split.VALID)
+        )
         self._epoch_ends = epoch_ends(len(self._windows), config.training)
         with self._strategy.scope():
-            self._network, self._averaged = _build_networks(config)
             self._optimizer = build_optimizer(config.training, self._epoch_ends[-1], self._network.keras.trainable_variables)
         self._early_stopping = EarlyStopping(config.training.patience, self._averaged.keras)
         self._iteration = tf.Variable(0, dtype=tf.int64)
@@ -120,7 +135,7 @@ class _Loop:
         self._history = History(run / "metrics.csv", until_iteration=int(self._iteration))
         self._history.check_complete(int(self._iteration), self._epoch_ends)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
-        self._validate_batch = compile_validation(self._averaged)
+        self._validation = Validation(self._averaged, self._valid_windows, workers)
         self._call_length = CallLength()
         self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
 
@@ -136,15 +151,12 @@ class _Loop:
             with atomic.replacing(self._run / "model.keras") as temporary:
                 self._averaged.keras.save(temporary)
         return TrainingResult(
-            self._averaged, self._windows, self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
+            self._averaged, len(self._windows), self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
         )
 
     def _run_epochs(self) -> None:
-        if not len(self._valid_windows):
-            _log.warning(
-                "the valid split has no window of %d steps: validation metrics and early stopping are disabled",
-                self._valid_windows.length,
-            )
+        if not self._validation.num_predictions:
+            _log.warning("the valid split has no window: validation metrics and early stopping are disabled")
         label, last = f"train {self._run.name}", self._epoch_ends[-1]
         record = self._run / "log" / "progress.json" if self._is_writer else None
         with (
@@ -207,8 +219,8 @@ class _Loop:
         """Validates, and writes the row of the epoch, the curves and a checkpoint."""
         row: Row = {"epoch": epoch, "iteration": end}
         row |= dict(zip(self._network.metrics, (self._totals.numpy() / (end - begin)).tolist(), strict=True))
-        if len(self._valid_windows):
-            means = self._validate() / len(self._valid_windows)
+        if self._validation.num_predictions:
+            means = self._validate() / self._validation.num_predictions
             row |= {f"valid_{name}": mean for name, mean in zip(self._network.metrics, means.tolist(), strict=True)}
             self._early_stopping.update(row["valid_loss"])
         if self._config.training.learning_rate_varies:
@@ -223,14 +235,13 @@ class _Loop:
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:
-        """(M,) sums of the metrics over the valid windows; each worker evaluates a part of the batches."""
-        batches = evaluation_batches(self._valid_windows, _VALIDATION_BATCH).shard(self._workers.size, self._workers.rank)
+        """(M,) sums of the metrics over the valid split."""
         sums = np.zeros(len(self._network.metrics))
-        for batch in batches:
+        for part in self._validation.sums():
             # Several workers would have to agree; they exit after the validation.
             if self._workers.size == 1 and self._shutdown_requested():
                 self._shut_down()
-            sums += self._validate_batch(batch).numpy()
+            sums += part
         return sum_over_workers(self._strategy, self._workers, sums)
 
     def _local_batches(self) -> tf.data.Dataset:
@@ -250,14 +261,14 @@ class _Loop:
         return self._workers.rank == 0
 
 
-def _build_networks(config: Config) -> tuple[Network, Network]:
+def _build_networks(config: Config, statistics: Statistics) -> tuple[Network, Network]:
     """The network that is trained, and the one that is validated and saved: the same one, or the average of its weights."""
     training = config.training
     keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
-    network = models.build(config.model, training, config.data.window_steps)
+    network = networks.build(config, statistics.keys)
     if training.average is None:
         return network, network
-    averaged = models.build(config.model, training, config.data.window_steps)
+    averaged = networks.build(config, statistics.keys)
     averaged.keras.set_weights(network.keras.get_weights())
     return network, averaged
 

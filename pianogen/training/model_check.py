@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import Config
+from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import evaluation_batches, find_windows, training_batches
 from pianogen.store import Split, Store
+from pianogen.training import networks
 from pianogen.training.schedule import epoch_ends, learning_rate
 
 
@@ -24,13 +25,13 @@ def check_models(store: Store, configs: list[Config]) -> int:
     tf.config.set_visible_devices([], "GPU")
     distinct = {_relevant_settings(config): config for config in configs}
     for config in distinct.values():
-        windows = find_windows(store, Split.TRAIN, config.data)
+        network = networks.build(config, train_statistics(store, config.data).keys)
+        windows = find_windows(store, Split.TRAIN, config.data, network.every_row, network.reads_context)
         training_batches(windows, config.training.batch, config.training.seed)  # checks the sizes, reads nothing
-        network = models.build(config.model, config.training, config.data.window_steps)
         network.losses(next(iter(evaluation_batches(windows, config.training.batch))), training=True)
         keras.backend.clear_session()
     for config in configs:
-        windows = find_windows(store, Split.TRAIN, config.data)
+        windows = find_windows(store, Split.TRAIN, config.data, config.predicts_every_row)
         learning_rate(config.training, epoch_ends(len(windows), config.training)[-1])  # checks the warm-up
     return len(distinct)
 

@@ -16,11 +16,13 @@ import tensorflow as tf
 from jobs.configuration import run_config
 from jobs.records.run_directory import Run
 from pianogen import config
-from pianogen.data.windows import evaluation_batches, find_windows
+from pianogen.data.statistics import train_statistics
+from pianogen.data.windows import find_windows
 from pianogen.store import Split, Store
 from pianogen.training.history import read_history
-from pianogen.training.iterations import compile_validation
+from pianogen.training.resources import Workers
 from pianogen.training.trained_model import load_trained_model
+from pianogen.training.validation import Validation
 from tests.support.made_music import made_store
 from tests.support.paths import PROGRAMS
 from tests.support.processes import ENVIRONMENT, finished, wait_until
@@ -41,6 +43,14 @@ MODERN = {
     "clip_norm": 0.05,
     "average": 0.9,
 }
+# Every piece of its state takes part: copies, averaged weights, dropout, transposition.
+JOINT = {
+    "model": {"name": "joint", "units": 4},
+    "data": {"window_steps": 12, "transpose": 2},
+    "training": {"batch": 8, "epochs": 6},
+    "sampling": {"num": 2, "steps": 12},
+}
+JOINT_WITHOUT_DROPOUT = JOINT | {"training": {"batch": 8, "epochs": 6, "dropout": 0.0}}
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +68,15 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "training"), [(1, REPORT), (1, MODERN), (2, MODERN)], ids=["report", "modern", "modern-replicas"]
+    ("replicas", "sections"),
+    [(1, {"training": REPORT}), (1, {"training": MODERN}), (2, {"training": MODERN}), (1, JOINT)],
+    ids=["report", "modern", "modern-replicas", "joint"],
 )
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
-    tmp_path: Path, store: Path, replicas: int, training: dict[str, Any]
+    tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any]
 ) -> None:
     runs = {
-        name: prepare(tmp_path / name, store, logical_devices=replicas, training=training)
+        name: prepare(tmp_path / name, store, logical_devices=replicas, **sections)
         for name in ("uninterrupted", "killed", "interrupted")
     }
     assert finished(attempt(runs["uninterrupted"])).returncode == 0
@@ -95,14 +107,12 @@ def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path,
     assert history[-1]["learning_rate"] == pytest.approx(0.02 * 0.002)
 
     parsed = run_config.parse(config.load_yaml(run.config_file), "test")
-    network, checkpoint = load_trained_model(parsed, run.path)
     with Store(store) as opened:
-        windows = find_windows(opened, Split.VALID, parsed.data)
-        (batch,) = evaluation_batches(windows, len(windows))
-        validate = compile_validation(network)
+        network, checkpoint = load_trained_model(parsed, train_statistics(opened, parsed.data).keys, run.path)
+        validation = Validation(network, find_windows(opened, Split.VALID, parsed.data), Workers())
 
         def mean_loss() -> float:
-            return float(validate(batch)[0]) / len(windows)
+            return float(sum(sums[0] for sums in validation.sums())) / validation.num_predictions
 
         assert mean_loss() == pytest.approx(min(valid_losses), rel=1e-6)
         for name, is_validated in (("averaged", True), ("model", False)):
@@ -111,13 +121,18 @@ def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path,
             assert (mean_loss() == pytest.approx(valid_losses[-1], rel=1e-6)) == is_validated
 
 
-@pytest.mark.parametrize("training", [{"batch": 8}, MODERN], ids=["report", "modern"])
-def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path, training: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "sections",
+    [{"training": {"batch": 8}}, {"training": MODERN}, JOINT_WITHOUT_DROPOUT],
+    ids=["report", "modern", "joint"],
+)
+def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path, sections: dict[str, Any]) -> None:
     weights = {}
     for name, replicas, num_workers in (("one", 1, 1), ("replicas", 2, 1), ("workers", 1, 2)):
         run = tmp_path / name
         run.mkdir()
-        values = SETTINGS | {"logical_devices": replicas, "training": training | {"max_iterations": 200}}
+        training = sections["training"] | {"max_iterations": 200}
+        values = SETTINGS | sections | {"logical_devices": replicas, "training": training}
         (tmp_path / f"{name}.yaml").write_text(config.dump_yaml(values))
         addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)]
         processes = [

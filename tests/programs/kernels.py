@@ -6,7 +6,8 @@ python tests/programs/kernels.py [--only-folder] [--wait-s SECONDS]
 import argparse
 import json
 
-from pianogen.midi import kernel_cache, quantize, track_scanner
+from pianogen import kernel_cache
+from pianogen.midi import quantize, track_scanner
 from pianogen.midi.reader import read_roll
 
 NOTE = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\x0c\0\x90\x3c\x40\x60\x80\x3c\x40\0\xff\x2f\0"

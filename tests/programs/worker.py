@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.configuration import run_config
 from pianogen import config
+from pianogen.data.statistics import train_statistics
 from pianogen.store import Store
 from pianogen.training.loop import train
 from pianogen.training.resources import Workers
@@ -19,4 +20,4 @@ if __name__ == "__main__":
     settings, path, run = (Path(text) for text in sys.argv[1:4])
     with Store(path) as store:
         parsed = run_config.parse(config.load_yaml(settings), "worker")
-        train(parsed, store, run, parsed.devices, Workers(rank, sys.argv[5:]))
+        train(parsed, store, train_statistics(store, parsed.data), run, parsed.devices, Workers(rank, sys.argv[5:]))

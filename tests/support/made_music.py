@@ -66,6 +66,24 @@ def million_notes() -> tuple[bytes, Roll]:
     return midi, Roll(pack(states), np.full(len(states), 500_000, np.uint32), 1)
 
 
+def repetitive_roll(seed: int, piece: int, num_passages: int = 8) -> Roll:
+    """A piece of a few passages that return in a random order, with bars of silence; its tempos identify rows, see
+    `numbered_store`.
+    """
+    random = np.random.default_rng(seed)
+    passages = [made_roll(seed + 100 * i, int(random.integers(2, 12)), 2).packed for i in range(3)]
+    passages.append(np.zeros((4, PACKED_BYTES), np.uint8))
+    packed = np.concatenate([passages[i] for i in random.integers(0, len(passages), num_passages)])
+    return Roll(packed, numbered_tempos(piece, len(packed)), first_step=int(random.integers(0, 50)))
+
+
+def random_roll(seed: int, piece: int, steps: int) -> Roll:
+    """A piece of five distinct rows of random states in a random order; its tempos identify rows, see `numbered_store`."""
+    random = np.random.default_rng(seed)
+    rows = pack((random.integers(0, 3, (5, 88)) * (random.random((5, 88)) < random.random())).astype(np.uint8))
+    return Roll(rows[random.integers(0, 5, steps)], numbered_tempos(piece, steps), first_step=seed)
+
+
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
     """A corpus with one generated piece per split, alternately in the groups A and B."""
     return store_of(path, [made_roll(seed, steps + seed) for seed in range(len(splits))], splits)
@@ -73,9 +91,13 @@ def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
 
 def numbered_store(path: Path, steps: list[int]) -> Path:
     """A training corpus of silent pieces; the tempo of each row identifies the row: 1000 * (piece + 1) + row."""
-    tempos = [1000 * (piece + 1) + np.arange(count, dtype=np.uint32) for piece, count in enumerate(steps)]
-    rolls = [Roll(np.zeros((len(tempo_us), PACKED_BYTES), np.uint8), tempo_us) for tempo_us in tempos]
+    rolls = [Roll(np.zeros((count, PACKED_BYTES), np.uint8), numbered_tempos(i, count)) for i, count in enumerate(steps)]
     return store_of(path, rolls, [Split.TRAIN] * len(rolls))
+
+
+def numbered_tempos(piece: int, steps: int) -> np.ndarray:
+    """(T,) uint32 tempos that identify the rows of a piece: 1000 * (piece + 1) + row."""
+    return 1000 * (piece + 1) + np.arange(steps, dtype=np.uint32)
 
 
 def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
@@ -84,7 +106,7 @@ def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
         name=[f"{'AB'[i % 2]}/{i:03d}.mid" for i in range(len(rolls))],
         group=["AB"[i % 2] for i in range(len(rolls))],
         steps=np.array([len(roll) for roll in rolls], np.uint32),
-        first_step=np.zeros(len(rolls), np.uint32),
+        first_step=np.array([roll.first_step for roll in rolls], np.uint32),
         notes=np.array([roll.num_notes for roll in rolls], np.uint32),
         split=np.array(splits, np.uint8),
         sha256=[roll.sha256 for roll in rolls],

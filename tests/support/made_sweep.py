@@ -9,7 +9,7 @@ from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.roll import ONSET, SILENT, Roll, pack
-from pianogen.sampling.sample_store import SampleSource, write_samples
+from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Split
 from pianogen.training.history import History
 from tests.support.made_music import made_roll, made_store
@@ -64,7 +64,7 @@ def write_made_samples(run: Run, settings: SamplingConfig, seed: int, name: str 
     rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num)]
     for index, states in enumerate((_silent_states(settings.steps), dense_states(settings.steps))[: settings.num]):
         rolls[index] = Roll(pack(states), rolls[index].tempo_us)
-    write_samples(run.path / name, rolls, settings, SampleSource(run.name, "ckpt-1000"))
+    write_samples(run.path / name, [Sample(roll) for roll in rolls], settings, SampleSource(run.name, "ckpt-1000"))
 
 
 def _silent_states(steps: int) -> np.ndarray:

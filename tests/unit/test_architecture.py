@@ -12,10 +12,10 @@ FOLDERS = ("pianogen", "preprocess", "jobs", "slurm", "sweeps", "benchmarks", "t
 def listed_paths() -> Iterator[str]:
     """The paths of the indented tree, folders with a slash at their end."""
     section = TEXT.partition("## The tree")[2].partition("\n## ")[0]
-    parent = ""
+    parents: list[str] = []
     for indentation, name in re.findall(r"^ {4}( *)([\w.]+/?)  ", section, re.MULTILINE):
-        parent = parent if indentation else name
-        yield parent + name if indentation else name
+        parents = [*parents[: len(indentation) // 4], name]
+        yield "".join(parents)
 
 
 def test_tree_lists_only_what_exists() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from jobs.configuration import grid, run_config
 from pianogen import config
-from pianogen.config import ConfigError, ModelConfig
+from pianogen.combinations import find_doubts
+from pianogen.config import ConfigError
 from tests.support.paths import ROOT
 
 SWEEPS = {
@@ -27,7 +28,8 @@ SWEEPS = {
         "lossfocal-activationsigmoid",
     ],
     "optimizers": ["optimizerrmsprop", "optimizeradam", "optimizerrprop-batch1024"],
-    "quick": ["base", "gru", "base-optimizeradam"],
+    "music": ["seed0", "seed1", "seed2"],
+    "quick": ["joint-epochs8", "base-epochs3-temperature0.5"],
     "rests": ["base"],
 }
 
@@ -79,6 +81,11 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
         ({}, {"optimizer": "rprop", "schedule": "cosine"}, "do not apply to training.optimizer rprop"),
         ({}, {"optimizer": "rprop", "warmup_iterations": 1}, "do not apply to training.optimizer rprop"),
         ({}, {"optimizer": "rprop", "clip_norm": 1.0}, "training.clip_norm does not apply to training.optimizer rprop"),
+        ({"name": "joint", "activation": "relu"}, {}, "model.activation does not apply to model.name joint"),
+        ({"name": "joint"}, {"loss": "focal"}, "training.loss does not apply to model.name joint"),
+        ({"name": "joint"}, {"predict": "last"}, "training.predict last does not apply to model.name joint"),
+        ({"copy": False}, {}, "model.copy does not apply to model.name base; only joint"),
+        ({"name": "gru", "head": "one_pass"}, {}, "model.head does not apply to model.name gru; only joint"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
@@ -97,7 +104,7 @@ def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training:
         ({"name": "split"}, {"loss": "focal", "predict": "every"}),
         ({"name": "bidirectional", "dense_layers": 1}, {"optimizer": "rprop", "average": 0.99}),
         ({}, {"schedule": "cosine", "warmup_iterations": 9, "clip_norm": 1.0}),
-        ({}, {"optimizer": "adam", "beta_2": 0.99, "predict": "last"}),
+        ({}, {"optimizer": "adam", "beta_2": 0.99, "predict": "every"}),
         ({}, {"optimizer": "adamw", "beta_2": 0.99, "weight_decay": 0.05}),
     ],
 )
@@ -109,9 +116,40 @@ def test_settings_that_apply_are_kept_and_others_have_defaults(model: dict[str, 
     assert changed == config.flatten({"model": model, "training": training})
 
 
-def test_models_that_predict_keys_jointly_predict_every_row_by_default() -> None:
-    assert ModelConfig(name="base").default_predict == "last"
-    assert ModelConfig.model_construct(name="joint").default_predict == "every"
+@pytest.mark.parametrize(
+    ("name", "sampling", "message"),
+    [
+        ("joint", {"threshold": "dynamic"}, "sampling.threshold dynamic does not apply to model.name joint"),
+        ("joint", {"threshold": 0.5}, "sampling.threshold 0.5 does not apply to model.name joint"),
+        ("base", {"threshold": None}, "sampling.threshold is missing, and model.name base needs one"),
+        ("base", {"top_p": 0.9}, "sampling.top_p does not apply to model.name base"),
+        ("joint", {"primer_steps": 16}, "sampling.primer_steps is set, but sampling.primer is not"),
+    ],
+)
+def test_sampling_settings_that_do_not_apply_are_refused(name: str, sampling: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^source: ") as caught:
+        run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": sampling}, "source")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature", "is_doubtful"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
+)
+def test_low_temperature_of_the_joint_model_is_doubtful(name: str, temperature: float, is_doubtful: bool) -> None:
+    parsed = run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": {"temperature": temperature}}, "source")
+    assert bool(find_doubts(parsed)) == is_doubtful
+
+
+def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
+    parsed = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"batch": 16}}, "source")
+    assert (parsed.model.units, parsed.data.window_steps, parsed.data.stride) == (48, 32, None)
+    assert (parsed.training.predict, parsed.training.optimizer, parsed.training.batch) == ("every", "adamw", 16)
+    assert parsed.sampling.threshold is None
+    other = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"optimizer": "rmsprop"}}, "source")
+    assert (other.training.learning_rate, other.training.beta_2, other.training.dropout) == (0.002, None, 0.1)
+    dense = run_config.parse({"device": "cpu", "model": {"name": "joint", "body": "dense"}}, "source")
+    assert dense.model.units == 256
+    assert run_config.parse(dense.model_dump(), "source") == dense
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -19,7 +19,8 @@ ALLOWED_IMPORTS = {
     "pianogen.midi": TOP,
     "pianogen.data": TOP,
     "pianogen.models": TOP,
-    "pianogen.training": f"{TOP} pianogen.models pianogen.data",
+    "pianogen.models.joint": f"{TOP} pianogen.models",
+    "pianogen.training": f"{TOP} pianogen.models pianogen.models.joint pianogen.data",
     # A primer is a MIDI file.
     "pianogen.sampling": f"{TOP} pianogen.models pianogen.data pianogen.midi",
     "pianogen.evaluation": f"{TOP} pianogen.models pianogen.data",
@@ -40,7 +41,7 @@ ALLOWED_IMPORTERS = {
     "keras": "pianogen.models pianogen.training",
     "mpi4py": "preprocess",
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
-    "numba": "pianogen.midi",
+    "numba": "pianogen.kernel_cache",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.
     "tensorflow": "pianogen.logs pianogen.window"
@@ -85,6 +86,12 @@ def test_library_is_imported_only_where_it_belongs(library: str) -> None:
     }
     assert importers
     assert {module for module in importers if not any(f"{module}.".startswith(f"{name}.") for name in allowed)} == set()
+
+
+def test_modules_with_kernels_lie_in_the_folders_that_the_cache_checks() -> None:
+    modules = {module for module in modules_of("pianogen") if "pianogen.kernel_cache" in imports_of(module)}
+    assert {folder_of(module) for module in modules} <= {"pianogen.midi", "pianogen.data"}
+    assert modules
 
 
 def test_library_reads_no_variables_of_slurm() -> None:

@@ -82,7 +82,7 @@ def test_process_takes_over_from_one_that_died_while_it_compiled(
     assert list(results[0].folder.glob("ready-*"))
 
 
-@pytest.mark.parametrize("source", ["roll.py", "midi/events.py", "midi/smf.py"])
+@pytest.mark.parametrize("source", ["roll.py", "midi/events.py", "midi/smf.py", "data/windows.py"])
 def test_changed_source_has_its_own_cache(tmp_path: Path, source: str) -> None:
     installation = install(tmp_path / "site")
     before = result_of(start(installation, "--only-folder")).folder
@@ -94,7 +94,7 @@ def test_changed_source_has_its_own_cache(tmp_path: Path, source: str) -> None:
 def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> None:
     installation = install(tmp_path / "site")
     # A file in place of the folder, because permissions do not stop an administrator, who may run this test.
-    (installation / "pianogen" / "midi" / "__pycache__").write_text("")
+    (installation / "pianogen" / "__pycache__").write_text("")
     user_cache, temporary = tmp_path / "cache", tmp_path / "tmp"
     temporary.mkdir()
     variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(user_cache)}

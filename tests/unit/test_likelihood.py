@@ -1,4 +1,4 @@
-"""The likelihood of a step is normalized, and draws follow it."""
+"""The likelihood of a row is normalized, and draws follow it."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from pianogen.config import ModelName
-from pianogen.models.network import NUM_UNIFORMS
+from pianogen.models.network import NUM_UNIFORMS, Decision, Network
 from pianogen.roll import HOLD, ONSET, SILENT
 from pianogen.sampling.decision import ThresholdRule
 from tests.support.made_music import made_roll
-from tests.support.made_networks import STATE_HEAD_MODELS, made_network, made_windows
+from tests.support.made_networks import SILENCE_US, after_silence, made_network, made_windows, reference_probabilities
 
 MODELS: list[tuple[ModelName, dict[str, Any]]] = [
     ("base", {}),
@@ -22,41 +22,51 @@ MODELS: list[tuple[ModelName, dict[str, Any]]] = [
 ]
 
 
+NUM_ROWS = 3
+
+
+def read_piece(network: Network, batch: int = 1) -> Any:
+    """The output for the first rows of pieces."""
+    piece = after_silence(made_windows(NUM_ROWS, batch), 1)
+    return network.read(piece, network.initial_state(batch, 0, SILENCE_US))[0]
+
+
+def repeat(output: Any, times: int) -> Any:
+    return tf.nest.map_structure(lambda tensor: tf.repeat(tensor, times, axis=0), output)
+
+
+def sounding_before(batch: int) -> np.ndarray:
+    """(B, W, 88) bool: other keys before each row."""
+    return np.tile((np.arange(88) + np.arange(NUM_ROWS)[:, np.newaxis]) % 2 == 0, (batch, 1, 1))
+
+
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_probabilities_of_the_legal_states_of_a_key_sum_to_one(name: ModelName, model: dict[str, Any]) -> None:
     """Each of the 88 keys in turn takes its three states while the other 87 are silent."""
     network = made_network(name, **model)
-    output = network.predict(*made_windows(steps=6)[:2])
-    outputs = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, 3 * 88, axis=0), output)
-    states = np.zeros((88, 3, 88), np.uint8)
-    states[np.arange(88), :, np.arange(88)] = [SILENT, ONSET, HOLD]
-    sounding = np.tile(np.arange(88) % 2 == 0, (3 * 88, 1))
-    likelihood = network.log_likelihood(outputs, states.reshape(-1, 88), sounding).numpy().reshape(88, 3).astype(float)
-    assert np.array_equal(np.isneginf(likelihood[:, HOLD]), ~sounding[0])
+    states = np.zeros((88, 3, NUM_ROWS, 88), np.uint8)
+    states[np.arange(88), :, :, np.arange(88)] = np.array([SILENT, ONSET, HOLD])[:, np.newaxis]
+    sounding = sounding_before(88 * 3)
+    likelihood = network.log_likelihood(repeat(read_piece(network), 88 * 3), states.reshape(-1, NUM_ROWS, 88), sounding)
+    likelihood = likelihood.numpy().reshape(88, 3, NUM_ROWS).astype(float)
+    assert np.array_equal(np.isneginf(likelihood[:, HOLD]), ~sounding[0].T)
     # The likelihood of a state relative to silence is p(state) / p(silent). If the three states of a key sum to 1, the sum of
     # these ratios is 1 / p(silent), and the product over all keys is 1 / p(all keys silent).
     silence = likelihood[0, SILENT]
-    assert np.log(np.exp(likelihood - silence).sum(axis=1)).sum() == pytest.approx(-silence, rel=1e-5)
+    assert np.log(np.exp(likelihood - silence).sum(axis=1)).sum(axis=0) == pytest.approx(-silence, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_likelihood_is_the_product_over_keys(name: ModelName, model: dict[str, Any]) -> None:
     network = made_network(name, **model)
-    packed, tempo_us, _ = made_windows(steps=6, batch=2)
-    output = network.predict(packed, tempo_us)
-    if name in STATE_HEAD_MODELS:
-        weights = np.exp(output["keys"].numpy().astype(float))
-    else:
-        onset, hold = (output.numpy().astype(float)[:, first : first + 88] for first in (0, 88))
-        silent = output.numpy()[:, 176:264] if model.get("silence") else 1 - onset - hold
-        weights = np.clip(np.stack([silent, onset, hold], axis=-1), 1e-4, 1)
-    states = np.stack([made_roll(seed, 7).states[-1] for seed in range(2)])
+    output = read_piece(network, batch=2)
+    states = np.stack([made_roll(seed, NUM_ROWS).states for seed in range(2)])
     sounding = (states == HOLD) | (np.arange(88) % 3 == 0)
-    weights[..., HOLD] *= sounding
-    true_probabilities = np.take_along_axis(weights, states[..., np.newaxis].astype(int), axis=-1)[..., 0] / weights.sum(axis=-1)
+    probabilities = reference_probabilities(output, sounding)
+    true_probabilities = np.take_along_axis(probabilities, states[..., np.newaxis].astype(int), axis=-1)[..., 0]
     likelihood = network.log_likelihood(output, states, sounding)
     assert likelihood.dtype == tf.float32
-    assert likelihood.numpy() == pytest.approx(np.log(true_probabilities).sum(axis=1), rel=1e-5)
+    assert likelihood.numpy() == pytest.approx(np.log(true_probabilities).sum(axis=-1), rel=1e-5)
 
 
 UNUSED_CDF = np.ones((89, 89), np.float32)  # a static threshold does not read the distributions of counts
@@ -67,21 +77,21 @@ def test_draws_follow_the_likelihood(name: ModelName, model: dict[str, Any]) -> 
     """With a static threshold of one half and temperature 1, the frequency of a drawn state is its probability."""
     network = made_network(name, **model)
     num_draws = 2_000
-    output = tf.nest.map_structure(
-        lambda tensor: tf.repeat(tensor, num_draws, axis=0), network.predict(*made_windows(steps=6)[:2])
-    )
-    sounding = np.tile(np.arange(88) % 2 == 0, (num_draws, 1))
-    noise = np.random.default_rng(5).random((num_draws, NUM_UNIFORMS), np.float32)
+    output = read_piece(network)
+    sounding = sounding_before(num_draws)
+    noise = np.random.default_rng(5).random((num_draws, NUM_ROWS, NUM_UNIFORMS), np.float32)
     rule = ThresholdRule(temperature=1.0, threshold=0.5, hold_cdf=UNUSED_CDF, onset_cdf=UNUSED_CDF)
-    states, tempo_us = network.draw(output, sounding, noise, rule)
-    assert states.shape == (num_draws, 88)
+    states, tempo_us = network.draw(repeat(output, num_draws), sounding, noise, Decision(rule=rule))
+    assert states.shape == (num_draws, NUM_ROWS, 88)
+    assert states.dtype == tf.uint8
     assert not (states.numpy()[~sounding] == HOLD).any()
-    assert np.unique(tempo_us).size == 1
-    singles = np.zeros((3, 88, 88), np.uint8)
-    for state in (SILENT, ONSET, HOLD):
-        np.fill_diagonal(singles[state], state)
-    some = tf.nest.map_structure(lambda tensor: tensor[: 3 * 88], output)
-    relative = network.log_likelihood(some, singles.reshape(-1, 88), sounding[: 3 * 88]).numpy().reshape(3, 88)
-    probabilities = np.exp(relative - relative[SILENT]) / np.exp(relative - relative[SILENT]).sum(axis=0)
-    drawn = np.stack([(states.numpy() == state).mean(axis=0) for state in (SILENT, ONSET, HOLD)])
-    assert np.abs(drawn - probabilities).max() < 0.06
+    assert np.array_equal(tempo_us, np.tile(tempo_us[:1], (num_draws, 1)))
+    assert len(np.unique(tempo_us)) == NUM_ROWS
+    drawn = np.stack([(states.numpy() == state).mean(axis=0) for state in (SILENT, ONSET, HOLD)], axis=-1)
+    assert np.abs(drawn - reference_probabilities(output, sounding[:1])[0]).max() < 0.06
+
+
+def test_draw_without_a_decision_rule_is_an_error() -> None:
+    network = made_network("base")
+    with pytest.raises(ValueError, match="needs a decision rule"):
+        network.draw(read_piece(network), sounding_before(1), np.zeros((1, NUM_ROWS, NUM_UNIFORMS), np.float32), Decision())

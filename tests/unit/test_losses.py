@@ -1,4 +1,4 @@
-"""The losses and metrics of every model equal their definitions, computed with NumPy."""
+"""The losses and metrics of the models of the report equal their definitions, computed with NumPy."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
-from pianogen.config import LossName, ModelConfig, ModelName, TrainingConfig
+from pianogen.config import Config, LossName, ModelConfig, ModelName
 from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT
+from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll
-from tests.support.made_networks import STATE_HEAD_MODELS, made_network, made_windows
+from tests.support.made_networks import REPORT_MODELS, STATE_HEAD_MODELS, made_network, made_windows, predict_row
 
 LOSSES: list[LossName] = ["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 CROSSENTROPIES: list[LossName] = ["crossentropy", "weighted_crossentropy", "focal"]
@@ -31,7 +31,7 @@ PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 )
 def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float], crossentropy: list[float]) -> None:
     keras.utils.set_random_seed(2)
-    network = models.build(ModelConfig(name=name), TrainingConfig(), 64)
+    network = networks.build(Config(model=ModelConfig(name=name)), range(88))
     roll = made_roll(9, steps=33)
     packed = np.stack([roll.packed[:17], roll.packed[16:]])
     tempo_us = np.stack([roll.tempo_us[:17], roll.tempo_us[16:]]).astype(np.int32)
@@ -41,8 +41,8 @@ def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float]
 
 
 def combinations() -> Iterator[Any]:
-    """Every model with every loss that applies to it, and with both values of `training.predict`."""
-    for name, predict in product(sorted(models.NETWORKS), PREDICTIONS):
+    """Every model of the report with every loss that applies to it, and with both values of `training.predict`."""
+    for name, predict in product(REPORT_MODELS, PREDICTIONS):
         for loss in CROSSENTROPIES if name in STATE_HEAD_MODELS else LOSSES:
             if not (name == "bidirectional" and predict == "every"):
                 yield pytest.param(name, loss, predict, id=f"{name}-{loss}-{predict}")
@@ -52,9 +52,8 @@ def combinations() -> Iterator[Any]:
 def test_every_weight_has_a_gradient(name: ModelName, loss: LossName, predict: Literal["last", "every"]) -> None:
     activation = "sigmoid" if loss in CROSSENTROPIES and name not in STATE_HEAD_MODELS else "softplus"
     network = made_network(name, loss=loss, predict=predict, units=3, activation=activation)
-    packed, tempo_us, _ = made_windows(steps=4, batch=2)
     with tf.GradientTape() as tape:
-        losses = network.losses(Window(packed, tempo_us), training=True)
+        losses = network.losses(made_windows(steps=4, batch=2), training=True)
     assert tuple(losses) == network.metrics
     for value in losses.values():
         assert value.shape == (2,)
@@ -82,10 +81,12 @@ def reference_losses(loss: LossName, target: np.ndarray, output: np.ndarray, wei
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_of_the_vector_head_follow_their_definitions(loss: LossName, silence: bool) -> None:
     network = made_network("base", loss=loss, loss_weight=7.0, silence=silence, activation="sigmoid")
-    packed, tempo_us, _ = made_windows(steps=6, batch=3)
-    target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1]), silence=silence).numpy().astype(float)
-    output = network.predict(packed[:, :-1], tempo_us[:, :-1]).numpy().astype(float)
-    losses = network.losses(Window(packed, tempo_us), training=False)
+    window = made_windows(steps=6, batch=3)
+    target = (
+        features(tf.constant(window.packed[:, -1]), tf.constant(window.tempo_us[:, -1]), silence=silence).numpy().astype(float)
+    )
+    output = predict_row(network, window, 5)[:, 0].numpy().astype(float)
+    losses = network.losses(window, training=False)
     assert losses["loss"].numpy() == pytest.approx(reference_losses(loss, target, output, 7.0), rel=1e-5)
     if silence:
         target, output = (np.delete(rows, range(176, 264), axis=1) for rows in (target, output))
@@ -98,9 +99,9 @@ def test_losses_of_the_vector_head_follow_their_definitions(loss: LossName, sile
 @pytest.mark.parametrize("loss", CROSSENTROPIES)
 def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss: LossName) -> None:
     network = made_network(name, loss=loss, loss_weight=7.0)
-    packed, tempo_us, _ = made_windows(steps=6, batch=3)
-    output = network.predict(packed[:, :-1], tempo_us[:, :-1])
-    target = features(tf.constant(packed[:, -1]), tf.constant(tempo_us[:, -1])).numpy()
+    window = made_windows(steps=6, batch=3)
+    output = tf.nest.map_structure(lambda rows: rows[:, 0], predict_row(network, window, 5))
+    target = features(tf.constant(window.packed[:, -1]), tf.constant(window.tempo_us[:, -1])).numpy()
     exponents = np.exp(output["keys"].numpy().astype(float))
     probabilities = exponents / exponents.sum(axis=-1, keepdims=True)
     states = np.stack([made_roll(seed, 6).states[-1] for seed in range(3)]).astype(int)
@@ -108,7 +109,7 @@ def test_losses_of_the_state_head_follow_their_definitions(name: ModelName, loss
     errors = -np.log(true_probability) * ((1 - true_probability) ** 2 if loss == "focal" else 1)
     errors *= np.where(states != SILENT, 7.0, 1.0) if loss.startswith("weighted") else 1.0
     tempo = output["tempo"].numpy()
-    losses = network.losses(Window(packed, tempo_us), training=False)
+    losses = network.losses(window, training=False)
     assert losses["loss"].numpy() == pytest.approx(errors.mean(axis=1) + (tempo[:, 0] - target[:, -1]) ** 2, rel=1e-5)
     row = np.concatenate([probabilities[..., ONSET], probabilities[..., HOLD], tempo], axis=1)
     assert losses["mean_absolute_error"].numpy() == pytest.approx(np.abs(row - target).mean(axis=1), rel=1e-5)

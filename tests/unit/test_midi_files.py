@@ -16,7 +16,7 @@ from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
 from pianogen.roll_plot import plot_roll
-from pianogen.sampling.sample_store import SampleSource, write_samples
+from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
 from tests.support.made_music import made_roll, store_of
 
@@ -74,10 +74,10 @@ def test_exported_corpus_is_read_as_its_rolls(corpus: Path, tmp_path: Path) -> N
 
 
 def test_index_has_the_parameters_of_samples(tmp_path: Path) -> None:
-    rolls = [made_roll(seed, 12) for seed in range(2)]
+    samples = [Sample(made_roll(seed, 12)) for seed in range(2)]
     first, second = tmp_path / "samples.h5", tmp_path / "samples-seed9.h5"
-    write_samples(first, rolls, SamplingConfig(num=2, steps=12, threshold=0.3), SOURCE)
-    write_samples(second, rolls, SamplingConfig(num=2, steps=12, seed=9, primer='a,"b".mid'), SOURCE)
+    write_samples(first, samples, SamplingConfig(num=2, steps=12, threshold=0.3), SOURCE)
+    write_samples(second, samples, SamplingConfig(num=2, steps=12, seed=9, primer='a,"b".mid'), SOURCE)
     midi_files.write_folder([first, second], tmp_path / "midi", 1)
     rows = rows_of((tmp_path / "midi" / "index.csv").read_text())
     assert [row["file"] for row in rows] == [

@@ -10,18 +10,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
 from pianogen.config import ModelName
+from pianogen.models.network import Network
+from pianogen.training import networks
 from pianogen.window import Window
-from tests.support.made_networks import WINDOW_STEPS, made_network, made_windows
+from tests.support.made_networks import (
+    REPORT_MODELS,
+    SILENCE_US,
+    WINDOW_STEPS,
+    after_silence,
+    made_network,
+    made_windows,
+    predict_row,
+)
 
-MODELS: list[ModelName] = ["base", "bidirectional", "gru", "mlstm", "pair", "peephole", "rnn", "split", "stacked"]
-UNIDIRECTIONAL = [name for name in MODELS if name != "bidirectional"]
+UNIDIRECTIONAL = [name for name in REPORT_MODELS if name != "bidirectional"]
 PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 
 
 def test_every_model_is_tested() -> None:
-    assert sorted(models.NETWORKS) == MODELS
+    assert sorted(networks.NETWORKS) == sorted([*REPORT_MODELS, "joint"])  # tests/unit/test_joint.py tests "joint"
 
 
 def flat(output: Any) -> np.ndarray:
@@ -54,41 +62,92 @@ def test_number_of_parameters_depends_on_silence_layers_and_dense_layers() -> No
     assert made_network("stacked", layers=3).keras.count_params() == made_network("stacked").keras.count_params() + 4 * 6 * 13
 
 
-@pytest.mark.parametrize("name", UNIDIRECTIONAL)
-def test_steps_predict_the_same_as_a_window(name: ModelName) -> None:
+def assert_equal_outputs(output: Any, expected: Any, tolerance: float = 1e-6) -> None:
+    tf.nest.map_structure(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=tolerance), output, expected)
+
+
+def read_by_steps(network: Network, piece: Window) -> tuple[list[Any], Any]:
+    """The outputs for all rows of pieces and for the row after them, and the state after the last row."""
+    rows = after_silence(piece, 1)
+    outputs, num_rows = [], rows.packed.shape[1]
+    state = network.initial_state(len(rows.packed), num_rows, SILENCE_US)
+    for row in range(num_rows):
+        output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], state)
+        outputs.append(output)
+    return outputs, state
+
+
+@pytest.mark.parametrize("name", REPORT_MODELS)
+def test_first_row_of_a_piece_is_predicted_from_a_window_of_silence(name: ModelName) -> None:
+    network = made_network(name)
+    piece = made_windows(steps=2, batch=2)
+    first, _ = read_by_steps(network, piece)
+    assert_equal_outputs(first[0], predict_row(network, after_silence(piece), WINDOW_STEPS))
+    other_tempo, _ = network.step(
+        np.zeros((2, 22), np.uint8), np.full(2, 2 * SILENCE_US, np.int32), network.initial_state(2, 1, 2 * SILENCE_US)
+    )
+    assert not np.allclose(flat(first[0]), flat(other_tempo), atol=1e-4), "the silence must have the given tempo"
+
+
+@pytest.mark.parametrize("name", REPORT_MODELS)
+def test_steps_predict_the_same_as_windows(name: ModelName) -> None:
     network = made_network(name, layers=3 if name == "stacked" else None)
-    packed, tempo_us, _ = made_windows(steps=20, batch=2)
-    state = network.initial_state(2)
-    for step in range(20):
-        output, state = network.step(packed[:, step], tempo_us[:, step], state)
-    assert np.allclose(flat(output), flat(network.predict(packed, tempo_us)), atol=1e-6)
+    piece = made_windows(steps=12, batch=2)
+    rows = after_silence(piece)
+    for row, output in enumerate(read_by_steps(network, piece)[0]):
+        assert_equal_outputs(output, predict_row(network, rows, WINDOW_STEPS + row))
 
 
-def test_bidirectional_steps_predict_the_same_as_the_last_window() -> None:
-    network = made_network("bidirectional")
-    packed, tempo_us, _ = made_windows(steps=WINDOW_STEPS + 3, batch=2)
-    state = network.initial_state(2)
-    for step in range(packed.shape[1]):
-        output, state = network.step(packed[:, step], tempo_us[:, step], state)
-        window = slice(max(0, step + 1 - WINDOW_STEPS), step + 1)
-        assert np.allclose(flat(output), flat(network.predict(packed[:, window], tempo_us[:, window])), atol=1e-6)
+@pytest.mark.parametrize("name", REPORT_MODELS)
+@pytest.mark.parametrize("parts", [[12], [7, 5], [1, 10, 1]], ids=str)
+def test_windows_in_parts_predict_the_same_as_steps(name: ModelName, parts: list[int]) -> None:
+    """A window starts with the last row of the window before."""
+    network = made_network(name)
+    piece = made_windows(steps=12, batch=2)
+    rows, outputs, first = after_silence(piece, 1), [], 0
+    state = network.initial_state(2, 0, SILENCE_US)
+    for num_rows in parts:
+        end = first + num_rows + 1
+        output, state = network.read(Window(rows.packed[:, first:end], rows.tempo_us[:, first:end]), state)
+        assert all(tensor.shape[:2] == (2, num_rows) for tensor in tf.nest.flatten(output))
+        outputs.append(output)
+        first += num_rows
+    expected_outputs, expected_state = read_by_steps(network, Window(piece.packed[:, :-1], piece.tempo_us[:, :-1]))
+    output, expected = (tf.nest.map_structure(lambda *rows: tf.concat(rows, 1), *some) for some in (outputs, expected_outputs))
+    assert_equal_outputs(output, expected)
+    assert_equal_outputs(state, expected_state)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REPORT_MODELS)
 def test_compiled_loop_carries_the_state(name: ModelName) -> None:
     network = made_network(name)
-    packed, tempo_us, _ = made_windows(steps=8)
+    piece = made_windows(steps=8)
 
     @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def read() -> Any:
-        rows, tempos = tf.constant(packed), tf.constant(tempo_us)
-        output, state = network.step(rows[:, 0], tempos[:, 0], network.initial_state(1))
-        for step in tf.range(1, 8):
-            output, state = network.step(rows[:, step], tempos[:, step], state)
+        rows = tf.nest.map_structure(tf.constant, after_silence(piece, 1))
+        output, state = network.step(rows.packed[:, 0], rows.tempo_us[:, 0], network.initial_state(1, 9, SILENCE_US))
+        for row in tf.range(1, 9):
+            output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], state)
         return output
 
-    last = slice(8 - WINDOW_STEPS, 8) if name == "bidirectional" else slice(0, 8)
-    assert np.allclose(flat(read()), flat(network.predict(packed[:, last], tempo_us[:, last])), atol=1e-6)
+    assert_equal_outputs(read(), read_by_steps(network, piece)[0][-1])
+
+
+@pytest.mark.parametrize("name", REPORT_MODELS)
+def test_row_losses_of_a_piece_are_the_losses_of_windows_that_end_with_its_rows(name: ModelName) -> None:
+    network = made_network(name)
+    piece = made_windows(steps=9, batch=2)
+    rows, window = after_silence(piece), after_silence(piece, 1)
+    output, _ = network.read(window, network.initial_state(2, 0, SILENCE_US))
+    row_losses = network.row_losses(output, window)
+    assert tuple(row_losses) == network.metrics
+    for row in range(9):
+        first = row if name == "bidirectional" else 0
+        end = WINDOW_STEPS + row + 1
+        losses = network.losses(Window(rows.packed[:, first:end], rows.tempo_us[:, first:end]), training=False)
+        for metric, values in losses.items():
+            assert row_losses[metric][:, row].numpy() == pytest.approx(values.numpy(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", UNIDIRECTIONAL)
@@ -96,10 +155,22 @@ def test_training_on_every_row_averages_over_the_prefixes_of_a_window(name: Mode
     every, last = made_network(name, predict="every"), made_network(name)
     last.keras.set_weights(every.keras.get_weights())
     packed, tempo_us, _ = made_windows(steps=7, batch=2)
-    assert np.allclose(flat(every.predict(packed, tempo_us)), flat(last.predict(packed, tempo_us)), atol=1e-6)
+    outputs = every.keras([packed, tempo_us])
+    assert_equal_outputs(
+        tf.nest.map_structure(lambda rows: rows[:, -1:], outputs), predict_row(last, Window(packed, tempo_us), 7)
+    )
     prefix_losses = [last.losses(Window(packed[:, :end], tempo_us[:, :end]), training=False) for end in range(2, 8)]
     for metric, value in every.losses(Window(packed, tempo_us), training=False).items():
         assert np.allclose(value, np.mean([losses[metric] for losses in prefix_losses], axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", UNIDIRECTIONAL)
+def test_piece_is_read_the_same_whichever_rows_training_predicts(name: ModelName) -> None:
+    every, last = made_network(name, predict="every"), made_network(name)
+    last.keras.set_weights(every.keras.get_weights())
+    window = after_silence(made_windows(steps=7, batch=2), 1)
+    outputs = [network.read(window, network.initial_state(2, 0, SILENCE_US))[0] for network in (every, last)]
+    assert_equal_outputs(*outputs)
 
 
 @pytest.mark.parametrize("name", ["base", "gru", "mlstm", "bidirectional", "pair"])
@@ -126,23 +197,23 @@ def test_training_lowers_the_loss(name: ModelName) -> None:
 @pytest.mark.parametrize("silence", [False, True])
 def test_vector_head_predicts_every_feature(activation: str, dense_layers: int, silence: bool) -> None:
     network = made_network("base", activation=activation, dense_layers=dense_layers, silence=silence)
-    packed, tempo_us, _ = made_windows(steps=5, batch=3)
-    output = network.predict(packed, tempo_us)
-    assert output.shape == (3, 265 if silence else 177)
+    window = made_windows(steps=5, batch=3)
+    output = predict_row(network, window, 5)
+    assert output.shape == (3, 1, 265 if silence else 177)
     assert output.numpy().min() >= 0
-    assert all(np.isfinite(value).all() for value in network.losses(Window(packed, tempo_us), training=False).values())
+    assert all(np.isfinite(value).all() for value in network.losses(window, training=False).values())
 
 
 def test_keys_of_pair_do_not_depend_on_the_tempo() -> None:
     network = made_network("pair")
-    packed, tempo_us, _ = made_windows(steps=6)
-    slow, fast = (network.predict(packed, tempo_us * factor) for factor in (2, 1))
+    window = made_windows(steps=6)
+    slow, fast = (predict_row(network, window._replace(tempo_us=window.tempo_us * factor), 6) for factor in (2, 1))
     assert np.array_equal(slow["keys"], fast["keys"])
     assert not np.array_equal(slow["tempo"], fast["tempo"])
 
 
 def test_saved_model_loads_in_keras_with_all_weights(tmp_path: Path) -> None:
-    for name, predict in product(MODELS, PREDICTIONS):
+    for name, predict in product(REPORT_MODELS, PREDICTIONS):
         network = made_network(name, predict=predict, silence=name == "base")
         network.keras.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -156,7 +227,7 @@ def test_layer_without_cudnn_support_is_an_error_on_a_gpu(name: ModelName, monke
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["a GPU"])
     network = made_network(name)
     with pytest.raises(ValueError, match="use_cudnn=True was specified"):
-        network.predict(*made_windows(steps=4)[:2])
+        predict_row(network, made_windows(steps=4), 4)
 
 
 @pytest.fixture
@@ -167,23 +238,21 @@ def mixed_precision() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("mixed_precision")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REPORT_MODELS)
 def test_mixed_precision_computes_in_16_bits_and_returns_32(name: ModelName) -> None:
     network = made_network(name)
-    packed, tempo_us, _ = made_windows(steps=6, batch=2)
+    piece = made_windows(steps=6, batch=2)
     assert all(weight.dtype == "float32" for weight in network.keras.weights)
-    output = network.predict(packed, tempo_us)
-    assert all(tensor.dtype == tf.float32 for tensor in tf.nest.flatten(output))
     with tf.GradientTape() as tape:
-        losses = network.losses(Window(packed, tempo_us), training=True)
+        losses = network.losses(piece, training=True)
     assert all(value.dtype == tf.float32 for value in losses.values())
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(losses["loss"], network.keras.trainable_weights))
-    state = network.initial_state(2)
-    for step in range(6):
-        stepped, state = network.step(packed[:, step], tempo_us[:, step], state)
-    assert all(tensor.dtype == tf.float32 for tensor in tf.nest.flatten(stepped))
+    outputs, state = read_by_steps(network, piece)
     # The state of bidirectional is the last rows themselves.
     state_types = {tf.uint8, tf.int32} if name == "bidirectional" else {tf.float16}
     assert {tensor.dtype for tensor in tf.nest.flatten(state)} == state_types
-    last = slice(-WINDOW_STEPS if name == "bidirectional" else 0, None)
-    assert np.allclose(flat(stepped), flat(network.predict(packed[:, last], tempo_us[:, last])), atol=2e-3)
+    read, _ = network.read(after_silence(piece, 1), network.initial_state(2, 0, SILENCE_US))
+    expected = predict_row(network, after_silence(piece), WINDOW_STEPS + 5)
+    for output in (outputs[5], tf.nest.map_structure(lambda rows: rows[:, 5:], read), expected):
+        assert all(tensor.dtype == tf.float32 for tensor in tf.nest.flatten(output))
+        assert_equal_outputs(output, expected, tolerance=2e-3)

@@ -9,27 +9,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen import models
-from pianogen.config import DataConfig, ModelConfig, SamplingConfig, TrainingConfig
+from pianogen.config import Config, DataConfig, ModelConfig, SamplingConfig
 from pianogen.data.statistics import Statistics, compute_statistics
 from pianogen.data.windows import find_windows
 from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.writer import write_midi
+from pianogen.models.features import tempo_us_of
 from pianogen.models.network import NUM_UNIFORMS, Network
-from pianogen.roll import HOLD, ONSET, SILENT, Roll
+from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, unpack
 from pianogen.sampling.decision import ThresholdRule
-from pianogen.sampling.draw import BATCH, Sampler, draw_to_store
+from pianogen.sampling.draw import Sampler, draw_to_store
 from pianogen.sampling.sample_store import SampleSource
 from pianogen.store import Split, Store
+from pianogen.training import networks
+from pianogen.window import Window
 from tests.support.made_music import made_roll, made_store
+from tests.support.made_networks import made_network
 
-WINDOW_STEPS = 64
+WINDOW_STEPS = 12
 
 
 @pytest.fixture(scope="module")
 def network() -> Network:
     keras.utils.set_random_seed(4)
-    return models.build(ModelConfig(units=16), TrainingConfig(), WINDOW_STEPS)
+    return networks.build(Config(model=ModelConfig(units=16), data=DataConfig(window_steps=WINDOW_STEPS)), range(88))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Statistics:
 
 
 def draw_samples(network: Network, corpus: Statistics, **settings: Any) -> list[Roll]:
-    return Sampler(network, SamplingConfig(**settings), corpus, WINDOW_STEPS).draw()
+    return [sample.roll for sample in Sampler(network, SamplingConfig(**settings), corpus).draw()]
 
 
 def is_legal(roll: Roll) -> bool:
@@ -61,11 +64,12 @@ def test_samples_are_legal(
 
 
 def test_sample_depends_only_on_seed_and_index(network: Network, corpus: Statistics) -> None:
-    many = draw_samples(network, corpus, num=BATCH + 2, steps=30)
+    batch = network.sampling_batch
+    many = draw_samples(network, corpus, num=batch + 2, steps=30)
     few = draw_samples(network, corpus, num=2, steps=30)
     other = draw_samples(network, corpus, num=2, steps=30, seed=1)
     assert many[:2] == few
-    assert len({roll.packed.tobytes() for roll in [*many, *other]}) == BATCH + 4
+    assert len({roll.packed.tobytes() for roll in [*many, *other]}) == batch + 4
 
 
 def test_dynamic_thresholds_follow_the_corpus(network: Network, corpus: Statistics) -> None:
@@ -98,14 +102,57 @@ def test_static_threshold_lets_more_probable_keys_sound(threshold: float, sounds
     assert (states.numpy() != SILENT).sum() == sum(sounds)
 
 
-def test_sample_continues_the_primer_without_repeating_it(network: Network, corpus: Statistics, tmp_path: Path) -> None:
-    primer = tmp_path / "theme.mid"
-    primer.write_bytes(write_midi(made_roll(11, 40)))
-    plain = draw_samples(network, corpus, num=1, steps=30)
-    primed = draw_samples(network, corpus, num=1, steps=30, primer=str(primer))
-    assert len(primed[0]) == 30
-    assert is_legal(primed[0])
-    assert primed != plain
+def predicted_tempo_us(network: Network, silence_us: int, primer: Roll | None = None) -> int:
+    """The tempo that the Keras model predicts for the step after a window of silence and the primer."""
+    packed, tempo_us = np.zeros((WINDOW_STEPS, PACKED_BYTES), np.uint8), np.full(WINDOW_STEPS, silence_us, np.int32)
+    if primer is not None:
+        packed, tempo_us = np.concatenate([packed, primer.packed]), np.append(tempo_us, primer.tempo_us.astype(np.int32))
+    return int(tempo_us_of(network.keras([packed[np.newaxis], tempo_us[np.newaxis]])[0, -1]))
+
+
+def test_sample_starts_from_a_window_of_silence_at_the_median_tempo(network: Network, corpus: Statistics) -> None:
+    (roll,) = draw_samples(network, corpus, num=1, steps=1)
+    assert int(roll.tempo_us[0]) == pytest.approx(predicted_tempo_us(network, corpus.median_tempo_us), rel=1e-5)
+    assert int(roll.tempo_us[0]) != pytest.approx(predicted_tempo_us(network, corpus.median_tempo_us // 2), rel=1e-4)
+
+
+@pytest.mark.parametrize("primer_steps", [None, 10, 100])
+def test_sample_continues_silence_and_the_first_steps_of_the_primer(
+    network: Network, corpus: Statistics, tmp_path: Path, primer_steps: int | None
+) -> None:
+    path, piece = tmp_path / "theme.mid", made_roll(11, 40)
+    path.write_bytes(write_midi(piece))
+    (roll,) = draw_samples(network, corpus, num=1, steps=30, primer=str(path), primer_steps=primer_steps)
+    assert len(roll) == 30
+    assert is_legal(roll)
+    expected = {
+        steps: predicted_tempo_us(network, corpus.median_tempo_us, Roll(piece.packed[:steps], piece.tempo_us[:steps]))
+        for steps in (0, 10, 39, 40)
+    }
+    used_steps = 10 if primer_steps == 10 else 40
+    assert int(roll.tempo_us[0]) == pytest.approx(expected.pop(used_steps), rel=1e-5)
+    assert all(int(roll.tempo_us[0]) != pytest.approx(other, rel=1e-4) for other in expected.values())
+
+
+def test_drawn_tempo_changes_from_step_to_step(network: Network, corpus: Statistics) -> None:
+    (roll,) = draw_samples(network, corpus, num=1, steps=30)
+    assert len(set(roll.tempo_us.tolist())) > 20
+
+
+def test_fixed_tempo_is_that_of_every_step_and_of_the_silence_before(corpus: Statistics) -> None:
+    network = made_network("base")
+    kernel = network.keras.get_layer("body_0").cell.kernel
+    kernel.assign(kernel * np.where(np.arange(177) == 176, 8, 1)[:, np.newaxis])  # so that keys depend on the tempo
+    median = {"tempo": 60e6 / corpus.median_tempo_us}
+    settings: dict[str, dict[str, Any]] = {"fixed": {"tempo": 20.3}, "median": median, "drawn": {}}
+    rolls = {
+        name: draw_samples(network, corpus, num=1, steps=30, temperature=0.001, **tempo)[0] for name, tempo in settings.items()
+    }
+    assert (rolls["fixed"].tempo_us == round(60e6 / 20.3)).all()
+    assert (rolls["median"].tempo_us == corpus.median_tempo_us).all()
+    first_rows, last_rows = ({name: roll.packed[step].tobytes() for name, roll in rolls.items()} for step in (0, -1))
+    assert first_rows["drawn"] == first_rows["median"] != first_rows["fixed"], "the silence must have the fixed tempo"
+    assert len(set(last_rows.values())) == 3, "the network must read the fixed tempo"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +167,7 @@ def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, t
 
 
 def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tmp_path: Path) -> None:
-    sampler = Sampler(network, SamplingConfig(num=3, steps=20), corpus, WINDOW_STEPS)
+    sampler = Sampler(network, SamplingConfig(num=3, steps=20), corpus)
     rolls = draw_to_store(tmp_path / "samples.h5", sampler, SampleSource("0000-base", "ckpt-1"))
     with Store(tmp_path / "samples.h5") as store:
         assert store.kind == "samples"
@@ -135,15 +182,44 @@ def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tm
                 "seed": 0,
                 "index": index,
                 "temperature": 1.0,
+                "top_p": 1.0,
                 "threshold": "dynamic",
                 "primer": None,
+                "primer_steps": None,
+                "tempo": "drawn",
+                "best_of": 1,
             }
             for index in range(3)
         ]
 
 
+def test_most_probable_candidate_is_kept(network: Network, corpus: Statistics, tmp_path: Path) -> None:
+    """The candidates of a sample are the samples of a run without a choice."""
+    source = SampleSource("0000-base", "ckpt-1")
+    chosen = Sampler(network, SamplingConfig(num=3, steps=20, best_of=4), corpus)
+    rolls = draw_to_store(tmp_path / "samples.h5", chosen, source)
+    candidates = draw_samples(network, corpus, num=12, steps=20)
+    with Store(tmp_path / "samples.h5") as store:
+        assert store.pieces.sample is not None
+        records = [json.loads(text) for text in store.pieces.sample]
+    for index, (roll, record) in enumerate(zip(rolls, records, strict=True)):
+        nats = [nats_per_note(network, corpus, candidate) for candidate in candidates[4 * index : 4 * index + 4]]
+        assert record["candidate"] == int(np.argmin(nats))
+        assert record["nats_per_note"] == pytest.approx(min(nats), rel=1e-4)
+        assert roll == candidates[4 * index + record["candidate"]]
+
+
+def nats_per_note(network: Network, corpus: Statistics, roll: Roll) -> float:
+    """The negative log-likelihood per onset of a sample, read as one window after silence."""
+    packed = np.concatenate([np.zeros((1, 22), np.uint8), roll.packed])[np.newaxis]
+    tempo_us = np.append(corpus.median_tempo_us, roll.tempo_us)[np.newaxis].astype(np.int32)
+    output, _ = network.read(Window(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
+    states = unpack(packed[0])[np.newaxis]
+    return -float(tf.reduce_sum(network.log_likelihood(output, states[:, 1:], states[:, :-1] != SILENT))) / roll.num_notes
+
+
 def test_shutdown_request_stops_the_drawing_and_writes_no_store(network: Network, corpus: Statistics, tmp_path: Path) -> None:
-    sampler = Sampler(network, SamplingConfig(num=BATCH + 1, steps=4), corpus, WINDOW_STEPS)
+    sampler = Sampler(network, SamplingConfig(num=network.sampling_batch + 1, steps=4), corpus)
     shutdown_flags = iter([False, True])
     with pytest.raises(Interrupted, match="received a shutdown signal while drawing samples"):
         draw_to_store(tmp_path / "samples.h5", sampler, SampleSource("0000-base", "ckpt-1"), lambda: next(shutdown_flags))

@@ -15,9 +15,8 @@ from pianogen.config import DataConfig
 from pianogen.data import pool
 from pianogen.data import windows as windows_module
 from pianogen.data.shuffle import permute, pools_of_epoch
-from pianogen.data.transposition import transpose
 from pianogen.data.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
-from pianogen.roll import NUM_KEYS, Roll
+from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, numbered_store
 
@@ -39,12 +38,14 @@ def _small_blocks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def music(folder: Path) -> Iterator[Windows]:
+@pytest.fixture(scope="module", params=[False, True], ids=["last_row", "every_row_with_context"])
+def music(folder: Path, request: pytest.FixtureRequest) -> Iterator[Windows]:
     """Six pieces of about 120 steps in several pools, transposed by up to 11 semitones."""
-    with Store(made_store(folder / "music.h5", [Split.TRAIN] * 6)) as store:
-        windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=9, transpose=11))
-        yield replace(windows, memory_mb=2 * 260 * ROW_MB)
+    is_modern = bool(request.param)
+    with Store(made_store(folder / f"music-{is_modern}.h5", [Split.TRAIN] * 6)) as store:
+        config = DataConfig(window_steps=9, transpose=11)
+        windows = find_windows(store, Split.TRAIN, config, every_row=is_modern, context=is_modern)
+        yield replace(windows, memory_mb=2 * 260 * windows.row_bytes / 1e6)
 
 
 def numbered(folder: Path, steps: list[int], window_steps: int, stride: int = 1, memory_mb: float = 20) -> Windows:
@@ -73,9 +74,9 @@ def tempos(stream: tf.data.Dataset, num_batches: int) -> list[tuple[int, ...]]:
     return [tuple(row) for window in stream.take(num_batches).as_numpy_iterator() for row in window.tempo_us.tolist()]
 
 
-def batches(stream: tf.data.Dataset, num_batches: int) -> list[tuple[bytes, bytes]]:
+def batches(stream: tf.data.Dataset, num_batches: int) -> list[list[bytes]]:
     """The bytes of the first batches."""
-    return [(window.packed.tobytes(), window.tempo_us.tobytes()) for window in stream.take(num_batches).as_numpy_iterator()]
+    return [[part.tobytes() for part in tf.nest.flatten(window)] for window in stream.take(num_batches).as_numpy_iterator()]
 
 
 @deterministic
@@ -225,35 +226,6 @@ def test_windows_have_the_rows_of_the_store(tmp_path: Path) -> None:
     assert streamed == [piece.packed[first : first + 11].tobytes() for piece in pieces for first in range(len(piece) - 10)]
 
 
-@deterministic
-@given(seed=st.integers(0, 99), max_semitones=st.integers(1, 11), low=st.integers(0, 87), span=st.integers(0, 87))
-def test_transposition_moves_all_keys_equally_and_keeps_them_on_the_keyboard(
-    seed: int, max_semitones: int, low: int, span: int
-) -> None:
-    random = np.random.default_rng(seed)
-    packed = np.zeros((300, 5, 22), np.uint8)
-    is_inside = np.packbits((np.arange(NUM_KEYS) >= low) & (np.arange(NUM_KEYS) <= low + span))
-    packed[:, :4] = random.integers(0, 256, (300, 4, 22), np.uint8) & np.concatenate([is_inside, is_inside])
-    transposed = transpose(packed, np.linspace(0, 2**32 - 1, 300).astype(np.int64), max_semitones)
-    for before, after in zip(packed, transposed, strict=True):
-        before, after = (np.unpackbits(rows, axis=1).reshape(-1, 2, NUM_KEYS) for rows in (before, after))
-        assert before.sum() == after.sum()
-        keys = [np.flatnonzero(rows.any(axis=(0, 1))) for rows in (before, after)]
-        shift = keys[1][0] - keys[0][0] if len(keys[0]) else 0
-        assert abs(shift) <= max_semitones
-        assert np.array_equal(np.roll(before, shift, axis=2), after)
-
-
-def test_transposition_is_uniform_over_the_possible_semitones() -> None:
-    packed = np.zeros((23_000, 3, 22), np.uint8)
-    packed[:, 1] = np.packbits(np.isin(np.arange(2 * NUM_KEYS), [4, NUM_KEYS + 80]))
-    random = permute(tf.range(len(packed), dtype=tf.int64), 1 << 32, 1, tf.constant(2, tf.int64), 3).numpy()
-    lowest_key = np.unpackbits(transpose(packed, random, 11)[:, 1], axis=1)[:, :NUM_KEYS].argmax(axis=1)
-    semitones, counts = np.unique(lowest_key - 4, return_counts=True)
-    assert semitones.tolist() == list(range(-4, 8))
-    assert np.abs(counts / len(packed) * len(semitones) - 1).max() < 0.1
-
-
 def test_transposition_depends_only_on_seed_epoch_and_window(music: Windows) -> None:
     def streamed(windows: Windows, seed: int, first_batch: int, num_batches: int) -> set[tuple[bytes, bytes]]:
         stream = training_batches(windows, 14, seed, first_batch).take(num_batches).unbatch()
@@ -297,9 +269,14 @@ def test_store_without_a_window_is_refused_for_training(tmp_path: Path) -> None:
 
 
 def test_memory_limit_below_two_copies_of_the_longest_piece_is_refused(music: Windows) -> None:
-    longest = 125
-    training_batches(replace(music, memory_mb=(2 * longest) * ROW_MB + 1e-9), 8, 0)
+    longest_mb = 125 * music.row_bytes / 1e6
+    training_batches(replace(music, memory_mb=2 * longest_mb + 1e-9), 8, 0)
     with pytest.raises(
         WindowError, match=r"room for 249 steps, and two copies of the longest piece have 250; set data.memory_mb to 1 or more"
     ):
-        training_batches(replace(music, memory_mb=(2 * longest - 1) * ROW_MB + 1e-9), 8, 0)
+        training_batches(replace(music, memory_mb=2 * longest_mb - 1e-9), 8, 0)
+
+
+def test_rows_in_memory_include_what_contexts_and_transposition_need(music: Windows) -> None:
+    rows = music.read_rows(np.arange(3))
+    assert sum(column.nbytes for column in tf.nest.flatten(rows)) == music.row_bytes * music.steps[:3].sum()

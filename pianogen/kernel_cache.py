@@ -23,7 +23,8 @@ from pianogen.polling import wait_until
 _MADV_DONTNEED = 4
 WAIT_S = 120.0
 _POLL_S = 0.05
-_SOURCES = sorted([*Path(__file__).parent.glob("*.py"), Path(pianogen.__file__).with_name("roll.py")])
+_PACKAGE = Path(__file__).parent
+_SOURCES = sorted([_PACKAGE / "roll.py", *(_PACKAGE / "midi").glob("*.py"), *(_PACKAGE / "data").glob("*.py")])
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,7 +33,7 @@ def _sources_key() -> str:
     """Identifies the sources of the kernels, as numba does: by path, time of modification and size.
 
     numba itself checks only the file that defines a kernel. A kernel also contains the constants and record types of the modules
-    that its file imports: all of them lie in this folder, except the constants of `pianogen.roll`.
+    that its file imports: all of them lie in the folders with kernels, except the constants of `pianogen.roll`.
     """
     digest = hashlib.sha256()
     for source in _SOURCES:
@@ -44,7 +45,7 @@ def _sources_key() -> str:
 def _find_folder() -> Path:
     """The first folder in which a cache can be kept."""
     name = f"pianogen-{pianogen.__version__}-{_sources_key()}"
-    for parent in (Path(__file__).parent / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))):
+    for parent in (_PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))):
         try:
             folder = parent.expanduser() / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ numba.config.CACHE_DIR = str(FOLDER)
 
 def kernel(function: Function) -> Function:
     """Compiles a function with numba on its first call, or loads it from the cache."""
-    compiled: Function = numba.njit(cache=True)(function)
+    compiled: Function = numba.njit(cache=True, nogil=True)(function)
     return compiled
 
 

@@ -1,0 +1,214 @@
+"""The joint model as a `pianogen.models.network.Network`."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pianogen.config import ModelConfig
+from pianogen.models.features import unpack_rows
+from pianogen.models.joint import history
+from pianogen.models.joint.body import DenseBody, TiedBody
+from pianogen.models.joint.features import use_keys
+from pianogen.models.joint.heads import OnePassHead, TwoStageHead
+from pianogen.models.joint.layers import drop
+from pianogen.models.joint.rows import Rows, rows_of
+from pianogen.models.joint.tempo import TempoNetwork, TempoOutput
+from pianogen.models.network import Decision
+from pianogen.roll import DEFAULT_TEMPO_US, HOLD, NUM_KEYS, ONSET, PACKED_BYTES, SILENT
+from pianogen.window import PROFILE_DECAYS, Context, Window
+
+# Of a key that no piece of the train split uses: the probability of an onset at a step, and of a hold after an onset or hold.
+_UNUSED_ONSET, _UNUSED_HOLD = 1e-6, 0.5
+_BODIES: dict[str, Callable[..., Any]] = {"tied": TiedBody, "dense": DenseBody}
+_HEADS: dict[str, Callable[..., Any]] = {"two_stage": TwoStageHead, "one_pass": OnePassHead}
+_HEAD_UNITS = 48
+_TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onsets
+
+
+class Output(NamedTuple):
+    """What the joint model predicts for T rows.
+
+    Attributes:
+        z: (T, B, K, U) output of the body.
+        semitones: (B,) int32 transposition.
+        tempo: the prediction of the tempo.
+    """
+
+    z: tf.Tensor
+    semitones: tf.Tensor
+    tempo: TempoOutput
+
+
+class State(NamedTuple):
+    """The state of the joint model.
+
+    Attributes:
+        history: the rows read by `step`; `read` has the same from the context of the window.
+        keys, tempo: the states of the two recurrent networks.
+    """
+
+    history: history.History
+    keys: list[tf.Tensor]
+    tempo: list[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable("pianogen")
+class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """The layers of the joint model; called with the tensors of a window, it returns the loss of each row, (B, W).
+
+    Args:
+        settings: a `ModelConfig` as a mapping.
+        keys: the first key in use, and the one after the last.
+        dropout: share of the units that training drops.
+    """
+
+    def __init__(self, settings: dict[str, Any], keys: tuple[int, int], dropout: float, **options: Any) -> None:
+        super().__init__(name="joint", autocast=False, **options)
+        self._settings, self._key_limits, self._dropout = settings, keys, dropout
+        config, self.keys = ModelConfig(**settings), range(*keys)
+        self.body = _BODIES[config.body](config.cell, config.units, self.keys, copy=config.copies)
+        self.head = _HEADS[config.head](_HEAD_UNITS, self.keys, dropout)
+        self.tempo = TempoNetwork(config.cell)
+        self(_window_of_silence())  # creates the weights, before they are loaded
+
+    def build(self, _shape: Any) -> None:
+        """Nothing: the layers in this one are built when they are first called."""
+
+    def call(self, window: list[tf.Tensor]) -> tf.Tensor:
+        """The loss of each row, (B, W), from [packed, tempo_us, *context]."""
+        whole = Window(window[0], window[1], Context(*window[2:]))
+        output, _ = self.predict_rows(rows_of(whole), self.recurrent_state(len(whole.packed)), None)
+        return self.row_losses(output, whole, None)["loss"]
+
+    def recurrent_state(self, batch: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The states of the networks of keys and tempo before the first row that they read."""
+        return self.body.initial_state(batch), self.tempo.initial_state(batch)
+
+    def predict_rows(
+        self, rows: Rows, state: tuple[list[tf.Tensor], list[tf.Tensor]], seed: tf.Tensor | None
+    ) -> tuple[Output, tuple[list[tf.Tensor], list[tf.Tensor]]]:
+        """The prediction for rows, and the states after them; `seed` is that of the dropout."""
+        z, keys_state = self.body(rows, state[0])
+        tempo, tempo_state = self.tempo(rows, state[1])
+        return Output(drop(z, self._dropout, seed), rows.semitones, tempo), (keys_state, tempo_state)
+
+    def row_losses(self, output: Output, window: Window, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """(B, W) float32 loss and its parts, the negative log-likelihoods of the keys and of the tempo."""
+        states = unpack_rows(window.packed)
+        keys = -self.log_likelihood(output, states[:, 1:], states[:, :-1] > 0, seed)
+        tempo_us = tf.transpose(window.tempo_us[:, 1:])
+        tempo = -tf.transpose(self.tempo.log_likelihood(output.tempo, tf.transpose(states[:, 1:], [1, 0, 2]), tempo_us))
+        return {"loss": keys + tempo, "keys_nats": keys, "tempo_nats": tempo}
+
+    def log_likelihood(self, output: Output, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """(B, W) float32 log probability of (B, W, 88) states, those of unused keys included."""
+        used = [use_keys(tf.transpose(tensor, [1, 0, 2]), self.keys) for tensor in (states, sounding)]
+        head_seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
+        likelihood = self.head.log_likelihood(output.z, output.semitones, *used, head_seed)
+        return tf.transpose(likelihood) + _unused_log_likelihood(states, sounding, self.keys)
+
+    def draw(self, output: Output, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Network.draw`."""
+        rows_first = tf.transpose(uniforms, [1, 0, 2])
+        used = use_keys(tf.transpose(sounding, [1, 0, 2]), self.keys)
+        drawn = tf.transpose(self.head.draw(output.z, output.semitones, used, rows_first, decision), [1, 0, 2])
+        unused = _draw_unused(sounding, uniforms, self.keys)
+        states = tf.concat([unused[..., : self.keys.start], drawn, unused[..., self.keys.stop :]], axis=-1)
+        numbers = rows_first[..., _TEMPO_UNIFORMS : _TEMPO_UNIFORMS + 3]
+        return states, tf.transpose(self.tempo.draw(output.tempo, tf.transpose(states, [1, 0, 2]), numbers))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"settings": self._settings, "keys": self._key_limits, "dropout": self._dropout}
+
+
+class Joint:
+    """The joint model; implements `Network`.
+
+    Args:
+        keys: the keys in use: the keys of the train split and those between them.
+    """
+
+    metrics: tuple[str, ...] = ("loss", "keys_nats", "tempo_nats")
+    every_row = reads_context = True
+    has_rule = False
+    sampling_batch = 8
+
+    def __init__(self, config: ModelConfig, keys: range, dropout: float) -> None:
+        self.keras = JointModel(config.model_dump(), (keys.start, keys.stop), dropout)
+        # XLA is required: in a loop, the graph optimizer of TensorFlow turns sums into temporary variables that outlive the call.
+        self._draw = tf.function(self.keras.draw, jit_compile=True)
+
+    def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
+        """See `Network.losses`; means over the rows of a window."""
+        dropout_seed = seed if training else None
+        output, _ = self.keras.predict_rows(rows_of(window), self.keras.recurrent_state(tf.shape(window.packed)[0]), dropout_seed)
+        losses = self.keras.row_losses(output, window, dropout_seed)
+        return {name: tf.reduce_mean(values, axis=1) for name, values in losses.items()}
+
+    def initial_state(self, batch: int, num_steps: int, tempo_us: int) -> State:
+        """See `Network.initial_state`; before the first row of a piece, the model reads no tempo."""
+        del tempo_us
+        return State(history.empty(batch, num_steps), *self.keras.recurrent_state(batch))
+
+    def read(self, window: Window, state: State) -> tuple[Output, State]:
+        """See `Network.read`; the history comes from the context of the window."""
+        output, recurrent = self.keras.predict_rows(rows_of(window), (state.keys, state.tempo), None)
+        return output, State(state.history, *recurrent)
+
+    def row_losses(self, output: Output, window: Window) -> dict[str, tf.Tensor]:
+        """See `Network.row_losses`: the loss is the sum of the negative log-likelihoods of the keys and of the tempo."""
+        losses: dict[str, tf.Tensor] = self.keras.row_losses(output, window, None)
+        return losses
+
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: State) -> tuple[Output, State]:
+        """See `Network.step`."""
+        next_history, rows = history.read(state.history, packed, tempo_us)
+        output, recurrent = self.keras.predict_rows(rows, (state.keys, state.tempo), None)
+        return output, State(next_history, *recurrent)
+
+    def log_likelihood(self, output: Output, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        """See `Network.log_likelihood`."""
+        return self.keras.log_likelihood(output, states, sounding, None)
+
+    def draw(self, output: Output, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Network.draw`."""
+        drawn: tuple[tf.Tensor, tf.Tensor] = self._draw(output, sounding, uniforms, decision)
+        return drawn
+
+
+def _is_unused(keys: range) -> np.ndarray:
+    """(88,) bool."""
+    return ~np.isin(np.arange(NUM_KEYS), keys)
+
+
+def _unused_log_likelihood(states: tf.Tensor, sounding: tf.Tensor, keys: range) -> tf.Tensor:
+    """(B, W) float32 log probability of the states of unused keys, which are independent of each other."""
+    held = states == HOLD
+    hold = tf.where(sounding, tf.where(held, math.log(_UNUSED_HOLD), math.log(1 - _UNUSED_HOLD)), 0.0)
+    onset = tf.where(held, 0.0, tf.where(states == ONSET, math.log(_UNUSED_ONSET), math.log1p(-_UNUSED_ONSET)))
+    return tf.reduce_sum(tf.where(_is_unused(keys), hold + onset, 0.0), axis=-1)
+
+
+def _draw_unused(sounding: tf.Tensor, uniforms: tf.Tensor, keys: range) -> tf.Tensor:
+    """(B, W, 88) uint8 states of unused keys; the others are silent."""
+    held = sounding & (uniforms[..., :NUM_KEYS] < _UNUSED_HOLD)
+    onset = uniforms[..., NUM_KEYS : 2 * NUM_KEYS] < _UNUSED_ONSET
+    states = tf.where(held, HOLD, tf.where(onset, ONSET, SILENT))
+    return tf.cast(tf.where(_is_unused(keys), states, SILENT), tf.uint8)
+
+
+def _window_of_silence() -> list[tf.Tensor]:
+    """The tensors of a window of one row."""
+    integers = {"step": (1,), "first_step": (1,), "semitones": (1,), "match_steps": (1, 1)}
+    context = Context(
+        **{name: tf.zeros(shape, tf.int32) for name, shape in integers.items()},
+        match=tf.zeros((1, 1, PACKED_BYTES), tf.uint8),
+        since_onset=tf.fill((1, NUM_KEYS), tf.constant(255, tf.uint8)),
+        duration=tf.zeros((1, NUM_KEYS), tf.uint8),
+        profile=tf.zeros((1, len(PROFILE_DECAYS), 12)),
+    )
+    return [tf.zeros((1, 2, PACKED_BYTES), tf.uint8), tf.fill((1, 2), DEFAULT_TEMPO_US), *context]

@@ -1,0 +1,77 @@
+"""The networks, by the names that the configuration gives the models.
+
+Number of parameters with the 64 units of the report: base 104,963 and gru 89,667, as in the report; rnn 58,499, stacked 137,987,
+bidirectional 178,243, mlstm 120,387, peephole 105,155, split 79,177, pair 140,873. joint has XXX with 48 units and 56 keys.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from pianogen.config import Config
+from pianogen.models.bodies import Bidirectional, LayerFactory, Unidirectional, gru, lstm, mlstm, peephole, rnn
+from pianogen.models.features import Features
+from pianogen.models.joint.network import Joint
+from pianogen.models.network import Network
+from pianogen.models.recurrent import Recurrent
+from pianogen.models.state_head import StateHead
+from pianogen.models.vector_head import VectorHead
+from pianogen.roll import NUM_KEYS
+
+
+def build(config: Config, keys: range) -> Network:
+    """Builds a network with initial weights; must be called in the scope of the strategy and with the precision of its training.
+
+    Args:
+        keys: the keys of the train split, from the lowest to the highest one; the joint model computes nothing for others.
+    """
+    return NETWORKS[config.model.name](config, keys)
+
+
+def _unidirectional(layer: LayerFactory, config: Config, _keys: range) -> Network:
+    model = config.model
+    num_layers = model.layers or (2 if model.name == "stacked" else 1)
+    body = Unidirectional(Features(silence=model.silence), layer, model.units, num_layers, config.predicts_every_row)
+    return Recurrent(config, [body], VectorHead(model, *_loss(config)))
+
+
+def _bidirectional(config: Config, _keys: range) -> Network:
+    model = config.model
+    body = Bidirectional(Features(silence=model.silence), model.units, config.data.window_steps)
+    return Recurrent(config, [body], VectorHead(model, *_loss(config)))
+
+
+def _split(config: Config, _keys: range) -> Network:
+    body = Unidirectional(Features(), lstm, config.model.units, 1, config.predicts_every_row)
+    return Recurrent(config, [body], StateHead(*_loss(config)))
+
+
+def _pair(config: Config, _keys: range) -> Network:
+    """Separate bodies for keys and tempo, as the report proposes; the body of the keys does not read the tempo."""
+    units, every_row = config.model.units, config.predicts_every_row
+    keys = Unidirectional(Features(tempo=False), lstm, units, 1, every_row, name="keys_body")
+    tempo = Unidirectional(Features(), lstm, units, 1, every_row, name="tempo_body")
+    return Recurrent(config, [keys, tempo], StateHead(*_loss(config)))
+
+
+def _joint(config: Config, keys: range) -> Network:
+    transpose = config.data.transpose
+    used = range(max(0, keys.start - transpose), min(NUM_KEYS, keys.stop + transpose))
+    return Joint(config.model, used, config.training.dropout)
+
+
+def _loss(config: Config) -> tuple[str, float]:
+    return config.training.loss or config.model.default_loss, config.training.loss_weight
+
+
+NETWORKS: dict[str, Callable[[Config, range], Network]] = {
+    "base": partial(_unidirectional, lstm),
+    "gru": partial(_unidirectional, gru),
+    "rnn": partial(_unidirectional, rnn),
+    "stacked": partial(_unidirectional, lstm),
+    "mlstm": partial(_unidirectional, mlstm),
+    "peephole": partial(_unidirectional, peephole),
+    "bidirectional": _bidirectional,
+    "split": _split,
+    "pair": _pair,
+    "joint": _joint,
+}
