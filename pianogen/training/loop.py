@@ -265,9 +265,10 @@ def _build_networks(config: Config, statistics: Statistics) -> tuple[Network, Ne
     """The network that is trained, and the one that is validated and saved: the same one, or the average of its weights."""
     training = config.training
     keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
-    network, averaged = (networks.build(config, statistics.keys) for _ in range(2))
+    network = networks.build(config, statistics.keys)
     if training.average is None:
         return network, network
+    averaged = networks.build(config, statistics.keys)
     averaged.keras.set_weights(network.keras.get_weights())
     return network, averaged
 

@@ -148,6 +148,12 @@ def test_drawn_tempos_follow_their_distribution() -> None:
     assert change.mean() == pytest.approx(mean, abs=0.25)
 
 
+def test_number_of_parameters_grows_with_the_keys_in_use() -> None:
+    model = ModelConfig(name="joint", units=48)
+    sizes = [networks.build(Config(model=model), range(14, stop)).keras.count_params() for stop in (67, 68)]
+    assert sizes == [79_986, 79_986 + 3 * 48]
+
+
 def test_unused_keys_have_a_small_fixed_probability_and_can_be_drawn() -> None:
     keras.utils.set_random_seed(1)
     network = networks.build(Config(model=ModelConfig(name="joint", units=4)), range(40, 44))
