@@ -15,7 +15,7 @@ SWEEPS = {
     "benchmark": [
         f"groups{run}-copy{copies}"
         for run in (
-            "JSB_Chorales-epochs40-dropout0.3-weight_decay0.3",
+            "JSB_Chorales-epochs50-dropout0.3-weight_decay0.3",
             "Nottingham-epochs9-dropout0.2-weight_decay0.1",
             "Piano_midi-epochs14-dropout0.2-weight_decay0.1",
             "MuseData-epochs6-dropout0.1-weight_decay0.05",
