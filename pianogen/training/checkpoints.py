@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from pianogen import atomic
@@ -12,6 +13,11 @@ from pianogen.errors import PianogenError
 
 class CheckpointError(PianogenError):
     """A checkpoint cannot be written or restored."""
+
+
+def variables_of(model: keras.Model) -> list[tf.Variable]:
+    """All variables of a model, for a tf.train.Checkpoint; of the model itself, it would miss layers that are kept in a list."""
+    return [weight.value for weight in model.weights]
 
 
 class Checkpoints:

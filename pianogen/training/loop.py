@@ -26,7 +26,7 @@ from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
-from pianogen.training.checkpoints import Checkpoints
+from pianogen.training.checkpoints import Checkpoints, variables_of
 from pianogen.training.curves import draw_curves
 from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
@@ -124,8 +124,8 @@ class _Loop:
         # Sums of the metrics over the iterations of the current epoch.
         self._totals = tf.Variable(np.zeros(len(self._network.metrics)))
         state = tf.train.Checkpoint(
-            model=self._network.keras,
-            averaged=self._averaged.keras,
+            model=variables_of(self._network.keras),
+            averaged=variables_of(self._averaged.keras),
             optimizer=self._optimizer,
             iteration=self._iteration,
             totals=self._totals,

@@ -19,6 +19,7 @@ from pianogen import config
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import find_windows
 from pianogen.store import Split, Store
+from pianogen.training.checkpoints import variables_of
 from pianogen.training.history import read_history
 from pianogen.training.resources import Workers
 from pianogen.training.trained_model import load_trained_model
@@ -50,8 +51,11 @@ JOINT = {
     "training": {"batch": 8, "epochs": 6},
     "sampling": {"num": 2, "steps": 12},
 }
-# With a larger learning rate, rounding would grow beyond the tolerance.
-JOINT_WITHOUT_DROPOUT = JOINT | {"training": {"batch": 8, "optimizer": "adamw", "learning_rate": 0.001, "dropout": 0.0}}
+# Dropout depends on the number of replicas. In more iterations, rounding grows by orders of magnitude at the kinks of rectifiers.
+JOINT_WITHOUT_DROPOUT = JOINT | {
+    "model": {"name": "joint", "units": 16},
+    "training": {"batch": 8, "optimizer": "adamw", "learning_rate": 0.001, "dropout": 0.0, "max_iterations": 30},
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +73,12 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "sections"),
-    [(1, {"training": REPORT}), (1, {"training": MODERN}), (2, {"training": MODERN}), (1, JOINT)],
+    ("replicas", "sections", "num_signals"),
+    [(1, {"training": REPORT}, 5), (1, {"training": MODERN}, 2), (2, {"training": MODERN}, 2), (1, JOINT, 1)],
     ids=["report", "modern", "modern-replicas", "joint"],
 )
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
-    tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any]
+    tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any], num_signals: int
 ) -> None:
     runs = {
         name: prepare(tmp_path / name, store, logical_devices=replicas, **sections)
@@ -88,13 +92,13 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
         ("interrupted", signal.SIGUSR2, 3, "waiting"),
     ):
         run = runs[name]
-        for iteration in sorted(generator.sample(range(1, last - last // 4), 5)):
+        for iteration in sorted(generator.sample(range(1, last - last // 4), num_signals)):
             assert signal_at(run, iteration, number) == code
             assert state_of(run)[0] == state
         assert finished(attempt(run)).returncode == 0
         assert state_of(run) == ("done", "")
         assert are_equal(run, runs["uninterrupted"])
-        assert len(run.read_provenance().attempts) == 6
+        assert len(run.read_provenance().attempts) == num_signals + 1
         results = [json.loads((finished_run.path / "result.json").read_text()) for finished_run in (run, runs["uninterrupted"])]
         assert results[0]["samples"] == results[1]["samples"]
 
@@ -117,7 +121,7 @@ def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path,
 
         assert mean_loss() == pytest.approx(min(valid_losses), rel=1e-6)
         for name, is_validated in (("averaged", True), ("model", False)):
-            state = tf.train.Checkpoint(**{name: network.keras})
+            state = tf.train.Checkpoint(**{name: variables_of(network.keras)})
             state.restore(str(run.path / "checkpoints" / checkpoint)).expect_partial()
             assert (mean_loss() == pytest.approx(valid_losses[-1], rel=1e-6)) == is_validated
 
@@ -132,7 +136,7 @@ def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Pa
     for name, replicas, num_workers in (("one", 1, 1), ("replicas", 2, 1), ("workers", 1, 2)):
         run = tmp_path / name
         run.mkdir()
-        training = sections["training"] | {"max_iterations": 200}
+        training = {"max_iterations": 200} | sections["training"]
         values = SETTINGS | sections | {"logical_devices": replicas, "training": training}
         (tmp_path / f"{name}.yaml").write_text(config.dump_yaml(values))
         addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)]

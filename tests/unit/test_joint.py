@@ -51,7 +51,7 @@ def made_piece(seed: int, steps: int) -> Roll:
     """A piece of KEYS whose first third returns at the end."""
     parts = [made_roll(seed, steps // 3), made_roll(seed + 1, steps // 3), made_roll(seed, steps // 3)]
     packed, tempo_us = (np.concatenate([getattr(part, name) for part in parts]) for name in ("packed", "tempo_us"))
-    return Roll(packed, tempo_us, first_step=seed)
+    return Roll(packed, tempo_us)
 
 
 def chunks_of(folder: Path, piece: Roll, chunk_steps: int = CHUNK_STEPS) -> list[Window]:
@@ -89,7 +89,7 @@ def test_likelihood_of_a_row_does_not_depend_on_later_rows(settings: dict[str, A
     changed = made_piece(7, 48)
     for step in (1, 20, 30):
         mixed = Roll(np.concatenate([piece.packed[:step], changed.packed[step:]]), changed.tempo_us)
-        (one,), (other,) = (chunks_of(tmp_path, Roll(roll.packed, piece.tempo_us, 3), 48) for roll in (piece, mixed))
+        (one,), (other,) = (chunks_of(tmp_path, Roll(roll.packed, piece.tempo_us), 48) for roll in (piece, mixed))
         likelihoods = []
         for window in (one, other):
             output, _ = network.read(window, network.initial_state(1, 0, 500_000))
