@@ -16,7 +16,13 @@ def check_combinations(config: Config, source: str) -> None:
     Raises:
         ConfigError: with all the contradictions.
     """
-    contradictions = [*_of_model(config.model), *_of_loss(config), *_of_training(config), *_of_sampling(config)]
+    contradictions = [
+        *_of_model(config.model),
+        *_of_ensemble(config),
+        *_of_loss(config),
+        *_of_training(config),
+        *_of_sampling(config),
+    ]
     if contradictions:
         raise ConfigError("\n".join(f"{source}: {text}" for text in contradictions))
 
@@ -42,9 +48,21 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
         for key in _changed(model, "activation", "silence", "dense_layers"):
             yield f"model.{key} does not apply to model.name {model.name}, which predicts states: remove it"
     if not model.is_joint:
-        for key in _changed(model, "cell", "body", "head", "copies"):
+        for key in _changed(model, "cell", "body", "head", "copies", "ensemble"):
             alias = ModelConfig.model_fields[key].alias or key
             yield f"model.{alias} does not apply to model.name {model.name}; only joint uses it: remove it"
+
+
+def _of_ensemble(config: Config) -> Iterator[str]:
+    model = config.model
+    if not model.ensemble or not model.is_joint:
+        return
+    if len(set(model.ensemble)) < max(2, len(model.ensemble)):
+        yield f"model.ensemble has {len(model.ensemble)} runs; expected two or more different ones"
+    default = Config.model_validate({"model": {"name": "joint", "ensemble": model.ensemble}})
+    for section in ("model", "training"):
+        if getattr(config, section) != getattr(default, section):
+            yield f"{section} has settings beside model.ensemble, which has those of its runs and is not trained: remove them"
 
 
 def _of_loss(config: Config) -> Iterator[str]:

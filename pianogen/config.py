@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -58,6 +58,8 @@ class ModelConfig(Section):
         head: head of "joint": "two_stage" decides all holds before the onsets; "one_pass" decides the state of one key after the
             other.
         copy: whether "joint" reads what followed the longest match of the last steps in the piece.
+        ensemble: directories of trained runs of "joint". The run trains nothing: it evaluates the mean of their logits, and draws
+            samples from it.
     """
 
     name: ModelName = "base"
@@ -70,6 +72,7 @@ class ModelConfig(Section):
     body: Literal["tied", "dense"] = "tied"
     head: Literal["two_stage", "one_pass"] = "two_stage"
     copies: bool = Field(default=True, alias="copy")
+    ensemble: tuple[str, ...] = Field(default=(), strict=False)
 
     @property
     def has_state_head(self) -> bool:
@@ -246,6 +249,17 @@ class Config(Section):
     def predicts_every_row(self) -> bool:
         """Whether training predicts every row of a window, or only the last one."""
         return self.training.predict == "every"
+
+    def with_absolute_paths(self) -> Self:
+        """The same settings; relative paths are relative to the working directory."""
+        ensemble = tuple(str(Path(path).resolve()) for path in self.model.ensemble)
+        primer = self.sampling.primer and str(Path(self.sampling.primer).resolve())
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update={"ensemble": ensemble}),
+                "sampling": self.sampling.model_copy(update={"primer": primer}),
+            }
+        )
 
     def identity(self, fingerprint: str) -> str:
         """The identity of a run: a hash of every setting that changes its result, and of the store's fingerprint."""

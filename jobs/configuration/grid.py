@@ -96,7 +96,7 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
             resolved = copy.deepcopy(base)
             for key, value in varied.items():
                 _set(resolved, key, value, str(where))
-            parsed = run_config.parse(resolved, str(where))
+            parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
             variations.append(Variation(_label(varied) or parsed.model.name, parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):

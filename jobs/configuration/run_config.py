@@ -83,6 +83,8 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
             f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
             "gpu needs one or more GPUs, cpu needs 0"
         )
+    if run.model.ensemble and run.slurm.nodes > 1:
+        raise ConfigError(f"{where}: model.ensemble with slurm.nodes {run.slurm.nodes}; an ensemble is not trained: set 1")
     check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
         raise ConfigError(

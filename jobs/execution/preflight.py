@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs.cluster import environment, path_visibility, slurm
 from jobs.configuration.run_config import RunConfig
 from jobs.execution.launch import Batch, Cluster
+from jobs.records.run_directory import Run
 from pianogen import logs
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
@@ -40,6 +41,31 @@ def check_models(store: Path, configs: Sequence[RunConfig]) -> None:
         ) from None
     except PianogenError as error:
         raise UsageError(f"a run of this sweep cannot be trained: {error}") from None
+
+
+def check_ensembles(store: Path, configs: Sequence[RunConfig]) -> None:
+    """Checks that the runs of ensembles are done and were trained on the store.
+
+    Raises:
+        UsageError: a run is not.
+    """
+    paths = dict.fromkeys(path for config in configs for path in config.model.ensemble)
+    if not paths:
+        return
+    with Store(store) as opened:
+        fingerprint = opened.fingerprint
+    for path in paths:
+        run = Run(Path(path))
+        if not run.config_file.is_file():
+            raise UsageError(f"model.ensemble: {path} is not the directory of a run; correct the path")
+        if run.read_result() is None:
+            raise UsageError(f"model.ensemble: {path} is not done; wait for it, or resubmit its sweep")
+        trained_on = run.read_provenance().store
+        if trained_on.fingerprint != fingerprint:
+            raise UsageError(
+                f"model.ensemble: {path} was trained on {trained_on.path} with fingerprint {trained_on.fingerprint}, but {store} "
+                f"has {fingerprint}; submit with the store of the runs"
+            )
 
 
 def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_shared: bool) -> None:

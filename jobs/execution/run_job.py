@@ -133,12 +133,18 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.evaluation.trivial import constant_predictor_loss
     from pianogen.sampling.draw import Sampler, draw_to_store
     from pianogen.sampling.sample_store import SampleSource
-    from pianogen.training.loop import train
+    from pianogen.training.devices import find_strategy
+    from pianogen.training.loop import TrainingResult, train
+    from pianogen.training.trained_model import load_ensemble
 
     config = run.read_config()
     with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
         statistics = train_statistics(store, config.data)
-        trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
+        if config.model.ensemble:
+            find_strategy(config.devices, workers)
+            trained = TrainingResult(load_ensemble(config.model.ensemble), 0, [], "none", None)
+        else:
+            trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
     sampler = Sampler(trained.network, config.sampling, statistics)
     rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
@@ -146,7 +152,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         checkpoint=trained.checkpoint,
         parameters=trained.network.keras.count_params(),
         windows=trained.num_windows,
-        metrics=trained.history[-1],
+        metrics=trained.history[-1] if trained.history else {},
         best_valid_loss=min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None),
         constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
         held_out={split: evaluation.as_json() for split, evaluation in evaluations.items()},

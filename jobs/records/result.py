@@ -10,11 +10,11 @@ class Result:
     """The content of result.json; equal runs have equal results.
 
     Attributes:
-        checkpoint: name of the last checkpoint.
+        checkpoint: name of the last checkpoint; "none" for an ensemble.
         parameters: weights of the model.
-        windows: windows of the train split.
+        windows: windows of the train split; 0 for an ensemble.
         metrics: the last row of metrics.csv: epoch, iteration, loss, …, and valid_loss, … if the valid split has windows. They
-            are keys of their own in the file.
+            are keys of their own in the file. Empty for an ensemble.
         best_valid_loss: the lowest of all epochs; None without a valid split.
         constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
         held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.

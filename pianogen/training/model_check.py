@@ -9,31 +9,37 @@ from pianogen.data.windows import evaluation_batches, find_windows, training_bat
 from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.schedule import epoch_ends, learning_rate
+from pianogen.training.trained_model import load_ensemble
 
 
 def check_models(store: Store, configs: list[Config]) -> int:
-    """Builds every distinct model and computes the loss of one batch of its windows, on the CPU and in 32 bits.
+    """Builds every distinct model and computes the loss of one batch of its windows, on the CPU and in 32 bits; loads ensembles.
 
     Returns:
         Number of distinct models.
 
     Raises:
         WindowError: there is no window to train on.
+        TrainedModelError: an ensemble cannot be loaded.
         ConfigError: the warm-up of a run is as long as the run or longer.
         PianogenError: a model cannot be built, or its loss cannot be computed.
     """
     tf.config.set_visible_devices([], "GPU")
-    distinct = {_relevant_settings(config): config for config in configs}
+    ensembles = {config.model.ensemble for config in configs if config.model.ensemble}
+    for runs in ensembles:
+        load_ensemble(runs)
+    trained = [config for config in configs if not config.model.ensemble]
+    distinct = {_relevant_settings(config): config for config in trained}
     for config in distinct.values():
         network = networks.build(config, train_statistics(store, config.data).keys)
         windows = find_windows(store, Split.TRAIN, config.data, network.every_row, network.reads_context)
         training_batches(windows, config.training.batch, config.training.seed)  # checks the sizes, reads nothing
         network.losses(next(iter(evaluation_batches(windows, config.training.batch))), training=True)
         keras.backend.clear_session()
-    for config in configs:
+    for config in trained:
         windows = find_windows(store, Split.TRAIN, config.data, config.predicts_every_row)
         learning_rate(config.training, epoch_ends(len(windows), config.training)[-1])  # checks the warm-up
-    return len(distinct)
+    return len(ensembles) + len(distinct)
 
 
 def _relevant_settings(config: Config) -> str:

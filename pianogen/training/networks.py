@@ -11,7 +11,7 @@ from functools import partial
 from pianogen.config import Config
 from pianogen.models.bodies import Bidirectional, LayerFactory, Unidirectional, gru, lstm, mlstm, peephole, rnn
 from pianogen.models.features import Features
-from pianogen.models.joint.network import Joint
+from pianogen.models.joint.network import Joint, joint_model
 from pianogen.models.network import Network
 from pianogen.models.recurrent import Recurrent
 from pianogen.models.state_head import StateHead
@@ -57,7 +57,7 @@ def _pair(config: Config, _keys: range) -> Network:
 def _joint(config: Config, keys: range) -> Network:
     transpose = config.data.transpose
     used = range(max(0, keys.start - transpose), min(NUM_KEYS, keys.stop + transpose))
-    return Joint(config.model, used, config.training.dropout)
+    return Joint(joint_model(config.model, used, config.training.dropout))
 
 
 def _loss(config: Config) -> tuple[str, float]:

@@ -1,11 +1,14 @@
 """The model of a trained run, as its model.keras and checkpoints hold it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from pianogen.config import Config
 from pianogen.errors import PianogenError
+from pianogen.models.joint.network import Joint, JointModel, joint_ensemble
 from pianogen.models.network import Network
 from pianogen.training import networks
 
@@ -15,7 +18,7 @@ class TrainedModelError(PianogenError):
 
 
 def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network, str]:
-    """Loads the network of a trained run, and the name of its last checkpoint.
+    """Loads the network of a trained run or of an ensemble, and the name of its last checkpoint.
 
     Args:
         keys: see `networks.build`.
@@ -23,6 +26,8 @@ def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network,
     Raises:
         TrainedModelError: the training is not completed, or model.keras belongs to a different model.
     """
+    if config.model.ensemble:
+        return load_ensemble(config.model.ensemble), "none"
     path, checkpoint = run / "model.keras", tf.train.latest_checkpoint(run / "checkpoints")
     if not path.is_file() or checkpoint is None:
         raise TrainedModelError(f"{run} has no model.keras or no checkpoint; complete its training first")
@@ -32,3 +37,25 @@ def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network,
     except ValueError as error:
         raise TrainedModelError(f"{path} belongs to a different model than {run / 'config.yaml'}: {error}") from error
     return network, Path(checkpoint).name
+
+
+def load_ensemble(runs: Sequence[str]) -> Network:
+    """Loads the ensemble of trained runs of the joint model.
+
+    Raises:
+        TrainedModelError: a run is not trained, or has another model; or their models have different heads or keys.
+    """
+    members = []
+    for run in runs:
+        path = Path(run, "model.keras")
+        try:
+            member = keras.saving.load_model(path)
+        except (OSError, ValueError) as error:
+            raise TrainedModelError(f"model.ensemble: {path} cannot be read: {error}; complete the training of {run}") from error
+        if not isinstance(member, JointModel):
+            raise TrainedModelError(f"model.ensemble: {run} has another model; expected joint")
+        members.append(member)
+    try:
+        return Joint(joint_ensemble(members))
+    except ValueError as error:
+        raise TrainedModelError(f"model.ensemble: {error}; choose runs with the same model.head and data.transpose") from error

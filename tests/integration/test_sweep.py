@@ -117,6 +117,38 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     assert sorted(path.name for path in out.glob("0*")) == ["0000-base", "0001-gru", "0002-base-seed1"]
 
 
+def test_ensemble_of_runs_is_evaluated_and_draws_samples(tmp_path: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    members = tmp_path / "members.yaml"
+    members.write_text(
+        "device: cpu\nmodel: {name: joint, units: 4}\ntraining: {epochs: 4, warmup_iterations: 0}\nsampling: {num: 1, steps: 8}\n"
+        "slurm: {cpus_per_task: 1}\ngrid: {training.seed: [0, 1]}\n"
+    )
+    out = tmp_path / "members"
+    assert command.run(sweep.main, ["submit", str(members), "--store", str(store), "--out", str(out), "--cluster", "local"]) == 0
+    runs = [str(out / name) for name in ("0000-seed0", "0001-seed1")]
+    ensemble = tmp_path / "ensemble.yaml"
+    ensemble.write_text(
+        f"device: cpu\nmodel: {{name: joint, ensemble: [{', '.join(runs)}]}}\nsampling: {{num: 2, steps: 8}}\n"
+        "slurm: {cpus_per_task: 1}\n"
+    )
+    other = made_store(tmp_path / "other.h5", SPLITS[1:])
+    arguments = ["submit", str(ensemble), "--out", str(tmp_path / "out"), "--cluster", "local", "--store"]
+    assert command.run(sweep.main, [*arguments, str(other)]) == 2
+    assert f"model.ensemble: {runs[0]} was trained on {store} with fingerprint" in capfd.readouterr().err
+    assert command.run(sweep.main, [*arguments, str(store)]) == 0
+    (run,) = (tmp_path / "out").glob("0*")
+    result = json.loads((run / "result.json").read_text())
+    single = [json.loads((Path(member) / "result.json").read_text()) for member in runs]
+    assert result["parameters"] == sum(member["parameters"] for member in single)
+    nats = [member["held_out"]["valid"]["network"]["nats_per_step"] for member in (*single, result)]
+    assert nats[2] < sum(nats[:2]) / 2
+    assert state_of(Run(run))[0] == "done"
+    assert command.run(sample.main, [str(run), "--num", "1", "--seed", "3", "--cluster", "local"]) == 0
+    assert command.run(decode.main, [str(tmp_path / "out")]) == 0
+    assert command.run(collect.main, [str(tmp_path / "out"), "--out", str(tmp_path / "collected")]) == 0
+    assert len(read_rows(tmp_path / "collected" / "index.csv")) == 3
+
+
 def test_ctrl_c_writes_a_checkpoint_of_every_running_run(tmp_path: Path, small: Path, store: Path) -> None:
     """A terminal sends Ctrl-C to all its processes at once."""
     out = tmp_path / "runs"

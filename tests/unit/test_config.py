@@ -27,6 +27,7 @@ SWEEPS = {
     "cells": ["base", "gru", "rnn", "mlstm", "peephole", "bidirectional"],
     "composers": ["groups", "groupsbach"],
     "depths": ["base", "base-dense_layers1", "stacked-layers2", "stacked-layers3"],
+    "ensemble": ["joint"],
     "epochs": ["epochs25", "epochs100", "epochs200"],
     "heads": ["base", "split", "pair", "base-silenceTrue"],
     "learning_rates": [f"learning_rate{rate}" for rate in (0.0005, 0.001, 0.002, 0.005, 0.01)],
@@ -96,6 +97,11 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
         ({"name": "joint"}, {"predict": "last"}, "training.predict last does not apply to model.name joint"),
         ({"copy": False}, {}, "model.copy does not apply to model.name base; only joint"),
         ({"name": "gru", "head": "one_pass"}, {}, "model.head does not apply to model.name gru; only joint"),
+        ({"ensemble": ["a", "b"]}, {}, "model.ensemble does not apply to model.name base; only joint"),
+        ({"name": "joint", "ensemble": ["a"]}, {}, "model.ensemble has 1 runs; expected two or more different ones"),
+        ({"name": "joint", "ensemble": ["a", "b", "a"]}, {}, "model.ensemble has 3 runs; expected two or more different ones"),
+        ({"name": "joint", "ensemble": ["a", "b"], "units": 64}, {}, "model has settings beside model.ensemble"),
+        ({"name": "joint", "ensemble": ["a", "b"]}, {"epochs": 3}, "training has settings beside model.ensemble"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
@@ -216,6 +222,17 @@ def test_overrides_replace_settings_of_the_sweep(tmp_path: Path) -> None:
     assert variation.config.training.learning_rate == 1e-4
     assert variation.config.data.groups == ("Bach", "Liszt")
     assert variation.config.model.name == "gru"
+
+
+def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_sweep(
+        tmp_path,
+        "device: cpu\nmodel: {name: joint, ensemble: [runs/a, runs/b]}\nsampling: {primer: theme.mid, primer_steps: 4}\n",
+    )
+    monkeypatch.chdir(tmp_path)
+    (variation,) = grid.expand(grid.load_sweep(path, []), path)
+    assert variation.config.model.ensemble == tuple(str(tmp_path / "runs" / name) for name in "ab")
+    assert variation.config.sampling.primer == str(tmp_path / "theme.mid")
 
 
 @pytest.mark.parametrize(

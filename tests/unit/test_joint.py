@@ -131,12 +131,12 @@ def logits_of(network: Joint, z: tf.Tensor, states: np.ndarray, sounding: np.nda
     semitones = tf.zeros([1], tf.int32)
     held, onset = tf.constant(states == HOLD), tf.constant(states == ONSET)
     if hasattr(head, "hold_stage"):
-        given = head.onset_stage.given_holds(z, semitones, held, tf.constant(sounding))
+        given = head.onset_stage.given(z, semitones, held, tf.constant(sounding))
         return [
-            head.hold_stage.decide(head.hold_stage.given_past(z, semitones), held, tf.constant(sounding)).numpy(),
-            head.onset_stage.decide(given, onset, None).numpy(),
+            head.hold_stage.logits(head.hold_stage.given(z, semitones), held, tf.constant(sounding)).numpy(),
+            head.onset_stage.logits(given, onset).numpy(),
         ]
-    return [head.decide(head.given_past(z, semitones), tf.constant(states), tf.constant(sounding), None).numpy()]
+    return [head.state_stage.logits(head.state_stage.given(z, semitones), tf.constant(states), tf.constant(sounding)).numpy()]
 
 
 @pytest.mark.parametrize("settings", HEADS, ids=str)

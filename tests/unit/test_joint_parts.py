@@ -113,7 +113,7 @@ def made_tempo_network() -> tuple[TempoNetwork, TempoOutput, tf.Tensor]:
     network = TempoNetwork("lstm")
     units = tf.repeat(tf.random.stateless_normal([1, 1, 48], [1, 1]), 1_000, axis=1)
     output, states = TempoOutput(units, tf.fill([1, 1_000], 612_345)), tf.zeros([1, 1_000, NUM_KEYS], tf.uint8)
-    network.log_likelihood(output, states, output.before_us)
+    network.distribution(output, states).log_likelihood(output.before_us)
     for weight in network.trainable_variables:
         weight.assign_add(tf.random.stateless_normal(weight.shape, [2, 2]) * 0.03)
     return network, output, states
@@ -123,12 +123,14 @@ def density_of_changes(network: TempoNetwork, output: TempoOutput, states: tf.Te
     """1,000 ascending changes of the tempo on the scale of `change_of`, and their densities."""
     change = np.linspace(-6.3, 6.3, 1_000)
     tempo_us = np.round(612_345 * 2 ** (-0.02 * np.sinh(change))).astype(np.int32)
-    return change, np.exp(network.log_likelihood(output, states, tf.constant(tempo_us[np.newaxis])).numpy()[0].astype(float))
+    return change, np.exp(
+        network.distribution(output, states).log_likelihood(tf.constant(tempo_us[np.newaxis])).numpy()[0].astype(float)
+    )
 
 
 def test_density_of_tempo_changes_integrates_to_their_probability() -> None:
     network, output, states = made_tempo_network()
-    stay = math.exp(float(network.log_likelihood(output, states, output.before_us)[0, 0]))
+    stay = math.exp(float(network.distribution(output, states).log_likelihood(output.before_us)[0, 0]))
     assert 0.05 < stay < 0.95
     change, density = density_of_changes(network, output, states)
     assert np.trapezoid(density, change) == pytest.approx(1 - stay, abs=0.01)
@@ -136,9 +138,9 @@ def test_density_of_tempo_changes_integrates_to_their_probability() -> None:
 
 def test_drawn_tempos_follow_their_distribution() -> None:
     network, output, states = made_tempo_network()
-    stay = math.exp(float(network.log_likelihood(output, states, output.before_us)[0, 0]))
+    stay = math.exp(float(network.distribution(output, states).log_likelihood(output.before_us)[0, 0]))
     uniforms = tf.constant(np.random.default_rng(4).random((1, 1_000, 3), np.float32))
-    drawn = network.draw(output, states, uniforms).numpy()[0]
+    drawn = network.distribution(output, states).draw(uniforms).numpy()[0]
     assert (drawn == 612_345).mean() == pytest.approx(stay, abs=0.05)
     assert drawn.min() >= 150_000
     assert drawn.max() <= 3_000_000

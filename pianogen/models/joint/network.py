@@ -1,7 +1,7 @@
 """The joint model as a `pianogen.models.network.Network`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,11 +12,12 @@ from pianogen.config import ModelConfig
 from pianogen.models.features import unpack_rows
 from pianogen.models.joint import history
 from pianogen.models.joint.body import DenseBody, TiedBody
+from pianogen.models.joint.ensemble import Members, MixedTempo
 from pianogen.models.joint.features import use_keys
-from pianogen.models.joint.heads import OnePassHead, TwoStageHead
+from pianogen.models.joint.heads import one_pass_head, two_stage_head
 from pianogen.models.joint.layers import drop
 from pianogen.models.joint.rows import Rows, rows_of
-from pianogen.models.joint.tempo import TempoNetwork, TempoOutput
+from pianogen.models.joint.tempo import TempoNetwork
 from pianogen.models.network import Decision
 from pianogen.roll import DEFAULT_TEMPO_US, HOLD, NUM_KEYS, ONSET, PACKED_BYTES, SILENT
 from pianogen.window import PROFILE_DECAYS, Context, Window
@@ -24,7 +25,7 @@ from pianogen.window import PROFILE_DECAYS, Context, Window
 # Of a key that no piece of the train split uses: the probability of an onset at a step, and of a hold after an onset or hold.
 _UNUSED_ONSET, _UNUSED_HOLD = 1e-6, 0.5
 _BODIES: dict[str, Callable[..., Any]] = {"tied": TiedBody, "dense": DenseBody}
-_HEADS: dict[str, Callable[..., Any]] = {"two_stage": TwoStageHead, "one_pass": OnePassHead}
+_HEADS: dict[str, Callable[..., Any]] = {"two_stage": two_stage_head, "one_pass": one_pass_head}
 _HEAD_UNITS = 48
 _TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onsets
 
@@ -33,14 +34,14 @@ class Output(NamedTuple):
     """What the joint model predicts for T rows.
 
     Attributes:
-        z: (T, B, K, U) output of the body.
+        z: (T, B, K, U) output of the body; of an ensemble, a list with that of each member.
         semitones: (B,) int32 transposition.
-        tempo: the prediction of the tempo.
+        tempo: what the tempo depends on; of an ensemble, a list too.
     """
 
-    z: tf.Tensor
+    z: Any
     semitones: tf.Tensor
-    tempo: TempoOutput
+    tempo: Any
 
 
 class State(NamedTuple):
@@ -48,12 +49,12 @@ class State(NamedTuple):
 
     Attributes:
         history: the rows read by `step`; `read` has the same from the context of the window.
-        keys, tempo: the states of the two recurrent networks.
+        keys, tempo: the states of the two recurrent networks; of an ensemble, lists with those of each member.
     """
 
     history: history.History
-    keys: list[tf.Tensor]
-    tempo: list[tf.Tensor]
+    keys: list[Any]
+    tempo: list[Any]
 
 
 @keras.saving.register_keras_serializable("pianogen")
@@ -61,19 +62,27 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     """The layers of the joint model; called with the tensors of a window, it returns the loss of each row, (B, W).
 
     Args:
-        settings: a `ModelConfig` as a mapping.
-        keys: the first key in use, and the one after the last.
-        dropout: share of the units that training drops.
+        body, head, tempo: the layers.
+        dropout: share of the units of the body that training drops.
+        origin: the arguments of `from_config`; an ensemble has none.
     """
 
-    def __init__(self, settings: dict[str, Any], keys: tuple[int, int], dropout: float, **options: Any) -> None:
-        super().__init__(name="joint", autocast=False, **options)
-        self._settings, self._key_limits, self._dropout = settings, keys, dropout
-        config, self.keys = ModelConfig(**settings), range(*keys)
-        self.body = _BODIES[config.body](config.cell, config.units, self.keys, copy=config.copies)
-        self.head = _HEADS[config.head](_HEAD_UNITS, self.keys, dropout)
-        self.tempo = TempoNetwork(config.cell)
+    def __init__(self, body: Any, head: Any, tempo: Any, dropout: float = 0.0, origin: dict[str, Any] | None = None) -> None:
+        super().__init__(name="joint", autocast=False)
+        self.body, self.head, self.tempo, self.keys = body, head, tempo, head.keys
+        self._dropout, self._origin = dropout, origin
         self(_window_of_silence())  # creates the weights, before they are loaded
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **_options: Any) -> "JointModel":
+        """The model with initial weights that Keras saved; see `joint_model`."""
+        return joint_model(ModelConfig(**config["settings"]), range(*config["keys"]), config["dropout"])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `joint_model` as JSON values."""
+        if self._origin is None:
+            raise NotImplementedError("an ensemble is not saved: its members are")
+        return self._origin
 
     def build(self, _shape: Any) -> None:
         """Nothing: the layers in this one are built when they are first called."""
@@ -84,13 +93,13 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         output, _ = self.predict_rows(rows_of(whole), self.recurrent_state(len(whole.packed)), None)
         return self.row_losses(output, whole, None)["loss"]
 
-    def recurrent_state(self, batch: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def recurrent_state(self, batch: int) -> tuple[list[Any], list[Any]]:
         """The states of the networks of keys and tempo before the first row that they read."""
         return self.body.initial_state(batch), self.tempo.initial_state(batch)
 
     def predict_rows(
-        self, rows: Rows, state: tuple[list[tf.Tensor], list[tf.Tensor]], seed: tf.Tensor | None
-    ) -> tuple[Output, tuple[list[tf.Tensor], list[tf.Tensor]]]:
+        self, rows: Rows, state: tuple[list[Any], list[Any]], seed: tf.Tensor | None
+    ) -> tuple[Output, tuple[list[Any], list[Any]]]:
         """The prediction for rows, and the states after them; `seed` is that of the dropout."""
         z, keys_state = self.body(rows, state[0])
         tempo, tempo_state = self.tempo(rows, state[1])
@@ -101,7 +110,8 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         states = unpack_rows(window.packed)
         keys = -self.log_likelihood(output, states[:, 1:], states[:, :-1] > 0, seed)
         tempo_us = tf.transpose(window.tempo_us[:, 1:])
-        tempo = -tf.transpose(self.tempo.log_likelihood(output.tempo, tf.transpose(states[:, 1:], [1, 0, 2]), tempo_us))
+        tempo_distribution = self.tempo.distribution(output.tempo, tf.transpose(states[:, 1:], [1, 0, 2]))
+        tempo = -tf.transpose(tempo_distribution.log_likelihood(tempo_us))
         return {"loss": keys + tempo, "keys_nats": keys, "tempo_nats": tempo}
 
     def log_likelihood(self, output: Output, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
@@ -119,17 +129,40 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         unused = _draw_unused(sounding, uniforms, self.keys)
         states = tf.concat([unused[..., : self.keys.start], drawn, unused[..., self.keys.stop :]], axis=-1)
         numbers = rows_first[..., _TEMPO_UNIFORMS : _TEMPO_UNIFORMS + 3]
-        return states, tf.transpose(self.tempo.draw(output.tempo, tf.transpose(states, [1, 0, 2]), numbers))
+        tempo_distribution = self.tempo.distribution(output.tempo, tf.transpose(states, [1, 0, 2]))
+        return states, tf.transpose(tempo_distribution.draw(numbers))
 
-    def get_config(self) -> dict[str, Any]:
-        return {"settings": self._settings, "keys": self._key_limits, "dropout": self._dropout}
+
+def joint_model(config: ModelConfig, keys: range, dropout: float) -> JointModel:
+    """A joint model with initial weights.
+
+    Args:
+        keys: the keys in use: the keys of the train split and those between them.
+        dropout: share of the units that training drops.
+    """
+    origin = {"settings": config.model_dump(), "keys": (keys.start, keys.stop), "dropout": dropout}
+    body = _BODIES[config.body](config.cell, config.units, keys, copy=config.copies)
+    return JointModel(body, _HEADS[config.head](_HEAD_UNITS, keys, dropout), TempoNetwork(config.cell), dropout, origin)
+
+
+def joint_ensemble(members: Sequence[JointModel]) -> JointModel:
+    """The model whose logits are the means of those of its members, and whose tempo is the mixture of theirs.
+
+    Raises:
+        ValueError: the members have different heads or keys.
+    """
+    if len({(type(member.head), member.keys) for member in members}) > 1:
+        raise ValueError("the members have different heads or keys")
+    heads = [member.head for member in members]
+    body = Members([member.body for member in members], name="body")
+    return JointModel(body, type(heads[0]).mean_of(heads), MixedTempo([member.tempo for member in members]))
 
 
 class Joint:
     """The joint model; implements `Network`.
 
     Args:
-        keys: the keys in use: the keys of the train split and those between them.
+        model: all layers.
     """
 
     metrics: tuple[str, ...] = ("loss", "keys_nats", "tempo_nats")
@@ -137,8 +170,8 @@ class Joint:
     has_rule = False
     sampling_batch = 8
 
-    def __init__(self, config: ModelConfig, keys: range, dropout: float) -> None:
-        self.keras = JointModel(config.model_dump(), (keys.start, keys.stop), dropout)
+    def __init__(self, model: JointModel) -> None:
+        self.keras = model
         # XLA is required: in a loop, the graph optimizer of TensorFlow turns sums into temporary variables that outlive the call.
         self._draw = tf.function(self.keras.draw, jit_compile=True)
 

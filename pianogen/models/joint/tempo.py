@@ -1,5 +1,6 @@
 """The tempo of a step, by a small network of its own: it stays as it is, or changes by a mixture of logistic distributions."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -67,41 +68,65 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         units, recurrent = self._recurrence(features, recurrent)
         return TempoOutput(units, rows.tempo_us), [*recurrent, rows.tempo_us[-1]]
 
-    def log_likelihood(self, output: TempoOutput, states: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
-        """(T, B) float32 log probability that the tempo stays, or log density of its change on the scale of `change_of`.
-
-        Args:
-            states: (T, B, 88) states of the rows.
-            tempo_us: (T, B) tempo of the rows.
-        """
-        stay, weights, means, log_scales = self._distribution(output, states)
-        change = change_of(octaves(tempo_us) - octaves(output.before_us))[..., tf.newaxis]
-        deviation = (change - means) * tf.exp(-log_scales)
-        densities = -deviation - log_scales - 2 * tf.math.softplus(-deviation)
-        density = tf.reduce_logsumexp(tf.nn.log_softmax(weights) + densities, axis=-1)
-        return tf.where(tempo_us == output.before_us, tf.math.log_sigmoid(stay), tf.math.log_sigmoid(-stay) + density)
-
-    def draw(self, output: TempoOutput, states: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-        """(T, B) int32 tempo_us, drawn with (T, B, 3) uniform numbers; with 0.5 thrice, about the median."""
-        stay, weights, means, log_scales = self._distribution(output, states)
-        uniforms = tf.clip_by_value(uniforms, 1e-6, 1 - 1e-6)
-        stays, component, position = tf.unstack(tf.math.log(uniforms) - tf.math.log1p(-uniforms), axis=-1)
-        cumulative = tf.cumsum(tf.nn.softmax(weights), axis=-1)[..., :-1]
-        index = tf.reduce_sum(tf.cast(cumulative < tf.sigmoid(component)[..., tf.newaxis], tf.int32), axis=-1)
-        mean, log_scale = (tf.gather(values, index, batch_dims=2) for values in (means, log_scales))
-        change = mean + tf.exp(log_scale) * position
-        drawn = tf.cast(output.before_us, tf.float32) * tf.pow(2.0, -_CHANGE * tf.sinh(change))
-        drawn_us = tf.cast(tf.round(tf.clip_by_value(drawn, _FASTEST_US, _SLOWEST_US)), tf.int32)
-        return tf.where(stays < stay, output.before_us, drawn_us)
-
-    def _distribution(self, output: TempoOutput, states: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(T, B) logits of staying; (T, B, M) logits of the components, their means and the logarithms of their scales."""
+    def distribution(self, output: TempoOutput, states: tf.Tensor) -> "TempoDistribution":
+        """The distribution of the tempo of rows with (T, B, 88) states."""
         num_onsets = tf.reduce_sum(tf.cast(states == ONSET, tf.float32), axis=-1)
         num_sounding = tf.reduce_sum(tf.cast(states > 0, tf.float32), axis=-1)
         keys = tf.stack([num_onsets / 4, tf.minimum(num_onsets, 1.0), num_sounding / 8], axis=-1)
         values = self._output(self._hidden(tf.concat([tf.cast(output.units, tf.float32), keys], axis=-1))) + self._offsets
         stay, weights, means, log_scales = tf.split(values, [1, *[_NUM_COMPONENTS] * 3], axis=-1)
-        return stay[..., 0], weights, means, tf.clip_by_value(log_scales, *_LOG_SCALES)
+        return TempoDistribution(output.before_us, stay[..., 0], weights, means, tf.clip_by_value(log_scales, *_LOG_SCALES))
+
+
+class TempoDistribution(NamedTuple):
+    """The distribution of the tempo of T rows: it stays, or changes by a mixture of M logistic distributions.
+
+    Attributes:
+        before_us: (T, B) int32 tempo of the rows before.
+        stay: (T, B) logits.
+        weights: (T, B, M) logits.
+        means, log_scales: (T, B, M) of the change on the scale of `change_of`.
+    """
+
+    before_us: tf.Tensor
+    stay: tf.Tensor
+    weights: tf.Tensor
+    means: tf.Tensor
+    log_scales: tf.Tensor
+
+    def log_likelihood(self, tempo_us: tf.Tensor) -> tf.Tensor:
+        """(T, B) float32 log probability that the tempo stays, or log density of its change on the scale of `change_of`."""
+        change = change_of(octaves(tempo_us) - octaves(self.before_us))[..., tf.newaxis]
+        deviation = (change - self.means) * tf.exp(-self.log_scales)
+        densities = -deviation - self.log_scales - 2 * tf.math.softplus(-deviation)
+        density = tf.reduce_logsumexp(tf.nn.log_softmax(self.weights) + densities, axis=-1)
+        return tf.where(tempo_us == self.before_us, tf.math.log_sigmoid(self.stay), tf.math.log_sigmoid(-self.stay) + density)
+
+    def draw(self, uniforms: tf.Tensor) -> tf.Tensor:
+        """(T, B) int32 tempo_us, drawn with (T, B, 3) uniform numbers; with 0.5 thrice, about the median."""
+        uniforms = tf.clip_by_value(uniforms, 1e-6, 1 - 1e-6)
+        stays, component, position = tf.unstack(tf.math.log(uniforms) - tf.math.log1p(-uniforms), axis=-1)
+        cumulative = tf.cumsum(tf.nn.softmax(self.weights), axis=-1)[..., :-1]
+        index = tf.reduce_sum(tf.cast(cumulative < tf.sigmoid(component)[..., tf.newaxis], tf.int32), axis=-1)
+        mean, log_scale = (tf.gather(values, index, batch_dims=2) for values in (self.means, self.log_scales))
+        change = mean + tf.exp(log_scale) * position
+        drawn = tf.cast(self.before_us, tf.float32) * tf.pow(2.0, -_CHANGE * tf.sinh(change))
+        drawn_us = tf.cast(tf.round(tf.clip_by_value(drawn, _FASTEST_US, _SLOWEST_US)), tf.int32)
+        return tf.where(stays < self.stay, self.before_us, drawn_us)
+
+
+def mix(members: Sequence[TempoDistribution]) -> TempoDistribution:
+    """The mixture of distributions, each with the same weight."""
+    log_stay = tf.reduce_logsumexp([tf.math.log_sigmoid(member.stay) for member in members], axis=0)
+    log_change = [tf.math.log_sigmoid(-member.stay) for member in members]
+    weights = [log[..., tf.newaxis] + tf.nn.log_softmax(member.weights) for log, member in zip(log_change, members, strict=True)]
+    return TempoDistribution(
+        before_us=members[0].before_us,
+        stay=log_stay - tf.reduce_logsumexp(log_change, axis=0),
+        weights=tf.concat(weights, axis=-1),
+        means=tf.concat([member.means for member in members], axis=-1),
+        log_scales=tf.concat([member.log_scales for member in members], axis=-1),
+    )
 
 
 def change_of(octaves: tf.Tensor) -> tf.Tensor:
