@@ -104,7 +104,7 @@ def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tm
 
 @pytest.mark.timeout(900)
 def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_path: Path) -> None:
-    training = {"epochs": 1_000, "max_iterations": 6_000, "batch": 16}
+    training = {"epochs": 1_000, "max_iterations": 4_000, "batch": 16}
     changes: dict[str, Any] = {"training": training, "checkpoints": {"every_iterations": 60}}
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", **changes)
     succeeded(sweep.submit())
@@ -116,7 +116,7 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
         wait_until(lambda: iteration_of(run) > before + 50, "a later checkpoint")
         (row,) = sweep.rows()
         assert row["state"] == "running", row
-        assert "of 6,000 iterations" in str(row["progress"])
+        assert "of 4,000 iterations" in str(row["progress"])
         return str(row["job"])
 
     def wait_for_requeue() -> str:
@@ -124,10 +124,9 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
         wait_until(lambda: sweep.states() == ["waiting"], "the run to be requeued")
         return str(sweep.rows()[0]["reason"])
 
-    for _ in range(3):
-        slurm.run("scancel", "--signal=USR2", wait_for_progress())
-        reason = wait_for_requeue()
-        assert f"iteration {iteration_of(run)}" in reason
+    slurm.run("scancel", "--signal=USR2", wait_for_progress())
+    reason = wait_for_requeue()
+    assert f"iteration {iteration_of(run)}" in reason
     slurm.run("scontrol", "update", f"JobId={wait_for_progress()}", "TimeLimit=1")  # below the limit that the job was given
     reason = wait_for_requeue()
     assert f"iteration {iteration_of(run)}" in reason
@@ -147,7 +146,7 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
     assert are_equal(run, other)
     assert run.read_result() == other.read_result()
     attempts = run.read_provenance().attempts
-    assert len(attempts) == 7
+    assert len(attempts) == 5
     assert all(attempt.code.startswith("code-") for attempt in attempts)
 
 
@@ -220,10 +219,9 @@ def test_preempted_run_is_requeued_and_resumes(slurm: SlurmCluster, tmp_path: Pa
 def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmCluster, tmp_path: Path) -> None:
     """One run is done, one finds a file in its way, one needs too much memory, one is killed."""
     training = {"epochs": 1_000, "max_iterations": 40, "batch": 16}
-    greedy = {"model.units": 64, "data.window_steps": 300, "training.batch": 600, "training.max_iterations": 1}
+    greedy = {"model.units": 64, "data.window_steps": 300, "training.batch": 2_000, "training.max_iterations": 1}  # 2.5 GB
     runs = [{"training.seed": 0}, {"training.seed": 1}, greedy, {"training.seed": 2, "training.max_iterations": 100_000}]
-    resources = RESOURCES | {"memory_gb": 1}
-    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", steps=1_000, training=training, runs=runs, slurm=resources)
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", steps=1_000, training=training, runs=runs)
     succeeded(sweep.submit("--dry-run"))
     assert not sweep.out.exists()
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # until the file is in the way
@@ -246,7 +244,7 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     assert "would change the result" in refused.stderr
     (blocked.path / "checkpoints").unlink()
     for run in sweep.runs():
-        assert run.read_config().slurm.memory_gb == 1
+        assert run.read_config().slurm.memory_gb == 2
     output = succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out, "slurm.memory_gb=3"))
     assert all(reason in output for reason in reasons[1:])
     assert "queued 3 jobs" in output

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-import pianogen.models  # noqa: F401 - Keras finds the layers of saved models in it
+import pianogen.training.networks  # noqa: F401 - Keras finds the layers of saved models in it
 from jobs.configuration import grid
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
