@@ -60,5 +60,6 @@ bench: env
 	rm -rf bench
 	python -m benchmarks.report '$(CORPUS)' --folder bench
 	python -m benchmarks.train bench/trimmed.h5
+	python -m benchmarks.train bench/trimmed.h5 --model joint --threads 1
 	python -m benchmarks.sample bench/trimmed-runs/0000-base
 	python -m benchmarks.decode bench/trimmed.h5

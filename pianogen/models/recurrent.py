@@ -43,7 +43,7 @@ class Recurrent:
     metrics: tuple[str, ...] = ("loss", *COMPARABLE_METRICS)
     reads_context = False
     has_rule = True
-    sampling_batch = 8  # on a CPU, larger batches take as long per sample
+    sampling_batch = 32  # on a CPU, larger batches take as long per sample
 
     def __init__(self, config: Config, bodies: Sequence[Body], head: Head) -> None:
         self._bodies, self._head, self._window_steps = bodies, head, config.data.window_steps
