@@ -34,7 +34,7 @@ _CONVENTIONS = """\
 Nats per frame on the test split: the negative log-likelihood of a frame given all earlier ones, its 88 keys together, averaged
 over all frames of all sequences, the first ones included. Each sequence is read from its first frame. Lower is better.
 A frame is a quarter note in JSB_Chorales and an eighth note in the other sets. Published splits.
-(bound): an upper bound of the negative log-likelihood. (memory): cited from memory, not checked in the paper."""
+(bound): an upper bound of the negative log-likelihood. (unchecked): not checked against the paper."""
 
 
 class Published(NamedTuple):
@@ -52,12 +52,12 @@ PUBLISHED = (
     Published("DMM-Aug-NADE (Krishnan et al. 2017)", (5.12, 2.31, 7.05, 6.05)),
     Published("LSTM (Bai et al. 2018)", (8.45, 3.29, None, None)),
     Published("TCN (Bai et al. 2018)", (8.10, 3.07, None, None)),
-    Published("NASMC (Gu et al. 2015) (memory)", (3.99, 2.72, 7.61, 6.89)),
-    Published("DBN-LSTM (Vohra et al. 2015), disputed (memory)", (3.47, 1.32, 4.63, 3.91)),
-    Published("SRNN (Fraccaro et al. 2016) (bound) (memory)", (4.74, 2.94, 8.20, 6.28)),
-    Published("FIVO (Maddison et al. 2017) (bound) (memory)", (4.08, 2.29, 6.41, 5.80)),
-    Published("BALSTM (Johnson 2017) (memory)", (5.05, 1.55, 4.90, 3.90)),
-    Published("low-rank HMM (Chiu et al. 2021) (memory)", (5.80, 2.60, 8.89, 7.60)),
+    Published("NASMC (Gu et al. 2015) (unchecked)", (3.99, 2.72, 7.61, 6.89)),
+    Published("DBN-LSTM (Vohra et al. 2015), disputed (unchecked)", (3.47, 1.32, 4.63, 3.91)),
+    Published("SRNN (Fraccaro et al. 2016) (bound) (unchecked)", (4.74, 2.94, 8.20, 6.28)),
+    Published("FIVO (Maddison et al. 2017) (bound) (unchecked)", (4.08, 2.29, 6.41, 5.80)),
+    Published("BALSTM (Johnson 2017) (unchecked)", (5.05, 1.55, 4.90, 3.90)),
+    Published("low-rank HMM (Chiu et al. 2021) (unchecked)", (5.80, 2.60, 8.89, 7.60)),
 )
 
 

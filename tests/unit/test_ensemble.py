@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from pianogen.config import Config
 from pianogen.models.joint.network import Joint, joint_ensemble
-from pianogen.models.network import NUM_UNIFORMS, Decision
+from pianogen.models.network import NUM_UNIFORMS, Decision, Network
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, pack
 from pianogen.training import networks
-from pianogen.training.trained_model import TrainedModelError, load_ensemble
+from pianogen.training.trained_model import TrainedModelError, load_ensemble, load_trained_model
 from pianogen.window import Window
 
 KEYS = range(40, 44)
@@ -56,7 +56,7 @@ def windows(after: np.ndarray, tempo_us: int = 500_000) -> Window:
     return Window(tf.constant(np.stack([pack(before), pack(after)], axis=1)), tf.constant([[500_000, tempo_us]] * len(after)))
 
 
-def likelihoods(network: Joint, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def likelihoods(network: Network, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """(N,) log probabilities of the keys and of the tempo of a row."""
     output, _ = network.step(window.packed[:, 0], window.tempo_us[:, 0], network.initial_state(len(window.packed), 2, 500_000))
     losses = network.row_losses(output, window)
@@ -102,6 +102,19 @@ def test_ensemble_of_equal_models_draws_what_they_draw(head: str) -> None:
         drawn.append(states.numpy())
     assert np.array_equal(*drawn)
     assert len(np.unique(drawn[0])) == 3
+
+
+def test_ensemble_is_loaded_from_its_runs(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        made_joint(seed).keras.save(tmp_path / str(seed) / "model.keras")
+    runs = [str(tmp_path / str(seed)) for seed in (1, 2)]
+    config = Config.model_validate({"model": {"name": "joint", "ensemble": runs}})
+    loaded, checkpoint = load_trained_model(config, KEYS, tmp_path / "no checkpoint")
+    window = windows(legal_rows())
+    expected = likelihoods(ensemble_of([made_joint(1), made_joint(2)]), window)
+    assert np.allclose(likelihoods(loaded, window), expected, atol=1e-6)
+    assert checkpoint == "none"
 
 
 def test_runs_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
