@@ -18,7 +18,7 @@ from pianogen.roll import DEFAULT_TEMPO_US
 from pianogen.store import Split, Store
 from tests.support.made_music import made_store, numbered_store
 
-deterministic = settings(max_examples=25, deadline=None, derandomize=True)
+deterministic = settings(max_examples=12, deadline=None, derandomize=True)
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=8)
 ROW_MB = 26 / 1e6
 

@@ -70,7 +70,7 @@ def rows_of(window: Window) -> tuple[tf.Tensor, tf.Tensor]:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: Path) -> None:
     """The history of `step` equals the context of windows, and the state is carried from window to window."""
-    network, piece = made_joint(settings), made_piece(3, 72)
+    network, piece = made_joint(settings), made_piece(3, 48)
     state = network.initial_state(1, len(piece), 500_000)
     read_state = network.initial_state(1, 0, 500_000)
     for window in chunks_of(tmp_path, piece):
