@@ -3,7 +3,7 @@
     python -m benchmarks.nll mdata/ --out nll
 
 Uses the suite as a user does: the frames become a store, the runs of sweeps/benchmark.yaml are trained on it, and the figures are
-those of their result.json. It takes about 40 minutes of one core.
+those of their result.json. It takes about 45 minutes of one core.
 """
 
 import json

@@ -40,13 +40,13 @@ class Comparison:
     """The figures of one number of samples.
 
     Attributes:
-        times: speed of the sampler relative to predict.
+        speedup: speed of the sampler relative to predict.
     """
 
     samples: int
     steps_per_s: float
     predict_steps_per_s: float
-    times: float
+    speedup: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class Benchmark:
         return Loop(num_samples, 1_000 * seconds / self.steps, num_samples * self.steps / seconds)
 
     def _draw_s(self, num_samples: int) -> float:
-        settings = self.config.sampling.model_copy(update={"steps": self.steps, "num": num_samples})
+        changes = {"steps": self.steps, "num": num_samples, "best_of": 1, "primer": None, "primer_steps": None}
+        settings = self.config.sampling.model_copy(update=changes)
         return self._median_s(Sampler(self.network, settings, self.corpus).draw)
 
     def _predict(self, num_samples: int) -> None:

@@ -55,7 +55,7 @@ def _parser() -> command.Parser:
     parser.add_argument("--steps", type=int, help="length of a sample in sixteenth notes")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
-        "--top-p", type=float, help="only for joint: outcomes of a key less probable than 1 - TOP_P are never drawn"
+        "--top-p", type=float, help="only for joint: decisions are drawn from the most probable outcomes that together have TOP_P"
     )
     parser.add_argument(
         "--threshold",

@@ -1,8 +1,9 @@
 """Settings that contradict each other, and settings that would be ignored: both are refused."""
 
+from collections import Counter
 from collections.abc import Iterator
 
-from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig
+from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig, flatten
 
 _LOWEST_TEMPERATURE = 0.8
 
@@ -54,15 +55,19 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
 
 
 def _of_ensemble(config: Config) -> Iterator[str]:
-    model = config.model
-    if not model.ensemble or not model.is_joint:
+    ensemble = config.model.ensemble
+    if not ensemble or not config.model.is_joint:
         return
-    if len(set(model.ensemble)) < max(2, len(model.ensemble)):
-        yield f"model.ensemble has {len(model.ensemble)} runs; expected two or more different ones"
-    default = Config.model_validate({"model": {"name": "joint", "ensemble": model.ensemble}})
-    for section in ("model", "training"):
-        if getattr(config, section) != getattr(default, section):
-            yield f"{section} has settings beside model.ensemble, which has those of its runs and is not trained: remove them"
+    if len(ensemble) < 2:
+        yield "model.ensemble lists 1 run; expected two or more"
+    for path, count in Counter(ensemble).items():
+        if count > 1:
+            yield f"model.ensemble lists {path} twice; remove one"
+    default = Config.model_validate({"model": {"name": "joint", "ensemble": ensemble}, "data": {"groups": config.data.groups}})
+    expected = flatten(default.model_dump(exclude={"sampling"}))
+    for key, value in flatten(config.model_dump(include={"model", "data", "training", "checkpoints"})).items():
+        if value != expected[key]:
+            yield f"{key} does not apply to model.ensemble, whose runs are trained: remove it"
 
 
 def _of_loss(config: Config) -> Iterator[str]:

@@ -18,7 +18,7 @@ ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
-# The defaults of the joint model, where a configuration file sets nothing; those of the sections are of the report's models.
+# Defaults with model.name joint, where they differ from those of the sections.
 _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"units": 48},
     "data": {"window_steps": 32},
@@ -87,7 +87,7 @@ class ModelConfig(Section):
     @property
     def is_joint(self) -> bool:
         """Whether the model predicts the keys of a step jointly; other models predict each key on its own."""
-        return self.name in ("joint",)
+        return self.name == "joint"
 
 
 class DataConfig(Section):
@@ -191,7 +191,8 @@ class SamplingConfig(Section):
         steps: length of a sample in steps (sixteenth notes).
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
             silence below 0.8, because every single onset is less probable than none.
-        top_p: "joint" never draws an outcome of a key that is less probable than 1 - top_p.
+        top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
+            top_p (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
         threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the report;
             "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. "joint" has no
             threshold, which is None.
@@ -222,7 +223,7 @@ class SamplingConfig(Section):
 class Config(Section):
     """The settings that change the result of a run, and how often its checkpoints are written.
 
-    A configuration file of the joint model has defaults of its own.
+    With model.name joint, some settings have other defaults, see _JOINT_DEFAULTS and, for adamw, _JOINT_OPTIMIZER.
     """
 
     model: ModelConfig = ModelConfig()
@@ -241,7 +242,7 @@ class Config(Section):
         if model.get("body") == "dense":
             defaults["model"] = {"units": _DENSE_UNITS}
         given = {name: values.get(name, {}) for name in defaults}
-        if isinstance(given["training"], dict) and "optimizer" not in given["training"]:
+        if isinstance(given["training"], dict) and given["training"].get("optimizer", "adamw") == "adamw":
             defaults["training"] = defaults["training"] | _JOINT_OPTIMIZER
         return values | {name: defaults[name] | section for name, section in given.items() if isinstance(section, dict)}
 
@@ -325,7 +326,8 @@ def _message(schema: Any, detail: Any, source: str) -> str:
     if detail["type"] == "extra_forbidden":
         for key in keys[:-1]:
             schema = schema.model_fields[key].annotation
-        return f"{place} is not a key; {_suggestion(keys[-1], list(schema.model_fields))}"
+        names = [field.alias or name for name, field in schema.model_fields.items()]
+        return f"{place} is not a key; {_suggestion(keys[-1], names)}"
     if detail["type"] == "missing":
         return f"{place} is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
     return f"{place} is {detail['input']!r}; {detail['msg']}"

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
 from pianogen import config
+from pianogen.combinations import check_combinations
 from pianogen.config import ConfigError
 
 
@@ -97,7 +98,8 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
             for key, value in varied.items():
                 _set(resolved, key, value, str(where))
             parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
-            variations.append(Variation(_label(varied) or parsed.model.name, parsed))
+            check_combinations(parsed, str(where))  # different paths may have been those of one run
+            variations.append(Variation(_label(varied) or ("ensemble" if parsed.model.ensemble else parsed.model.name), parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):
         raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; remove one of them")
@@ -135,6 +137,7 @@ def _label(varied: dict[str, Any]) -> str:
     parts = []
     for key, value in varied.items():
         name = "" if key == "model.name" else key.rpartition(".")[2]
-        text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+        values = value if isinstance(value, list) else [value]
+        text = "+".join(Path(text).name if key == "model.ensemble" else text for text in map(str, values))
         parts.append(re.sub(r"[^A-Za-z0-9.+_]+", "_", name + text))
     return "-".join(parts)[:100]

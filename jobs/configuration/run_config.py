@@ -69,6 +69,8 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
     """
     run = config.validate(RunConfig, values, where)
     replicas = max(run.logical_devices, run.slurm.gpus_per_node) * run.slurm.nodes
+    if run.model.ensemble and replicas > 1:
+        raise ConfigError(f"{where}: model.ensemble with {replicas} replicas; an ensemble uses one device of one node: set 1")
     if run.training.batch % replicas:
         raise ConfigError(
             f"{where}: training.batch {run.training.batch} is not divisible by {replicas} replicas; change one of them"
@@ -83,8 +85,6 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
             f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
             "gpu needs one or more GPUs, cpu needs 0"
         )
-    if run.model.ensemble and run.slurm.nodes > 1:
-        raise ConfigError(f"{where}: model.ensemble with slurm.nodes {run.slurm.nodes}; an ensemble is not trained: set 1")
     check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
         raise ConfigError(

@@ -40,32 +40,50 @@ def check_models(store: Path, configs: Sequence[RunConfig]) -> None:
             "use smaller models, or submit from a machine with more memory"
         ) from None
     except PianogenError as error:
-        raise UsageError(f"a run of this sweep cannot be trained: {error}") from None
+        raise UsageError(f"a run of this sweep is not valid: {error}") from None
 
 
-def check_ensembles(store: Path, configs: Sequence[RunConfig]) -> None:
-    """Checks that the runs of ensembles are done and were trained on the store.
+def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
+    """Checks the files and runs that the configurations name.
+
+    Returns:
+        Their paths.
 
     Raises:
-        UsageError: a run is not.
+        UsageError: a primer is missing, or a run of an ensemble is not done, or was trained on other pieces.
     """
-    paths = dict.fromkeys(path for config in configs for path in config.model.ensemble)
-    if not paths:
-        return
     with Store(store) as opened:
         fingerprint = opened.fingerprint
-    for path in paths:
-        run = Run(Path(path))
-        if not run.config_file.is_file():
-            raise UsageError(f"model.ensemble: {path} is not the directory of a run; correct the path")
-        if run.read_result() is None:
-            raise UsageError(f"model.ensemble: {path} is not done; wait for it, or resubmit its sweep")
-        trained_on = run.read_provenance().store
-        if trained_on.fingerprint != fingerprint:
-            raise UsageError(
-                f"model.ensemble: {path} was trained on {trained_on.path} with fingerprint {trained_on.fingerprint}, but {store} "
-                f"has {fingerprint}; submit with the store of the runs"
-            )
+    primers = {Path(config.sampling.primer) for config in configs if config.sampling.primer}
+    for primer in sorted(primers):
+        if not primer.is_file():
+            raise UsageError(f"sampling.primer {primer} is not a file; set it to a MIDI file or score")
+    members = {(Path(path), config.data.groups) for config in configs for path in config.model.ensemble}
+    for path, groups in sorted(members):
+        _check_member(Run(path), groups, fingerprint)
+    return [*primers, *(path for path, _ in members)]
+
+
+def _check_member(run: Run, groups: tuple[str, ...], fingerprint: str) -> None:
+    """Checks a run of an ensemble: it is done, its model is joint, and it was trained on these pieces."""
+    if not run.config_file.is_file():
+        raise UsageError(f"model.ensemble: {run.path} is not the directory of a run; correct the path")
+    config = run.read_config()
+    if not config.model.is_joint or config.model.ensemble:
+        raise UsageError(f"model.ensemble: {run.path} is no trained run of model.name joint; remove it")
+    if run.read_result() is None:
+        raise UsageError(f"model.ensemble: {run.path} is not done; wait for it, or resubmit its sweep")
+    trained_on = run.read_provenance().store
+    if trained_on.fingerprint != fingerprint:
+        raise UsageError(
+            f"model.ensemble: {run.path} was trained on {trained_on.path} with fingerprint {trained_on.fingerprint}, but this "
+            f"store has {fingerprint}; submit with the store of the runs"
+        )
+    if config.data.groups != groups:
+        raise UsageError(
+            f"model.ensemble: {run.path} was trained with data.groups {list(config.data.groups)}, expected {list(groups)}; set "
+            "data.groups to those of the runs"
+        )
 
 
 def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_shared: bool) -> None:

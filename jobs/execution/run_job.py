@@ -135,14 +135,15 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.sampling.sample_store import SampleSource
     from pianogen.training.devices import find_strategy
     from pianogen.training.loop import TrainingResult, train
-    from pianogen.training.trained_model import load_ensemble
+    from pianogen.training.trained_model import load_trained_model
 
     config = run.read_config()
     with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
         statistics = train_statistics(store, config.data)
         if config.model.ensemble:
             find_strategy(config.devices, workers)
-            trained = TrainingResult(load_ensemble(config.model.ensemble), 0, [], "none", None)
+            network, checkpoint = load_trained_model(config, statistics.keys, run.path)
+            trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
         else:
             trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)

@@ -120,8 +120,8 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
             f"{len(planned)} runs of {replicas} replicas cannot be trained in one process: TensorFlow sets up its devices once; "
             "use --cluster local"
         )
-    preflight.check_ensembles(store, configs)
-    preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out.absolute()], is_shared)
+    inputs = preflight.check_inputs(store, configs)
+    preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out.absolute(), *inputs], is_shared)
     preflight.check_models(store, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

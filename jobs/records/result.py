@@ -48,6 +48,11 @@ class Result:
             content |= value if name == "metrics" else {name: value}
         return content
 
+    def onset_f1(self, split: str) -> float | None:
+        """The onset F1 score on a held-out split: with the static threshold or, without one, of the most probable states."""
+        with_threshold = self.held_out_figure(split, "static_threshold", "onset_f1")
+        return self.held_out_figure(split, "most_probable", "onset_f1") if with_threshold is None else with_threshold
+
     def held_out_figure(self, split: str, *keys: str) -> float | None:
         """A figure of the model on a held-out split, such as ("valid", "static_threshold", "onset_f1"); None if not measured."""
         value: Any = self.held_out.get(split, {}).get("network", {})

@@ -16,9 +16,10 @@ class SampleParameters:
         run: name of the run at that time.
         seed: random seed of the store.
         index: of the sample in the store.
-        temperature: scale of the randomness.
-        threshold: "dynamic", or a static threshold.
+        temperature, top_p: see `pianogen.config.SamplingConfig`, as for all settings below.
+        threshold: "dynamic", or a static threshold; None for a model that predicts keys jointly.
         primer: path of the primer; None if the sample starts from silence.
+        tempo: "drawn", or in bpm.
         checkpoint: name of the checkpoint of the model.
     """
 
@@ -26,9 +27,28 @@ class SampleParameters:
     seed: int
     index: int
     temperature: float
-    threshold: str | float
+    top_p: float
+    threshold: str | float | None
     primer: str | None
+    primer_steps: int | None
+    tempo: str | float
+    best_of: int
     checkpoint: str
+
+    def __str__(self) -> str:
+        """The settings that apply, without the index."""
+        parts = [f"seed {self.seed}", f"temperature {self.temperature:g}"]
+        if self.threshold is not None:
+            parts.append(f"threshold {self.threshold}")
+        if self.top_p < 1:
+            parts.append(f"top-p {self.top_p:g}")
+        if self.tempo != "drawn":
+            parts.append(f"{self.tempo} bpm")
+        if self.best_of > 1:
+            parts.append(f"best of {self.best_of}")
+        steps = f" ({self.primer_steps} steps)" if self.primer_steps else ""
+        parts.append(f"primer {self.primer}{steps}" if self.primer else "no primer")
+        return ", ".join(parts)
 
 
 def find_sample_stores(run: Run) -> list[Path]:

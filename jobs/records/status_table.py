@@ -144,5 +144,5 @@ def _figures(result: Result | None) -> dict[str, float | None]:
         "constant_predictor_loss": result.constant_predictor_loss if result else None,
         "parameters": result.parameters if result else None,
         "valid_nats_per_step": result.held_out_figure("valid", "nats_per_step") if result else None,
-        "valid_onset_f1": result.held_out_figure("valid", "static_threshold", "onset_f1") if result else None,
+        "valid_onset_f1": result.onset_f1("valid") if result else None,
     }

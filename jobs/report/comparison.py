@@ -71,8 +71,7 @@ def _held_out(run: RunFigures, split: str, *keys: str) -> float | None:
 
 
 def _onset_f1(run: RunFigures, split: str) -> float | None:
-    with_threshold = _held_out(run, split, "static_threshold", "onset_f1")
-    return _held_out(run, split, "most_probable", "onset_f1") if with_threshold is None else with_threshold
+    return run.result.onset_f1(split) if run.result else None
 
 
 _NATS = "negative log-likelihood of the {} split in nats per step, 88 keys together, without the tempo"

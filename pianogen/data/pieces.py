@@ -9,6 +9,8 @@ from pianogen.data.gather import Places, gather_windows
 from pianogen.data.windows import Windows
 from pianogen.window import Window
 
+NUM_PIECES, CHUNK_STEPS = 16, 64  # a good size on a CPU: pieces that are read together, and predicted rows of a chunk
+
 
 class Chunk(NamedTuple):
     """The same steps of B pieces.

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import DataConfig
-from pianogen.data.pieces import piece_chunks
+from pianogen.data.pieces import CHUNK_STEPS, NUM_PIECES, piece_chunks
 from pianogen.data.statistics import NUM_STATES, Statistics
 from pianogen.data.windows import Windows, find_windows
 from pianogen.errors import Interrupted
@@ -34,7 +34,7 @@ from pianogen.roll import ONSET, SILENT, unpack
 from pianogen.store import Split, Store
 from pianogen.window import Window
 
-_PIECES, _CHUNK_STEPS = 16, 64  # that are read at once
+_ONLY_MOST_PROBABLE = 1e-6  # as top_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def evaluate(
     read = _compile_reading(network, thresholds)
     tables = np.zeros((1 + len(thresholds), NUM_STATES, NUM_STATES), np.int64)
     num_steps, log_likelihood, tempo_error = 0, 0.0, 0.0
-    state = initial_state = network.initial_state(_PIECES, 0, tempo_us)
-    for window, is_row, is_start in piece_chunks(windows, _PIECES, _CHUNK_STEPS):
+    state = initial_state = network.initial_state(NUM_PIECES, 0, tempo_us)
+    for window, is_row, is_start in piece_chunks(windows, NUM_PIECES, CHUNK_STEPS):
         if shutdown_requested():
             raise Interrupted("received a shutdown signal during the evaluation; the next attempt repeats it")
         if is_start:
@@ -150,7 +150,9 @@ def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[
     It returns (B, W) log-likelihoods of the true states, (B, W) predicted tempo_us and (1 + N, B, W, 88) predicted states, which
     are the most probable ones and those of N thresholds; and the state after the window.
     """
-    decisions = [Decision(rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)]
+    decisions = [
+        Decision(top_p=_ONLY_MOST_PROBABLE, rule=_threshold_rule(threshold)) for threshold in (MOST_PROBABLE, *thresholds)
+    ]
 
     def read(window: Window, state: Any) -> tuple[Any, Any]:
         output, state = network.read(window, state)

@@ -52,7 +52,8 @@ class Decision:
 
     Attributes:
         temperature: scale of the noise, positive; 1 draws from the probabilities of the network.
-        top_p: a network that predicts keys jointly never draws an outcome of a key less probable than 1 - top_p.
+        top_p: a network that predicts keys jointly draws each decision only from its most probable outcomes: from as many as
+            together have this probability (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
         rule: turns the predictions of a network that predicts each key on its own into states; unused by others.
     """
 

@@ -1,4 +1,4 @@
-"""Compiled training iterations and validation batches, and the causes of their failures."""
+"""Compiled training iterations, and the causes of their failures."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -55,7 +55,7 @@ def compile_iterations(
         if training.clip_norm is not None or training.mixed_precision:
             gradients = _share_of_global_gradient(gradients, optimizer, training.clip_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return _sum_over_windows(network, losses) / training.batch
+        return sum_metrics(network, losses) / training.batch
 
     def run_iterations(batches: Any, begin: tf.Tensor, end: tf.Tensor, totals: tf.Tensor, message: tf.Tensor) -> CallResult:
         first_bad = tf.constant(-1, tf.int64)
@@ -109,5 +109,6 @@ def failure_cause(error: tf.errors.OpError) -> str:
     return cause
 
 
-def _sum_over_windows(network: Network, losses: dict[str, tf.Tensor]) -> tf.Tensor:
+def sum_metrics(network: Network, losses: dict[str, tf.Tensor]) -> tf.Tensor:
+    """(M,) float64 sum of each metric."""
     return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in network.metrics]), tf.float64)

@@ -26,6 +26,7 @@ def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network,
     Raises:
         TrainedModelError: the training is not completed, or model.keras belongs to a different model.
     """
+    keras.mixed_precision.set_global_policy("mixed_float16" if config.training.mixed_precision else "float32")
     if config.model.ensemble:
         return load_ensemble(config.model.ensemble), "none"
     path, checkpoint = run / "model.keras", tf.train.latest_checkpoint(run / "checkpoints")
@@ -40,7 +41,7 @@ def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network,
 
 
 def load_ensemble(runs: Sequence[str]) -> Network:
-    """Loads the ensemble of trained runs of the joint model.
+    """Loads the ensemble of trained runs of the joint model, which computes in 32 bits.
 
     Raises:
         TrainedModelError: a run is not trained, or has another model; or their models have different heads or keys.
@@ -51,11 +52,15 @@ def load_ensemble(runs: Sequence[str]) -> Network:
         try:
             member = keras.saving.load_model(path)
         except (OSError, ValueError) as error:
-            raise TrainedModelError(f"model.ensemble: {path} cannot be read: {error}; complete the training of {run}") from error
+            raise TrainedModelError(
+                f"model.ensemble: {path} cannot be read ({error}); restore the run, or submit the ensemble with its new path"
+            ) from error
         if not isinstance(member, JointModel):
             raise TrainedModelError(f"model.ensemble: {run} has another model; expected joint")
         members.append(member)
     try:
         return Joint(joint_ensemble(members))
     except ValueError as error:
-        raise TrainedModelError(f"model.ensemble: {error}; choose runs with the same model.head and data.transpose") from error
+        raise TrainedModelError(
+            f"model.ensemble: {error}; choose runs with the same model.head, data.transpose and data.groups"
+        ) from error

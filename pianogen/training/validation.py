@@ -1,7 +1,7 @@
 """The metrics of a network on the valid split.
 
-A network that is trained on the last row of windows is validated on windows as well. One that is trained on every row reads whole
-pieces, with its state carried from row to row, as in the evaluation.
+A network that is trained on the last row of windows is validated on windows as well. One that is trained on every row reads
+complete pieces, with its state carried from row to row, as in the evaluation.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pianogen.data.pieces import piece_chunks
+from pianogen.data.pieces import CHUNK_STEPS, NUM_PIECES, piece_chunks
 from pianogen.data.windows import Windows, evaluation_batches
 from pianogen.models.network import Network
 from pianogen.roll import DEFAULT_TEMPO_US
+from pianogen.training.iterations import sum_metrics
 from pianogen.training.resources import Workers
 from pianogen.window import Window
 
 _BATCH = 512
-_PIECES, _CHUNK_STEPS = 16, 64  # that are read at once
 
 
 class Validation:
@@ -37,7 +37,7 @@ class Validation:
     def __init__(self, network: Network, windows: Windows, workers: Workers) -> None:
         self._network, self._windows, self._workers = network, windows, workers
         self.num_predictions = int(windows.steps.sum()) if network.every_row else len(windows)
-        self._window_sums = tf.function(lambda window: self._sums(network.losses(window, training=False)))
+        self._window_sums = tf.function(lambda window: sum_metrics(network, network.losses(window, training=False)))
         self._row_sums = tf.function(self._read)
 
     def sums(self) -> Iterator[np.ndarray]:
@@ -52,16 +52,13 @@ class Validation:
         part = slice(self._workers.rank, None, self._workers.size)
         windows = replace(self._windows, pieces=self._windows.pieces[part], steps=self._windows.steps[part])
         state = None
-        for window, is_row, is_start in piece_chunks(windows, _PIECES, _CHUNK_STEPS):
+        for window, is_row, is_start in piece_chunks(windows, NUM_PIECES, CHUNK_STEPS):
             if is_start:
-                state = self._network.initial_state(_PIECES, 0, DEFAULT_TEMPO_US)
+                state = self._network.initial_state(NUM_PIECES, 0, DEFAULT_TEMPO_US)
             sums, state = self._row_sums(window, is_row, state)
             yield sums.numpy()
 
     def _read(self, window: Window, is_row: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         output, state = self._network.read(window, state)
         losses = self._network.row_losses(output, window)
-        return self._sums({name: tf.boolean_mask(values, is_row) for name, values in losses.items()}), state
-
-    def _sums(self, losses: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.cast(tf.stack([tf.reduce_sum(losses[name]) for name in self._network.metrics]), tf.float64)
+        return sum_metrics(self._network, {name: tf.boolean_mask(values, is_row) for name, values in losses.items()}), state

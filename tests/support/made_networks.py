@@ -1,5 +1,6 @@
 """Small networks with fixed initial weights, and input for them."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pianogen.config import Config, DataConfig, LossName, ModelConfig, ModelName, TrainingConfig
+from pianogen.models.joint.network import Joint
 from pianogen.models.network import Network
 from pianogen.roll import HOLD, PACKED_BYTES
 from pianogen.training import networks
@@ -35,6 +37,17 @@ def made_network(
         training=TrainingConfig(loss=loss, loss_weight=loss_weight, predict=predict),
     )
     return networks.build(config, range(88))
+
+
+def made_joint(settings: Mapping[str, Any], keys: range, seed: int = 5) -> Joint:
+    """A joint model with random weights, larger than its initial ones, so that everything it reads has an effect."""
+    keras.utils.set_random_seed(seed)
+    network = networks.build(Config(model=ModelConfig(name="joint", **{"units": 6} | settings)), keys)
+    assert isinstance(network, Joint)
+    random = np.random.default_rng(seed + 1)
+    for weight in network.keras.trainable_variables:
+        weight.assign_add(random.normal(scale=0.2, size=weight.shape))
+    return network
 
 
 def made_windows(steps: int, batch: int = 1) -> Window:

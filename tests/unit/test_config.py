@@ -27,7 +27,7 @@ SWEEPS = {
     "cells": ["base", "gru", "rnn", "mlstm", "peephole", "bidirectional"],
     "composers": ["groups", "groupsbach"],
     "depths": ["base", "base-dense_layers1", "stacked-layers2", "stacked-layers3"],
-    "ensemble": ["joint"],
+    "ensemble": ["ensemble"],
     "epochs": ["epochs25", "epochs100", "epochs200"],
     "heads": ["base", "split", "pair", "base-silenceTrue"],
     "learning_rates": [f"learning_rate{rate}" for rate in (0.0005, 0.001, 0.002, 0.005, 0.01)],
@@ -56,6 +56,7 @@ SWEEPS = {
         ({"device": "cpu", "training": {"dropout": 1.0}}, "training.dropout is 1.0"),
         ({"device": "cpu", "training": {"average": 1.0}}, "training.average is 1.0"),
         ({"device": "cpu", "model": {"name": "transformer"}}, "model.name is 'transformer'"),
+        ({"device": "cpu", "model": {"copies": True}}, "model.copies is not a key; did you mean copy?"),
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
         ({"device": "cpu", "sampling": {"temperature": 0.0}}, "sampling.temperature is 0.0"),
         ({}, "device is missing"),
@@ -98,10 +99,11 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
         ({"copy": False}, {}, "model.copy does not apply to model.name base; only joint"),
         ({"name": "gru", "head": "one_pass"}, {}, "model.head does not apply to model.name gru; only joint"),
         ({"ensemble": ["a", "b"]}, {}, "model.ensemble does not apply to model.name base; only joint"),
-        ({"name": "joint", "ensemble": ["a"]}, {}, "model.ensemble has 1 runs; expected two or more different ones"),
-        ({"name": "joint", "ensemble": ["a", "b", "a"]}, {}, "model.ensemble has 3 runs; expected two or more different ones"),
-        ({"name": "joint", "ensemble": ["a", "b"], "units": 64}, {}, "model has settings beside model.ensemble"),
-        ({"name": "joint", "ensemble": ["a", "b"]}, {"epochs": 3}, "training has settings beside model.ensemble"),
+        ({"name": "joint", "ensemble": ["a"]}, {}, "model.ensemble lists 1 run; expected two or more"),
+        ({"name": "joint", "ensemble": ["a", "b", "a"]}, {}, "model.ensemble lists a twice; remove one"),
+        ({"name": "joint", "ensemble": ["a", "b"], "units": 64}, {}, "model.units does not apply to model.ensemble"),
+        ({"name": "joint", "ensemble": ["a", "b"], "copy": False}, {}, "model.copy does not apply to model.ensemble"),
+        ({"name": "joint", "ensemble": ["a", "b"]}, {"epochs": 3}, "training.epochs does not apply to model.ensemble"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(model: dict[str, Any], training: dict[str, Any], message: str) -> None:
@@ -233,6 +235,25 @@ def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, 
     (variation,) = grid.expand(grid.load_sweep(path, []), path)
     assert variation.config.model.ensemble == tuple(str(tmp_path / "runs" / name) for name in "ab")
     assert variation.config.sampling.primer == str(tmp_path / "theme.mid")
+    with pytest.raises(ConfigError, match=r"model.ensemble lists .+/runs/a twice"):
+        grid.expand(grid.load_sweep(path, ["model.ensemble=[runs/a, runs/b/../a]"]), path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"data": {"transpose": 5}}, "data.transpose does not apply to model.ensemble, whose runs are trained: remove it"),
+        ({"checkpoints": {"keep": 1}}, "checkpoints.keep does not apply to model.ensemble"),
+        ({"logical_devices": 2}, "model.ensemble with 2 replicas; an ensemble uses one device"),
+        ({"slurm": {"nodes": 2}}, "model.ensemble with 2 replicas; an ensemble uses one device"),
+    ],
+)
+def test_settings_of_training_do_not_apply_to_an_ensemble(sections: dict[str, Any], message: str) -> None:
+    model = {"name": "joint", "ensemble": ["a", "b"]}
+    assert run_config.parse({"device": "cpu", "model": model, "data": {"groups": ["Bach"]}}, "source").model.ensemble
+    with pytest.raises(ConfigError) as caught:
+        run_config.parse({"device": "cpu", "model": model, **sections}, "source")
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

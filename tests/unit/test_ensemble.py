@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,21 +15,11 @@ from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, pack
 from pianogen.training import networks
 from pianogen.training.trained_model import TrainedModelError, load_ensemble, load_trained_model
 from pianogen.window import Window
+from tests.support.made_networks import made_joint
 
 KEYS = range(40, 44)
 SOUNDING = [40, 42]
 HEADS = ["two_stage", "one_pass"]
-
-
-def made_joint(seed: int, head: str = "two_stage") -> Joint:
-    """A network with random weights, larger than its initial ones."""
-    keras.utils.set_random_seed(seed)
-    network = networks.build(Config.model_validate({"model": {"name": "joint", "units": 5, "head": head}}), KEYS)
-    assert isinstance(network, Joint)
-    random = np.random.default_rng(seed)
-    for weight in network.keras.trainable_variables:
-        weight.assign_add(random.normal(scale=0.2, size=weight.shape))
-    return network
 
 
 def ensemble_of(networks: Sequence[Joint]) -> Joint:
@@ -65,7 +54,7 @@ def likelihoods(network: Network, window: Window) -> tuple[np.ndarray, np.ndarra
 
 @pytest.mark.parametrize("head", HEADS)
 def test_probabilities_of_legal_rows_sum_to_one_and_their_logits_are_means(head: str) -> None:
-    members = [made_joint(seed, head) for seed in (1, 2, 3)]
+    members = [made_joint({"head": head}, KEYS, seed) for seed in (1, 2, 3)]
     rows = legal_rows()
     lowest_is_held = rows[:, KEYS.start] == HOLD
     logits = []
@@ -80,7 +69,7 @@ def test_probabilities_of_legal_rows_sum_to_one_and_their_logits_are_means(head:
 
 @pytest.mark.parametrize("tempo_us", [500_000, 510_000])
 def test_tempo_is_a_mixture(tempo_us: int) -> None:
-    members = [made_joint(seed) for seed in (1, 2)]
+    members = [made_joint({}, KEYS, seed) for seed in (1, 2)]
     window = windows(legal_rows()[:1], tempo_us)
     one, other, mixed = (likelihoods(network, window)[1][0] for network in (*members, ensemble_of(members)))
     assert mixed == pytest.approx(np.log((np.exp(one) + np.exp(other)) / 2), abs=1e-5)
@@ -89,7 +78,7 @@ def test_tempo_is_a_mixture(tempo_us: int) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_ensemble_of_equal_models_draws_what_they_draw(head: str) -> None:
-    network = made_joint(4, head)
+    network = made_joint({"head": head}, KEYS, 4)
     rows = legal_rows()
     window = windows(rows)
     uniforms = tf.constant(np.random.default_rng(1).random((len(rows), 1, NUM_UNIFORMS), np.float32))
@@ -107,18 +96,18 @@ def test_ensemble_of_equal_models_draws_what_they_draw(head: str) -> None:
 def test_ensemble_is_loaded_from_its_runs(tmp_path: Path) -> None:
     for seed in (1, 2):
         (tmp_path / str(seed)).mkdir()
-        made_joint(seed).keras.save(tmp_path / str(seed) / "model.keras")
+        made_joint({}, KEYS, seed).keras.save(tmp_path / str(seed) / "model.keras")
     runs = [str(tmp_path / str(seed)) for seed in (1, 2)]
     config = Config.model_validate({"model": {"name": "joint", "ensemble": runs}})
     loaded, checkpoint = load_trained_model(config, KEYS, tmp_path / "no checkpoint")
     window = windows(legal_rows())
-    expected = likelihoods(ensemble_of([made_joint(1), made_joint(2)]), window)
+    expected = likelihoods(ensemble_of([made_joint({}, KEYS, seed) for seed in (1, 2)]), window)
     assert np.allclose(likelihoods(loaded, window), expected, atol=1e-6)
     assert checkpoint == "none"
 
 
 def test_runs_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
-    models = {"two_stage": made_joint(1).keras, "one_pass": made_joint(1, "one_pass").keras}
+    models = {head: made_joint({"head": head}, KEYS).keras for head in HEADS}
     models["base"] = networks.build(Config(), KEYS).keras
     for name, model in models.items():
         (tmp_path / name).mkdir()
@@ -129,6 +118,6 @@ def test_runs_that_cannot_be_combined_are_refused(tmp_path: Path) -> None:
             load_ensemble([str(tmp_path / name) for name in names])
         return str(caught.value)
 
-    assert "different heads or keys; choose runs with the same model.head and data.transpose" in refusal("two_stage", "one_pass")
+    assert "different heads or keys; choose runs with the same model.head" in refusal("two_stage", "one_pass")
     assert f"{tmp_path / 'base'} has another model; expected joint" in refusal("two_stage", "base")
     assert f"{tmp_path / 'absent' / 'model.keras'} cannot be read" in refusal("two_stage", "absent")

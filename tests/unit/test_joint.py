@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen.config import Config, DataConfig, ModelConfig
+from pianogen.config import DataConfig
 from pianogen.data.pieces import piece_chunks
 from pianogen.data.windows import find_windows
 from pianogen.models.joint.network import Joint, Output
@@ -18,9 +18,9 @@ from pianogen.models.joint.tempo import TempoOutput
 from pianogen.models.network import NUM_UNIFORMS, Decision
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, Roll, unpack
 from pianogen.store import Split, Store
-from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll, store_of
+from tests.support.made_networks import made_joint
 
 KEYS = range(30, 60)
 SETTINGS: list[dict[str, Any]] = [
@@ -33,18 +33,6 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 HEADS: list[dict[str, Any]] = [{"head": "two_stage"}, {"head": "one_pass"}]
 CHUNK_STEPS = 24
-
-
-def made_joint(settings: dict[str, Any], keys: range = KEYS) -> Joint:
-    """A network with random weights, larger than its initial ones, so that everything it reads has an effect."""
-    keras.utils.set_random_seed(5)
-    model = ModelConfig(name="joint", **{"units": 6} | settings)
-    network = networks.build(Config(model=model), keys)
-    assert isinstance(network, Joint)
-    random = np.random.default_rng(6)
-    for weight in network.keras.trainable_variables:
-        weight.assign_add(random.normal(scale=0.2, size=weight.shape))
-    return network
 
 
 def made_piece(seed: int, steps: int) -> Roll:
@@ -70,7 +58,7 @@ def rows_of(window: Window) -> tuple[tf.Tensor, tf.Tensor]:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: Path) -> None:
     """The history of `step` equals the context of windows, and the state is carried from window to window."""
-    network, piece = made_joint(settings), made_piece(3, 48)
+    network, piece = made_joint(settings, KEYS), made_piece(3, 48)
     state = network.initial_state(1, len(piece), 500_000)
     read_state = network.initial_state(1, 0, 500_000)
     for window in chunks_of(tmp_path, piece):
@@ -85,7 +73,7 @@ def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: P
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_likelihood_of_a_row_does_not_depend_on_later_rows(settings: dict[str, Any], tmp_path: Path) -> None:
-    network, piece = made_joint(settings), made_piece(3, 48)
+    network, piece = made_joint(settings, KEYS), made_piece(3, 48)
     changed = made_piece(7, 48)
     for step in (1, 20, 30):
         mixed = Roll(np.concatenate([piece.packed[:step], changed.packed[step:]]), changed.tempo_us)
@@ -141,7 +129,7 @@ def logits_of(network: Joint, z: tf.Tensor, states: np.ndarray, sounding: np.nda
 
 @pytest.mark.parametrize("settings", HEADS, ids=str)
 def test_decision_for_a_key_does_not_depend_on_higher_keys(settings: dict[str, Any]) -> None:
-    network = made_joint(settings)
+    network = made_joint(settings, KEYS)
     z = tf.random.stateless_normal([20, 1, len(KEYS), 6], [1, 2])
     states, sounding = random_states(1, 20)
     for key in (0, 7, 15, 28):
@@ -178,7 +166,7 @@ def draw_key_by_key(network: Joint, z: tf.Tensor, sounding: np.ndarray, uniforms
 
 @pytest.mark.parametrize("settings", HEADS, ids=str)
 def test_draws_equal_those_of_one_key_after_the_other(settings: dict[str, Any]) -> None:
-    network = made_joint(settings)
+    network = made_joint(settings, KEYS)
     z = tf.random.stateless_normal([200, 1, len(KEYS), 6], [3, 4])
     _, sounding = random_states(5, 200)
     uniforms = np.random.default_rng(7).random((200, 1, NUM_UNIFORMS), np.float32)
@@ -227,7 +215,7 @@ def mixed_precision() -> Iterator[None]:
 @pytest.mark.usefixtures("mixed_precision")
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_mixed_precision_computes_in_16_bits_and_returns_32(settings: dict[str, Any], tmp_path: Path) -> None:
-    network = made_joint(settings)
+    network = made_joint(settings, KEYS)
     (window,) = chunks_of(tmp_path, made_piece(3, 24))
     with tf.GradientTape() as tape:
         losses = network.losses(window, training=True)

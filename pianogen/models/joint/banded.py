@@ -9,7 +9,6 @@ import tensorflow as tf
 _BLOCK_KEYS = 8
 
 
-@keras.saving.register_keras_serializable("pianogen")
 class Banded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(N, K, C) to (N, K, U): each output is a linear function of the channels of the neighbouring keys; missing keys are 0.
 
@@ -54,6 +53,3 @@ class Banded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         offset = np.where((offset >= 0) & (offset < width), offset, width)
         band = tf.gather(tf.pad(tf.convert_to_tensor(self.kernel), [[0, 1], [0, 0], [0, 0]]), offset)
         return tf.reshape(tf.transpose(band, [0, 2, 1, 3]), [num_seen * channels, _BLOCK_KEYS * self._units])
-
-    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (*shape[:-1], self._units)

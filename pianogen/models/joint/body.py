@@ -95,7 +95,6 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         return tf.reshape(self._keys_layer(output), [shape[0], shape[1], len(self._keys), _DENSE_KEY_UNITS]), state
 
 
-@keras.saving.register_keras_serializable("pianogen")
 class RelativePitchClasses(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(N, S * 12) numbers by pitch class to (N, K, U): for each key the same linear function of them, relative to its own."""
 

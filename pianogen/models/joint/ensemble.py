@@ -1,4 +1,7 @@
-"""The parts of an ensemble of joint models: each takes the place of a part of a model. Their values are lists, one per member."""
+"""The parts of an ensemble of joint models: each takes the place of a part of a model.
+
+Its outputs and states are lists with one entry for each member.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,9 +52,9 @@ class MeanStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         super().__init__()
         self._members = list(members)
 
-    def given(self, z: Sequence[tf.Tensor], semitones: tf.Tensor, *known: tf.Tensor) -> list[Any]:
+    def given(self, z: Sequence[tf.Tensor], semitones: tf.Tensor, *given: tf.Tensor) -> list[Any]:
         """See `Stage.given`."""
-        return [member.given(own, semitones, *known) for member, own in zip(self._members, z, strict=True)]
+        return [member.given(own, semitones, *given) for member, own in zip(self._members, z, strict=True)]
 
     def logits(self, given: Sequence[Any], *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """See `Stage.logits`."""

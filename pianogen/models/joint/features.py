@@ -1,4 +1,4 @@
-"""Features of the joint model: what a key, its neighbours and the step as a whole tell before a row is predicted."""
+"""Features of the joint model: of each key, its neighbours and the step, from what is known before the row."""
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +50,7 @@ def pitch_class_features(rows: Rows) -> tf.Tensor:
 
 
 def step_features(rows: Rows, *, copy: bool) -> tf.Tensor:
-    """(T, B, G) float32 of a row as a whole: its position, how many keys sounded, the match, the tempo."""
+    """(T, B, G) float32 of each row: its position, how many keys sounded, the match, the tempo."""
     num_sounding = tf.reduce_sum(tf.cast(rows.before > 0, tf.float32), axis=-1)
     num_onsets = tf.reduce_sum(tf.cast(rows.before == ONSET, tf.float32), axis=-1)
     numbers = [

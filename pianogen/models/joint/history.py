@@ -1,6 +1,6 @@
-"""The rows that the joint model has read one by one, and what they tell of the next row.
+"""The rows that the joint model has read one by one, and the features of the next row that follow from them.
 
-A window brings the same facts in its context.
+The context of a window has the same values.
 """
 
 from typing import NamedTuple
@@ -44,7 +44,7 @@ def empty(batch: int, num_steps: int) -> History:
 
 
 def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor) -> tuple[History, Rows]:
-    """Reads a row, and tells what is known before the next one.
+    """Reads a row, and computes what is known before the next one.
 
     Args:
         packed: (B, 22) uint8.

@@ -25,7 +25,6 @@ def linear(units: int, name: str, *, gain: float = 1.0, bias: float | None = 0.0
     )
 
 
-@keras.saving.register_keras_serializable("pianogen")
 class KeyTables(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(B,) semitones to (B, K, U): a learned vector for each key, and one for its pitch class before the transposition."""
 
@@ -45,7 +44,6 @@ class KeyTables(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         )
 
 
-@keras.saving.register_keras_serializable("pianogen")
 class ResidualBlocks(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """(…, U) to (…, num_logits) float32 logits: blocks x + relu(Wx + b), then a linear function."""
 

@@ -16,13 +16,13 @@ from pianogen.models.joint.ensemble import Members, MixedTempo
 from pianogen.models.joint.features import use_keys
 from pianogen.models.joint.heads import one_pass_head, two_stage_head
 from pianogen.models.joint.layers import drop
-from pianogen.models.joint.rows import Rows, rows_of
+from pianogen.models.joint.rows import LONGEST, PITCH_CLASSES, Rows, rows_of
 from pianogen.models.joint.tempo import TempoNetwork
 from pianogen.models.network import Decision
 from pianogen.roll import DEFAULT_TEMPO_US, HOLD, NUM_KEYS, ONSET, PACKED_BYTES, SILENT
 from pianogen.window import PROFILE_DECAYS, Context, Window
 
-# Of a key that no piece of the train split uses: the probability of an onset at a step, and of a hold after an onset or hold.
+# Of a key that is not in use: the probability of an onset at a step, and of a hold after an onset or hold.
 _UNUSED_ONSET, _UNUSED_HOLD = 1e-6, 0.5
 _BODIES: dict[str, Callable[..., Any]] = {"tied": TiedBody, "dense": DenseBody}
 _HEADS: dict[str, Callable[..., Any]] = {"two_stage": two_stage_head, "one_pass": one_pass_head}
@@ -89,9 +89,10 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def call(self, window: list[tf.Tensor]) -> tf.Tensor:
         """The loss of each row, (B, W), from [packed, tempo_us, *context]."""
-        whole = Window(window[0], window[1], Context(*window[2:]))
-        output, _ = self.predict_rows(rows_of(whole), self.recurrent_state(len(whole.packed)), None)
-        return self.row_losses(output, whole, None)["loss"]
+        packed, tempo_us, *context = window
+        rows = Window(packed, tempo_us, Context(*context))
+        output, _ = self.predict_rows(rows_of(rows), self.recurrent_state(len(packed)), None)
+        return self.row_losses(output, rows, None)["loss"]
 
     def recurrent_state(self, batch: int) -> tuple[list[Any], list[Any]]:
         """The states of the networks of keys and tempo before the first row that they read."""
@@ -240,8 +241,8 @@ def _window_of_silence() -> list[tf.Tensor]:
     context = Context(
         **{name: tf.zeros(shape, tf.int32) for name, shape in integers.items()},
         match=tf.zeros((1, 1, PACKED_BYTES), tf.uint8),
-        since_onset=tf.fill((1, NUM_KEYS), tf.constant(255, tf.uint8)),
+        since_onset=tf.fill((1, NUM_KEYS), tf.constant(LONGEST, tf.uint8)),
         duration=tf.zeros((1, NUM_KEYS), tf.uint8),
-        profile=tf.zeros((1, len(PROFILE_DECAYS), 12)),
+        profile=tf.zeros((1, len(PROFILE_DECAYS), PITCH_CLASSES)),
     )
     return [tf.zeros((1, 2, PACKED_BYTES), tf.uint8), tf.fill((1, 2), DEFAULT_TEMPO_US), *context]

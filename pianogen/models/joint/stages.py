@@ -25,7 +25,7 @@ _MOST_COUNTED = 7
 class Stage(Protocol):
     """A stage; its arguments after the first one are those of the class."""
 
-    def given(self, z: Any, semitones: tf.Tensor, *known: tf.Tensor) -> Any:
+    def given(self, z: Any, semitones: tf.Tensor, *given: tf.Tensor) -> Any:
         """All that does not depend on the decisions."""
 
     def logits(self, given: Any, *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
