@@ -1,6 +1,5 @@
 """Small networks with fixed initial weights, and input for them."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -39,7 +38,7 @@ def made_network(
     return networks.build(config, range(88))
 
 
-def made_joint(settings: Mapping[str, Any], keys: range, seed: int = 5) -> Joint:
+def made_joint(settings: dict[str, Any], keys: range, seed: int = 5) -> Joint:
     """A joint model with random weights, larger than its initial ones, so that everything it reads has an effect."""
     keras.utils.set_random_seed(seed)
     network = networks.build(Config(model=ModelConfig(name="joint", **{"units": 6} | settings)), keys)
