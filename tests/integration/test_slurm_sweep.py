@@ -120,9 +120,15 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
         return str(row["job"])
 
     def wait_for_requeue() -> str:
-        """Waits until the run is waiting; its reason."""
-        wait_until(lambda: sweep.states() == ["waiting"], "the run to be requeued")
-        return str(sweep.rows()[0]["reason"])
+        """Waits until the run is waiting; its reason at that moment, since it starts again soon."""
+        row: dict[str, object] = {}
+
+        def is_waiting() -> bool:
+            row.update(sweep.rows()[0])
+            return row["state"] == "waiting"
+
+        wait_until(is_waiting, "the run to be requeued")
+        return str(row["reason"])
 
     slurm.run("scancel", "--signal=USR2", wait_for_progress())
     reason = wait_for_requeue()
