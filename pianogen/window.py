@@ -21,6 +21,7 @@ class Context(NamedTuple):
         match: (B, W, 22) uint8 packed row that followed the longest match, silence if there is none. The match is the earlier
             step of the piece before which the most rows equal those before the predicted row; the latest one, if several are.
         match_steps: (B, W) int32 number of equal rows of that match, 0 if there is none.
+        match_distance: (B, W) int32 steps from the row that followed the match to the predicted row, 0 if there is none.
         since_onset: (B, 88) uint8 steps from the last onset of each key before the first predicted row; 1 is the row before it,
             255 is 255 steps or more, or no onset.
         duration: (B, 88) uint8 steps for which the note of each key has sounded up to the row before the first predicted row, at
@@ -34,6 +35,7 @@ class Context(NamedTuple):
     semitones: Tensor
     match: Tensor
     match_steps: Tensor
+    match_distance: Tensor
     since_onset: Tensor
     duration: Tensor
     profile: Tensor

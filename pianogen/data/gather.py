@@ -68,6 +68,7 @@ def gather_windows(rows: Rows, places: Places, length: int, max_semitones: int) 
         semitones=np.zeros(num, np.int32),
         match=np.empty((num, num_matches, PACKED_BYTES), np.uint8),
         match_steps=np.empty((num, num_matches), np.int32),
+        match_distance=np.empty((num, num_matches), np.int32),
         since_onset=np.empty((num_contexts, NUM_KEYS), np.uint8),
         duration=np.empty((num_contexts, NUM_KEYS), np.uint8),
         profile=np.empty((num_contexts, len(PROFILE_DECAYS), PITCH_CLASSES), np.float32),
@@ -91,7 +92,8 @@ def _gather(rows: Rows, places: Places, max_semitones: int, packed: np.ndarray, 
         _copy(rows.tempo_us, first, start, stop, DEFAULT_TEMPO_US, tempo_us[i])
         if match_size > 0:
             into = match_buffer[MARGIN : MARGIN + match_size] if is_transposed else match
-            _copy_matches(all_bytes, rows.matches, first + 1, stop, into, context.match_steps[i])
+            into_matches = Matches(context.match_distance[i], context.match_steps[i])
+            _copy_matches(all_bytes, rows.matches, first + 1, stop, into, into_matches)
         semitones = 0
         if is_transposed:
             lowest, highest = _find_range(rows, first, start, stop, packed.shape[1], context.match.shape[1])
@@ -121,16 +123,14 @@ def _copy(source: np.ndarray, first: int, start: int, stop: int, fill: int, into
 
 
 @kernel
-def _copy_matches(
-    all_bytes: np.ndarray, matches: Matches, first: int, stop: int, match: np.ndarray, match_steps: np.ndarray
-) -> None:
-    """Copies the rows that followed the longest matches of rows `first`, `first + 1`, ...; silence if there is no match."""
-    match[:], match_steps[:] = 0, 0
-    for i in range(min(len(match_steps), stop - first)):
+def _copy_matches(all_bytes: np.ndarray, matches: Matches, first: int, stop: int, match: np.ndarray, into: Matches) -> None:
+    """Copies the longest matches of rows `first`, `first + 1`, ... and the rows that followed; silence if there is no match."""
+    match[:], into.distance[:], into.num_steps[:] = 0, 0, 0
+    for i in range(min(len(into.num_steps), stop - first)):
         row = first + i
-        match_steps[i] = matches.num_steps[row]
-        if match_steps[i] > 0:
-            followed = (row - matches.distance[row]) * PACKED_BYTES
+        into.distance[i], into.num_steps[i] = matches.distance[row], matches.num_steps[row]
+        if into.num_steps[i] > 0:
+            followed = (row - into.distance[i]) * PACKED_BYTES
             match[i * PACKED_BYTES : (i + 1) * PACKED_BYTES] = all_bytes[followed : followed + PACKED_BYTES]
 
 

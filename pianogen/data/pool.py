@@ -129,6 +129,7 @@ def window_spec(length: int, has_context: bool) -> Window:
         semitones=per_window(tf.int32),
         match=per_window(tf.uint8, length - 1, PACKED_BYTES),
         match_steps=per_window(tf.int32, length - 1),
+        match_distance=per_window(tf.int32, length - 1),
         since_onset=per_window(tf.uint8, NUM_KEYS),
         duration=per_window(tf.uint8, NUM_KEYS),
         profile=per_window(tf.float32, len(PROFILE_DECAYS), PITCH_CLASSES),

@@ -28,6 +28,9 @@ class PieceOracle:
             semitones=semitones,
             match=pack(np.array([moved(states, semitones, SILENT) for states in followed])),
             match_steps=np.array([num_equal for _, num_equal in matches]),
+            match_distance=np.array(
+                [row - followed if num else 0 for row, (followed, num) in zip(rows[1:], matches, strict=True)]
+            ),
             since_onset=np.array(moved([self._since_onset(step, key) for key in range(NUM_KEYS)], semitones, 255)),
             duration=np.array(moved([self._duration(step, key) for key in range(NUM_KEYS)], semitones, 0)),
             profile=np.array([self._profile(step, decay, semitones) for decay in PROFILE_DECAYS]),

@@ -81,9 +81,17 @@ def assert_equal(window: Window, expected: Window) -> None:
 def assert_specified(batch: Window, num_rows: int) -> None:
     """Checks the shapes and types that `pianogen.window` specifies."""
     count = len(batch.packed)
-    shapes = [(num_rows, 22), (num_rows,), (NUM_KEYS,), (NUM_KEYS,), (3, 12)]
+    shapes = [(num_rows, 22), (num_rows,), (num_rows,), (NUM_KEYS,), (NUM_KEYS,), (3, 12)]
     assert [field.shape for field in batch.context] == [(count,)] * 3 + [(count, *shape) for shape in shapes]
-    assert [str(field.dtype) for field in batch.context] == [*["int32"] * 3, "uint8", "int32", "uint8", "uint8", "float32"]
+    assert [str(field.dtype) for field in batch.context] == [
+        *["int32"] * 3,
+        "uint8",
+        "int32",
+        "int32",
+        "uint8",
+        "uint8",
+        "float32",
+    ]
 
 
 @pytest.mark.parametrize("every_row", [True, False])

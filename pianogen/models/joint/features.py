@@ -8,6 +8,7 @@ from pianogen.roll import HOLD, ONSET
 from pianogen.window import PROFILE_DECAYS
 
 _MOST_COUNTED = 5  # sounding keys below or above
+_DISTANCE_OCTAVES = 11  # no match; 1, 2..3, 4..7, ... steps; 512 steps and more
 # Brings the expected number of decayed onsets to the order of 1.
 _PROFILE_SCALES = 4 / np.array(PROFILE_DECAYS, np.float32)[:, np.newaxis]
 
@@ -61,8 +62,10 @@ def step_features(rows: Rows, *, copy: bool) -> tf.Tensor:
     if copy:
         length = tf.cast(rows.match_steps, tf.float32)
         numbers += [tf.minimum(length, 1.0), tf.minimum(length, 32.0) / 32, tf.math.log1p(length) / 4]
+    distances = [tf.one_hot(_octave(rows.match_distance), _DISTANCE_OCTAVES)] if copy else []
     return tf.concat(
         [
+            *distances,
             tf.one_hot(rows.position % 16, 16),
             tf.one_hot(rows.position % 12, 12),
             tf.one_hot(rows.position // 16 % 4, 4),
@@ -72,6 +75,11 @@ def step_features(rows: Rows, *, copy: bool) -> tf.Tensor:
         ],
         axis=-1,
     )
+
+
+def _octave(distance: tf.Tensor) -> tf.Tensor:
+    """int32: 0 for a distance of 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, and so on."""
+    return tf.reduce_sum(tf.cast(distance[..., tf.newaxis] >= 2 ** np.arange(_DISTANCE_OCTAVES - 1), tf.int32), axis=-1)
 
 
 def one_hot_count(count: tf.Tensor, most: int) -> tf.Tensor:

@@ -78,6 +78,7 @@ def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor) -> tuple[Hist
         profile=history.profile[tf.newaxis],
         match=unpack_rows(tf.where((longest > 0)[:, tf.newaxis], followed, 0))[tf.newaxis],
         match_steps=longest[tf.newaxis],
+        match_distance=tf.where(longest > 0, history.step - match, 0)[tf.newaxis],
         step=step,
         position=step,
         tempo_us=tf.where(step > 0, tempo_us[tf.newaxis], DEFAULT_TEMPO_US),

@@ -237,7 +237,7 @@ def _draw_unused(sounding: tf.Tensor, uniforms: tf.Tensor, keys: range) -> tf.Te
 
 def _window_of_silence() -> list[tf.Tensor]:
     """The tensors of a window of one row."""
-    integers = {"step": (1,), "first_step": (1,), "semitones": (1,), "match_steps": (1, 1)}
+    integers = {"step": (1,), "first_step": (1,), "semitones": (1,), "match_steps": (1, 1), "match_distance": (1, 1)}
     context = Context(
         **{name: tf.zeros(shape, tf.int32) for name, shape in integers.items()},
         match=tf.zeros((1, 1, PACKED_BYTES), tf.uint8),

@@ -24,6 +24,7 @@ class Rows(NamedTuple):
         profile: (T, B, D, 12) float32 decayed onsets by pitch class, see `pianogen.window.Context`.
         match: (T, B, 88) uint8 states of the row that followed the longest match.
         match_steps: (T, B) int32 length of that match.
+        match_distance: (T, B) int32 steps from the row that followed the match.
         step: (T, B) int32 step of the row in its piece.
         position: (T, B) int32 step of the row in the untrimmed piece.
         tempo_us: (T, B) int32 tempo of the row before; 120 bpm before the first row of a piece.
@@ -36,6 +37,7 @@ class Rows(NamedTuple):
     profile: tf.Tensor
     match: tf.Tensor
     match_steps: tf.Tensor
+    match_distance: tf.Tensor
     step: tf.Tensor
     position: tf.Tensor
     tempo_us: tf.Tensor
@@ -60,6 +62,7 @@ def rows_of(window: Window) -> Rows:
         profile=_profile(before, context.profile),
         match=_time_first(unpack_rows(context.match)),
         match_steps=_time_first(context.match_steps),
+        match_distance=_time_first(context.match_distance),
         step=step,
         position=context.first_step + step,
         tempo_us=tf.where(step > 0, _time_first(window.tempo_us[:, :-1]), DEFAULT_TEMPO_US),
