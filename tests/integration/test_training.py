@@ -54,7 +54,7 @@ JOINT = {
 # Dropout depends on the number of replicas. In more iterations, rounding grows by orders of magnitude at the kinks of rectifiers.
 JOINT_WITHOUT_DROPOUT = JOINT | {
     "model": {"name": "joint", "units": 16},
-    "training": {"batch": 8, "optimizer": "adamw", "learning_rate": 0.001, "dropout": 0.0, "max_iterations": 30},
+    "training": {"batch": 8, "learning_rate": 0.001, "warmup_iterations": 0, "dropout": 0.0, "max_iterations": 30},
 }
 
 
