@@ -19,8 +19,6 @@ from pianogen.store import Pieces, Split, write_store
 
 SETS = ("JSB_Chorales", "Nottingham", "Piano_midi", "MuseData")
 _CELLS = {"traindata": Split.TRAIN, "validdata": Split.VALID, "testdata": Split.TEST}
-
-
 # What SciPy raises for damaged files.
 _DAMAGED = (IndexError, NameError, NotImplementedError, OSError, TypeError, ValueError, MatReadError, zlib.error)
 

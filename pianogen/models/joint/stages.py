@@ -33,7 +33,7 @@ class Stage(Protocol):
 
 
 class HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """Whether each sounding key goes on, given the lower ones."""
+    """Whether each sounding key is held, given which of the lower ones are."""
 
     def __init__(self, units: int, keys: range) -> None:
         super().__init__(name="holds")
@@ -55,7 +55,7 @@ class HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 class OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """Whether each key that is not held starts a note, given all holds and the lower onsets."""
+    """Whether each key that is not held has an onset, given all holds and the lower onsets."""
 
     def __init__(self, units: int, keys: range, dropout: float) -> None:
         super().__init__(name="onsets")
