@@ -28,7 +28,7 @@ class ChunkResult:
 
     Attributes:
         num_inputs: inputs of the chunk.
-        num_rejected: rejected inputs of the chunk.
+        num_rejected: rejected pieces of the chunk.
         shard: the file that holds the records of the chunk.
         shard_bytes: the size of that file after the last record of the chunk.
     """

@@ -18,8 +18,8 @@ from pianogen.midi.rejection import Reason
 from preprocess import shard
 from preprocess.child_process import ChildProcess, describe_exit, receive_inputs
 from preprocess.errors import ShardError
-from preprocess.outcome import Outcome, Status, rejected
-from preprocess.sources import Input
+from preprocess.outcome import Outcome
+from preprocess.inputs import Input
 
 _MAX_INPUTS_PER_WORKER = 16_384  # a new process from time to time bounds the memory that libraries leak
 
@@ -47,7 +47,7 @@ class _Counters(ctypes.Structure):
 
     Attributes:
         num_finished: inputs finished since the inputs were sent.
-        num_rejected: rejected inputs among them.
+        num_rejected: rejected pieces among them.
         shard_bytes: the size of the shard after its last complete record.
         write_errno: the error that writing the shard raised, 0 if none.
     """
@@ -64,10 +64,10 @@ class WorkerProcess:
 
     Args:
         handle: the shard, opened with O_APPEND.
-        conversion: converts one input.
+        conversion: converts one input to its pieces.
     """
 
-    def __init__(self, handle: int, conversion: Callable[[Input], Outcome], limits: Limits) -> None:
+    def __init__(self, handle: int, conversion: Callable[[Input], list[Outcome]], limits: Limits) -> None:
         self._handle, self._conversion, self._limits = handle, conversion, limits
         self._counters = _Counters.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
         self._process: ChildProcess | None = None
@@ -77,7 +77,7 @@ class WorkerProcess:
         """Appends one record per input to the shard.
 
         Returns:
-            The number of rejected inputs, and the size of the shard in bytes.
+            The number of rejected pieces, and the size of the shard in bytes.
 
         Raises:
             ShardError: the shard cannot be written.
@@ -95,16 +95,16 @@ class WorkerProcess:
             # A worker process that dies at its first input shows that this input is the cause. If it has converted others
             # before, they may be the cause, and the input is tried again in a new process.
             if failure is not None and self._counters.num_finished == 0 and is_new:
-                self._append(rejected(chunk[num_finished], *failure))
+                self._reject(chunk[num_finished], *failure)
                 num_finished += 1
                 num_rejected += 1
             if self._num_converted > _MAX_INPUTS_PER_WORKER and self._process is not None:
                 self._end(self._process)
         return num_rejected, os.fstat(self._handle).st_size
 
-    def _append(self, outcome: Outcome) -> None:
+    def _reject(self, source: Input, reason: Reason, message: str) -> None:
         try:
-            shard.append(self._handle, outcome)
+            shard.append(self._handle, source.index, [Outcome(reason=reason, message=message)])
         except OSError as error:
             raise ShardError(os.strerror(error.errno or errno.EIO)) from error
 
@@ -166,12 +166,12 @@ class WorkerProcess:
     def _convert_one(self, source: Input) -> None:
         _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
         try:
-            outcome = self._conversion(source)
+            outcomes = self._conversion(source)
         except MemoryError:
-            outcome = rejected(source, Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")
+            outcomes = [Outcome(reason=Reason.MEMORY, message=f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
         # In this order: a process killed in between leaves num_finished too low, and the input is converted again.
-        self._counters.shard_bytes += shard.append(self._handle, outcome)
-        self._counters.num_rejected += outcome.status is Status.REJECTED
+        self._counters.shard_bytes += shard.append(self._handle, source.index, outcomes)
+        self._counters.num_rejected += sum(outcome.reason is not None for outcome in outcomes)
         self._counters.num_finished += 1
 
 

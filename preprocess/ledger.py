@@ -1,0 +1,46 @@
+"""The ledger: a CSV file with the outcome of every piece, in order of name."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from pianogen import atomic
+from pianogen.midi.counts import Counts
+from preprocess.near_duplicates import NONE
+from preprocess.outcome import Status
+from preprocess.piece_table import KEPT, REASONS, PieceTable
+from preprocess.selection import Selection
+
+COLUMNS = ["name", "status", "reason", "message", "steps", *Counts._fields, "similar_to", "similarity"]
+_NO_COUNTS = [""] * (1 + len(Counts._fields))
+_NO_SIMILAR: list[object] = ["", ""]
+_BLOCK_PIECES = 4_096
+
+
+def write_ledger(path: Path, table: PieceTable, selection: Selection) -> None:
+    """Writes the ledger."""
+    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        # All text is quoted: the csv module would write a name with a carriage return without quotes.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(COLUMNS)
+        writer.writerows(_ledger_rows(table, selection))
+
+
+def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[object]]:
+    for begin in range(0, len(selection.number), _BLOCK_PIECES):
+        block = slice(begin, begin + _BLOCK_PIECES)
+        numbers, rows = selection.number[block], table.rows[selection.number[block]]
+        columns = (rows["reason"], rows["steps"], rows["counts"], selection.first[block], *(part[block] for part in selection.similar))
+        for index, (number, reason, steps, counts, first, earlier, similarity) in enumerate(
+            zip(numbers.tolist(), *(column.tolist() for column in columns), strict=True), begin
+        ):
+            name = table.name(number)
+            if reason != KEPT:
+                yield [name, Status.REJECTED, REASONS[reason], table.message(number), *_NO_COUNTS, *_NO_SIMILAR]
+                continue
+            status, message = Status.KEPT, ""
+            if first != index:
+                relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
+                status, message = Status.DUPLICATE, f"{relation} to {table.name(selection.number[first])}"
+            similar = _NO_SIMILAR if earlier == NONE else [table.name(selection.number[earlier]), round(similarity, 2)]
+            yield [name, status, "", message, steps, *counts, *similar]
