@@ -68,5 +68,5 @@ def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
 
 
 def rejected(source: Input, reason: Reason, message: str, digest: str = "") -> Outcome:
-    """The outcome of a rejected input."""
-    return Outcome(source.name, Status.REJECTED, reason, message, digest)
+    """The outcome of a rejected input; the message becomes one line."""
+    return Outcome(source.name, Status.REJECTED, reason, " ".join(message.split()), digest)

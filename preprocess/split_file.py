@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pianogen.errors import UsageError
 from pianogen.store import Split
+from preprocess.sources import comparable
 
 _SPLITS = {"train": Split.TRAIN, "valid": Split.VALID, "test": Split.TEST}
 
@@ -19,7 +20,7 @@ def read_split_file(path: Path, names: Collection[str]) -> dict[str, Split]:
     Raises:
         UsageError: the file cannot be read, lacks a column, or has an unknown name or split.
     """
-    valid_names = set(names)
+    valid_names = {comparable(name): name for name in names}
     splits: dict[str, Split] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -27,9 +28,10 @@ def read_split_file(path: Path, names: Collection[str]) -> dict[str, Split]:
             if not {"name", "split"} <= set(reader.fieldnames or []):
                 raise UsageError(f"{path} has the columns {reader.fieldnames}, expected name and split")
             for row in reader:
-                where, name, split = f"{path}:{reader.line_num}", row["name"], _SPLITS.get(row["split"])
-                if name not in valid_names:
-                    raise UsageError(f"{where}: no input has the name {name!r}; a name is the path below the corpus root")
+                where, split = f"{path}:{reader.line_num}", _SPLITS.get(row["split"])
+                name = valid_names.get(comparable(row["name"] or ""))
+                if name is None:
+                    raise UsageError(f"{where}: no input has the name {row['name']!r}; a name is the path below the corpus root")
                 if split is None:
                     raise UsageError(f"{where}: split {row['split']!r}, expected train, valid or test")
                 if splits.setdefault(name, split) != split:

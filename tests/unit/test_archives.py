@@ -15,6 +15,7 @@ from pianogen.errors import UsageError
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess import sources
 from preprocess.sources import Input
+from preprocess.unread import Unread
 from tests.support.made_corpus import made_midi
 from tests.support.processes import finished, preprocess_command
 
@@ -44,11 +45,11 @@ def packed(folder: Path, kind: str) -> Path:
 
 
 def contents(corpus: Path, indexes: Path) -> dict[str, bytes]:
-    return {source.name: source.read(indexes) for source in sources.scan([str(corpus)], indexes)}
+    return {source.name: source.read(indexes) for source in sources.scan([str(corpus)], indexes, Unread())}
 
 
 def input_of(corpus: Path, name: str, indexes: Path) -> Input:
-    (source,) = [source for source in sources.scan([str(corpus)], indexes) if source.name == name]
+    (source,) = [source for source in sources.scan([str(corpus)], indexes, Unread()) if source.name == name]
     return source
 
 
@@ -121,7 +122,7 @@ def test_links_in_a_tar_are_followed_only_inside_the_archive(tmp_path: Path) -> 
             link = tarfile.TarInfo(name)
             link.type, link.linkname = kind, target
             file.addfile(link)
-    inputs = {source.name: source for source in sources.scan([str(tmp_path / "x.tar")], tmp_path)}
+    inputs = {source.name: source for source in sources.scan([str(tmp_path / "x.tar")], tmp_path, Unread())}
     assert all(inputs[f"{name}.mid"].read(tmp_path) == data for name in ("a/real", "a/soft", "a/chain", "b/up", "b/hard"))
     for name in ("b/out.mid", "a/loop.mid"):
         assert rejection_of(tmp_path / "x.tar", name, tmp_path).reason is Reason.UNREADABLE
@@ -210,7 +211,7 @@ def test_archive_with_changed_bytes_is_an_error_or_has_every_member(tmp_path: Pa
         archive = tmp_path / f"{seed}{name[1:]}"  # a new name, because open archives are cached by name
         archive.write_bytes(damaged)
         try:
-            inputs = sources.scan([str(archive)], tmp_path)
+            inputs = sources.scan([str(archive)], tmp_path, Unread())
         except UsageError:
             continue
         assert len(inputs) == 3 or name == "x.zip"  # a zip has no checksum of its names
@@ -225,7 +226,7 @@ def test_compressed_tar_without_its_checksum_is_an_error(tmp_path: Path) -> None
     for num_missing in (1, 4, 8, 9):
         (tmp_path / "x.tar.gz").write_bytes(data[:-num_missing])
         with pytest.raises(UsageError, match="cannot be read as an archive"):
-            sources.scan([str(tmp_path / "x.tar.gz")], tmp_path)
+            sources.scan([str(tmp_path / "x.tar.gz")], tmp_path, Unread())
 
 
 def test_compressed_tar_of_several_streams_is_read(tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_tar_member_of_negative_size_is_an_error(tmp_path: Path) -> None:
         blocks += [member.tobuf(tarfile.GNU_FORMAT), bytes(512)]
     (tmp_path / "x.tar").write_bytes(b"".join(blocks) + bytes(1024))
     with pytest.raises(UsageError, match=r"x\.tar cannot be read as an archive \(a member has -1024 bytes\)"):
-        sources.scan([str(tmp_path / "x.tar")], tmp_path)
+        sources.scan([str(tmp_path / "x.tar")], tmp_path, Unread())
 
 
 def test_zip_with_names_of_invalid_utf8_is_an_error(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_zip_with_names_of_invalid_utf8_is_an_error(tmp_path: Path) -> None:
         file.writestr("größe.mid", made_midi(0))
     (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace("ö".encode(), b"\xff\xff"))
     with pytest.raises(UsageError, match=r"x\.zip cannot be read as an archive"):
-        sources.scan([str(tmp_path / "x.zip")], tmp_path)
+        sources.scan([str(tmp_path / "x.zip")], tmp_path, Unread())
 
 
 def test_name_of_a_member_ends_at_a_nul_byte(tmp_path: Path) -> None:
@@ -267,4 +268,4 @@ def test_truncated_archive_is_an_error_before_any_conversion(folder: Path, tmp_p
     archive = packed(folder, kind)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.raises(UsageError, match=r"archive\..* cannot be read as an archive"):
-        sources.scan([str(archive)], tmp_path)
+        sources.scan([str(archive)], tmp_path, Unread())

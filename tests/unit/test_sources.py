@@ -15,6 +15,7 @@ from pianogen.errors import UsageError
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.sources import Input, group_of, scan
+from preprocess.unread import Unread
 
 
 def folder_with(folder: Path, *names: bytes) -> Path:
@@ -30,7 +31,7 @@ NO_INDEXES = Path("no corpus here has a compressed archive")
 
 
 def inputs_of(*corpora: object) -> list[Input]:
-    return scan(list(map(str, corpora)), NO_INDEXES)
+    return scan(list(map(str, corpora)), NO_INDEXES, Unread())
 
 
 def names_of(*corpora: object) -> list[str]:
@@ -291,7 +292,7 @@ def test_archive_has_the_inputs_of_its_folder(tmp_path: Path, kind: str) -> None
     folder = folder_with(tmp_path / "folder", *names)
     archive = packed_as(kind, folder, tmp_path / "packed")
     (tmp_path / "indexes").mkdir()
-    packed = scan([str(archive)], tmp_path / "indexes")
+    packed = scan([str(archive)], tmp_path / "indexes", Unread())
     plain = inputs_of(folder)
     assert [(source.name, source.size) for source in packed] == [(source.name, source.size) for source in plain]
     assert [source.read(tmp_path / "indexes") for source in packed] == [source.read(NO_INDEXES) for source in plain]
@@ -300,7 +301,7 @@ def test_archive_has_the_inputs_of_its_folder(tmp_path: Path, kind: str) -> None
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_archive_in_a_folder_counts_as_a_folder_with_its_name(tmp_path: Path, kind: str) -> None:
     archive = packed_as(kind, folder_with(tmp_path / "folder", b"B/b.mid"), tmp_path / "corpus" / "packed")
-    (source,) = scan([str(tmp_path / "corpus")], tmp_path)
+    (source,) = scan([str(tmp_path / "corpus")], tmp_path, Unread())
     assert source.name == f"{archive.name}/B/b.mid"
 
 
@@ -308,5 +309,5 @@ def test_archive_in_a_folder_counts_as_a_folder_with_its_name(tmp_path: Path, ki
 def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"not an archive" * 99)
     with pytest.raises(UsageError, match="cannot be read as an archive") as caught:
-        scan([str(tmp_path / name)], tmp_path)
+        scan([str(tmp_path / name)], tmp_path, Unread())
     assert str(tmp_path / name) in str(caught.value)
