@@ -16,6 +16,7 @@ from pianogen.midi.rejection import Reason, Rejection
 from preprocess import sources
 from preprocess.sources import Input
 from preprocess.unread import Unread
+from tests.support.archives import DISTINCT_KINDS, KINDS, pack
 from tests.support.made_corpus import made_midi
 from tests.support.processes import finished, preprocess_command
 
@@ -33,15 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def packed(folder: Path, kind: str) -> Path:
     """An archive of a folder's content."""
-    archive = folder.parent / f"archive.{kind}"
-    if kind == "zip":
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-            for path in sorted(folder.rglob("*"), reverse=True):
-                file.write(path, path.relative_to(folder))
-    else:
-        with tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w") as file:
-            file.add(folder, ".")
-    return archive
+    return pack(folder, folder.parent / f"archive.{kind}")
 
 
 def contents(corpus: Path, indexes: Path) -> dict[str, bytes]:
@@ -59,12 +52,12 @@ def rejection_of(corpus: Path, name: str, indexes: Path) -> Rejection:
     return caught.value
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_archive_has_the_names_and_bytes_of_its_folder(folder: Path, tmp_path: Path, kind: str) -> None:
     assert contents(packed(folder, kind), tmp_path) == contents(folder, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_archive_in_a_folder_counts_as_a_folder_with_its_name(folder: Path, tmp_path: Path, kind: str) -> None:
     parent = tmp_path / "parent"
     parent.mkdir()
@@ -80,7 +73,7 @@ def test_archive_in_an_archive_is_not_opened(folder: Path, tmp_path: Path) -> No
 
 def test_stores_of_folder_and_archives_are_equal(folder: Path, tmp_path: Path) -> None:
     stores = []
-    for number, corpus in enumerate([folder, *(packed(folder, kind) for kind in ("zip", "tar", "tar.gz"))]):
+    for number, corpus in enumerate([folder, *(packed(folder, kind) for kind in DISTINCT_KINDS)]):
         store = tmp_path / f"{number}.h5"
         done = finished(preprocess_command(0, corpus, "--store", store))
         assert done.returncode == 0, done.stderr
@@ -180,19 +173,18 @@ def small_archive(path: Path) -> tuple[bytes, set[bytes]]:
     folder.mkdir()
     for seed in range(3):
         (folder / f"{seed}.mid").write_bytes(made_midi(seed))
-    archive = packed(folder, "tar" if path.suffix == ".tar" else path.name.partition(".")[2])
-    return archive.read_bytes(), set(map(made_midi, range(3)))
+    return pack(folder, path).read_bytes(), set(map(made_midi, range(3)))
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
-def test_truncated_archive_is_an_error_or_has_every_member(tmp_path: Path, name: str) -> None:
-    data, members = small_archive(tmp_path / name)
+@pytest.mark.parametrize("kind", DISTINCT_KINDS)
+def test_truncated_archive_is_an_error_or_has_every_member(tmp_path: Path, kind: str) -> None:
+    data, members = small_archive(tmp_path / f"x.{kind}")
     lengths = {*range(0, len(data), 512), *random.Random(0).sample(range(len(data)), 60)}
     num_errors = 0
     for length in sorted(lengths):
-        (tmp_path / name).write_bytes(data[:length])
+        (tmp_path / f"x.{kind}").write_bytes(data[:length])
         try:
-            files = contents(tmp_path / name, tmp_path)
+            files = contents(tmp_path / f"x.{kind}", tmp_path)
         except UsageError:
             num_errors += 1
         else:
@@ -201,23 +193,23 @@ def test_truncated_archive_is_an_error_or_has_every_member(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("hundred", range(3))
-@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
-def test_archive_with_changed_bytes_is_an_error_or_has_every_member(tmp_path: Path, name: str, hundred: int) -> None:
-    data, members = small_archive(tmp_path / name)
+@pytest.mark.parametrize("kind", DISTINCT_KINDS)
+def test_archive_with_changed_bytes_is_an_error_or_has_every_member(tmp_path: Path, kind: str, hundred: int) -> None:
+    data, members = small_archive(tmp_path / f"x.{kind}")
     for seed in range(100 * hundred, 100 * (hundred + 1)):
         generator, damaged = random.Random(seed), bytearray(data)
         for _ in range(generator.randint(1, 3)):
             damaged[generator.randrange(len(data))] = generator.choice([0, 0x80, 0xFF, generator.randrange(256)])
-        archive = tmp_path / f"{seed}{name[1:]}"  # a new name, because open archives are cached by name
+        archive = tmp_path / f"{seed}.{kind}"  # a new name, because open archives are cached by name
         archive.write_bytes(damaged)
         try:
             inputs = sources.scan([str(archive)], tmp_path, Unread())
         except UsageError:
             continue
-        assert len(inputs) == 3 or name == "x.zip"  # a zip has no checksum of its names
+        assert len(inputs) == 3 or kind == "zip"  # a zip has no checksum of its names
         for source in inputs:
             with suppress(Rejection):
-                assert source.read(tmp_path) in members or name == "x.tar"  # a tar has no checksum of its contents
+                assert source.read(tmp_path) in members or kind == "tar"  # a tar has no checksum of its contents
 
 
 def test_compressed_tar_without_its_checksum_is_an_error(tmp_path: Path) -> None:
@@ -263,7 +255,7 @@ def test_name_of_a_member_ends_at_a_nul_byte(tmp_path: Path) -> None:
     assert list(contents(tmp_path / "x.zip", tmp_path)) == ["a.mid"]
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_truncated_archive_is_an_error_before_any_conversion(folder: Path, tmp_path: Path, kind: str) -> None:
     archive = packed(folder, kind)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.sources import Input, group_of, scan
 from preprocess.unread import Unread
+from tests.support.archives import KINDS
 
 
 def folder_with(folder: Path, *names: bytes) -> Path:
@@ -122,7 +122,10 @@ def test_other_files_are_not_inputs(tmp_path: Path) -> None:
         b"a.txt",
         b"mid",
         b".mid",
-        b"a.mid.gz",
+        b".mid.gz",
+        b"a.gz",
+        b"a.abc.gz",
+        b"a.mid.bz2",
         b"a.mid~",
         b"a.mid.part",
         b"a.wav",
@@ -281,32 +284,9 @@ def test_unknown_bundled_corpus_is_an_error_that_lists_the_valid_names(name: str
     assert names_of(f"music21:{valid[0]}")
 
 
-def packed_as(kind: str, folder: Path, path: Path) -> Path:
-    """An archive of a folder's content."""
-    return Path(shutil.make_archive(str(path), {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[kind], folder))
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_has_the_inputs_of_its_folder(tmp_path: Path, kind: str) -> None:
-    names = [b"a.mid", b"B/b.mid", b"B/deep/two words.mid", "C/größe.mid".encode(), b"C/readme.txt"]
-    folder = folder_with(tmp_path / "folder", *names)
-    archive = packed_as(kind, folder, tmp_path / "packed")
-    (tmp_path / "indexes").mkdir()
-    packed = scan([str(archive)], tmp_path / "indexes", Unread())
-    plain = inputs_of(folder)
-    assert [(source.name, source.size) for source in packed] == [(source.name, source.size) for source in plain]
-    assert [source.read(tmp_path / "indexes") for source in packed] == [source.read(NO_INDEXES) for source in plain]
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_in_a_folder_counts_as_a_folder_with_its_name(tmp_path: Path, kind: str) -> None:
-    archive = packed_as(kind, folder_with(tmp_path / "folder", b"B/b.mid"), tmp_path / "corpus" / "packed")
-    (source,) = scan([str(tmp_path / "corpus")], tmp_path, Unread())
-    assert source.name == f"{archive.name}/B/b.mid"
-
-
-@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
-def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, kind: str) -> None:
+    name = f"a.{kind}"
     (tmp_path / name).write_bytes(b"not an archive" * 99)
     with pytest.raises(UsageError, match="cannot be read as an archive") as caught:
         scan([str(tmp_path / name)], tmp_path, Unread())
