@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from preprocess.sources import Input
+from preprocess.sources import Input, in_one_line
 from preprocess.unread import Unread, describe, suffix_of
 
 _MAX_NAMES = 10
@@ -18,7 +18,7 @@ def describe_inputs(inputs: Sequence[Input], unread: Unread) -> str:
         f"  inputs      {describe(Counter(suffix_of(source.name) for source in inputs))}",
         *_describe_archives(inputs),
         *(f"  not inputs  {line}" for line in unread.lines()),
-        *(f"  name        {_in_one_line(source.name)}" for source in inputs[:_MAX_NAMES]),
+        *(f"  name        {in_one_line(source.name)}" for source in inputs[:_MAX_NAMES]),
     ]
     if len(inputs) > _MAX_NAMES:
         lines.append(f"              and {len(inputs) - _MAX_NAMES:,} more")
@@ -28,11 +28,7 @@ def describe_inputs(inputs: Sequence[Input], unread: Unread) -> str:
 def _describe_archives(inputs: Sequence[Input]) -> list[str]:
     counts = Counter(source.path for source in inputs if source.member is not None)
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"  archive     {_in_one_line(path)}: {count:,} inputs" for path, count in largest[:_MAX_ARCHIVES]]
+    lines = [f"  archive     {in_one_line(path)}: {count:,} inputs" for path, count in largest[:_MAX_ARCHIVES]]
     if rest := largest[_MAX_ARCHIVES:]:
         lines.append(f"              {sum(count for _, count in rest):,} inputs in {len(rest):,} other archives")
     return lines
-
-
-def _in_one_line(name: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)

@@ -16,7 +16,7 @@ from pianogen.errors import UsageError
 from pianogen.midi.reader import MAX_BYTES, MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, is_score, too_large
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess import archives
-from preprocess.archives import Member, Refusal, is_archive, list_members, read_member
+from preprocess.archives import Member, Refusal, is_archive, list_members, read_member, seek_member
 from preprocess.unread import FileKind, Unread, is_litter
 
 _BUNDLED = "music21:"
@@ -45,6 +45,11 @@ class Input(NamedTuple):
     def reading_order(self) -> tuple[str, int, str]:
         """A sort key: members of an archive are sorted by position, and files by name."""
         return ("", 0, self.name) if self.member is None else (self.path, self.member.offset, self.name)
+
+    def seek(self, index_folder: Path) -> None:
+        """Moves to the input in its archive; what lies before it costs time that is not due to this input."""
+        if self.member is not None:
+            seek_member(self.path, self.member, index_folder)
 
     def read(self, index_folder: Path) -> bytes:
         """The bytes of the input, uncompressed.
@@ -104,6 +109,11 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def in_one_line(name: str) -> str:
+    """A name for the terminal, with line breaks and other control characters escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
 def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> list[Input]:
     """All inputs of the corpora, in order of name.
 
@@ -132,7 +142,7 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> l
     for first, second in pairwise(sorted(inputs, key=lambda source: comparable(source.name))):
         if comparable(first.name) == comparable(second.name):
             raise UsageError(
-                f"two inputs have the name {first.name}: {first.path} and {second.path}; "
+                f"two inputs have the name {in_one_line(first.name)}: {first.path} and {second.path}; "
                 "rename one of them, or name their common parent folder as the corpus"
             )
     return inputs

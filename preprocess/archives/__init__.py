@@ -4,6 +4,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pianogen.errors import UsageError
@@ -14,7 +15,7 @@ from preprocess.archives.tar_files import list_tar
 from preprocess.archives.tree import Tree, TreeError
 from preprocess.archives.zip_files import list_zip, read_zip
 
-__all__ = ["SUFFIXES", "Member", "Refusal", "is_archive", "list_members", "read_member"]
+__all__ = ["SUFFIXES", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
 
 _KINDS: dict[str, ArchiveKind] = {
     ".zip": "zip",
@@ -65,6 +66,15 @@ def _list(path: str, index_folder: Path | None) -> Tree:
             return list_tar(file, kind)
     with streams.listing(path, kind, index_folder) as stream:
         return list_tar(stream, kind)
+
+
+def seek_member(path: str, member: Member, index_folder: Path) -> None:
+    """Decompresses what lies before the member, so that reading the member takes little time."""
+    if member.method >= 0 and member.kind not in ("zip", "tar"):
+        with suppress(OSError, *_DAMAGE_ERRORS):  # `read_member` raises the error again
+            stream = streams.seekable(path, member.kind, index_folder)
+            stream.seek(member.offset - 1)
+            stream.read(1)
 
 
 def read_member(path: str, member: Member, size: int, index_folder: Path) -> bytes:

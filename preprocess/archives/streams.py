@@ -13,6 +13,7 @@ rank keeps its stream open. So a chunk costs one seek, and an archive without bl
 import functools
 import gzip
 import json
+import lzma
 import os
 import sys
 import zlib
@@ -32,8 +33,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# The errors of damaged streams, beside OSError and the built-in errors that archives raise too.
-DAMAGE_ERRORS = (indexed_gzip.ZranError, zlib.error, xz.XZError, zstd.ZstdError)
+# The errors of damaged compressed data, beside OSError and the built-in errors that archives raise too.
+DAMAGE_ERRORS = (indexed_gzip.ZranError, zlib.error, lzma.LZMAError, xz.XZError, zstd.ZstdError)
 # An index of a gzip file takes 32 kB per point, and a seek decompresses half the distance between two points on average.
 _MIN_SPACING_BYTES = 4 << 20
 _MAX_POINTS = 2_048

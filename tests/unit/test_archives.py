@@ -1,11 +1,20 @@
 """Archives are read in place, and give the same inputs as a folder with their content."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import random
+import stat
+import struct
+import sys
 import tarfile
+import tracemalloc
+import warnings
 import zipfile
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +28,11 @@ from preprocess.unread import Unread
 from tests.support.archives import DISTINCT_KINDS, KINDS, pack
 from tests.support.made_corpus import made_midi
 from tests.support.processes import finished, preprocess_command
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 NAMES = ["A/one.mid", "A/two.mid", "B/caf\xe9, with spaces.mid", "B/deep/er/three.MID", "four.mid", "notes.txt"]
 
@@ -91,6 +105,141 @@ def test_invalid_bytes_in_a_name_are_escaped_as_in_a_folder(tmp_path: Path) -> N
     assert list(contents(tmp_path / "x.tar", tmp_path)) == list(contents(root, tmp_path)) == ["caf\\xe9\\\\.mid"]
 
 
+def zip_of(path: Path, *members: tuple[str, bytes], system: int = 3, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A zip with these members, made on a system: 0 is DOS and Windows, 3 is Unix."""
+    with zipfile.ZipFile(path, "w") as file, warnings.catch_warnings(action="ignore"):  # of equal names
+        for name, data in members:
+            info = zipfile.ZipInfo()
+            info.filename, info.create_system = name, system
+            file.writestr(info, data, method)
+    return path
+
+
+def tar_of(path: Path, *members: tuple[str, bytes] | tuple[str, bytes, str]) -> Path:
+    """A tar of files (name, content) and of other members (name, type, target)."""
+    with tarfile.open(path, "w") as file:
+        for member in members:
+            info = tarfile.TarInfo(member[0])
+            if len(member) == 2:
+                info.size = len(member[1])
+                file.addfile(info, io.BytesIO(member[1]))
+            else:
+                info.type, info.linkname = member[1:]
+                file.addfile(info)
+    return path
+
+
+def test_last_of_two_members_with_one_name_counts(tmp_path: Path) -> None:
+    members = [("A/a.mid", made_midi(0)), ("b.mid", made_midi(1)), ("./A//a.mid", made_midi(2))]
+    expected = {"A/a.mid": made_midi(2), "b.mid": made_midi(1)}
+    assert contents(zip_of(tmp_path / "x.zip", *members), tmp_path) == expected
+    assert contents(tar_of(tmp_path / "x.tar", *members), tmp_path) == expected
+
+
+def test_hard_link_keeps_the_content_that_its_target_had(tmp_path: Path) -> None:
+    link = ("b.mid", tarfile.LNKTYPE, "a.mid")
+    archive = tar_of(tmp_path / "x.tar", ("a.mid", made_midi(0)), link, ("a.mid", made_midi(1)))
+    assert contents(archive, tmp_path) == {"a.mid": made_midi(1), "b.mid": made_midi(0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "expected"),
+    [
+        ("Bach\\sub\\one.mid", 0, "Bach/sub/one.mid"),
+        ("\\one.mid", 0, "one.mid"),
+        ("Bach\\..\\one.mid", 0, "Bach/one.mid"),
+        ("Bach\\one.mid", 3, "Bach\\\\one.mid"),
+        ("Bach/on\\e.mid", 0, "Bach/on\\\\e.mid"),  # Java on Linux writes the system DOS; unzip and libarchive keep this name
+    ],
+)
+def test_backslash_separates_folders_in_zips_from_windows(tmp_path: Path, name: str, system: int, expected: str) -> None:
+    assert list(contents(zip_of(tmp_path / "x.zip", (name, made_midi(0)), system=system), tmp_path)) == [expected]
+
+
+def test_folders_of_a_zip_from_windows_are_no_files(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "x.zip", ("album.mid\\", b""), ("album.mid\\a.mid", made_midi(0)), system=0)
+    assert list(contents(archive, tmp_path)) == ["album.mid/a.mid"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_compression_method_is_read(tmp_path: Path, method: int) -> None:
+    members = [(f"{seed}.mid", made_midi(seed)) for seed in range(3)]
+    assert contents(zip_of(tmp_path / "x.zip", *members, method=method), tmp_path) == dict(members)
+
+
+def with_method(archive: Path, method: int, compressed_data: bytes, size: int, crc: int) -> None:
+    """Writes a zip of one member a.mid in a method that zipfile does not write."""
+    numbers = struct.pack("<HHHHIIIHH", 0, method, 0, 0, crc, len(compressed_data), size, 5, 0)
+    local = b"PK\3\4" + struct.pack("<H", 20) + numbers + b"a.mid" + compressed_data
+    central = b"PK\1\2" + struct.pack("<HH", 20, 20) + numbers + struct.pack("<HHHII", 0, 0, 0, 0, 0) + b"a.mid"
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local), 0)
+    archive.write_bytes(local + central + end)
+
+
+def test_zstd_member_of_a_zip_is_read(tmp_path: Path) -> None:
+    data = made_midi(0)
+    with_method(tmp_path / "x.zip", 93, zstd.compress(data), len(data), zlib.crc32(data))
+    assert contents(tmp_path / "x.zip", tmp_path) == {"a.mid": data}
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "deflate64"), (98, "PPMd"), (77, "unknown")])
+def test_zip_compression_method_that_is_not_read_is_named(tmp_path: Path, method: int, name: str) -> None:
+    with_method(tmp_path / "x.zip", method, b"x", 1, 0)
+    rejection = rejection_of(tmp_path / "x.zip", "a.mid", tmp_path)
+    assert rejection.reason is Reason.UNREADABLE
+    assert f"zip compression method {name} ({method})" in str(rejection)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93])
+def test_member_that_is_larger_than_declared_is_decompressed_to_the_declared_size_only(tmp_path: Path, method: int) -> None:
+    bomb = bytes(200 << 20)
+    compress: dict[int, Callable[[bytes], bytes]] = {
+        zipfile.ZIP_DEFLATED: lambda data: zlib.compress(data, wbits=-15),
+        zipfile.ZIP_BZIP2: bz2.compress,
+        # The first 5 bytes of the format .lzma are the properties, the next 8 the size.
+        zipfile.ZIP_LZMA: lambda data: b"\x09\x14\5\0" + (alone := lzma.compress(data, lzma.FORMAT_ALONE))[:5] + alone[13:],
+        93: zstd.compress,
+    }
+    with_method(tmp_path / "x.zip", method, compress[method](bomb), 1_000, zlib.crc32(bomb))
+    source = input_of(tmp_path / "x.zip", "a.mid", tmp_path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Rejection, match="size or checksum|damaged"):
+            source.read(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_refusals_of_members_have_their_own_words(tmp_path: Path) -> None:
+    archive = tar_of(
+        tmp_path / "x.tar",
+        ("out.mid", tarfile.SYMTYPE, "../../secret.mid"),
+        ("absolute.mid", tarfile.SYMTYPE, "/etc/passwd"),
+        ("dangling.mid", tarfile.SYMTYPE, "none.mid"),
+        ("hard.mid", tarfile.LNKTYPE, "none.mid"),
+        ("pipe.mid", tarfile.FIFOTYPE, ""),
+        ("sparse.mid", tarfile.GNUTYPE_SPARSE, ""),
+    )
+    messages = {source.name: "" for source in sources.scan([str(archive)], tmp_path, Unread())}
+    for name in messages:
+        messages[name] = str(rejection_of(archive, name, tmp_path))
+    link = "the member is a link out of the archive, or to a file that the archive does not contain"
+    assert messages == {
+        **dict.fromkeys(("out.mid", "absolute.mid", "dangling.mid", "hard.mid"), link),
+        "pipe.mid": "not a regular file",
+        "sparse.mid": "the member is a sparse file; pack the archive again without --sparse",
+    }
+    data = bytearray(zip_of(tmp_path / "x.zip", ("a.mid", made_midi(0))).read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "x.zip").write_bytes(data)
+    unread = Unread()
+    (source,) = sources.scan([str(tmp_path / "x.zip")], tmp_path, unread)
+    assert unread.lines() == ["1 encrypted members of archives, rejected: 1 .mid"]
+    with pytest.raises(Rejection, match="the member is encrypted"):
+        source.read(tmp_path)
+
+
 def test_absolute_and_parent_paths_of_members_become_relative_names(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         file.writestr("../../up.mid", made_midi(0))
@@ -119,6 +268,39 @@ def test_links_in_a_tar_are_followed_only_inside_the_archive(tmp_path: Path) -> 
     assert all(inputs[f"{name}.mid"].read(tmp_path) == data for name in ("a/real", "a/soft", "a/chain", "b/up", "b/hard"))
     for name in ("b/out.mid", "a/loop.mid"):
         assert rejection_of(tmp_path / "x.tar", name, tmp_path).reason is Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("kind", DISTINCT_KINDS[1:])
+def test_links_to_folders_in_a_tar_give_the_same_inputs_as_in_the_folder(folder: Path, tmp_path: Path, kind: str) -> None:
+    (folder / "all").symlink_to(".")
+    (folder / "A/up").symlink_to("..")
+    (folder / "B/other").symlink_to("../A/", target_is_directory=True)
+    (folder / "deep").symlink_to("B/deep")
+    (folder / "through.mid").symlink_to("B/other/one.mid")
+    expected = contents(folder, tmp_path)
+    assert {"B/other/one.mid", "deep/er/three.MID", "through.mid"} <= expected.keys()
+    assert contents(packed(folder, kind), tmp_path) == expected
+
+
+def test_symbolic_link_in_a_zip_is_followed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("A/a.mid", made_midi(0))
+        for name, target in (("soft.mid", "A/a.mid"), ("B", "A"), ("out.mid", "../a.mid")):
+            link = zipfile.ZipInfo(name)
+            link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+            file.writestr(link, target)
+    rejection_of(tmp_path / "x.zip", "out.mid", tmp_path)
+    inputs = sources.scan([str(tmp_path / "x.zip")], tmp_path, Unread())
+    found = {source.name: source.read(tmp_path) for source in inputs if source.name != "out.mid"}
+    assert found == dict.fromkeys(("A/a.mid", "B/a.mid", "soft.mid"), made_midi(0))
+
+
+def test_links_that_show_members_again_and_again_are_an_error(tmp_path: Path) -> None:
+    members: list[tuple[str, bytes] | tuple[str, bytes, str]] = [("30/a.mid", made_midi(0))]
+    for number in range(30):
+        members += [(f"{number}/{side}", tarfile.SYMTYPE, f"../{number + 1}") for side in ("left", "right")]
+    with pytest.raises(UsageError, match=r"x\.tar cannot be read .*links show each member more than 64 times"):
+        sources.scan([str(tar_of(tmp_path / "x.tar", *members))], tmp_path, Unread())
 
 
 def test_links_in_a_tar_give_the_same_bytes_as_in_the_folder(folder: Path, tmp_path: Path) -> None:
