@@ -1,8 +1,11 @@
 """The inputs of a corpus: which files are inputs, their names, and the rejection of unreadable files."""
 
+import gzip
 import os
 import re
 import socket
+import tracemalloc
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,6 +246,58 @@ def test_same_corpus_twice_is_an_error(tmp_path: Path) -> None:
     folder_with(tmp_path, b"a.mid")
     with pytest.raises(UsageError, match=r"two inputs have the name a\.mid"):
         names_of(tmp_path, tmp_path)
+
+
+NFC, NFD = (unicodedata.normalize(form, "Dvořák/é.mid") for form in ("NFC", "NFD"))
+
+
+def test_names_are_compared_in_nfc_and_kept_as_they_are(tmp_path: Path) -> None:
+    composed, decomposed = folder_with(tmp_path / "1", NFC.encode()), folder_with(tmp_path / "2", NFD.encode())
+    assert names_of(decomposed) == [NFD] != [NFC]
+    with pytest.raises(UsageError, match=r"two inputs have the name .*rename one of them"):
+        names_of(composed, decomposed)
+    with pytest.raises(UsageError, match=r"two inputs have the name"):
+        names_of(folder_with(composed, NFD.encode()))
+
+
+def test_names_that_differ_in_case_only_are_different(tmp_path: Path) -> None:
+    assert names_of(folder_with(tmp_path, b"A.mid", b"a.mid", b"a.MID")) == ["A.mid", "a.MID", "a.mid"]
+
+
+@pytest.mark.parametrize("name", ["a.mid.gz", "b.MIDI.GZ", "c.kar.gz"])
+def test_compressed_midi_file_is_an_input(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"one ") + gzip.compress(b"file"))
+    (source,) = inputs_of(tmp_path)
+    assert (source.name, source.read(NO_INDEXES)) == (name, b"one file")
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:20], lambda data: b"MThd" + data, lambda _: b"x"])
+def test_damaged_compressed_midi_file_is_rejected(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "a.mid.gz").write_bytes(change(gzip.compress(bytes(range(256)))))
+    (source,) = inputs_of(tmp_path)
+    with pytest.raises(Rejection, match="the gzip data is damaged") as caught:
+        source.read(NO_INDEXES)
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_compressed_midi_file_is_decompressed_up_to_the_size_limit_only(tmp_path: Path) -> None:
+    for name, size in (("allowed.mid.gz", MAX_BYTES), ("bomb.mid.gz", 64 * MAX_BYTES), ("over.mid.gz", MAX_BYTES + 1)):
+        with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:
+            for begin in range(0, size, 1 << 20):
+                file.write(bytes(min(1 << 20, size - begin)))
+    allowed, bomb, over = inputs_of(tmp_path)
+    assert len(allowed.read(NO_INDEXES)) == MAX_BYTES
+    tracemalloc.start()
+    try:
+        assert reason_of(bomb) == reason_of(over) == Reason.TOO_LARGE
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_macos_writes_are_no_inputs(tmp_path: Path) -> None:
+    folder_with(tmp_path, b"a.mid", b"._a.mid", b"Bach/._b.mid", b"__MACOSX/Bach/b.mid", b"Bach/__MACOSX/c.mid", b"._all.zip")
+    assert names_of(tmp_path) == ["a.mid"]
 
 
 def test_missing_corpus_is_an_error(tmp_path: Path) -> None:
