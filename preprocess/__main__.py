@@ -28,13 +28,16 @@ from pianogen.errors import UsageError
 from pianogen.midi.reader import MidiParser
 from pianogen.progress import Progress
 from pianogen.store import Split
+from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
+from preprocess.dry_run import describe_inputs
 from preprocess.host import ChunkResult
 from preprocess.isolation import Isolation
 from preprocess.merge import MergeResult, merge
 from preprocess.outcome import Options
 from preprocess.sources import Input, scan
 from preprocess.split_file import read_split_file
+from preprocess.unread import Unread
 from preprocess.work_folder import WorkFolder
 from preprocess.worker import Limits
 from preprocess.world import World, batch_job, find_world
@@ -55,6 +58,7 @@ class Settings:
         cpu_limit_s: CPU time that one input may take.
         split_file: a CSV file that assigns pieces to splits; None splits by hash.
         max_rejects: the largest allowed share of rejected inputs.
+        dry_run: print what would be read, and write nothing.
     """
 
     corpora: list[str]
@@ -63,6 +67,7 @@ class Settings:
     cpu_limit_s: int
     split_file: Path | None
     max_rejects: float
+    dry_run: bool
 
     @property
     def ledger(self) -> Path:
@@ -87,9 +92,15 @@ def main(arguments: Sequence[str]) -> int:
 def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isolation: Isolation) -> int:
     if not settings.store.parent.is_dir():
         raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
+    unread = Unread()
+    if settings.dry_run:
+        inputs = scan(settings.corpora, None, unread)
+        _read_splits(settings.split_file, inputs)
+        print(describe_inputs(inputs, unread), flush=True)
+        return 0
     gc.disable()  # several objects per input live until the end, and a garbage collection would search all of them
     with work_folder.locked(settings.store, batch_job()):
-        inputs = scan(settings.corpora, work_folder.path)
+        inputs = scan(settings.corpora, work_folder.path, unread)
         splits, split_rule = _read_splits(settings.split_file, inputs)
         unfinished = work_folder.prepare(inputs, settings.options)
         _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
@@ -106,7 +117,7 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         result = merge(entries, settings.store, settings.ledger, splits, settings.max_rejects, provenance)
         _log.debug("timing: %s", json.dumps({"convert_s": converted - begin, "merge_s": time.perf_counter() - converted}))
         work_folder.remove_shards()
-    print(_summary(result, len(inputs), settings), flush=True)
+    print(_summary(result, len(inputs), unread, settings), flush=True)
     return 0
 
 
@@ -131,7 +142,7 @@ def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, 
     return splits, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _summary(result: MergeResult, num_inputs: int, settings: Settings) -> str:
+def _summary(result: MergeResult, num_inputs: int, unread: Unread, settings: Settings) -> str:
     counts, num_rejected = result.counts, result.rejected.total()
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
     kinds = f"{result.num_kept:,} kept, {result.num_duplicates:,} duplicates, {num_rejected:,} rejected"
@@ -139,6 +150,7 @@ def _summary(result: MergeResult, num_inputs: int, settings: Settings) -> str:
         [
             f"{num_inputs:,} inputs: {kinds}",
             f"  rejected    {reasons}",
+            *(f"  not inputs  {line}" for line in unread.lines()),
             f"  steps       {result.num_steps:,}",
             f"  notes       {counts.notes:,} kept",
             f"              {counts.notes_merged:,} merged with another onset of the same key and step",
@@ -158,13 +170,14 @@ def _parse(arguments: Sequence[str]) -> Settings:
         "After an interruption the same command resumes, with any number of ranks, and writes the same bytes.",
         epilog="examples:\n"
         "  python -m preprocess midis/ --store corpus.h5\n"
-        "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
+        "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5\n"
+        "  python -m preprocess midis.tar.gz --store corpus.h5 --dry-run",
     )
     parser.add_argument(
         "corpus",
         nargs="+",
         metavar="CORPUS",
-        help="a folder, a file, a .zip, .tar or .tar.gz archive, or music21:NAME (e.g. music21:bach)",
+        help=f"a folder, a file, an archive ({' '.join(SUFFIXES)}), or music21:NAME (e.g. music21:bach)",
     )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; the ledger is written beside it")
     parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
@@ -179,6 +192,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
         metavar="SHARE",
         help="write no store if a larger share of the inputs is rejected (default: 0.1)",
     )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
@@ -190,6 +204,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
         options.cpu_limit_s,
         options.split_file,
         options.max_rejects,
+        options.dry_run,
     )
 
 

@@ -64,7 +64,9 @@ def _run(connection: Connection, shard: Path, options: Options, limits: Limits) 
             import pianogen.midi.music21_reader  # noqa: F401 - worker processes inherit the imported module
         if worker is None:
             handle = os.open(shard, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            worker = WorkerProcess(handle, functools.partial(convert, options=options, index_folder=shard.parent), limits)
+            seek = functools.partial(Input.seek, index_folder=shard.parent)
+            conversion = functools.partial(convert, options=options, index_folder=shard.parent)
+            worker = WorkerProcess(handle, seek, conversion, limits)
         with suppress(BrokenPipeError):  # the rank has ended; the next receive_inputs returns None
             connection.send(_convert(worker, chunk, shard))
     # No fsync: a checksum shows whether a record is complete, and inputs whose records a power failure takes are converted again.

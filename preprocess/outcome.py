@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pianogen.midi.counts import Counts
 from pianogen.midi.options import ReadOptions
-from pianogen.midi.reader import read_pieces
+from pianogen.midi.reader import Piece, read_pieces
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.signature import MinHash
 from pianogen.roll import Roll
@@ -51,19 +51,27 @@ def convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Out
     Args:
         index_folder: the folder of the archive indexes.
     """
-    # Imported here, because rank 0 uses this module too and must not load numba.
-    from pianogen.midi.shingles import minhash
-
     digest = ""
     try:
         data = source.read(index_folder)
         digest = hashlib.sha256(data).hexdigest()
         pieces = read_pieces(data, source.name, options)
     except Rejection as rejection:
-        return [Outcome(digest, rejection.reason, str(rejection))]
-    return [
-        Outcome(digest, counts=piece.counts, roll=piece.roll, minhash=minhash(piece.roll))
-        if piece.roll.first_step <= _MAX_FIRST_STEP
-        else Outcome(digest, Reason.TOO_LONG, f"its first note is at step {piece.roll.first_step}; at most {_MAX_FIRST_STEP} is supported")
-        for piece in pieces
-    ]
+        return [rejected(rejection.reason, str(rejection), digest)]
+    return [_outcome_of(piece, digest) for piece in pieces]
+
+
+def _outcome_of(piece: Piece, digest: str) -> Outcome:
+    # Imported here, because rank 0 uses this module too and must not load numba.
+    from pianogen.midi.shingles import minhash
+
+    first_step = piece.roll.first_step
+    if first_step > _MAX_FIRST_STEP:
+        message = f"the first note is at step {first_step:,}; at most {_MAX_FIRST_STEP:,} is supported"
+        return rejected(Reason.TOO_LONG, message, digest)
+    return Outcome(digest, counts=piece.counts, roll=piece.roll, minhash=minhash(piece.roll))
+
+
+def rejected(reason: Reason, message: str, digest: str = "") -> Outcome:
+    """The outcome of an input or piece that is rejected; the message becomes one line."""
+    return Outcome(digest, reason, " ".join(message.split()))

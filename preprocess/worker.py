@@ -7,6 +7,7 @@ import mmap
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,11 +16,11 @@ from multiprocessing.connection import Connection
 from typing import ClassVar
 
 from pianogen.midi.rejection import Reason
-from preprocess import shard
+from preprocess import library_messages, shard
 from preprocess.child_process import ChildProcess, describe_exit, receive_inputs
 from preprocess.errors import ShardError
-from preprocess.outcome import Outcome
 from preprocess.inputs import Input
+from preprocess.outcome import Outcome, rejected
 
 _MAX_INPUTS_PER_WORKER = 16_384  # a new process from time to time bounds the memory that libraries leak
 
@@ -64,11 +65,14 @@ class WorkerProcess:
 
     Args:
         handle: the shard, opened with O_APPEND.
+        seek: moves to the input in its archive; the limit of CPU time does not apply.
         conversion: converts one input to its pieces.
     """
 
-    def __init__(self, handle: int, conversion: Callable[[Input], list[Outcome]], limits: Limits) -> None:
-        self._handle, self._conversion, self._limits = handle, conversion, limits
+    def __init__(
+        self, handle: int, seek: Callable[[Input], None], conversion: Callable[[Input], list[Outcome]], limits: Limits
+    ) -> None:
+        self._handle, self._seek, self._conversion, self._limits = handle, seek, conversion, limits
         self._counters = _Counters.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
         self._process: ChildProcess | None = None
         self._num_converted = 0
@@ -104,7 +108,7 @@ class WorkerProcess:
 
     def _reject(self, source: Input, reason: Reason, message: str) -> None:
         try:
-            shard.append(self._handle, source.index, [Outcome(reason=reason, message=message)])
+            shard.append(self._handle, source.index, [rejected(reason, message)])
         except OSError as error:
             raise ShardError(os.strerror(error.errno or errno.EIO)) from error
 
@@ -164,11 +168,14 @@ class WorkerProcess:
             connection.send(None)
 
     def _convert_one(self, source: Input) -> None:
+        _set_limit(resource.RLIMIT_CPU, sys.maxsize)
+        self._seek(source)
         _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
         try:
-            outcomes = self._conversion(source)
+            with library_messages.logged(source.name):
+                outcomes = self._conversion(source)
         except MemoryError:
-            outcomes = [Outcome(reason=Reason.MEMORY, message=f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
+            outcomes = [rejected(Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
         # In this order: a process killed in between leaves num_finished too low, and the input is converted again.
         self._counters.shard_bytes += shard.append(self._handle, source.index, outcomes)
         self._counters.num_rejected += sum(outcome.reason is not None for outcome in outcomes)

@@ -44,10 +44,11 @@ def make_tree(root: Path, num_pieces: int) -> dict[str, Any]:
 def scan(tree: Path) -> dict[str, Any]:
     """Scans the files for inputs."""
     from preprocess import sources
+    from preprocess.unread import Unread
 
     before_mb = memory_mb("VmRSS")
     start = time.perf_counter()
-    inputs = sources.scan([str(tree)], tree.parent)
+    inputs = sources.scan([str(tree)], tree.parent, Unread())
     return {"s": time.perf_counter() - start, "inputs": len(inputs), "import_mb": before_mb, "peak_mb": memory_mb("VmHWM")}
 
 

@@ -53,12 +53,21 @@ EARLY: dict[str, Callable[[], Any]] = {
 # Misbehavior while the record is written.
 LATE = ("dies_before_writing", "dies_half_way_through_writing", "dies_after_writing")
 ENDLESS_SCORE = "is_endless"
+LONG_SEEK = "is_far_back_in_its_archive"  # no misbehavior
 MISBEHAVIORS = (*EARLY, *LATE, ENDLESS_SCORE)
+CPU_LIMIT_S = 1
 
 
 def misbehaving_convert(source: Input, options: Options, index_folder: Path) -> Outcome:
     EARLY.get(Path(source.name).stem, lambda: None)()
     return convert(source, options, index_folder)
+
+
+def long_seek(source: Input, index_folder: Path) -> None:  # noqa: ARG001 - as Input.seek
+    if Path(source.name).stem == LONG_SEEK:
+        end = time.process_time() + 2 * CPU_LIMIT_S
+        while time.process_time() < end:
+            pass
 
 
 def misbehaving_append(handle: int, outcome: Outcome) -> int:
@@ -83,7 +92,7 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
 
 
 def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
-    isolation = Isolation(folder / f"shard-{misbehavior}", Options(), Limits(cpu_s=1, wall_s=wall_s))
+    isolation = Isolation(folder / f"shard-{misbehavior}", Options(), Limits(cpu_s=CPU_LIMIT_S, wall_s=wall_s))
     isolation.submit(make_chunk(folder / misbehavior, misbehavior))
     return isolation
 
@@ -91,7 +100,7 @@ def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
 def convert_all(folder: Path) -> None:
     """Prints the number of inputs and of rejected inputs by misbehavior."""
     # Only the sleeping input may reach the limit of wall-clock time, however busy the machine is.
-    isolations = {name: start(folder, name, wall_s=2 if name == "sleeps" else LONG_S) for name in MISBEHAVIORS}
+    isolations = {name: start(folder, name, wall_s=2 if name == "sleeps" else LONG_S) for name in (*MISBEHAVIORS, LONG_SEEK)}
     counts = {}
     for misbehavior, isolation in isolations.items():
         while (result := isolation.collect(60)) is None:
@@ -112,7 +121,11 @@ def convert_endlessly(folder: Path, misbehavior: str) -> None:
 
 
 def main(folder: Path, action: str) -> None:
-    with patch.object(host, "convert", misbehaving_convert), patch.object(shard, "append", misbehaving_append):
+    with (
+        patch.object(host, "convert", misbehaving_convert),
+        patch.object(shard, "append", misbehaving_append),
+        patch.object(Input, "seek", long_seek),
+    ):
         if action == "all":
             convert_all(folder)
         elif action == "nothing":

@@ -64,6 +64,11 @@ def test_every_misbehavior_has_an_expected_reason() -> None:
     assert set(REASONS) == set(misbehaving.MISBEHAVIORS)
 
 
+def test_seeking_in_an_archive_is_not_charged_to_the_input(results: Results) -> None:
+    assert results.counts[misbehaving.LONG_SEEK] == [3, 0]
+    assert [entry.status for entry in results.entries(misbehaving.LONG_SEEK)] == [Status.KEPT] * 3
+
+
 @pytest.mark.parametrize("misbehavior", REASONS)
 def test_misbehaving_input_is_rejected_and_its_neighbors_are_kept(results: Results, misbehavior: str) -> None:
     first, bad, last = results.entries(misbehavior)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_split_of_a_listed_duplicate_applies_to_the_kept_piece(tmp_path: Path, c
 def test_split_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("name,split\na.mid,test\n", encoding="utf-8-sig")
     assert read_split_file(tmp_path / "splits.csv", ["a.mid"]) == {"a.mid": Split.TEST}
+
+
+def test_names_of_a_split_file_are_compared_in_nfc(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Dvořák.mid") for form in ("NFC", "NFD"))
+    for name, listed in ((composed, decomposed), (decomposed, composed)):
+        (tmp_path / "splits.csv").write_text(f"name,split\n{listed},test\n", encoding="utf-8")
+        assert read_split_file(tmp_path / "splits.csv", [name]) == {name: Split.TEST}
+
+
+def test_split_file_row_without_a_name_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "splits.csv").write_text("split,name\ntest\n")
+    with pytest.raises(UsageError, match=r"splits\.csv:2: no input has the name None"):
+        read_split_file(tmp_path / "splits.csv", ["a.mid"])
 
 
 def test_split_file_reads_names_with_special_characters(tmp_path: Path) -> None:
