@@ -49,6 +49,7 @@ def merge(
     ledger: Path,
     splits: Mapping[str, Split] | None,
     max_rejects: float,
+    steps_per_quarter: int,
     provenance: dict[str, Any],
 ) -> MergeResult:
     """Writes the ledger, then the store.
@@ -57,6 +58,7 @@ def merge(
         entries: one per input, in order of name.
         splits: from a split file; None splits by hash.
         max_rejects: the largest allowed share of rejected inputs.
+        steps_per_quarter: the number of steps of a quarter note in all rolls.
 
     Raises:
         PreprocessError: too many inputs were rejected, no piece remains, or no piece is in the train split. The ledger is
@@ -80,7 +82,7 @@ def merge(
         raise PreprocessError(
             f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --split-file"
         )
-    write_store(store, "corpus", _make_pieces(kept, piece_splits), read_rolls(kept), provenance)
+    write_store(store, "corpus", _make_pieces(kept, piece_splits), read_rolls(kept, steps_per_quarter), provenance)
     counts = [entry.counts for entry in kept if entry.counts]
     return MergeResult(
         num_kept=len(kept),

@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import ReadOptions
+from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from preprocess.sources import Input
@@ -18,14 +19,6 @@ class Status(StrEnum):
     KEPT = "kept"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options that change the content of a store."""
-
-    parser: MidiParser = "smf"
-    keep_rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,7 @@ class Outcome:
     roll: Roll | None = None
 
 
-def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
+def convert(source: Input, options: ReadOptions, index_folder: Path) -> Outcome:
     """Reads one input and quantizes it.
 
     Args:
@@ -61,7 +54,7 @@ def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
     try:
         data = source.read(index_folder)
         digest = hashlib.sha256(data).hexdigest()
-        roll, counts = read_roll(data, source.name, options.parser, options.keep_rests)
+        roll, counts = read_roll(data, source.name, options)
     except Rejection as rejection:
         return rejected(source, rejection.reason, str(rejection), digest)
     return Outcome(source.name, Status.KEPT, sha256=digest, counts=counts, roll=roll)

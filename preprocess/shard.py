@@ -1,7 +1,7 @@
 """A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
 A record has a fixed prefix, a JSON header, and a body, which is the encoded roll (sparse.py). The prefix contains the CRC-32 of
-the header, and the header the SHA-256 of the body. Reading stops at the first incomplete record.
+the header, and the header the CRC-32 of the body. Reading stops at the first incomplete record.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from preprocess.outcome import Outcome, Status
 from preprocess.sparse import decode, encode
 
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, CRC-32 of the header
-_MAGIC = b"PGS1"
+_MAGIC = b"PGS2"
 _READ_AHEAD_BYTES = 1_024  # prefix and nearly every header
 _BATCH_STEPS = 1 << 17
 _MAX_OPEN_FILES = 64  # MPI may need a file descriptor per rank, and there is a shard per rank
@@ -38,7 +38,8 @@ class Entry(NamedTuple):
         steps: steps of the roll, 0 if rejected.
         first_step: first step of the roll.
         hash_split: the split that the packed rows decide, NONE if rejected.
-        content: SHA-256 of the body; equal rolls have equal bodies and are duplicates.
+        content: SHA-256 of the encoded rows and tempos; pieces of equal content are duplicates.
+        checksum: CRC-32 of the body.
         shard: the file of the record.
         body_offset: byte offset of the body in that file.
         body_bytes: size of the body.
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
     first_step: int
     hash_split: Split
     content: bytes
+    checksum: int
     shard: Path
     body_offset: int
     body_bytes: int
@@ -68,20 +70,23 @@ def append(handle: int, outcome: Outcome) -> int:
     """Appends one record to a shard opened with O_APPEND, and returns its size in bytes."""
     roll = outcome.roll
     content = hashlib.sha256()
-    rows = tempo = b""
+    body = b""
     hash_split = Split.NONE
     if roll is not None:
-        rows, tempo = encode(roll)
-        content.update(rows)
+        encoded = encode(roll)
+        body = b"".join(encoded)
+        content.update(encoded.rows)
         hash_split = split_of(content.digest())
-        content.update(tempo)
+        content.update(encoded.tempo)
+        content.update(encoded.num_steps)
     header = [
         *(outcome.name, outcome.status, outcome.reason or "", outcome.message, outcome.sha256, outcome.counts),
         *(0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
+        zlib.crc32(body),
     ]
     text = json.dumps(header).encode()
-    prefix = _PREFIX.pack(_MAGIC, len(text), len(rows) + len(tempo), zlib.crc32(text))
-    record = b"".join([prefix, text, rows, tempo])
+    prefix = _PREFIX.pack(_MAGIC, len(text), len(body), zlib.crc32(text))
+    record = b"".join([prefix, text, body])
     num_written = os.write(handle, record)
     while num_written < len(record):
         num_written += os.write(handle, memoryview(record)[num_written:])
@@ -123,7 +128,7 @@ def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator
 
 
 def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -> Entry:
-    name, status, reason, message, source, counts, steps, first_step, hash_split, content = json.loads(text)
+    name, status, reason, message, source, counts, steps, first_step, hash_split, content, checksum = json.loads(text)
     return Entry(
         name=name,
         status=Status(status),
@@ -135,13 +140,14 @@ def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -
         first_step=first_step,
         hash_split=Split(hash_split),
         content=bytes.fromhex(content),
+        checksum=checksum,
         shard=shard,
         body_offset=body_offset,
         body_bytes=body_bytes,
     )
 
 
-def read_rolls(entries: Iterable[Entry]) -> Iterator[Roll]:
+def read_rolls(entries: Iterable[Entry], steps_per_quarter: int) -> Iterator[Roll]:
     """The rolls of kept pieces end to end, in batches of complete pieces.
 
     Raises:
@@ -153,10 +159,10 @@ def read_rolls(entries: Iterable[Entry]) -> Iterator[Roll]:
         bodies.append(body)
         num_steps += entry.steps
         if num_steps >= _BATCH_STEPS:
-            yield decode(bodies)
+            yield decode(bodies, steps_per_quarter)
             bodies, num_steps = [], 0
     if bodies:
-        yield decode(bodies)
+        yield decode(bodies, steps_per_quarter)
 
 
 def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
@@ -170,7 +176,7 @@ def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
                     handles.clear()
                 handle = handles[entry.shard] = files.enter_context(entry.shard.open("rb")).fileno()
             body = os.pread(handle, entry.body_bytes, entry.body_offset)
-            if hashlib.sha256(body).digest() != entry.content:
+            if zlib.crc32(body) != entry.checksum:
                 raise PreprocessError(
                     f"{entry.shard}: the roll of {entry.name} does not match its checksum; "
                     "remove this file and run the same command again"
