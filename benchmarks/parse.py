@@ -31,6 +31,7 @@ from rich.table import Table
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.midi import smf
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import MIDI_SUFFIXES, read_roll
 from pianogen.midi.rejection import Rejection
 from pianogen.roll import STEPS_PER_QUARTER
@@ -141,7 +142,7 @@ def _slow_readers() -> list[Reader]:
         return midi.get_piano_roll(times=np.array([midi.tick_to_time(tick) for tick in ticks]), pedal_threshold=None)
 
     return [
-        Reader("music21 events roll", lambda file: read_roll(file.data, file.path.name, parser="music21")),
+        Reader("music21 events roll", lambda file: read_roll(file.data, file.path.name, ReadOptions("music21"))),
         Reader("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
         Reader("pretty_midi roll", pretty_midi_roll),
         Reader("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),

@@ -25,8 +25,9 @@ from typing import get_args
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi.reader import MidiParser
+from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
 from pianogen.progress import Progress
+from pianogen.roll import STEPS_PER_QUARTER
 from pianogen.store import Split
 from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
@@ -34,7 +35,6 @@ from preprocess.dry_run import describe_inputs
 from preprocess.host import ChunkResult
 from preprocess.isolation import Isolation
 from preprocess.merge import MergeResult, merge
-from preprocess.outcome import Options
 from preprocess.sources import Input, scan
 from preprocess.split_file import read_split_file
 from preprocess.unread import Unread
@@ -63,7 +63,7 @@ class Settings:
 
     corpora: list[str]
     store: Path
-    options: Options
+    options: ReadOptions
     cpu_limit_s: int
     split_file: Path | None
     max_rejects: float
@@ -111,10 +111,15 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
             "version": pianogen.__version__,
             "parser": settings.options.parser,
             "keep_rests": settings.options.keep_rests,
+            "steps_per_quarter": settings.options.steps_per_quarter,
             "split": split_rule,
         }
         entries = work_folder.collect_entries(inputs)
-        result = merge(entries, settings.store, settings.ledger, splits, settings.max_rejects, provenance)
+        result = merge(
+            *(entries, settings.store, settings.ledger, splits, settings.max_rejects),
+            steps_per_quarter=settings.options.steps_per_quarter,
+            provenance=provenance,
+        )
         _log.debug("timing: %s", json.dumps({"convert_s": converted - begin, "merge_s": time.perf_counter() - converted}))
         work_folder.remove_shards()
     print(_summary(result, len(inputs), unread, settings), flush=True)
@@ -183,6 +188,13 @@ def _parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
     parser.add_argument(
+        "--steps-per-quarter",
+        type=int,
+        choices=STEPS_PER_QUARTER_CHOICES,
+        default=STEPS_PER_QUARTER,
+        help=f"steps of a quarter note; 6, 12 and 24 also represent triplets (default: {STEPS_PER_QUARTER})",
+    )
+    parser.add_argument(
         "--split-file", type=Path, metavar="CSV", help="columns name and split; pieces that are not listed get no split"
     )
     parser.add_argument(
@@ -200,7 +212,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
     return Settings(
         options.corpus,
         options.store,
-        Options(options.parser, options.keep_rests),
+        ReadOptions(options.parser, options.keep_rests, options.steps_per_quarter),
         options.cpu_limit_s,
         options.split_file,
         options.max_rejects,

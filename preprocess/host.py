@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import is_score, read_roll
 from preprocess.child_process import receive_inputs
 from preprocess.errors import ShardError
-from preprocess.outcome import Options, convert
+from preprocess.outcome import convert
 from preprocess.sources import Input
 from preprocess.worker import Limits, WorkerProcess
 
@@ -39,7 +40,7 @@ class ChunkResult:
     shard_bytes: int
 
 
-def run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     """Converts the chunks of a rank until the rank sends None or ends.
 
     Args:
@@ -51,7 +52,7 @@ def run(connection: Connection, shard: Path, options: Options, limits: Limits) -
         _run(connection, shard, options, limits)
 
 
-def _run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+def _run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     # Imported here: the rank, which imports this module too, must not load numba.
     from pianogen.kernel_cache import compile_once, release_compiler
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pianogen
 from pianogen import atomic
 from pianogen.lock import BatchJob, Lock
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason
 from pianogen.polling import wait_until
 from preprocess.errors import PreprocessError
-from preprocess.outcome import Options
 from preprocess.shard import Entry, read_entries
 from preprocess.sources import Input
 
@@ -49,7 +49,7 @@ class WorkFolder:
         """The path of a new shard, which no rank of any attempt shares."""
         return self.path / f"shard-{uuid.uuid4().hex}"
 
-    def prepare(self, inputs: Sequence[Input], options: Options) -> list[Input]:
+    def prepare(self, inputs: Sequence[Input], options: ReadOptions) -> list[Input]:
         """Prepares the folder and returns the inputs that are not finished, in reading order.
 
         Shards of the same corpus and options are kept; others are removed, with a warning.
@@ -126,7 +126,7 @@ class WorkFolder:
         return all(source.name in self._entries for source in inputs)
 
 
-def _identity(inputs: Sequence[Input], options: Options) -> str:
+def _identity(inputs: Sequence[Input], options: ReadOptions) -> str:
     """A hash that is equal for the same corpus, options and version."""
     digest = hashlib.sha256(json.dumps([pianogen.__version__, asdict(options)]).encode())
     for source in inputs:

@@ -57,7 +57,7 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
     import numpy as np
 
     from pianogen.midi.counts import Counts
-    from pianogen.roll import PACKED_BYTES, Roll
+    from pianogen.roll import PACKED_BYTES, Roll, equal_bars
     from preprocess import shard
     from preprocess.outcome import Outcome, Status
 
@@ -78,7 +78,7 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
             Status.KEPT,
             sha256=hashlib.sha256(packed[0].tobytes()).hexdigest(),
             counts=Counts(4 * length, 0, 0, 3, 0, 2, 2),
-            roll=Roll(packed, tempo_us[:length]),
+            roll=Roll(packed, tempo_us[:length], equal_bars(length, 16)),
         )
         shard.append(handles[index // _CHUNK % _NUM_SHARDS], outcome)
     for handle in handles:
@@ -103,7 +103,7 @@ def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
     entries = WorkFolder(folder).collect_entries(inputs)
     entries_s = time.perf_counter() - start
     entries_mb = memory_mb("VmHWM")
-    result = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, {})
+    result = merge_entries(entries, store, store.with_suffix(".ledger.csv"), None, 0.1, 4, {})
     return {
         "kept": result.num_kept,
         "entries_s": entries_s,

@@ -22,7 +22,7 @@ from music21.midi.translate import streamToMidiFile
 from music21.stream import Opus
 
 from pianogen.midi import smf
-from pianogen.midi.events import Events, NoteEvents, TempoEvents
+from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
 from pianogen.midi.rejection import Reason, Rejection
 
 # What music21's score readers raise for damaged scores: their own errors, and those of Python's containers, numbers and
@@ -122,6 +122,7 @@ def _bad_score(error: Exception, path: str, name: str) -> Rejection:
 def _events(parsed: midi.MidiFile) -> Events:
     notes: list[tuple[int, int, int, int | bytes | None, bool]] = []
     tempos: list[tuple[int, int]] = []
+    meters: list[tuple[int, int, int]] = []
     end_tick = 0
     for index, track in enumerate(parsed.tracks):
         tick = 0
@@ -135,8 +136,12 @@ def _events(parsed: midi.MidiFile) -> Events:
                 tempo_us = int.from_bytes(event.data, "big")
                 if tempo_us > 0:
                     tempos.append((tick, tempo_us))
+            elif kind is midi.MetaEvents.TIME_SIGNATURE and isinstance(event.data, bytes) and len(event.data) >= 2:
+                numerator, power = event.data[:2]
+                meters += [(tick, numerator, power)] if numerator > 0 else []
         end_tick = max(end_tick, tick)
     note_columns = np.array(notes, np.int64).reshape(-1, 5).T
+    meter_columns = np.array(meters, np.int64).reshape(-1, 3).T.copy()
     tempo_columns = np.array(tempos, np.int64).reshape(-1, 2).T
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
@@ -148,5 +153,6 @@ def _events(parsed: midi.MidiFile) -> Events:
             is_on=note_columns[4].astype(np.bool_),
         ),
         tempos=TempoEvents(tick=tempo_columns[0].copy(), tempo_us=tempo_columns[1].copy()),
+        meters=MeterEvents(*meter_columns),
         end_tick=end_tick,
     )

@@ -10,9 +10,10 @@ import numpy as np
 
 from pianogen.kernel_cache import kernel
 from pianogen.midi.counts import Counts
-from pianogen.midi.events import Events, NoteEvents, TempoEvents
+from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason, Rejection
-from pianogen.roll import DEFAULT_TEMPO_US, LOWEST_KEY, NUM_KEYS, PACKED_BYTES, STEPS_PER_QUARTER, Roll
+from pianogen.roll import DEFAULT_TEMPO_US, LOWEST_KEY, MAX_BAR_POSITION, NUM_KEYS, PACKED_BYTES, Roll
 
 MAX_STEPS = 131_072
 _DRUM_CHANNEL = 9
@@ -20,20 +21,21 @@ _HOLD_BYTE = PACKED_BYTES // 2
 _NUM_STREAMS = 16 * NUM_KEYS  # (channel, key) within one track
 _DROPPED = _NUM_STREAMS  # the stream of events that are not read
 _NONE = -1
+_MAX_POWER = 15  # 2**15 parts of a whole note are more than the steps of the longest bar
 _LATEST = np.iinfo(np.int64).max
 
 
-def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
+def quantize(events: Events, options: ReadOptions) -> tuple[Roll, Counts]:
     """The roll of a file's events, and the counts for its row in the ledger.
 
-    Args:
-        keep_rests: keep the silence before the first onset and after the last note, up to the end of the longest track.
+    Without rests, the silence before the first onset and after the last note is trimmed; with them, the roll lasts from the start
+    to the end of the longest track.
 
     Raises:
         Rejection: no notes are left after dropping, or the roll has more than 131,072 steps.
     """
-    tpq = events.ticks_per_quarter
-    notes = _read_notes(events.notes, events.end_tick, tpq)
+    grid = _Grid(events.ticks_per_quarter, options.steps_per_quarter)
+    notes = _read_notes(events.notes, events.end_tick, grid)
     num_onsets = len(notes.onsets.step)
     if num_onsets == 0:
         raise Rejection(
@@ -41,25 +43,37 @@ def quantize(events: Events, keep_rests: bool = False) -> tuple[Roll, Counts]:
             f"no notes on the 88 keys ({notes.num_drum} drum notes and {notes.num_out_of_range} notes out of range were dropped)",
         )
     first, stop = notes.first_step, notes.stop_step
-    if keep_rests:
+    if options.keep_rests:
         first, stop = 0, max(stop, notes.end_step)
     num_steps = stop - first
     if num_steps > MAX_STEPS:
         raise Rejection(Reason.TOO_LONG, f"{num_steps} steps; at most {MAX_STEPS} are supported")
     cells = _fill(first, num_steps, notes.spans, notes.onsets)
-    by_tick = np.argsort(events.tempos.tick, kind="stable")  # keeps the order of track and position at equal ticks
-    tempos = TempoEvents(events.tempos.tick[by_tick], events.tempos.tempo_us[by_tick])
-    tempo = _fill_tempo(first, num_steps, tpq, tempos)
+    tempo = _fill_tempo(first, num_steps, grid, TempoEvents(*_by_tick(events.tempos)))
+    bar_position = _fill_bar_position(first, num_steps, grid, MeterEvents(*_by_tick(events.meters)))
     counts = Counts(
         notes=cells.num_onsets,
         notes_out_of_range=notes.num_out_of_range,
         notes_drum=notes.num_drum,
         notes_merged=num_onsets - cells.num_onsets,
         notes_unreleased=notes.num_unreleased,
-        tempo_seen=len(tempos.tick),
+        tempo_seen=len(events.tempos.tick),
         tempo_kept=tempo.num_in_force,
     )
-    return Roll(cells.packed, tempo.tempo_us, first), counts
+    return Roll(cells.packed, tempo.tempo_us, bar_position, first, options.steps_per_quarter), counts
+
+
+def _by_tick(events: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """The columns of events, sorted by tick; the order of track and position is kept at equal ticks."""
+    order = np.argsort(events[0], kind="stable")
+    return [column[order] for column in events]
+
+
+class _Grid(NamedTuple):
+    """Ticks and steps of a quarter note."""
+
+    ticks: int
+    steps: int
 
 
 class _StreamEvents(NamedTuple):
@@ -145,14 +159,14 @@ class _Tempo(NamedTuple):
 
 
 @kernel
-def _step_of_tick(tick: int, tpq: int) -> int:
-    """The step nearest to a tick, exact halves down: `(8 * tick + tpq - 1) // (2 * tpq)`."""
-    return (2 * STEPS_PER_QUARTER * tick + tpq - 1) // (2 * tpq)
+def _step_of_tick(tick: int, grid: _Grid) -> int:
+    """The step nearest to a tick, exact halves down."""
+    return (2 * grid.steps * tick + grid.ticks - 1) // (2 * grid.ticks)
 
 
 @kernel
-def _read_notes(notes: NoteEvents, end_tick: int, tpq: int) -> _Notes:
-    placed = _place(notes, tpq)
+def _read_notes(notes: NoteEvents, end_tick: int, grid: _Grid) -> _Notes:
+    placed = _place(notes, grid)
     sounding = _read_streams(placed.events, notes.track)
     onset_steps, stop_steps = placed.onsets.step, sounding.spans.stop
     first_step, stop_step = _LATEST, 0
@@ -165,7 +179,7 @@ def _read_notes(notes: NoteEvents, end_tick: int, tpq: int) -> _Notes:
         sounding.spans,
         first_step,
         stop_step,
-        _step_of_tick(end_tick, tpq),
+        _step_of_tick(end_tick, grid),
         placed.num_drum,
         placed.num_out_of_range,
         sounding.num_unreleased,
@@ -173,7 +187,7 @@ def _read_notes(notes: NoteEvents, end_tick: int, tpq: int) -> _Notes:
 
 
 @kernel
-def _place(notes: NoteEvents, tpq: int) -> _Placed:
+def _place(notes: NoteEvents, grid: _Grid) -> _Placed:
     """The stream and step of each event, the onsets, and the counts of dropped note-ons."""
     num_events = len(notes.tick)
     stream, step = np.empty(num_events, np.uint16), np.empty(num_events, np.int64)
@@ -189,7 +203,7 @@ def _place(notes: NoteEvents, tpq: int) -> _Placed:
             num_out_of_range += notes.is_on[i]
         else:
             stream[i] = np.int64(notes.channel[i]) * NUM_KEYS + key
-            step[i] = _step_of_tick(notes.tick[i], tpq)
+            step[i] = _step_of_tick(notes.tick[i], grid)
             # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
             onsets.key[num_onsets], onsets.step[num_onsets] = key, step[i]
             num_onsets += notes.is_on[i]
@@ -272,14 +286,40 @@ def _fill(first: int, num_steps: int, spans: _Spans, onsets: _Onsets) -> _Cells:
 
 
 @kernel
-def _fill_tempo(first: int, num_steps: int, tpq: int, tempos: TempoEvents) -> _Tempo:
+def _fill_tempo(first: int, num_steps: int, grid: _Grid, tempos: TempoEvents) -> _Tempo:
     tempo_us = np.empty(num_steps, np.uint32)
     current = previous = _NONE
     num_in_force = 0
     for step in range(num_steps):
-        while current + 1 < len(tempos.tick) and STEPS_PER_QUARTER * tempos.tick[current + 1] <= (first + step) * tpq:
+        while current + 1 < len(tempos.tick) and grid.steps * tempos.tick[current + 1] <= (first + step) * grid.ticks:
             current += 1
         num_in_force += current != previous
         previous = current
         tempo_us[step] = tempos.tempo_us[current] if current >= 0 else DEFAULT_TEMPO_US
     return _Tempo(tempo_us, num_in_force)
+
+
+@kernel
+def _fill_bar_position(first: int, num_steps: int, grid: _Grid, meters: MeterEvents) -> np.ndarray:
+    """(T,) uint8 positions in the bars of the last time signature, or since the last bar line."""
+    positions = np.empty(num_steps, np.uint8)
+    bar_line, bar = 0, 4 * grid.steps  # 4/4 before the first event
+    at = 0
+    for step in range(num_steps):
+        while at < len(meters.tick) and _step_of_tick(meters.tick[at], grid) <= first + step:
+            bar_steps = _bar_steps(meters.numerator[at], meters.power[at], grid.steps)
+            if bar_steps != _NONE:
+                bar_line, bar = _step_of_tick(meters.tick[at], grid), bar_steps
+            at += 1
+        position = first + step - bar_line
+        positions[step] = min(position, MAX_BAR_POSITION) if bar == 0 else position % bar
+    return positions
+
+
+@kernel
+def _bar_steps(numerator: int, power: int, steps_per_quarter: int) -> int:
+    """The steps of a bar: 0, without end, after the bar line of a score; _NONE for a time signature that is ignored."""
+    num_parts = 4 * steps_per_quarter * numerator
+    if power > _MAX_POWER or num_parts % (1 << power) != 0 or num_parts >> power > MAX_BAR_POSITION:
+        return _NONE
+    return num_parts >> power

@@ -1,18 +1,20 @@
-"""The entry point of this folder: the bytes of a MIDI file or score to a roll."""
+"""The entry point of this folder: the bytes of a MIDI file or score to rolls."""
 
 import os.path
-from typing import Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 from pianogen.midi.counts import Counts
+from pianogen.midi.options import DEFAULT_OPTIONS, MidiParser, ReadOptions
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
+
+if TYPE_CHECKING:
+    from pianogen.midi.events import Events
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
 SCORE_SUFFIXES = frozenset(SCORE_FORMATS)
-
-MidiParser = Literal["smf", "music21"]
 
 
 def is_input(name: str) -> bool:
@@ -25,14 +27,24 @@ def is_score(name: str) -> bool:
     return _suffix(name) in SCORE_SUFFIXES
 
 
-def read_roll(data: bytes, name: str, parser: MidiParser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
-    """The roll of a MIDI file or score.
+class Piece(NamedTuple):
+    """One piece of an input.
+
+    Attributes:
+        name: the name of the input, with #1, #2, … if the input contains several pieces.
+    """
+
+    name: str
+    roll: Roll
+    counts: Counts
+
+
+def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece]:
+    """The pieces of a MIDI file or score: one, or one for each tune of a score that contains several.
 
     Args:
         data: the content of the file.
         name: the name of the file; the suffix distinguishes scores from MIDI files.
-        parser: reads the events of MIDI files; the roll, or the reason of a rejection, does not depend on it.
-        keep_rests: keep leading and trailing silence.
 
     Raises:
         Rejection: the file cannot become a roll.
@@ -42,20 +54,31 @@ def read_roll(data: bytes, name: str, parser: MidiParser = "smf", keep_rests: bo
     # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
+    tunes = _read_events(data, name, options.parser)
+    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
+    return [Piece(name, *quantize(events, options)) for name, events in zip(names, tunes, strict=True)]
+
+
+def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
+    """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
+    _, roll, counts = read_pieces(data, name, options)[0]
+    return roll, counts
+
+
+def _read_events(data: bytes, name: str, parser: MidiParser) -> "list[Events]":
+    """The events of each piece of an input."""
     if is_score(name):
         from pianogen.midi import music21_reader
 
         suffix = _suffix(name)
-        events = music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])
-    elif parser == "music21":
+        return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
+    if parser == "music21":
         from pianogen.midi import music21_reader
 
-        events = music21_reader.read(data)
-    else:
-        from pianogen.midi import smf
+        return [music21_reader.read(data)]
+    from pianogen.midi import smf
 
-        events = smf.read(data)
-    return quantize(events, keep_rests)
+    return [smf.read(data)]
 
 
 def too_large(num_bytes: int) -> Rejection:

@@ -38,7 +38,7 @@ _END_OF_TRACK_EVENT = b"\x00\xff\x2f\x00"
 
 
 def read(data: bytes) -> Events:
-    """The note and tempo events of a MIDI file.
+    """The events of a MIDI file.
 
     Raises:
         Rejection: the file is not a MIDI file, or it is incomplete or breaks the rules of the format.
@@ -79,7 +79,7 @@ def _scan(data: bytes) -> _Scan:
         reason, message = _FAILURES[scan.failure]
         byte = midi[scan.at] if scan.at < len(midi) else 0
         raise Rejection(reason, message.format(at=scan.at, byte=byte, num_tracks=len(scan.tracks.begin), declared=num_tracks))
-    return _Scan(Events(ticks_per_quarter, scan.notes, scan.tempos, scan.end_tick), midi, header, scan.tracks)
+    return _Scan(Events(ticks_per_quarter, scan.notes, scan.tempos, scan.meters, scan.end_tick), midi, header, scan.tracks)
 
 
 def _read_header(midi: bytes) -> bytes:

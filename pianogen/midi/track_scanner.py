@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import NoteEvents, TempoEvents
+from pianogen.midi.events import MeterEvents, NoteEvents, TempoEvents
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
-_META, _SET_TEMPO, _END_OF_TRACK = 0xFF, 0x51, 0x2F
+_META, _SET_TEMPO, _TIME_SIGNATURE, _END_OF_TRACK = 0xFF, 0x51, 0x58, 0x2F
 
 
 class Tracks(NamedTuple):
@@ -27,6 +27,7 @@ class _Buffers(NamedTuple):
 
     notes: NoteEvents
     tempos: TempoEvents
+    meters: MeterEvents
     tracks: Tracks
 
 
@@ -35,6 +36,7 @@ class _Filled(NamedTuple):
 
     num_notes: int
     num_tempos: int
+    num_meters: int
 
 
 class _Number(NamedTuple):
@@ -79,13 +81,16 @@ class FileScan(NamedTuple):
     end_tick: int
     notes: NoteEvents
     tempos: TempoEvents
+    meters: MeterEvents
     tracks: Tracks
 
 
 @kernel
 def _allocate(num_bytes: int, num_tracks: int) -> _Buffers:
-    # The shortest note event is a delta, a key and a velocity; the shortest tempo event a delta, FF 51 03 and three bytes.
-    num_notes, num_tempos, num_chunks = num_bytes // 3 + 1, num_bytes // 7 + 1, min(num_tracks, num_bytes // 8)
+    # The shortest note event is a delta, a key and a velocity; the shortest tempo event a delta, FF 51 03 and three bytes; the
+    # shortest time signature a delta, FF 58 02 and two bytes.
+    num_notes, num_tempos, num_meters = num_bytes // 3 + 1, num_bytes // 7 + 1, num_bytes // 6 + 1
+    num_chunks = min(num_tracks, num_bytes // 8)
     notes = NoteEvents(
         np.empty(num_notes, np.int64),
         np.empty(num_notes, np.int32),
@@ -94,8 +99,9 @@ def _allocate(num_bytes: int, num_tracks: int) -> _Buffers:
         np.empty(num_notes, np.bool_),
     )
     tempos = TempoEvents(np.empty(num_tempos, np.int64), np.empty(num_tempos, np.int64))
+    meters = MeterEvents(np.empty(num_meters, np.int64), np.empty(num_meters, np.int64), np.empty(num_meters, np.int64))
     tracks = Tracks(np.empty(num_chunks, np.int64), np.empty(num_chunks, np.int64), np.empty(num_chunks, np.bool_))
-    return _Buffers(notes, tempos, tracks)
+    return _Buffers(notes, tempos, meters, tracks)
 
 
 @kernel
@@ -124,7 +130,7 @@ def scan_tracks(data: np.ndarray, at: int, num_declared: int) -> FileScan:
     """Reads chunks until the declared number of tracks is complete; chunks of other kinds are skipped."""
     buffers = _allocate(len(data), num_declared)
     num_tracks = end_tick = 0
-    filled = _Filled(0, 0)
+    filled = _Filled(0, 0, 0)
     failure = OK
     while num_tracks < num_declared:
         if at + 8 > len(data):
@@ -148,8 +154,8 @@ def scan_tracks(data: np.ndarray, at: int, num_declared: int) -> FileScan:
             filled = track.filled
             num_tracks += 1
         at = end
-    notes, tempos, tracks = buffers
-    num_notes, num_tempos = filled
+    notes, tempos, meters, tracks = buffers
+    num_notes, num_tempos, num_meters = filled
     return FileScan(
         failure,
         at,
@@ -162,15 +168,16 @@ def scan_tracks(data: np.ndarray, at: int, num_declared: int) -> FileScan:
             notes.is_on[:num_notes],
         ),
         TempoEvents(tempos.tick[:num_tempos], tempos.tempo_us[:num_tempos]),
+        MeterEvents(meters.tick[:num_meters], meters.numerator[:num_meters], meters.power[:num_meters]),
         Tracks(tracks.begin[:num_tracks], tracks.end[:num_tracks], tracks.has_end[:num_tracks]),
     )
 
 
 @kernel
 def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffers, filled: _Filled) -> _TrackScan:
-    """Reads the events between two positions up to an end-of-track event, and appends notes and tempos to the buffers."""
-    notes, tempos = buffers.notes, buffers.tempos
-    num_notes, num_tempos = filled
+    """Reads the events between two positions up to an end-of-track event, and appends them to the buffers."""
+    notes, tempos, meters = buffers.notes, buffers.tempos, buffers.meters
+    num_notes, num_tempos, num_meters = filled
     tick = 0
     running_status = 0  # 0 is none
     failure = OK
@@ -218,9 +225,14 @@ def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffe
                     tempos.tick[num_tempos] = tick
                     tempos.tempo_us[num_tempos] = tempo_us
                     num_tempos += 1
+            elif event.meta == _TIME_SIGNATURE and event.length >= 2 and data[at] > 0:
+                meters.tick[num_meters] = tick
+                meters.numerator[num_meters] = data[at]
+                meters.power[num_meters] = data[at + 1]
+                num_meters += 1
             at += event.length
             has_end = event.meta == _END_OF_TRACK
-    return _TrackScan(failure, at, has_end, tick, _Filled(num_notes, num_tempos))
+    return _TrackScan(failure, at, has_end, tick, _Filled(num_notes, num_tempos, num_meters))
 
 
 @kernel

@@ -42,7 +42,7 @@ def _describe(store: Store) -> str:
         "kind": store.kind,
         "pieces": f"{len(pieces):,} ({splits})",
         "groups": f"{len(set(pieces.group)):,}",
-        "steps": f"{store.num_steps:,}",
+        "steps": f"{store.num_steps:,}, {store.steps_per_quarter} per quarter note",
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
         "fingerprint": store.fingerprint,
         **{f"made by: {key}": str(value) for key, value in store.provenance.items()},

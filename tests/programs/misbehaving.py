@@ -19,9 +19,10 @@ from unittest.mock import patch
 import numpy as np
 
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from preprocess import host, shard
 from preprocess.isolation import Isolation
-from preprocess.outcome import Options, Outcome, Status, convert
+from preprocess.outcome import Outcome, Status, convert
 from preprocess.sources import Input
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
@@ -58,7 +59,7 @@ MISBEHAVIORS = (*EARLY, *LATE, ENDLESS_SCORE)
 CPU_LIMIT_S = 1
 
 
-def misbehaving_convert(source: Input, options: Options, index_folder: Path) -> Outcome:
+def misbehaving_convert(source: Input, options: ReadOptions, index_folder: Path) -> Outcome:
     EARLY.get(Path(source.name).stem, lambda: None)()
     return convert(source, options, index_folder)
 
@@ -92,7 +93,7 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
 
 
 def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
-    isolation = Isolation(folder / f"shard-{misbehavior}", Options(), Limits(cpu_s=CPU_LIMIT_S, wall_s=wall_s))
+    isolation = Isolation(folder / f"shard-{misbehavior}", ReadOptions(), Limits(cpu_s=CPU_LIMIT_S, wall_s=wall_s))
     isolation.submit(make_chunk(folder / misbehavior, misbehavior))
     return isolation
 
@@ -129,7 +130,7 @@ def main(folder: Path, action: str) -> None:
         if action == "all":
             convert_all(folder)
         elif action == "nothing":
-            Isolation(folder / "shard", Options(), Limits()).close()
+            Isolation(folder / "shard", ReadOptions(), Limits()).close()
         else:
             convert_endlessly(folder, action)
 

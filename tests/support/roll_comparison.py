@@ -1,7 +1,7 @@
 """The comparison of a roll with that of the reference implementation."""
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser
+from pianogen.midi.options import MidiParser
 from pianogen.roll import Roll
 from tests.support.reference_reader import ExpectedRoll
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pianogen.midi import smf
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import MidiParser, ReadOptions
+from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
 from tests.support.made_music import million_notes
@@ -82,10 +83,10 @@ def test_random_file_gives_the_expected_roll(file: File, parser: MidiParser, kee
     data = encode_midi(tpq, tracks, end_ticks, encoding)
     expected = expected_roll(tpq, tracks, end_ticks, keep_rests)
     if expected.cells:
-        assert_equals(read_roll(data, "random.mid", parser, keep_rests), expected)
+        assert_equals(read_roll(data, "random.mid", ReadOptions(parser, keep_rests)), expected)
     else:
         with pytest.raises(Rejection) as rejection:
-            read_roll(data, "random.mid", parser, keep_rests)
+            read_roll(data, "random.mid", ReadOptions(parser, keep_rests))
         assert rejection.value.reason is Reason.NO_NOTES
 
 
@@ -109,7 +110,7 @@ def test_million_notes_give_the_expected_roll() -> None:
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in PIANO_FILES[::14]])
 def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool) -> None:
     data = path.read_bytes()
-    assert_equals(read_roll(data, path.name, keep_rests=keep_rests), expected_roll(*decode_midi(data), keep_rests))
+    assert_equals(read_roll(data, path.name, ReadOptions(keep_rests=keep_rests)), expected_roll(*decode_midi(data), keep_rests))
 
 
 @needs_corpora
@@ -117,4 +118,4 @@ def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool) -> None
 def test_parsers_agree_on_every_real_file(composer: str) -> None:
     for path in (path for path in PIANO_FILES if path.parent.name == composer):
         data = path.read_bytes()
-        assert read_roll(data, path.name, "smf") == read_roll(data, path.name, "music21"), path.name
+        assert read_roll(data, path.name, ReadOptions("smf")) == read_roll(data, path.name, ReadOptions("music21")), path.name

@@ -76,7 +76,7 @@ def test_misbehaving_input_is_rejected_and_its_neighbors_are_kept(results: Resul
     assert (bad.status, bad.reason, bad.counts, bad.steps) == (Status.REJECTED, REASONS[misbehavior], None, 0)
     assert bad.message
     assert [(entry.status, entry.reason) for entry in (first, last)] == [(Status.KEPT, None)] * 2
-    assert [sum(map(len, read_rolls([entry]))) for entry in (first, last)] == [first.steps, last.steps]
+    assert [sum(len(rows) for rows in read_rolls([entry], 4)) for entry in (first, last)] == [first.steps, last.steps]
     assert results.counts[misbehavior] == [3, 1]
 
 

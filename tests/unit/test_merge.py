@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,12 +14,12 @@ import pytest
 
 from pianogen import logs
 from pianogen.errors import UsageError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason
-from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from preprocess.errors import PreprocessError
 from preprocess.merge import MergeResult, merge
-from preprocess.outcome import Options, convert, rejected
+from preprocess.outcome import convert, rejected
 from preprocess.shard import Entry, append, read_entries, read_rolls, split_of
 from preprocess.sources import Input
 from preprocess.sparse import encode
@@ -43,7 +44,7 @@ def converted(folder: Path, files: Mapping[str, bytes | Reason]) -> list[Entry]:
             append(handle, rejected(source, content, "a message"))
             continue
         Path(source.path).write_bytes(content)
-        append(handle, convert(source, Options(), folder))
+        append(handle, convert(source, ReadOptions(), folder))
     os.close(handle)
     return sorted(read_entries(folder / "shard"), key=lambda entry: entry.name)
 
@@ -51,7 +52,7 @@ def converted(folder: Path, files: Mapping[str, bytes | Reason]) -> list[Entry]:
 def merged(
     folder: Path, files: Mapping[str, bytes | Reason], splits: Mapping[str, Split] | None = None, max_rejects: float = 0
 ) -> MergeResult:
-    return merge(converted(folder, files), folder / "a.h5", folder / "a.ledger.csv", splits, max_rejects, PROVENANCE)
+    return merge(converted(folder, files), folder / "a.h5", folder / "a.ledger.csv", splits, max_rejects, 4, PROVENANCE)
 
 
 def ledger(folder: Path) -> list[dict[str, str]]:
@@ -71,7 +72,7 @@ def midi_of(split: Split, number: int = 0) -> bytes:
     """A MIDI file whose hash puts it into this split."""
 
     def is_in_split(seed: int) -> bool:
-        rows, _ = encode(made_roll(seed, 40))
+        rows = encode(made_roll(seed, 40)).rows
         return split_of(hashlib.sha256(rows).digest()) == split
 
     return [made_midi(seed) for seed in range(60) if is_in_split(seed)][number]
@@ -295,7 +296,7 @@ def test_store_holds_the_pieces_in_order_of_name_with_source_hash_and_provenance
     with Store(tmp_path / "a.h5") as store:
         store.verify()
         assert store.provenance == PROVENANCE
-        rolls = [Roll(rows.packed, rows.tempo_us, entry.first_step) for entry in entries for rows in read_rolls([entry])]
+        rolls = [replace(rows, first_step=entry.first_step) for entry in entries for rows in read_rolls([entry], 4)]
         assert [store.roll(index) for index in range(4)] == rolls
         assert store.pieces.notes.tolist() == [roll.num_notes for roll in rolls]
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import MidiParser, ReadOptions
+from pianogen.midi.reader import read_roll
 from tests.support.reference_reader import HOLD, ONSET, Event, Track, encode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 
@@ -138,7 +139,7 @@ def test_notes_become_onsets_and_holds(case: Case, parser: MidiParser) -> None:
     expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.cells == cells_of_lines(case.keys)
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser)), expected)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -148,7 +149,7 @@ def test_tempo_is_that_in_force_at_the_step(case: Case, tempo_us: list[int], par
     expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.tempo_us == tempo_us
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser)), expected)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -158,7 +159,9 @@ def test_last_tempo_of_a_tick_wins_among_many(parser: MidiParser) -> None:
     ]
     tracks[0].append((20, on()))
     data = encode_midi(TPQ, tracks, [20] * 8)
-    assert_equals(read_roll(data, "tempos.mid", parser, keep_rests=True), expected_roll(TPQ, tracks, [20] * 8, keep_rests=True))
+    assert_equals(
+        read_roll(data, "tempos.mid", ReadOptions(parser, keep_rests=True)), expected_roll(TPQ, tracks, [20] * 8, keep_rests=True)
+    )
 
 
 RESTS: list[Track] = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]
@@ -166,14 +169,14 @@ RESTS: list[Track] = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_trimmed_roll_starts_with_the_tempo_in_force(parser: MidiParser) -> None:
-    roll, counts = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser)
+    roll, counts = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", ReadOptions(parser))
     assert (roll.first_step, roll.tempo_us.tolist()) == (4, [7, 7])
     assert (counts.tempo_seen, counts.tempo_kept) == (3, 1)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_kept_rests_reach_from_the_first_step_to_the_end_of_the_longest_track(parser: MidiParser) -> None:
-    roll, _ = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser, keep_rests=True)
+    roll, _ = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", ReadOptions(parser, keep_rests=True))
     assert (roll.first_step, roll.tempo_us.tolist()) == (0, [9, *[7] * 6, *[5] * 4])
 
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
+from pianogen.roll import HOLD, ONSET, SILENT, pack
 from pianogen.roll_plot import plot_roll
 from tests.support.made_music import made_roll
 from tests.support.made_sweep import dense_states
+from tests.support.rolls import roll_in_4_4
 
 LEFT, TOP, STEP, KEY = 66, 12, 3, 3  # pixels
 LINE_STEPS, LINE = 512, 330
@@ -42,7 +43,7 @@ def test_plot_shows_every_cell(seed: int, steps: int) -> None:
 
 @pytest.mark.parametrize(("steps", "lines"), [(1, 1), (512, 1), (513, 2), (5_000, 10)])
 def test_long_roll_is_plotted_in_several_lines(steps: int, lines: int) -> None:
-    roll = Roll(np.zeros((steps, 22), np.uint8), np.full(steps, 500_000, np.uint32))
+    roll = roll_in_4_4(np.zeros((steps, 22), np.uint8), np.full(steps, 500_000, np.uint32))
     height, width = colors_of(plot_roll(roll)).shape
     assert height == lines * LINE
     assert width <= LEFT + LINE_STEPS * STEP + TOP
@@ -50,7 +51,7 @@ def test_long_roll_is_plotted_in_several_lines(steps: int, lines: int) -> None:
 
 def test_faster_tempo_is_plotted_higher() -> None:
     tempo_us = np.repeat(np.array([600_000, 300_000, 400_000], np.uint32), 16)
-    colors = colors_of(plot_roll(Roll(np.zeros((48, 22), np.uint8), tempo_us)))
+    colors = colors_of(plot_roll(roll_in_4_4(np.zeros((48, 22), np.uint8), tempo_us)))
     heights = [np.flatnonzero(colors[:, LEFT + step * STEP + 1] == TEMPO_COLOR).tolist() for step in (4, 20, 40)]
     assert [len(height) for height in heights] == [1, 1, 1]
     assert heights[1] < heights[2] < heights[0]
@@ -59,10 +60,10 @@ def test_faster_tempo_is_plotted_higher() -> None:
 @pytest.mark.parametrize("tempo_us", [1, 500_000, 16_777_215])
 def test_any_tempo_can_be_plotted(tempo_us: int) -> None:
     steps = 40
-    roll = Roll(made_roll(1, steps).packed, np.full(steps, tempo_us, np.uint32))
+    roll = roll_in_4_4(made_roll(1, steps).packed, np.full(steps, tempo_us, np.uint32))
     assert np.array_equal(plotted_states(plot_roll(roll), steps), roll.states)
 
 
 def test_plot_of_a_sample_is_small() -> None:
     assert len(plot_roll(made_roll(1, 512))) < 12_000
-    assert len(plot_roll(Roll(pack(dense_states(512)), np.full(512, 500_000, np.uint32)))) < 20_000
+    assert len(plot_roll(roll_in_4_4(pack(dense_states(512)), np.full(512, 500_000, np.uint32)))) < 20_000

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from music21.midi import DeltaTime, MetaEvents, MidiFile
 
 from pianogen.errors import PianogenError
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import MidiParser, ReadOptions
+from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.writer import write_midi
 from pianogen.roll import HOLD, MAX_TEMPO_US, NUM_KEYS, ONSET, SILENT, Roll, pack
 from tests.support.reference_reader import decode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
+from tests.support.rolls import roll_in_4_4
 
 exact = settings(derandomize=True, deadline=None, max_examples=200)
 tempos = st.one_of(st.sampled_from([1, 2, 255, 256, 499_999, 500_000, 65_536, MAX_TEMPO_US]), st.integers(1, MAX_TEMPO_US))
@@ -35,7 +37,7 @@ def rolls(draw: st.DrawFn, has_rests: bool) -> Roll:
             sounding[0] = ONSET
     tempo_spans = draw(st.lists(st.tuples(tempos, st.integers(1, 8)), min_size=1, max_size=12))
     tempo_us = np.repeat(*np.array(tempo_spans, np.uint32).T)
-    return Roll(pack(states), np.resize(tempo_us, len(states)))
+    return roll_in_4_4(pack(states), np.resize(tempo_us, len(states)))
 
 
 @st.composite
@@ -45,7 +47,7 @@ def rolls_with_orphan_holds(draw: st.DrawFn) -> Roll:
     states = np.zeros((12, NUM_KEYS), np.uint8)
     for line in lines:
         states[:, draw(keys)] = line
-    return Roll(pack(states), np.full(12, draw(tempos), np.uint32))
+    return roll_in_4_4(pack(states), np.full(12, draw(tempos), np.uint32))
 
 
 def without_orphans(roll: Roll) -> Roll:
@@ -54,21 +56,21 @@ def without_orphans(roll: Roll) -> Roll:
     for step, key in np.argwhere(states == HOLD):
         if step == 0 or states[step - 1, key] == SILENT:
             states[step, key] = SILENT
-    return Roll(pack(states), roll.tempo_us, roll.first_step)
+    return roll_in_4_4(pack(states), roll.tempo_us, roll.first_step)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @exact
 @given(roll=rolls(has_rests=False))
 def test_trimmed_roll_is_unchanged(roll: Roll, parser: MidiParser) -> None:
-    assert read_roll(write_midi(roll), "written.mid", parser)[0] == roll
+    assert read_roll(write_midi(roll), "written.mid", ReadOptions(parser))[0] == roll
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 @exact
 @given(roll=rolls(has_rests=True))
 def test_roll_with_rests_is_unchanged_if_rests_are_kept(roll: Roll, parser: MidiParser) -> None:
-    assert read_roll(write_midi(roll), "written.mid", parser, keep_rests=True)[0] == roll
+    assert read_roll(write_midi(roll), "written.mid", ReadOptions(parser, keep_rests=True))[0] == roll
 
 
 @exact
@@ -76,7 +78,9 @@ def test_roll_with_rests_is_unchanged_if_rests_are_kept(roll: Roll, parser: Midi
 def test_trimming_removes_only_rests(roll: Roll) -> None:
     trimmed, _ = read_roll(write_midi(roll), "written.mid")
     stop = trimmed.first_step + len(trimmed)
-    assert trimmed == Roll(roll.packed[trimmed.first_step : stop], roll.tempo_us[trimmed.first_step : stop], trimmed.first_step)
+    assert trimmed == roll_in_4_4(
+        roll.packed[trimmed.first_step : stop], roll.tempo_us[trimmed.first_step : stop], trimmed.first_step
+    )
     assert not roll.packed[: trimmed.first_step].any()
     assert not roll.packed[stop:].any()
 
@@ -86,14 +90,16 @@ def test_trimming_removes_only_rests(roll: Roll) -> None:
 def test_orphan_holds_become_silent(roll: Roll) -> None:
     expected = without_orphans(roll)
     assume(expected.num_notes)
-    assert read_roll(write_midi(roll), "written.mid", keep_rests=True)[0] == expected
+    assert read_roll(write_midi(roll), "written.mid", ReadOptions(keep_rests=True))[0] == expected
 
 
 @exact
 @given(roll=rolls(has_rests=True))
 def test_written_file_gives_the_roll_of_the_reference_implementation(roll: Roll) -> None:
     data = write_midi(roll)
-    assert_equals(read_roll(data, "written.mid", keep_rests=True), expected_roll(*decode_midi(data), keep_rests=True))
+    assert_equals(
+        read_roll(data, "written.mid", ReadOptions(keep_rests=True)), expected_roll(*decode_midi(data), keep_rests=True)
+    )
 
 
 @exact
@@ -115,7 +121,7 @@ def repeated_note(tempo_us: int) -> Roll:
     """A note of two steps and its repetition; the tempo is that of the second step."""
     states = np.zeros((3, NUM_KEYS), np.uint8)
     states[:, 39] = ONSET, HOLD, ONSET
-    return Roll(pack(states), np.array([500_000, tempo_us, 500_000], np.uint32))
+    return roll_in_4_4(pack(states), np.array([500_000, tempo_us, 500_000], np.uint32))
 
 
 @pytest.mark.parametrize("tempo_us", [1, MAX_TEMPO_US])
@@ -131,7 +137,7 @@ def test_tempo_that_midi_cannot_represent_is_an_error_with_its_step(tempo_us: in
 
 @pytest.mark.parametrize("num_steps", [0, 1, 16])
 def test_silent_roll_becomes_a_file_without_notes(num_steps: int) -> None:
-    silent = Roll(pack(np.zeros((num_steps, NUM_KEYS), np.uint8)), np.full(num_steps, 500_000, np.uint32))
+    silent = roll_in_4_4(pack(np.zeros((num_steps, NUM_KEYS), np.uint8)), np.full(num_steps, 500_000, np.uint32))
     with pytest.raises(Rejection) as rejection:
         read_roll(write_midi(silent), "silent.mid")
     assert rejection.value.reason is Reason.NO_NOTES

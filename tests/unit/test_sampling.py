@@ -22,9 +22,9 @@ from pianogen.sampling.draw import Sampler, draw_to_store
 from pianogen.sampling.sample_store import SampleSource
 from pianogen.store import Split, Store
 from pianogen.training import networks
-from pianogen.window import Window
 from tests.support.made_music import made_roll, made_store
-from tests.support.made_networks import made_network
+from tests.support.made_networks import made_network, window_of
+from tests.support.rolls import roll_in_4_4
 
 WINDOW_STEPS = 12
 
@@ -126,7 +126,7 @@ def test_sample_continues_silence_and_the_first_steps_of_the_primer(
     assert len(roll) == 30
     assert is_legal(roll)
     expected = {
-        steps: predicted_tempo_us(network, corpus.median_tempo_us, Roll(piece.packed[:steps], piece.tempo_us[:steps]))
+        steps: predicted_tempo_us(network, corpus.median_tempo_us, roll_in_4_4(piece.packed[:steps], piece.tempo_us[:steps]))
         for steps in (0, 10, 39, 40)
     }
     used_steps = 10 if primer_steps == 10 else 40
@@ -156,7 +156,7 @@ def test_fixed_tempo_is_that_of_every_step_and_of_the_silence_before(corpus: Sta
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"not a MIDI file", write_midi(Roll(np.zeros((4, 22), np.uint8), np.full(4, 500_000, np.uint32)))]
+    "content", [None, b"not a MIDI file", write_midi(roll_in_4_4(np.zeros((4, 22), np.uint8), np.full(4, 500_000, np.uint32)))]
 )
 def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "theme.mid"
@@ -213,7 +213,7 @@ def nats_per_note(network: Network, corpus: Statistics, roll: Roll) -> float:
     """The negative log-likelihood per onset of a sample, read as one window after silence."""
     packed = np.concatenate([np.zeros((1, 22), np.uint8), roll.packed])[np.newaxis]
     tempo_us = np.append(corpus.median_tempo_us, roll.tempo_us)[np.newaxis].astype(np.int32)
-    output, _ = network.read(Window(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
+    output, _ = network.read(window_of(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
     states = unpack(packed[0])[np.newaxis]
     return -float(tf.reduce_sum(network.log_likelihood(output, states[:, 1:], states[:, :-1] != SILENT))) / roll.num_notes
 

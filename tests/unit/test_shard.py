@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from pianogen import logs
 from pianogen.midi.counts import Counts
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason
 from pianogen.roll import Roll
 from preprocess import shard as shards
 from preprocess import work_folder as work_folders
 from preprocess.errors import PreprocessError
-from preprocess.outcome import Options, Outcome, Status
+from preprocess.outcome import Outcome, Status
 from preprocess.shard import Entry, append, read_entries, read_rolls, split_of
 from preprocess.sources import Input
 from preprocess.sparse import encode
@@ -31,7 +33,8 @@ numbers = st.integers(0, 1 << 40)
 
 def random_roll(seed: int, steps: int, first_step: int) -> Roll:
     source = np.random.default_rng(seed)
-    return Roll(source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32), first_step)
+    packed, tempo_us = source.integers(0, 256, (steps, 22), np.uint8), source.integers(1, 1 << 24, steps, np.uint32)
+    return Roll(packed, tempo_us, source.integers(0, 256, steps, np.uint8), first_step)
 
 
 @st.composite
@@ -70,8 +73,8 @@ def is_record_of(entry: Entry, outcome: Outcome) -> bool:
     if outcome.roll is None:
         return has_fields and entry.steps == 0
     has_split = entry.hash_split == split_of(hashlib.sha256(encode(outcome.roll)[0]).digest())
-    (rows,) = read_rolls([entry])
-    roll = Roll(rows.packed, rows.tempo_us, entry.first_step)
+    (rows,) = read_rolls([entry], 4)
+    roll = replace(rows, first_step=entry.first_step)
     return has_fields and has_split and roll == outcome.roll and entry.steps == len(outcome.roll)
 
 
@@ -85,10 +88,11 @@ def test_appended_records_are_read(tmp_path_factory: pytest.TempPathFactory, wri
     assert all(map(is_record_of, entries, written))
 
 
-def test_content_is_equal_for_equal_rolls_and_depends_on_the_tempo(tmp_path: Path) -> None:
+def test_content_is_equal_for_equal_rolls_and_depends_on_the_tempo_but_not_on_bar_positions(tmp_path: Path) -> None:
     one, roll = kept("one", 1), random_roll(1, 3, 1)
-    same = Outcome("same", Status.KEPT, sha256="00" * 32, counts=one.counts, roll=roll)
-    slower = Outcome("slower", Status.KEPT, counts=one.counts, roll=Roll(roll.packed, roll.tempo_us + 1))
+    other_bars = replace(roll, bar_position=roll.bar_position + np.uint8(1))
+    same = Outcome("same", Status.KEPT, sha256="00" * 32, counts=one.counts, roll=other_bars)
+    slower = Outcome("slower", Status.KEPT, counts=one.counts, roll=replace(roll, tempo_us=roll.tempo_us + 1))
     write(tmp_path / "shard", [one, same, slower, kept("other", 2)])
     first, second, third, fourth = read_entries(tmp_path / "shard")
     assert first.content == second.content
@@ -113,7 +117,7 @@ def test_shard_truncated_at_any_byte_of_its_last_record_has_the_records_before_i
         assert all(map(is_record_of, entries, before))
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS1", b"PGS1" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
+@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS2", b"PGS2" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
 def test_garbage_after_the_records_is_not_read(tmp_path: Path, garbage: bytes) -> None:
     path, written = tmp_path / "shard", [kept("a.mid", 1), REJECTED]
     write(path, written)
@@ -141,14 +145,14 @@ def test_damaged_roll_is_an_error_when_it_is_read(tmp_path: Path) -> None:
     write(path, written)
     first = next(read_entries(path))
     data = path.read_bytes()
-    for position in range(first.body_offset, first.body_offset + first.steps * 26):
+    for position in range(first.body_offset, first.end):
         damaged = bytearray(data)
         damaged[position] ^= 1
         path.write_bytes(damaged)
         entries = list(read_entries(path))
         for selection in (entries, reversed(entries), entries[:1]):
             with pytest.raises(PreprocessError, match=r"shard: the roll of a\.mid does not match its checksum; remove this file"):
-                list(read_rolls(selection))
+                list(read_rolls(selection, 4))
         assert is_record_of(entries[1], written[1])
 
 
@@ -167,14 +171,14 @@ def test_rolls_of_many_shards_are_read_end_to_end_with_few_open_files(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "_BATCH_STEPS", batch_steps)
         patch.setattr(shards, "_MAX_OPEN_FILES", 2)
-        for rows in read_rolls(entries):
+        for rows in read_rolls(entries, 4):
             read.append(rows)
             assert sum(map(len, read)) in ends
             assert len(rows) < batch_steps + max(steps)
             assert num_open_below(folder) <= 2
     assert num_open_below(folder) == 0
     rolls = [outcome.roll for outcome in written if outcome.roll]
-    for column in ("packed", "tempo_us"):
+    for column in ("packed", "tempo_us", "bar_position"):
         read_column, written_column = (np.concatenate([getattr(roll, column) for roll in source]) for source in (read, rolls))
         assert np.array_equal(read_column, written_column)
 
@@ -223,11 +227,11 @@ def test_resume_skips_finished_inputs_and_converts_rejections_by_the_machine_aga
     inputs = [Input(f"{name}.mid", "", 1, 1) for name in "abcde"]
     work_folder = new_work_folder(tmp_path)
     logs.configure()
-    assert work_folder.prepare(inputs, Options()) == inputs
+    assert work_folder.prepare(inputs, ReadOptions()) == inputs
     assert capsys.readouterr().err == ""
     write(work_folder.new_shard(), [kept("a.mid", 1), rejected("b.mid", Reason.TIMEOUT)])
     write(work_folder.new_shard(), [rejected("c.mid", Reason.NO_NOTES), rejected("e.mid", Reason.CRASHED)])
-    assert [source.name for source in work_folder.prepare(inputs, Options())] == ["b.mid", "d.mid", "e.mid"]
+    assert [source.name for source in work_folder.prepare(inputs, ReadOptions())] == ["b.mid", "d.mid", "e.mid"]
     assert capsys.readouterr().err.endswith("INFO resuming: 2 of 5 inputs are already finished\n")
     write(work_folder.new_shard(), [kept("b.mid", 2), kept("d.mid", 4), kept("e.mid", 5)])
     assert [(entry.name, entry.status) for entry in work_folder.collect_entries(inputs)] == [
@@ -285,7 +289,7 @@ def test_input_without_a_record_is_an_error(tmp_path: Path, monkeypatch: pytest.
 def test_work_of_another_corpus_or_other_options_is_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
-    inputs, options = [Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)], Options()
+    inputs, options = [Input("a.mid", "", 1, 1), Input("b.mid", "", 1, 1)], ReadOptions()
     work_folder = new_work_folder(tmp_path)
     logs.configure()
     work_folder.prepare(inputs, options)
@@ -296,7 +300,7 @@ def test_work_of_another_corpus_or_other_options_is_removed(
         "name": Input("c.mid", "", 1, 1),
     }
     new_inputs = [inputs[0], changed.get(change, inputs[1])][: 1 if change == "number" else 2]
-    new_options = Options(keep_rests=True) if change == "options" else options
+    new_options = ReadOptions(keep_rests=True) if change == "options" else options
     assert work_folder.prepare(new_inputs, new_options) == new_inputs
     assert f"WARNING {work_folder.path} holds unfinished work of another corpus" in capsys.readouterr().err
     assert not list(work_folder.path.glob("shard-*"))

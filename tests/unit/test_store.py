@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.roll import Roll
+from pianogen.roll import Roll, join
 from pianogen.store import Kind, Pieces, Split, Store, StoreError, write_store
 from pianogen.store.blocks import cut_blocks
 from tests.support.made_music import empty_roll, made_roll, made_store
 from tests.support.processes import descendants, finished, started
-from tests.support.random_store import COLUMNS, PROVENANCE, joined, multi_chunk_store, random_roll, store_error, table_of
+from tests.support.random_store import COLUMNS, PROVENANCE, multi_chunk_store, random_roll, store_error, table_of
 
 # File names contain no NUL, and preprocessing escapes surrogates before a name is stored.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -100,7 +100,7 @@ def test_equal_arguments_give_equal_bytes(tmp_path: Path) -> None:
 def test_bytes_do_not_depend_on_how_many_pieces_a_roll_contains(tmp_path: Path, num_joined: int) -> None:
     # Several blocks of more chunks than HDF5 keeps in memory: the order in which chunks are written shows in the file.
     rolls = [random_roll(seed, steps) for seed, steps in enumerate(np.random.default_rng(0).integers(0, 8_000, 300).tolist())]
-    groups = [joined(rolls[first : first + num_joined]) for first in range(0, len(rolls), num_joined)]
+    groups = [join(rolls[first : first + num_joined]) for first in range(0, len(rolls), num_joined)]
     for name, written in (("a.h5", rolls), ("b.h5", groups)):
         write_store(tmp_path / name, "corpus", table_of(rolls), iter(written), PROVENANCE)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -118,12 +118,12 @@ def test_blocks_depend_only_on_the_lengths_of_the_pieces(
 ) -> None:
     rolls = [random_roll(seed, steps) for seed, steps in enumerate(lengths)]
     bounds = sorted({0, len(rolls), *(cut for cut in cuts if cut < len(rolls))})
-    groups = [joined(rolls[first:last]) for first, last in pairwise(bounds)]
+    groups = [join(rolls[first:last]) for first, last in pairwise(bounds)]
     pieces, block_steps = table_of(rolls), chunk_steps * num_chunks
     blocks = list(cut_blocks(pieces, rolls, chunk_steps, block_steps))
     assert list(cut_blocks(pieces, groups, chunk_steps, block_steps)) == blocks
     assert all(len(block) % chunk_steps == 0 for block in blocks[:-1])
-    assert joined(blocks) == Roll(joined(rolls).packed, joined(rolls).tempo_us)
+    assert join(blocks) == join(rolls)
 
 
 def test_layout_is_the_documented_one(stored: Path) -> None:
@@ -195,15 +195,15 @@ def failing(rolls: list[Roll]) -> Iterator[Roll]:
 
 def cut(roll: Roll, at: int) -> list[Roll]:
     """The rows of a roll in two parts."""
-    return [Roll(roll.packed[part], roll.tempo_us[part]) for part in (slice(at), slice(at, None))]
+    return [roll.rows(None, at), roll.rows(at, None)]
 
 
 WRONG_ROLLS: dict[str, Callable[[list[Roll]], Iterable[Roll]]] = {
-    "one_too_short": lambda rolls: [rolls[0], Roll(rolls[1].packed[1:], rolls[1].tempo_us[1:])],
+    "one_too_short": lambda rolls: [rolls[0], rolls[1].rows(1, None)],
     "one_too_few": lambda rolls: rolls[:1],
     "one_too_many": lambda rolls: [*rolls, rolls[0]],
-    "one_step_moved_to_the_next_roll": lambda rolls: cut(joined(rolls), len(rolls[0]) - 1),
-    "joined_with_one_too_many": lambda rolls: [joined([*rolls, rolls[0]])],
+    "one_step_moved_to_the_next_roll": lambda rolls: cut(join(rolls), len(rolls[0]) - 1),
+    "joined_with_one_too_many": lambda rolls: [join([*rolls, rolls[0]])],
 }
 
 
@@ -244,6 +244,7 @@ import sys, time
 from pathlib import Path
 from tests.support.random_store import random_roll, table_of
 from pianogen.store import write_store
+from tests.support.rolls import roll_in_4_4
 
 def rolls():
     yield random_roll(0, 600_000)
