@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from preprocess.sources import Input, in_one_line
+from preprocess.inputs import Input
+from preprocess.sources import in_one_line
 from preprocess.unread import Unread, describe, suffix_of
 
 _MAX_NAMES = 10

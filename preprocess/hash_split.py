@@ -14,7 +14,7 @@ def hash_split(roll: Roll, minhash: MinHash | None) -> Split:
     smallest hash, and so the same split, with a probability equal to their similarity.
     """
     if minhash is None:
-        return split_of(int.from_bytes(hashlib.sha256(roll.packed).digest()[:8], "big"))
+        return split_of(int.from_bytes(hashlib.sha256(roll.packed.tobytes()).digest()[:8], "big"))
     return split_of(minhash.smallest)
 
 

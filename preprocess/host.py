@@ -15,8 +15,8 @@ from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import is_score, read_roll
 from preprocess.child_process import receive_inputs
 from preprocess.errors import ShardError
+from preprocess.inputs import Input
 from preprocess.outcome import convert
-from preprocess.sources import Input
 from preprocess.worker import Limits, WorkerProcess
 
 # One note; reading it compiles every kernel of the MIDI reader.
@@ -55,9 +55,10 @@ def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limit
 def _run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     # Imported here: the rank, which imports this module too, must not load numba.
     from pianogen.kernel_cache import compile_once, release_compiler
+    from pianogen.midi.shingles import minhash
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
-    compile_once(lambda: read_roll(WARM_UP_MIDI, "warm-up.mid"))  # worker processes inherit the compiled kernels
+    compile_once(lambda: minhash(read_roll(WARM_UP_MIDI, "warm-up.mid")[0]))  # worker processes inherit the compiled kernels
     release_compiler()
     worker = None
     while (chunk := receive_inputs(connection)) is not None:

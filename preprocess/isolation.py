@@ -18,7 +18,7 @@ from pianogen.midi.options import ReadOptions
 from preprocess import host
 from preprocess.child_process import ChildProcess, describe_exit
 from preprocess.host import ChunkResult
-from preprocess.sources import Input
+from preprocess.inputs import Input
 from preprocess.worker import Limits
 
 _MAX_CHUNKS_SENT = 2  # the chunk that the host process converts, and the next one

@@ -30,7 +30,13 @@ def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[objec
     for begin in range(0, len(selection.number), _BLOCK_PIECES):
         block = slice(begin, begin + _BLOCK_PIECES)
         numbers, rows = selection.number[block], table.rows[selection.number[block]]
-        columns = (rows["reason"], rows["steps"], rows["counts"], selection.first[block], *(part[block] for part in selection.similar))
+        columns = (
+            rows["reason"],
+            rows["steps"],
+            rows["counts"],
+            selection.first[block],
+            *(part[block] for part in selection.similar),
+        )
         for index, (number, reason, steps, counts, first, earlier, similarity) in enumerate(
             zip(numbers.tolist(), *(column.tolist() for column in columns), strict=True), begin
         ):

@@ -12,13 +12,13 @@ from pianogen.midi.counts import Counts
 from pianogen.midi.rejection import Reason
 from pianogen.store import Pieces, Split, write_store
 from preprocess.errors import PreprocessError
+from preprocess.lazy_sequence import LazySequence
 from preprocess.ledger import write_ledger
 from preprocess.metadata import NO_GROUP, Metadata
 from preprocess.piece_table import KEPT, REASONS, PieceTable
 from preprocess.selection import Selection, select
 from preprocess.shard import read_rolls
 from preprocess.sources import group_of
-from preprocess.text_column import LazyColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,11 @@ def merge(
         raise PreprocessError(
             f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --metadata"
         )
-    near = {"pieces": int(selection.is_near_duplicate.sum()), "across_splits": int(selection.is_across_splits.sum())}
+    num_similar, num_across_splits = int(selection.is_near_duplicate.sum()), int(selection.is_across_splits.sum())
+    provenance = {**provenance, "num_near_duplicates": num_similar, "num_near_duplicates_across_splits": num_across_splits}
     pieces = _make_pieces(table, selection, options.metadata)
     rolls = read_rolls(table, selection.number[kept], shards, options.steps_per_quarter)
-    write_store(store, "corpus", pieces, rolls, {**provenance, "near_duplicates": near})
+    write_store(store, "corpus", pieces, rolls, provenance)
     return MergeResult(
         num_pieces=len(selection.number),
         num_kept=len(kept),
@@ -99,8 +100,8 @@ def merge(
         rejected=rejected,
         num_steps=pieces.num_steps,
         counts=Counts(*table.rows["counts"][selection.number[kept]].sum(axis=0, dtype=np.int64).tolist()),
-        num_similar=near["pieces"],
-        num_across_splits=near["across_splits"],
+        num_similar=num_similar,
+        num_across_splits=num_across_splits,
     )
 
 
@@ -127,11 +128,11 @@ def _make_pieces(table: PieceTable, selection: Selection, metadata: Metadata | N
         return group_of(table.name(numbers[index])) if number == NO_GROUP else groups[number]
 
     return Pieces(
-        name=LazyColumn(len(kept), lambda index: table.name(numbers[index])),
-        group=LazyColumn(len(kept), group),
+        name=LazySequence(len(kept), lambda index: table.name(numbers[index])),
+        group=LazySequence(len(kept), group),
         steps=rows["steps"][numbers],
         first_step=rows["first_step"][numbers].astype(np.uint32),
         notes=rows["counts"][numbers, Counts._fields.index("notes")],
         split=selection.split[kept],
-        sha256=LazyColumn(len(kept), lambda index: rows["source"][numbers[index]].tobytes().hex()),
+        sha256=LazySequence(len(kept), lambda index: rows["source"][numbers[index]].tobytes().hex()),
     )

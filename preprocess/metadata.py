@@ -2,17 +2,16 @@
 
 import csv
 import difflib
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
 from pianogen.errors import UsageError
 from pianogen.store import Split
-from preprocess.text_column import TextColumn
+from preprocess.text_column import Names, comparable
 
 Role = Literal["name", "group", "split"]
 Columns = Mapping[Role, Sequence[str]]
@@ -31,7 +30,7 @@ _NUM_NEIGHBORS = 500  # names on each side, in order, that an unknown name is co
 class Target(NamedTuple):
     """What a name in the file refers to: the number of an input, and the number of one of its tunes, or 0 for all."""
 
-    index: int
+    number: int
     tune: int = 0
 
 
@@ -64,8 +63,8 @@ class Metadata:
             self.groups.append(group)
         if target.tune:
             return self.tunes.setdefault(target, (number, split)) == (number, split)
-        old = int(self.group[target.index]), int(self.split[target.index])
-        self.group[target.index], self.split[target.index] = number, split
+        old = int(self.group[target.number]), int(self.split[target.number])
+        self.group[target.number], self.split[target.number] = number, split
         return old in ((NO_GROUP, Split.NONE), (number, split))
 
 
@@ -75,24 +74,24 @@ def parse_columns(text: str) -> Columns:
     Raises:
         ValueError: the text has another form.
     """
-    columns: dict[Role, list[str]] = {}
+    columns: dict[str, list[str]] = {}
     for part in text.split(","):
         role, _, column = part.partition("=")
         if role not in _RECOGNIZED or not column or (role != "name" and role in columns):
             raise ValueError(part)
         columns.setdefault(role, []).append(column)
-    return columns
+    return cast(Columns, columns)
 
 
-def read_metadata(path: Path, columns: Columns, names: TextColumn) -> Metadata:
+def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
     """Reads the file.
 
     Args:
-        columns: the columns of the file that are not to be recognized by their names.
+        columns: the columns of the file that are given instead of recognized.
         names: the names of all inputs, in order.
 
     Raises:
-        UsageError: the file cannot be read, lacks a column, or has an unknown name or split, or two rows that differ for one name.
+        UsageError: the file cannot be read, lacks a column, or has an unknown name or split, or contradicts itself.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -125,9 +124,7 @@ def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
     return columns
 
 
-def _read_row(
-    where: str, row: Mapping[str, str | None], columns: Columns, inputs: "_Inputs", metadata: Metadata
-) -> None:
+def _read_row(where: str, row: Mapping[str, str | None], columns: Columns, inputs: "_Inputs", metadata: Metadata) -> None:
     names = [name for column in columns["name"] if (name := row[column])]
     targets = [target for name in names if (target := inputs.find(name)) is not None]
     if not targets:
@@ -145,52 +142,42 @@ def _read_row(
 
 
 class _Inputs:
-    """The names of the inputs, compared in Unicode normalization form C.
+    """The names of the inputs.
 
     The names in the file may all be paths below one folder of the corpus, such as the only folder of an archive.
     """
 
-    def __init__(self, names: TextColumn) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
         self._folder: str | None = None
-        normalized = ((_normalize(name), index) for index, name in enumerate(names) if not name.isascii())
-        self._decomposed = {name: index for name, index in normalized if name != names[index]}
 
     def find(self, name: str) -> Target | None:
         """The input with this name, or the tune NAME#1, NAME#2, ... of an input."""
-        name = _normalize(name)
         if self._folder is None:
             self._folder = self._find_folder(name)
         if self._folder is None:
             return None
         name = self._folder + name
-        if (index := self._index(name)) is not None:
+        if (index := self._names.find(name)) is not None:
             return Target(index)
         stem, _, tune = name.rpartition("#")
-        if tune.isdecimal() and tune[0] != "0" and (index := self._index(stem)) is not None:
+        if tune.isdecimal() and tune[0] != "0" and (index := self._names.find(stem)) is not None:
             return Target(index, int(tune))
         return None
 
-    def _index(self, name: str) -> int | None:
-        index = self._names.find(name)
-        return self._decomposed.get(name) if index is None else index
-
     def _find_folder(self, name: str) -> str | None:
         """The folder that contains the first name of the file, '' for the root, None if no folder or several do."""
-        if self._index(name) is not None:
+        if self._names.find(name.partition("#")[0]) is not None or self._names.find(name) is not None:
             return ""
-        folders = {other.removesuffix(name) for other in map(_normalize, self._names) if other.endswith("/" + name)}
+        end = "/" + comparable(name)
+        folders = {other.removesuffix(end) + "/" for other in map(comparable, self._names) if other.endswith(end)}
         return folders.pop() if len(folders) == 1 else None
 
     def describe_unknown(self, names: Sequence[str]) -> str:
-        """An error message with the nearest names."""
+        """An error message with the nearest name."""
         if not names:
             return "the row has no name"
         index = bisect_left(self._names, names[0])
         neighbors = self._names[max(0, index - _NUM_NEIGHBORS) : index + _NUM_NEIGHBORS]
         nearest = difflib.get_close_matches(names[0], neighbors, 1, 0)
         return f"no input has the name {' or '.join(map(repr, names))}; the nearest name is {nearest[0]!r}"
-
-
-def _normalize(name: str) -> str:
-    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -96,7 +96,8 @@ def _find_repeats(signatures: np.ndarray, rows: np.ndarray, similar: Similar) ->
         first, similarity = int(similar.earlier[later]), float(similar.similarity[later])
         if first in repeats:
             first = repeats[first][0]
-            similarity = float(similarity_of(np.count_nonzero(signatures[rows[first]] == signatures[rows[later]])))
+            is_equal = signatures[rows[first]] == signatures[rows[later]]
+            similarity = float(similarity_of(np.sum(is_equal)))
         if similarity >= DROPPED_SIMILARITY:
             repeats[later] = (first, similarity)
     return repeats

@@ -74,7 +74,7 @@ class PieceTable:
     @property
     def rows(self) -> np.ndarray:
         """(N,) ROW, also those that a later record of the same input replaces."""
-        return self._rows[: self._size]
+        return np.asarray(self._rows[: self._size])
 
     @property
     def signatures(self) -> np.ndarray:
@@ -84,6 +84,10 @@ class PieceTable:
     def drop_signatures(self) -> None:
         """Releases the memory of the signatures."""
         self._signatures = np.empty((0, NUM_BINS), np.uint8)
+
+    def input_name(self, source: int) -> str:
+        """The name of an input."""
+        return self._inputs[source]
 
     def name(self, piece: int) -> str:
         """The name of a piece."""
@@ -116,7 +120,7 @@ class PieceTable:
         first_pieces = self._first_piece[inputs]
         is_final = first_pieces != _NO_RECORD
         is_final[is_final] = ~np.isin(self.rows["reason"][first_pieces[is_final]], _MACHINE_REASONS)
-        return is_final
+        return np.asarray(is_final)
 
     def final_inputs(self) -> np.ndarray:
         """(len(inputs),) bool: inputs with a record, unless the machine may be the cause of their rejection."""
@@ -130,7 +134,7 @@ class PieceTable:
         """(P,) int64 numbers of the pieces of all inputs, in order of name; every input must have a record."""
         num_pieces = self.rows["num_pieces"][self._first_piece].astype(np.int64)
         ends = np.cumsum(num_pieces)
-        pieces = np.arange(ends[-1]) + np.repeat(self._first_piece - ends + num_pieces, num_pieces)
+        pieces: np.ndarray = np.arange(ends[-1]) + np.repeat(self._first_piece - ends + num_pieces, num_pieces)
         end = 0
         for source in np.flatnonzero(num_pieces > 1).tolist():
             if source >= end:

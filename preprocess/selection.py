@@ -48,7 +48,8 @@ class Selection:
         """(K,) bool: the kept pieces whose most similar earlier piece is in another split."""
         kept = self.kept
         split, other = self.split[kept], self.split[self.similar.earlier[kept]]
-        return self.is_near_duplicate & (split != other) & (split != Split.NONE) & (other != Split.NONE)
+        is_across = (split != other) & (split != Split.NONE) & (other != Split.NONE)
+        return np.asarray(self.is_near_duplicate & is_across)
 
 
 def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> Selection:
@@ -113,16 +114,16 @@ def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple
     if metadata.tunes:
         index_of = {(int(sources[index]), int(table.rows["tune"][number[index]])): index for index in range(len(number))}
         for target, (tune_group, tune_split) in metadata.tunes.items():
-            index = index_of.get((target.index, target.tune))
+            index = index_of.get((target.number, target.tune))
             if index is None:
-                raise UsageError(f"the metadata names tune {target.tune} of {table.input_name(target.index)}, which has fewer tunes")
+                raise UsageError(
+                    f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes"
+                )
             split[index], group[index] = tune_split, tune_group
     return split, group
 
 
-def _find_sources(
-    table: PieceTable, number: np.ndarray, first: np.ndarray, split: np.ndarray, group: np.ndarray
-) -> np.ndarray:
+def _find_sources(table: PieceTable, number: np.ndarray, first: np.ndarray, split: np.ndarray, group: np.ndarray) -> np.ndarray:
     """(P,) int64 index of the piece whose metadata a kept piece takes, NONE if the metadata has none of its equals.
 
     If the metadata lists several equal pieces, the first by name decides. Otherwise an unlisted copy with an earlier name would

@@ -108,7 +108,7 @@ class WorkerProcess:
 
     def _reject(self, source: Input, reason: Reason, message: str) -> None:
         try:
-            shard.append(self._handle, source.index, [rejected(reason, message)])
+            shard.append(self._handle, source.number, [rejected(reason, message)])
         except OSError as error:
             raise ShardError(os.strerror(error.errno or errno.EIO)) from error
 
@@ -177,7 +177,7 @@ class WorkerProcess:
         except MemoryError:
             outcomes = [rejected(Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
         # In this order: a process killed in between leaves num_finished too low, and the input is converted again.
-        self._counters.shard_bytes += shard.append(self._handle, source.index, outcomes)
+        self._counters.shard_bytes += shard.append(self._handle, source.number, outcomes)
         self._counters.num_rejected += sum(outcome.reason is not None for outcome in outcomes)
         self._counters.num_finished += 1
 

@@ -90,8 +90,8 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
 def merge(folder: Path, num_pieces: int, store: Path) -> dict[str, Any]:
     """Merges the shards as rank 0 does: shards to entries, entries to ledger and store."""
     import preprocess.__main__  # noqa: F401 - the complete program, for the memory of rank 0
+    from preprocess.inputs import Input
     from preprocess.merge import merge as merge_entries
-    from preprocess.sources import Input
     from preprocess.work_folder import WorkFolder
 
     gc.disable()  # as rank 0 does

@@ -8,6 +8,8 @@ the Jaccard index of their sets of shingles.
 signature.py explains the signature.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pianogen.kernel_cache import kernel
@@ -29,17 +31,30 @@ _BASE_TO_7 = np.uint64(pow(int(_BASE), _NUM_PAIRS, 1 << 64))
 
 def minhash(roll: Roll) -> MinHash | None:
     """The summary of a roll's shingles, None for a roll of fewer than 8 onsets, which has none."""
-    minima = _hash_shingles(roll.packed, MAX_GAP_QUARTERS * roll.steps_per_quarter)
-    filled = np.flatnonzero(minima != _EMPTY)
-    if len(filled) == 0:
-        return None
-    first = int(filled[0])
-    return MinHash(first << int(_BIN_SHIFT) | int(minima[first]), _fill_bins(minima).tobytes())
+    summary = _summarize(roll.packed, MAX_GAP_QUARTERS * roll.steps_per_quarter)
+    return MinHash(int(summary.smallest), summary.signature.tobytes()) if summary.has_shingles else None
+
+
+class _Summary(NamedTuple):
+    """The fields of a MinHash, which are undefined for a roll without shingles."""
+
+    has_shingles: bool
+    smallest: np.uint64
+    signature: np.ndarray
 
 
 @kernel
-def _mix(value: int) -> int:
-    """A hash of 64 bits, each of which depends on all bits of the value: the output function of SplitMix64 (Steele et al. 2014)."""
+def _summarize(packed: np.ndarray, max_gap: int) -> _Summary:
+    minima = _hash_shingles(packed, max_gap)
+    for selected in range(NUM_BINS):
+        if minima[selected] != _EMPTY:
+            return _Summary(True, np.uint64(selected) << _BIN_SHIFT | minima[selected], _fill_bins(minima))
+    return _Summary(False, _EMPTY, np.empty(0, np.uint8))
+
+
+@kernel
+def _mix(value: np.uint64) -> np.uint64:
+    """A hash whose bits depend on all bits of the value: the output function of SplitMix64 (Steele et al. 2014)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
     return value ^ (value >> np.uint64(31))
@@ -56,7 +71,8 @@ def _hash_shingles(packed: np.ndarray, max_gap: int) -> np.ndarray:
     minima = np.full(NUM_BINS, _EMPTY, np.uint64)
     pairs = np.zeros(_NUM_PAIRS, np.uint64)  # hashes of the latest pairs
     polynomial = np.uint64(0)
-    num_onsets = oldest = last_step = last_key = 0
+    num_onsets = oldest = last_step = 0
+    last_key = np.int64(0)
     for step in range(len(packed)):
         for byte in range(_ONSET_BYTES):
             bits = packed[step, byte]
@@ -83,7 +99,7 @@ def _fill_bins(minima: np.ndarray) -> np.ndarray:
     """(NUM_BINS,) uint8: the last byte of each bin's hash, or of the first bin in its fixed sequence that is not empty."""
     signature = np.empty(NUM_BINS, np.uint8)
     for i in range(NUM_BINS):
-        source = attempt = i
+        source, attempt = np.int64(i), i
         while minima[source] == _EMPTY:
             attempt += NUM_BINS
             source = np.int64(_mix(np.uint64(attempt)) % np.uint64(NUM_BINS))

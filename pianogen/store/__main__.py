@@ -37,6 +37,8 @@ def _describe(store: Store) -> str:
     pieces = store.pieces
     num_pieces = {split: int((pieces.split == split).sum()) for split in Split}
     splits = ", ".join(f"{split.name.lower()} {number}" for split, number in num_pieces.items() if number)
+    provenance = dict(store.provenance)
+    num_similar, num_across_splits = (provenance.pop(key, None) for key in NEAR_DUPLICATE_COUNTS)
     rows = {
         "store": str(store.path),
         "kind": store.kind,
@@ -44,8 +46,9 @@ def _describe(store: Store) -> str:
         "groups": f"{len(set(pieces.group)):,}",
         "steps": f"{store.num_steps:,}, {store.steps_per_quarter} per quarter note",
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
+        "near-duplicates": f"{num_similar:,}, {num_across_splits:,} of them in another split than the piece that they resemble",
         "fingerprint": store.fingerprint,
-        **{f"made by: {key}": str(value) for key, value in store.provenance.items()},
+        **{f"made by: {key}": str(value) for key, value in provenance.items()},
     }
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())

@@ -10,11 +10,11 @@ attributes             schema, kind, complete (set at the end), steps_per_quarte
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -42,7 +42,8 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
         OSError: the file cannot be written; a previous file at `path` is unchanged.
     """
     # HDF5 may crash the process if a device is full, so free space is checked first.
-    required, free = _upper_bound_bytes(pieces), shutil.disk_usage(path.parent).free
+    texts = _text_columns(pieces)
+    required, free = _upper_bound_bytes(pieces, texts), shutil.disk_usage(path.parent).free
     if required > free:
         raise StoreError(
             f"No space left on device: {path} needs {required:,} bytes and {free:,} are free; free some space and retry"
@@ -50,15 +51,31 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
     with atomic.replacing(path) as temporary:
         try:
             with h5py.File(temporary, "w") as file:
+                _write_pieces(file.create_group("piece"), pieces, texts)
                 _write_content(file, kind, pieces, rolls, provenance)
         except RuntimeError as error:  # h5py raises it for some failed writes
             raise StoreError(f"{path} cannot be written: {error}") from error
 
 
-def _upper_bound_bytes(pieces: Pieces) -> int:
+class _TextColumn(NamedTuple):
+    """A column of texts, and the bytes of the longest one."""
+
+    texts: Sequence[str]
+    width: int
+
+
+def _text_columns(pieces: Pieces) -> dict[str, _TextColumn]:
+    columns = {"name": pieces.name, "group": pieces.group, "sha256": pieces.sha256, "sample": pieces.sample}
+    return {
+        name: _TextColumn(texts, max(1, max(len(text.encode()) for text in texts)))
+        for name, texts in columns.items()
+        if texts is not None
+    }
+
+
+def _upper_bound_bytes(pieces: Pieces, texts: Mapping[str, _TextColumn]) -> int:
     num_rows = -(-pieces.num_steps // _CHUNK_STEPS) * _CHUNK_STEPS
-    columns = [column for column in (pieces.name, pieces.group, pieces.sha256, pieces.sample) if column is not None]
-    text_bytes = sum(max(len(text.encode()) for text in column) for column in columns)
+    text_bytes = sum(column.width for column in texts.values())
     return num_rows * (PACKED_BYTES + 4 + 1) + len(pieces) * (text_bytes + 32) + (1 << 20)
 
 
@@ -70,7 +87,6 @@ def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[
     file.attrs["num_pieces"] = len(pieces)
     file.attrs["num_steps"] = num_steps
     file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-    _write_pieces(file.create_group("piece"), pieces)
     chunk = min(_CHUNK_STEPS, num_steps)
     packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
     tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
@@ -92,26 +108,23 @@ def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[
     file.attrs["complete"] = True
 
 
-def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:
-    def write(name: str, values: Any, dtype: Any) -> None:
-        chunk = min(_CHUNK_PIECES, len(pieces))
-        group.create_dataset(name, data=np.asarray(values, dtype), dtype=dtype, chunks=(chunk,), fletcher32=True)
+def _write_pieces(group: h5py.Group, pieces: Pieces, texts: Mapping[str, _TextColumn]) -> None:
+    chunk = min(_CHUNK_PIECES, len(pieces))
 
-    def write_text(name: str, values: list[str]) -> None:
-        encoded = [value.encode() for value in values]
-        longest = max(1, max(map(len, encoded)))
-        write(name, np.array(encoded, f"S{longest}"), h5py.string_dtype("utf-8", longest))
+    def write(name: str, values: np.ndarray, dtype: str) -> None:
+        group.create_dataset(name, data=values.astype(dtype), chunks=(chunk,), fletcher32=True)
 
-    write_text("name", pieces.name)
-    write_text("group", pieces.group)
     write("offset", pieces.offset, "<u8")
     write("steps", pieces.steps, "<u4")
     write("first_step", pieces.first_step, "<u4")
     write("notes", pieces.notes, "<u4")
     write("split", pieces.split, "u1")
-    write_text("sha256", pieces.sha256)
-    if pieces.sample is not None:
-        write_text("sample", pieces.sample)
+    for name, (column, width) in texts.items():
+        dtype = h5py.string_dtype("utf-8", width)
+        dataset = group.create_dataset(name, len(pieces), dtype, chunks=(chunk,), fletcher32=True)
+        for start in range(0, len(pieces), chunk):  # a chunk at a time, because millions of texts would take gigabytes
+            encoded = [text.encode() for text in column[start : start + chunk]]
+            dataset[start : start + len(encoded)] = np.array(encoded, dtype)
 
 
 def _new_digest(pieces: Pieces) -> "hashlib._Hash":

@@ -15,7 +15,7 @@ from preprocess.archives.tar_files import list_tar
 from preprocess.archives.tree import Tree, TreeError
 from preprocess.archives.zip_files import list_zip, read_zip
 
-__all__ = ["SUFFIXES", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
+__all__ = ["SUFFIXES", "ArchiveKind", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
 
 _KINDS: dict[str, ArchiveKind] = {
     ".zip": "zip",

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from pianogen.midi.options import ReadOptions
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.sources import Input
 from preprocess.worker import Limits
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from pianogen.errors import PianogenError
 from pianogen.midi.options import ReadOptions
 from preprocess import host, shard
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
 from preprocess.outcome import Outcome, Status, convert
-from preprocess.sources import Input
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
 

@@ -24,7 +24,7 @@ import xz
 from pianogen.errors import UsageError
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess import sources
-from preprocess.sources import Input
+from preprocess.inputs import Input
 from preprocess.unread import Unread
 from tests.support.archives import DISTINCT_KINDS, KINDS, compressed, pack
 from tests.support.made_corpus import made_midi

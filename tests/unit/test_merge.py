@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from preprocess.split_file import read_split_file
 
 from pianogen import logs
 from pianogen.errors import UsageError
@@ -18,12 +19,11 @@ from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason
 from pianogen.store import Split, Store
 from preprocess.errors import PreprocessError
+from preprocess.inputs import Input
 from preprocess.merge import MergeResult, merge
 from preprocess.outcome import convert, rejected
 from preprocess.shard import Entry, append, read_entries, read_rolls, split_of
-from preprocess.sources import Input
 from preprocess.sparse import encode
-from preprocess.split_file import read_split_file
 from tests.support.made_corpus import DRUMS, made_midi, with_foreign_chunk
 from tests.support.made_music import made_roll
 

@@ -19,9 +19,9 @@ from pianogen.roll import Roll
 from preprocess import shard as shards
 from preprocess import work_folder as work_folders
 from preprocess.errors import PreprocessError
+from preprocess.inputs import Input
 from preprocess.outcome import Outcome, Status
 from preprocess.shard import Entry, append, read_entries, read_rolls, split_of
-from preprocess.sources import Input
 from preprocess.sparse import encode
 from preprocess.work_folder import WorkFolder
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pianogen.errors import UsageError
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
-from preprocess.sources import Input, group_of, scan
+from preprocess.inputs import Input
+from preprocess.sources import group_of, scan
 from preprocess.unread import Unread
 from tests.support.archives import KINDS
 
