@@ -153,7 +153,6 @@ def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str,
         "parser": settings.options.parser,
         "keep_rests": settings.options.keep_rests,
         "steps_per_quarter": settings.options.steps_per_quarter,
-        "near_duplicates": settings.near_duplicates,
         "split": "metadata" if metadata and metadata.has_splits else "hash",
     }
     if settings.metadata is not None:

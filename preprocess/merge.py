@@ -89,10 +89,11 @@ def merge(
             f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --metadata"
         )
     num_similar, num_across_splits = int(selection.is_near_duplicate.sum()), int(selection.is_across_splits.sum())
-    provenance = {**provenance, "num_near_duplicates": num_similar, "num_near_duplicates_across_splits": num_across_splits}
+    rule = "drop" if options.should_drop else "keep"
+    near_duplicates = {"rule": rule, "found": num_similar, "across_splits": num_across_splits}
     pieces = _make_pieces(table, selection, options.metadata)
     rolls = read_rolls(table, selection.number[kept], shards, options.steps_per_quarter)
-    write_store(store, "corpus", pieces, rolls, provenance)
+    write_store(store, "corpus", pieces, rolls, {**provenance, "near_duplicates": near_duplicates})
     return MergeResult(
         num_pieces=len(selection.number),
         num_kept=len(kept),

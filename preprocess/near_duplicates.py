@@ -87,18 +87,20 @@ def drop_similar(signatures: np.ndarray, rows: np.ndarray) -> tuple[Similar, np.
 
 
 def _find_repeats(signatures: np.ndarray, rows: np.ndarray, similar: Similar) -> dict[int, tuple[int, float]]:
-    """Pieces to drop, and for each an earlier piece of similarity 0.8 or more that is not dropped, with the similarity.
+    """Pieces to drop, and for each an earlier piece of similarity 0.8 or more that remains for good, with the similarity.
 
-    If the most similar piece is dropped, the piece that remains in its place must be similar enough; otherwise the piece stays.
+    If the most similar piece is dropped itself, this is the piece that remains in its place. Where that one is less similar, or
+    may still be dropped, the next search decides.
     """
+    is_settled = similar.similarity < DROPPED_SIMILARITY
     repeats: dict[int, tuple[int, float]] = {}
-    for later in np.flatnonzero(similar.similarity >= DROPPED_SIMILARITY).tolist():
+    for later in np.flatnonzero(~is_settled).tolist():
         first, similarity = int(similar.earlier[later]), float(similar.similarity[later])
         if first in repeats:
             first = repeats[first][0]
             is_equal = signatures[rows[first]] == signatures[rows[later]]
             similarity = float(similarity_of(np.sum(is_equal)))
-        if similarity >= DROPPED_SIMILARITY:
+        if is_settled[first] and similarity >= DROPPED_SIMILARITY:
             repeats[later] = (first, similarity)
     return repeats
 
