@@ -52,7 +52,7 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
     parser.add_argument("--num", type=int, help="number of samples of each run")
-    parser.add_argument("--steps", type=int, help="length of a sample in sixteenth notes")
+    parser.add_argument("--steps", type=int, help="length of a sample in steps of the store")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
         "--top-p", type=float, help="only for joint: decisions are drawn from the most probable outcomes that together have TOP_P"

@@ -188,7 +188,7 @@ class SamplingConfig(Section):
 
     Attributes:
         num: number of samples.
-        steps: length of a sample in steps (sixteenth notes).
+        steps: length of a sample in steps (sixteenth notes, unless the store has other steps).
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
             silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of

@@ -13,6 +13,7 @@ def assert_equals(result: tuple[Roll, Counts], expected: ExpectedRoll) -> None:
     roll, counts = result
     assert cells_of(roll) == expected.cells
     assert roll.tempo_us.tolist() == expected.tempo_us
+    assert roll.bar_position.tolist() == expected.bar_position
     assert roll.first_step == expected.first_step
     assert counts._asdict() == expected.counts
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pianogen.roll import HOLD, ONSET, SILENT, pack
+from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
 from pianogen.roll_plot import plot_roll
 from tests.support.made_music import made_roll
 from tests.support.made_sweep import dense_states
@@ -47,6 +47,22 @@ def test_long_roll_is_plotted_in_several_lines(steps: int, lines: int) -> None:
     height, width = colors_of(plot_roll(roll)).shape
     assert height == lines * LINE
     assert width <= LEFT + LINE_STEPS * STEP + TOP
+
+
+BAR_COLOR, BACKGROUND = 0xE4E9ED, 0xFFFFFF
+
+
+def test_bar_lines_are_at_position_0_and_lines_end_at_bar_lines() -> None:
+    """A pickup of 4 steps, bars of 12 steps, then bars of 18; the first line ends at the last bar line up to step 512."""
+    positions = np.concatenate([np.arange(8, 12), np.tile(np.arange(12), 20), np.tile(np.arange(18), 20)]).astype(np.uint8)
+    roll = Roll(np.zeros((len(positions), 22), np.uint8), np.full(len(positions), 500_000, np.uint32), positions)
+    colors = colors_of(plot_roll(roll))
+    row = TOP + (87 - 40) * KEY + 1  # a white key without a line above it
+    found = np.flatnonzero(colors[row, LEFT:] == BAR_COLOR)
+    last = 4 + 240 + 14 * 18  # 496
+    assert found.tolist() == [STEP * step for step in np.flatnonzero(positions == 0) if step < last]
+    second = np.flatnonzero(colors[LINE + row, LEFT:] == BAR_COLOR)
+    assert second.tolist() == [STEP * (step - last) for step in np.flatnonzero(positions == 0) if step >= last]
 
 
 def test_faster_tempo_is_plotted_higher() -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,6 +76,23 @@ def test_read_pieces_concatenates_their_rolls(stored: Path, data: st.DataObject)
         store.read_pieces(np.array(indices, np.int64), result)
     assert result.packed.tobytes() == b"".join(roll.packed.tobytes() for roll in rolls)
     assert result.tempo_us.tobytes() == b"".join(roll.tempo_us.tobytes() for roll in rolls)
+    assert result.bar_position.tobytes() == b"".join(roll.bar_position.tobytes() for roll in rolls)
+
+
+@pytest.mark.parametrize("steps_per_quarter", [4, 24])
+def test_rolls_have_the_steps_per_quarter_of_their_store(tmp_path: Path, steps_per_quarter: int) -> None:
+    path, roll = tmp_path / "a.h5", replace(random_roll(1, 9), steps_per_quarter=steps_per_quarter)
+    write_store(path, "corpus", table_of([roll]), [roll], PROVENANCE)
+    with Store(path) as store:
+        assert store.steps_per_quarter == steps_per_quarter
+        assert store.roll(0) == roll
+
+
+def test_rolls_of_different_steps_per_quarter_are_an_error(tmp_path: Path) -> None:
+    rolls = [random_roll(1, 9), replace(random_roll(2, 9), steps_per_quarter=12)]
+    with pytest.raises(StoreError, match="one roll has 12 steps per quarter note, others 4"):
+        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), rolls, PROVENANCE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_store_of_several_blocks_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -128,13 +146,13 @@ def test_blocks_depend_only_on_the_lengths_of_the_pieces(
 
 def test_layout_is_the_documented_one(stored: Path) -> None:
     with h5py.File(stored, "r") as file:
-        assert set(file) == {"roll", "tempo_us", "piece"}
+        assert set(file) == {"roll", "tempo_us", "bar_position", "piece"}
         assert set(file["piece"]) == set(COLUMNS)
         attributes = dict(file.attrs)
         assert json.loads(attributes.pop("provenance")) == PROVENANCE
         assert len(attributes.pop("fingerprint")) == 64
         assert attributes == {
-            "schema": "pianogen-store/1",
+            "schema": "pianogen-store/2",
             "kind": "corpus",
             "complete": True,
             "steps_per_quarter": 4,
@@ -143,13 +161,14 @@ def test_layout_is_the_documented_one(stored: Path) -> None:
         }
         assert (file["roll"].shape, file["roll"].dtype) == ((24_493, 22), np.dtype("u1"))
         assert (file["tempo_us"].shape, file["tempo_us"].dtype) == ((24_493,), np.dtype("<u4"))
+        assert (file["bar_position"].shape, file["bar_position"].dtype) == ((24_493,), np.dtype("u1"))
         types = {name: file["piece"][name].dtype for name in COLUMNS}
         numbers = {"offset": "<u8", "steps": "<u4", "first_step": "<u4", "notes": "<u4", "split": "u1"}
         assert {name: types[name] for name in numbers} == {name: np.dtype(dtype) for name, dtype in numbers.items()}
         assert all(h5py.check_string_dtype(types[name]).encoding == "utf-8" for name in ("name", "group", "sha256"))
         assert [name.decode() for name in file["piece/name"]] == ["a.mid", "B/ä.mid", "B/c d.mid", "C/\\xff.mid", "C/é\n.mid"]
         assert file["piece/offset"][:].tolist() == [0, 9_000, 9_001, 16_001, 24_193]
-        for dataset in [file["roll"], file["tempo_us"], *file["piece"].values()]:
+        for dataset in [file["roll"], file["tempo_us"], file["bar_position"], *file["piece"].values()]:
             assert dataset.fletcher32, dataset.name
             assert dataset.chunks, dataset.name
 
@@ -162,7 +181,7 @@ def test_packed_rows_are_onset_bits_then_hold_bits(tmp_path: Path) -> None:
     assert np.array_equal(rows[:, 88:], roll.states == 2)
 
 
-def test_fingerprint_is_the_hash_of_steps_split_roll_and_tempo(stored: Path) -> None:
+def test_fingerprint_is_the_hash_of_steps_split_roll_tempo_and_bar_position(stored: Path) -> None:
     with h5py.File(stored, "r") as file:
         digest = hashlib.sha256()
         for values, dtype in (
@@ -170,6 +189,7 @@ def test_fingerprint_is_the_hash_of_steps_split_roll_and_tempo(stored: Path) -> 
             (file["piece/split"], "u1"),
             (file["roll"], "u1"),
             (file["tempo_us"], "<u4"),
+            (file["bar_position"], "u1"),
         ):
             digest.update(values[:].astype(dtype).tobytes())
         assert file.attrs["fingerprint"] == digest.hexdigest()
@@ -293,7 +313,7 @@ def test_info_describes_a_store(stored: Path) -> None:
         "kind": "corpus",
         "pieces": "5 (train 2, valid 1, test 1, none 1)",
         "groups": str(len({"a.mi", "B/ä.", "B/c ", "C/\\x", "C/é\n"})),
-        "steps": "24,493",
+        "steps": "24,493, 4 per quarter note",
         "notes": f"{notes:,}",
         "fingerprint": fingerprint,
         "made by: version": "1",
