@@ -1,5 +1,7 @@
 """A slow reading of the definition of shingles: the reference of the tests."""
 
+from itertools import pairwise
+
 from pianogen.roll import ONSET, Roll
 
 Shingle = tuple[tuple[int, int], ...]
@@ -12,7 +14,7 @@ def shingles_of(roll: Roll) -> set[Shingle]:
     longest = 16 * roll.steps_per_quarter
     pairs = [
         (min(step - last_step, longest), key - last_key)
-        for (last_step, last_key), (step, key) in zip(onsets[:-1], onsets[1:], strict=True)
+        for (last_step, last_key), (step, key) in pairwise(onsets)
     ]
     return {tuple(pairs[begin : begin + 7]) for begin in range(len(pairs) - 6)}
 
