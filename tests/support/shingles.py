@@ -12,10 +12,7 @@ def shingles_of(roll: Roll) -> set[Shingle]:
     states = roll.states
     onsets = [(step, key) for step in range(len(states)) for key in range(88) if states[step, key] == ONSET]
     longest = 16 * roll.steps_per_quarter
-    pairs = [
-        (min(step - last_step, longest), key - last_key)
-        for (last_step, last_key), (step, key) in pairwise(onsets)
-    ]
+    pairs = [(min(step - last_step, longest), key - last_key) for (last_step, last_key), (step, key) in pairwise(onsets)]
     return {tuple(pairs[begin : begin + 7]) for begin in range(len(pairs) - 6)}
 
 
