@@ -237,9 +237,7 @@ def _columns(text: str) -> Columns:
     try:
         return parse_columns(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{str(error)!r} in {text!r} is not name=COLUMN, group=COLUMN or split=COLUMN; name may occur several times"
-        ) from error
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _share(text: str) -> float:

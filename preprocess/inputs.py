@@ -162,7 +162,7 @@ class Inputs(Sequence[Input]):
         offset = np.where(has_member, offsets["offset"][number] if len(offsets) else 0, 0)
         archive = np.where(has_member, path, -1)
         ordered = indices[np.lexsort((offset, archive))]
-        return LazySequence(len(ordered), lambda index: self[int(ordered[index])])
+        return LazySequence(len(ordered), lambda positions: [self[index] for index in ordered[positions].tolist()])
 
 
 def _shorten(source: Input) -> tuple[str, bool]:

@@ -27,26 +27,22 @@ def write_ledger(path: Path, table: PieceTable, selection: Selection) -> None:
 
 
 def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[object]]:
+    def name_of(index: int) -> str:
+        return table.name(int(selection.number[index]))
+
     for begin in range(0, len(selection.number), _BLOCK_PIECES):
         block = slice(begin, begin + _BLOCK_PIECES)
         numbers, rows = selection.number[block], table.rows[selection.number[block]]
-        columns = (
-            rows["reason"],
-            rows["steps"],
-            rows["counts"],
-            selection.first[block],
-            *(part[block] for part in selection.similar),
-        )
-        for index, (number, reason, steps, counts, first, earlier, similarity) in enumerate(
-            zip(numbers.tolist(), *(column.tolist() for column in columns), strict=True), begin
-        ):
-            name = table.name(number)
+        decisions = (selection.first[block], *(column[block] for column in selection.similar))
+        columns = (column.tolist() for column in (rows["reason"], rows["steps"], rows["counts"], *decisions))
+        pieces = zip(table.names(numbers), numbers.tolist(), *columns, strict=True)
+        for index, (name, number, reason, steps, counts, first, earlier, similarity) in enumerate(pieces, begin):
             if reason != KEPT:
                 yield [name, Status.REJECTED, REASONS[reason], table.message(number), *_NO_COUNTS, *_NO_SIMILAR]
                 continue
             status, message = Status.KEPT, ""
             if first != index:
                 relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
-                status, message = Status.DUPLICATE, f"{relation} to {table.name(selection.number[first])}"
-            similar = _NO_SIMILAR if earlier == NONE else [table.name(selection.number[earlier]), round(similarity, 2)]
+                status, message = Status.DUPLICATE, f"{relation} to {name_of(first)}"
+            similar = _NO_SIMILAR if earlier == NONE else [name_of(earlier), round(similarity, 2)]
             yield [name, status, "", message, steps, *counts, *similar]

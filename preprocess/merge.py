@@ -124,16 +124,16 @@ def _make_pieces(table: PieceTable, selection: Selection, metadata: Metadata | N
     numbers = selection.number[kept]
     rows, groups = table.rows, metadata.groups if metadata else []
 
-    def group(index: int) -> str:
-        number = selection.group[kept[index]]
-        return group_of(table.name(numbers[index])) if number == NO_GROUP else groups[number]
+    def group(indices: np.ndarray) -> list[str]:
+        of_pieces = zip(selection.group[kept[indices]].tolist(), table.names(numbers[indices]), strict=True)
+        return [group_of(name) if number == NO_GROUP else groups[number] for number, name in of_pieces]
 
     return Pieces(
-        name=LazySequence(len(kept), lambda index: table.name(numbers[index])),
+        name=LazySequence(len(kept), lambda indices: table.names(numbers[indices])),
         group=LazySequence(len(kept), group),
         steps=rows["steps"][numbers],
         first_step=rows["first_step"][numbers].astype(np.uint32),
         notes=rows["counts"][numbers, Counts._fields.index("notes")],
         split=selection.split[kept],
-        sha256=LazySequence(len(kept), lambda index: rows["source"][numbers[index]].tobytes().hex()),
+        sha256=LazySequence(len(kept), lambda indices: [digest.tobytes().hex() for digest in rows["source"][numbers[indices]]]),
     )

@@ -78,7 +78,7 @@ def parse_columns(text: str) -> Columns:
     for part in text.split(","):
         role, _, column = part.partition("=")
         if role not in _RECOGNIZED or not column or (role != "name" and role in columns):
-            raise ValueError(part)
+            raise ValueError(f"{part!r} is not name=COLUMN, group=COLUMN or split=COLUMN; only name may occur several times")
         columns.setdefault(role, []).append(column)
     return cast(Columns, columns)
 

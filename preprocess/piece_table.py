@@ -89,10 +89,15 @@ class PieceTable:
         """The name of an input."""
         return self._inputs[source]
 
+    def names(self, pieces: np.ndarray) -> list[str]:
+        """The names of pieces."""
+        inputs = map(self._inputs.__getitem__, self._rows["input"][pieces].tolist())
+        tunes = self._rows["tune"][pieces].tolist()
+        return [f"{name}#{tune}" if tune else name for name, tune in zip(inputs, tunes, strict=True)]
+
     def name(self, piece: int) -> str:
         """The name of a piece."""
-        name, tune = self._inputs[int(self._rows["input"][piece])], int(self._rows["tune"][piece])
-        return f"{name}#{tune}" if tune else name
+        return self.names(np.array([piece]))[0]
 
     def message(self, piece: int) -> str:
         """The message of a piece, '' if it is not rejected."""

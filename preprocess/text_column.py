@@ -35,7 +35,7 @@ class TextColumn(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
+        if index < 0:
             raise IndexError(f"text {index} of {len(self)}")
         return self._buffer[self._ends[index] : self._ends[index + 1]].decode()
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,12 +23,13 @@ from pianogen.midi.options import ReadOptions
 from preprocess import host, shard
 from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.outcome import Outcome, Status, convert
+from preprocess.outcome import Outcome, convert
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
 
 LONG_S = 600  # longer than any test
 append = shard.append
+converted: list[str] = []  # the names of the inputs that a worker process has begun
 
 
 def eat_memory() -> None:
@@ -59,7 +60,8 @@ MISBEHAVIORS = (*EARLY, *LATE, ENDLESS_SCORE)
 CPU_LIMIT_S = 1
 
 
-def misbehaving_convert(source: Input, options: ReadOptions, index_folder: Path) -> Outcome:
+def misbehaving_convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Outcome]:
+    converted.append(source.name)
     EARLY.get(Path(source.name).stem, lambda: None)()
     return convert(source, options, index_folder)
 
@@ -71,12 +73,12 @@ def long_seek(source: Input, index_folder: Path) -> None:  # noqa: ARG001 - as I
             pass
 
 
-def misbehaving_append(handle: int, outcome: Outcome) -> int:
-    misbehavior = Path(outcome.name).stem
-    if misbehavior not in LATE or outcome.status is Status.REJECTED:
-        return append(handle, outcome)
+def misbehaving_append(handle: int, number: int, outcomes: Sequence[Outcome]) -> int:
+    misbehavior = Path(converted[-1]).stem if converted else ""
+    if misbehavior not in LATE or outcomes[0].reason is not None:
+        return append(handle, number, outcomes)
     if misbehavior != "dies_before_writing":
-        append(handle, outcome)
+        append(handle, number, outcomes)
     if misbehavior == "dies_half_way_through_writing":
         os.ftruncate(handle, os.fstat(handle).st_size - 100)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -89,7 +91,7 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
     names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
-    return [Input(name, str(folder / name), (folder / name).stat().st_size, 0) for name in names]
+    return [Input(name, str(folder / name), (folder / name).stat().st_size, 0, number=index) for index, name in enumerate(names)]
 
 
 def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:

@@ -67,7 +67,9 @@ def record_of(table: PieceTable, piece: int, path: Path) -> Record:
     is_kept = bool(row["reason"][0] == KEPT)
     rolls = list(read_rolls(table, np.array([piece]), [path], 4)) if is_kept else []
     return Record(
-        *(int(row[name][0]) for name in ("input", "tune", "num_pieces")),
+        number=int(row["input"][0]),
+        tune=int(row["tune"][0]),
+        num_pieces=int(row["num_pieces"][0]),
         reason=None if is_kept else REASONS[row["reason"][0]],
         message=table.message(piece),
         sha256=row["source"][0].tobytes().hex() if row["source"].any() else "",

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xz
 
@@ -451,7 +452,8 @@ def test_reading_in_the_order_of_the_archive_decompresses_every_part_once(tmp_pa
     files = {f"{number:03}.mid": random.Random(number).randbytes(100_000) for number in range(60)}
     archive = tmp_path / f"x.{kind}"
     archive.write_bytes(compressed(tar_of(tmp_path / "x.tar", *files.items()).read_bytes(), archive.suffix))
-    inputs = sorted(sources.scan([str(archive)], tmp_path, Unread()), key=lambda source: source.reading_order)
+    scanned = sources.scan([str(archive)], tmp_path, Unread())
+    inputs = scanned.in_reading_order(np.arange(len(scanned)))
     begin = bytes_read()
     assert [source.read(tmp_path) for source in inputs] == list(files.values())
     assert bytes_read() - begin < 2 * archive.stat().st_size

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pianogen.errors import UsageError
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
-from preprocess.inputs import Input
+from preprocess.inputs import Input, Inputs
 from preprocess.sources import group_of, scan
 from preprocess.unread import Unread
 from tests.support.archives import KINDS
@@ -34,7 +34,7 @@ def folder_with(folder: Path, *names: bytes) -> Path:
 NO_INDEXES = Path("no corpus here has a compressed archive")
 
 
-def inputs_of(*corpora: object) -> list[Input]:
+def inputs_of(*corpora: object) -> Inputs:
     return scan(list(map(str, corpora)), NO_INDEXES, Unread())
 
 
