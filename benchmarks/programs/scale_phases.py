@@ -76,7 +76,7 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
             _name(index),
             Status.KEPT,
             sha256=hashlib.sha256(packed[0].tobytes()).hexdigest(),
-            counts=Counts(4 * length, 0, 0, 3, 0, 2, 2),
+            counts=Counts(4 * length, 0, 0, 0, 0, 3, 0, 2, 2),
             roll=Roll(packed, tempo_us[:length], equal_bars(length, 16)),
         )
         shard.append(handles[index // _CHUNK % _NUM_SHARDS], outcome)
