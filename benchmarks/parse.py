@@ -111,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _own() -> list[Reader]:
     return [
-        Reader("smf events", lambda file: smf.read(file.data)),
+        Reader("smf events", lambda file: smf.scan(file.data)),
         Reader("smf roll", lambda file: read_roll(file.data, file.path.name)),
     ]
 
@@ -160,7 +160,7 @@ def _files(corpus: Path) -> list[MidiFile]:
         data = path.read_bytes()
         try:
             read_roll(data, path.name)
-            files.append(MidiFile(path, data, int(smf.read(data).notes.is_on.sum())))
+            files.append(MidiFile(path, data, int(smf.scan(data).events.notes.is_on.sum())))
         except Rejection:
             num_rejected += 1
     if num_rejected:

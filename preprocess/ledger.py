@@ -11,8 +11,10 @@ from preprocess.outcome import Status
 from preprocess.piece_table import KEPT, REASONS, PieceTable
 from preprocess.selection import Selection
 
-COLUMNS = ["name", "status", "reason", "message", "steps", *Counts._fields, "similar_to", "similarity"]
-_NO_COUNTS = [""] * (1 + len(Counts._fields))
+_NUM_NOTE_COUNTS = Counts._fields.index("tempo_seen")
+_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:]]
+COLUMNS = ["name", "status", "reason", "message", "steps", *_COUNTS, "similar_to", "similarity"]
+_NO_COUNTS = [""] * (1 + len(_COUNTS))
 _NO_SIMILAR: list[object] = ["", ""]
 _BLOCK_PIECES = 4_096
 
@@ -38,11 +40,12 @@ def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[objec
         pieces = zip(table.names(numbers), numbers.tolist(), *columns, strict=True)
         for index, (name, number, reason, steps, counts, first, earlier, similarity) in enumerate(pieces, begin):
             if reason != KEPT:
-                yield [name, Status.REJECTED, REASONS[reason], table.message(number), *_NO_COUNTS, *_NO_SIMILAR]
+                yield [name, Status.REJECTED, REASONS[reason], table.text(number), *_NO_COUNTS, *_NO_SIMILAR]
                 continue
             status, message = Status.KEPT, ""
             if first != index:
                 relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
                 status, message = Status.DUPLICATE, f"{relation} to {name_of(first)}"
             similar = _NO_SIMILAR if earlier == NONE else [name_of(earlier), round(similarity, 2)]
+            counts.insert(_NUM_NOTE_COUNTS, table.text(number))
             yield [name, status, "", message, steps, *counts, *similar]

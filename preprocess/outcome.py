@@ -35,6 +35,7 @@ class Outcome:
         counts: None if rejected.
         roll: None if rejected.
         minhash: None if rejected, or if the piece has no shingles.
+        repairs: what was repaired to read the input, one word each.
     """
 
     sha256: str = ""
@@ -43,6 +44,12 @@ class Outcome:
     counts: Counts | None = None
     roll: Roll | None = None
     minhash: MinHash | None = None
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The message of a rejected piece, the repairs of another one."""
+        return self.message or " ".join(self.repairs)
 
 
 def convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Outcome]:
@@ -69,7 +76,7 @@ def _outcome_of(piece: Piece, digest: str) -> Outcome:
     if first_step > _MAX_FIRST_STEP:
         message = f"the first note is at step {first_step:,}; at most {_MAX_FIRST_STEP:,} is supported"
         return rejected(Reason.TOO_LONG, message, digest)
-    return Outcome(digest, counts=piece.counts, roll=piece.roll, minhash=minhash(piece.roll))
+    return Outcome(digest, counts=piece.counts, roll=piece.roll, minhash=minhash(piece.roll), repairs=piece.repairs)
 
 
 def rejected(reason: Reason, message: str, digest: str = "") -> Outcome:

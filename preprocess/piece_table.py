@@ -25,18 +25,18 @@ KEPT = len(REASONS)  # in the column `reason`
 #     content           first half of the SHA-256 of rows and tempos; equal pieces have equal contents
 #     body_bytes        size of the encoded roll, 0 if rejected
 #     body_crc          CRC-32 of the encoded roll
-#     message_bytes     size of the message
+#     text_bytes        size of the text: the message of a rejected piece, the repairs of another one
 PIECE = np.dtype(
     [
         *(("input", "<u4"), ("tune", "<u4"), ("num_pieces", "<u4")),
         *(("reason", "u1"), ("split", "u1"), ("has_signature", "?")),
         *(("steps", "<u4"), ("first_step", "<i8"), ("counts", "<u4", (len(Counts._fields),))),
         *(("source", "u1", (32,)), ("content", "<u8", (2,))),
-        *(("body_bytes", "<u4"), ("body_crc", "<u4"), ("message_bytes", "<u4")),
+        *(("body_bytes", "<u4"), ("body_crc", "<u4"), ("text_bytes", "<u4")),
     ]
 )
-# And in the memory of rank 0: the number of the shard, the byte offset of the body, the number of the message.
-ROW = np.dtype([*PIECE.descr, ("shard", "<u4"), ("body_offset", "<u8"), ("message", "<u4")])
+# And in the memory of rank 0: the number of the shard, the byte offset of the body, the number of the text.
+ROW = np.dtype([*PIECE.descr, ("shard", "<u4"), ("body_offset", "<u8"), ("text", "<u4")])
 _NO_RECORD = -1
 # These rejections may come from a busy machine or from the limits of one machine; such inputs are converted again.
 _MACHINE_REASONS = [REASONS.index(reason) for reason in (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY)]
@@ -46,14 +46,14 @@ class Batch(NamedTuple):
     """The pieces of consecutive records of one shard.
 
     Attributes:
-        rows: (N,) ROW; the table sets the numbers of shard and message.
+        rows: (N,) ROW; the table sets the numbers of shard and text.
         signatures: (N, 128) uint8.
-        messages: the messages of rejected pieces, by position in the batch.
+        texts: the texts that are not empty, by position in the batch.
     """
 
     rows: np.ndarray
     signatures: np.ndarray
-    messages: Mapping[int, str]
+    texts: Mapping[int, str]
 
 
 class PieceTable:
@@ -68,7 +68,7 @@ class PieceTable:
         self._size = 0
         self._rows = np.empty(len(inputs), ROW)  # memory that is not written yet is not in use
         self._signatures = np.empty((len(inputs), NUM_BINS), np.uint8)
-        self._messages = TextColumn([""])
+        self._texts = TextColumn([""])
         self._first_piece = np.full(len(inputs), _NO_RECORD)  # of each input
 
     @property
@@ -99,9 +99,9 @@ class PieceTable:
         """The name of a piece."""
         return self.names(np.array([piece]))[0]
 
-    def message(self, piece: int) -> str:
-        """The message of a piece, '' if it is not rejected."""
-        return self._messages[int(self._rows["message"][piece])]
+    def text(self, piece: int) -> str:
+        """The message of a rejected piece, the repairs of another one."""
+        return self._texts[int(self._rows["text"][piece])]
 
     def add(self, batch: Batch, shard: int) -> None:
         """Adds pieces; an input keeps its first record, unless the machine may be the cause of its rejection."""
@@ -112,9 +112,9 @@ class PieceTable:
         self._rows[begin : self._size] = batch.rows
         self._rows["shard"][begin : self._size] = shard
         self._signatures[begin : self._size] = batch.signatures
-        for position, message in batch.messages.items():
-            self._rows["message"][begin + position] = len(self._messages)
-            self._messages.append(message)
+        for position, text in batch.texts.items():
+            self._rows["text"][begin + position] = len(self._texts)
+            self._texts.append(text)
         first_pieces = begin + np.flatnonzero(batch.rows["tune"] <= 1)
         inputs = self._rows["input"][first_pieces]
         is_accepted = ~self._is_final(inputs)

@@ -1,7 +1,7 @@
 """A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
 A record has all pieces of one input, so that an input has either a complete record or none. It consists of a fixed prefix; a
-header: the columns of the pieces (piece_table.py), their signatures and messages; and a body: the encoded rolls (sparse.py). The
+header: the columns of the pieces (piece_table.py), their signatures and texts; and a body: the encoded rolls (sparse.py). The
 prefix contains the CRC-32 of the header, and the header the CRC-32 of every roll. Reading stops at the first incomplete record.
 """
 
@@ -45,7 +45,7 @@ def append(handle: int, index: int, outcomes: Sequence[Outcome]) -> int:
     rows["tune"] = np.arange(1, len(outcomes) + 1) if len(outcomes) > 1 else 0
     signatures = np.zeros((len(outcomes), NUM_BINS), np.uint8)
     bodies = [_fill_row(rows[number], signatures[number], outcome) for number, outcome in enumerate(outcomes)]
-    header = b"".join([rows.tobytes(), signatures.tobytes(), *(outcome.message.encode() for outcome in outcomes)])
+    header = b"".join([rows.tobytes(), signatures.tobytes(), *(outcome.text.encode() for outcome in outcomes)])
     body = b"".join(bodies)
     prefix = _PREFIX.pack(_MAGIC, len(outcomes), len(header), len(body), zlib.crc32(header))
     record = b"".join([prefix, header, body])
@@ -59,7 +59,7 @@ def _fill_row(row: np.void, signature: np.ndarray, outcome: Outcome) -> bytes:
     """Writes the columns and the signature of a piece, and returns its body."""
     row["reason"] = KEPT if outcome.reason is None else REASONS.index(outcome.reason)
     row["source"] = np.frombuffer(bytes.fromhex(outcome.sha256) or bytes(32), np.uint8)
-    row["message_bytes"] = len(outcome.message.encode())
+    row["text_bytes"] = len(outcome.text.encode())
     row["split"] = Split.NONE
     if outcome.roll is None or outcome.counts is None:
         return b""
@@ -124,14 +124,14 @@ def _read_headers(handle: int, offset: int, size: int) -> tuple[list[_Record], i
 
 def _make_batch(records: Sequence[_Record]) -> Batch:
     num_pieces = np.array([record.num_pieces for record in records])
-    signatures_begin, messages_begin = num_pieces * PIECE.itemsize, num_pieces * (PIECE.itemsize + NUM_BINS)
+    signatures_begin, texts_begin = num_pieces * PIECE.itemsize, num_pieces * (PIECE.itemsize + NUM_BINS)
     pieces = np.frombuffer(_join(records, np.zeros_like(num_pieces), signatures_begin), PIECE)
-    signatures = np.frombuffer(_join(records, signatures_begin, messages_begin), np.uint8).reshape(-1, NUM_BINS)
-    texts = _join(records, messages_begin, np.array([len(record.header) for record in records]))
-    ends = np.cumsum(pieces["message_bytes"], dtype=np.int64)
-    messages = {
-        number: texts[ends[number] - pieces["message_bytes"][number] : ends[number]].decode()
-        for number in np.flatnonzero(pieces["message_bytes"]).tolist()
+    signatures = np.frombuffer(_join(records, signatures_begin, texts_begin), np.uint8).reshape(-1, NUM_BINS)
+    joined = _join(records, texts_begin, np.array([len(record.header) for record in records]))
+    ends = np.cumsum(pieces["text_bytes"], dtype=np.int64)
+    texts = {
+        number: joined[ends[number] - pieces["text_bytes"][number] : ends[number]].decode()
+        for number in np.flatnonzero(pieces["text_bytes"]).tolist()
     }
     rows = np.zeros(len(pieces), ROW)
     for column in PIECE.names or ():
@@ -140,7 +140,7 @@ def _make_batch(records: Sequence[_Record]) -> Batch:
     offsets = np.cumsum(sizes) - sizes  # as if all bodies followed each other
     gaps = np.array([record.body_offset for record in records]) - offsets[np.cumsum(num_pieces) - num_pieces]
     rows["body_offset"] = offsets + np.repeat(gaps, num_pieces)
-    return Batch(rows, signatures, messages)
+    return Batch(rows, signatures, texts)
 
 
 def _join(records: Sequence[_Record], begins: np.ndarray, ends: np.ndarray) -> bytes:

@@ -11,8 +11,10 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,9 +23,20 @@ from music21.exceptions21 import Music21Exception
 from music21.midi.translate import streamToMidiFile
 from music21.stream import Opus
 
-from pianogen.midi import smf
-from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.events import (
+    BANK,
+    NOTES_OFF,
+    PEDAL,
+    PROGRAM,
+    RHYTHM,
+    ChannelEvents,
+    Events,
+    MeterEvents,
+    NoteEvents,
+    TempoEvents,
+)
 from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.smf import Scan
 
 # What music21's score readers raise for damaged scores: their own errors, and those of Python's containers, numbers and
 # attributes. MemoryError is not among them: `preprocess.isolation` reports it as another reason.
@@ -39,19 +52,19 @@ _SCORE_ERRORS = (
     TypeError,
     ValueError,
 )
+_CONTROLLERS = {0: BANK, 64: PEDAL}
+# The GS message "use for rhythm part": the part, of which 0 is the percussion channel, and the map, of which 0 is none.
+_RHYTHM_MESSAGE = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
 _NOTE_ON, _NOTE_OFF = midi.ChannelVoiceMessages.NOTE_ON, midi.ChannelVoiceMessages.NOTE_OFF
 
 
-def read(data: bytes) -> Events:
-    """The events of a MIDI file.
-
-    Raises:
-        Rejection: as `pianogen.midi.smf.read`, which checks the file first, so that the reason does not depend on the parser.
-    """
+def read(scan: Scan) -> Events:
+    """The events of a MIDI file, which is checked: the verdict does not depend on the parser."""
     parsed = midi.MidiFile()
     with _without_garbage_collection():
-        parsed.readstr(smf.normalise(data))
-        return _events(parsed)
+        parsed.readstr(scan.normalise())
+        events = _events(parsed)
+    return replace(events, notes_lost=scan.events.notes_lost, repairs=scan.events.repairs)
 
 
 @contextmanager
@@ -123,6 +136,7 @@ def _events(parsed: midi.MidiFile) -> Events:
     notes: list[tuple[int, int, int, int | bytes | None, bool]] = []
     tempos: list[tuple[int, int]] = []
     meters: list[tuple[int, int, int]] = []
+    channel_events: list[tuple[int, int, int, int, int, int]] = []
     end_tick = 0
     for index, track in enumerate(parsed.tracks):
         tick = 0
@@ -139,20 +153,45 @@ def _events(parsed: midi.MidiFile) -> Events:
             elif kind is midi.MetaEvents.TIME_SIGNATURE and isinstance(event.data, bytes) and len(event.data) >= 2:
                 numerator, power = event.data[:2]
                 meters += [(tick, numerator, power)] if numerator > 0 else []
+            elif (channel_event := _channel_event(event)) is not None:
+                channel_events.append((tick, len(notes), index, *channel_event))
         end_tick = max(end_tick, tick)
-    note_columns = np.array(notes, np.int64).reshape(-1, 5).T
-    meter_columns = np.array(meters, np.int64).reshape(-1, 3).T.copy()
-    tempo_columns = np.array(tempos, np.int64).reshape(-1, 2).T
+    note_columns = _columns(notes, 5)
+    channel_columns = _columns(channel_events, 6)
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
         notes=NoteEvents(
-            tick=note_columns[0].copy(),
+            tick=note_columns[0],
             track=note_columns[1].astype(np.int32),
             channel=note_columns[2].astype(np.uint8),
             key=note_columns[3].astype(np.uint8),
             is_on=note_columns[4].astype(np.bool_),
         ),
-        tempos=TempoEvents(tick=tempo_columns[0].copy(), tempo_us=tempo_columns[1].copy()),
-        meters=MeterEvents(*meter_columns),
+        tempos=TempoEvents(*_columns(tempos, 2)),
+        meters=MeterEvents(*_columns(meters, 3)),
         end_tick=end_tick,
+        channel_events=ChannelEvents(
+            *(channel_columns[0], channel_columns[1], channel_columns[2].astype(np.int32)),
+            *channel_columns[3:].astype(np.uint8),
+        ),
     )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], num_columns: int) -> np.ndarray:
+    """(num_columns, N) int64 columns of N rows, each column contiguous."""
+    return np.array(rows, np.int64).reshape(-1, num_columns).T.copy()
+
+
+def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:
+    """(channel, kind, value) of an event, as in `ChannelEvents`; None if the event does not matter."""
+    kind = event.type
+    if kind is midi.ChannelVoiceMessages.PROGRAM_CHANGE:
+        return event.channel - 1, PROGRAM, event.data
+    if kind is midi.ChannelVoiceMessages.CONTROLLER_CHANGE and event.parameter1 in _CONTROLLERS:
+        return event.channel - 1, _CONTROLLERS[event.parameter1], event.parameter2
+    if kind in (midi.ChannelModeMessages.ALL_NOTES_OFF, midi.ChannelModeMessages.ALL_SOUND_OFF):
+        return event.channel - 1, NOTES_OFF, event.parameter2
+    if kind is midi.SysExEvents.F0_SYSEX_EVENT and isinstance(event.data, bytes) and (part := _RHYTHM_MESSAGE.match(event.data)):
+        number = part[1][0] & 0x0F
+        return (number - 1 if number < 10 else number) if number else 9, RHYTHM, part[2][0]
+    return None

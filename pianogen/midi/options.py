@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pianogen.midi.filters import NO_FILTERS, Filters
 from pianogen.roll import STEPS_PER_QUARTER
 
 MidiParser = Literal["smf", "music21"]
@@ -17,11 +18,17 @@ class ReadOptions:
         parser: reads the events of MIDI files; the roll, or the reason of a rejection, does not depend on it.
         keep_rests: keep leading and trailing silence.
         steps_per_quarter: the number of steps of a quarter note, one of STEPS_PER_QUARTER_CHOICES.
+        programs: the General MIDI programs, 0..127, whose notes are kept; None keeps all.
+        sustain: hold released keys while the sustain pedal is down.
+        filters: limits that exclude pieces.
     """
 
     parser: MidiParser = "smf"
     keep_rests: bool = False
     steps_per_quarter: int = STEPS_PER_QUARTER
+    programs: tuple[int, ...] | None = None
+    sustain: bool = False
+    filters: Filters = NO_FILTERS
 
 
 DEFAULT_OPTIONS = ReadOptions()

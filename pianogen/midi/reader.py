@@ -4,7 +4,7 @@ import os.path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.options import DEFAULT_OPTIONS, MidiParser, ReadOptions
+from pianogen.midi.options import DEFAULT_OPTIONS, ReadOptions
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 
@@ -32,11 +32,13 @@ class Piece(NamedTuple):
 
     Attributes:
         name: the name of the input, with #1, #2, … if the input contains several pieces.
+        repairs: what was repaired to read the input, one word each.
     """
 
     name: str
     roll: Roll
     counts: Counts
+    repairs: tuple[str, ...]
 
 
 def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece]:
@@ -54,31 +56,34 @@ def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) 
     # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
-    tunes = _read_events(data, name, options.parser)
+    tunes = _read_events(data, name, options)
     names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [Piece(name, *quantize(events, options)) for name, events in zip(names, tunes, strict=True)]
+    return [Piece(name, *quantize(events, options), events.repairs) for name, events in zip(names, tunes, strict=True)]
 
 
 def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
     """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
-    _, roll, counts = read_pieces(data, name, options)[0]
-    return roll, counts
+    piece = read_pieces(data, name, options)[0]
+    return piece.roll, piece.counts
 
 
-def _read_events(data: bytes, name: str, parser: MidiParser) -> "list[Events]":
+def _read_events(data: bytes, name: str, options: ReadOptions) -> "list[Events]":
     """The events of each piece of an input."""
+    from pianogen.midi import smf
+    from pianogen.midi.quantize import quantize
+
     if is_score(name):
         from pianogen.midi import music21_reader
 
         suffix = _suffix(name)
         return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
-    if parser == "music21":
-        from pianogen.midi import music21_reader
+    scan = smf.scan(data)
+    if options.parser == "smf":
+        return [scan.events]
+    from pianogen.midi import music21_reader
 
-        return [music21_reader.read(data)]
-    from pianogen.midi import smf
-
-    return [smf.read(data)]
+    quantize(scan.events, options)  # rejects a file before music21, which is slow, could exceed the limits of time and memory
+    return [music21_reader.read(scan)]
 
 
 def too_large(num_bytes: int) -> Rejection:

@@ -25,6 +25,7 @@ class Record:
     num_pieces: int
     reason: Reason | None
     message: str
+    repairs: tuple[str, ...]
     sha256: str
     counts: Counts | None
     roll: Roll | None
@@ -71,7 +72,8 @@ def record_of(table: PieceTable, piece: int, path: Path) -> Record:
         tune=int(row["tune"][0]),
         num_pieces=int(row["num_pieces"][0]),
         reason=None if is_kept else REASONS[row["reason"][0]],
-        message=table.message(piece),
+        message="" if is_kept else table.text(piece),
+        repairs=tuple(table.text(piece).split()) if is_kept else (),
         sha256=row["source"][0].tobytes().hex() if row["source"].any() else "",
         counts=Counts(*row["counts"][0].tolist()) if is_kept else None,
         roll=replace(rolls[0], first_step=int(row["first_step"][0])) if rolls else None,

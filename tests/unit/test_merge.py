@@ -35,8 +35,8 @@ from tests.support.shingles import jaccard
 
 LEDGER = [
     *("name", "status", "reason", "message", "steps", "notes"),
-    *("notes_out_of_range", "notes_drum", "notes_merged", "notes_unreleased", "tempo_seen", "tempo_kept"),
-    *("similar_to", "similarity"),
+    *("notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_merged", "notes_unreleased"),
+    *("repairs", "tempo_seen", "tempo_kept", "similar_to", "similarity"),
 ]
 Content = bytes | Reason | Sequence[Outcome]
 PROVENANCE = {"version": "test"}

@@ -55,7 +55,8 @@ def outcomes(draw: st.DrawFn) -> Outcome:
     roll = random_roll(seed, draw(st.integers(1, 9)), draw(numbers))
     counts = Counts(*(draw(numbers) for _ in Counts._fields))
     minhash = minhash_of(seed) if draw(st.booleans()) else None
-    return Outcome(draw(digests), counts=counts, roll=roll, minhash=minhash)
+    repairs = draw(st.sampled_from([(), ("macbinary",), ("long_track", "extra_tracks")]))
+    return Outcome(draw(digests), counts=counts, roll=roll, minhash=minhash, repairs=repairs)
 
 
 inputs_of_outcomes = st.lists(st.lists(outcomes(), min_size=1, max_size=3), max_size=5)
@@ -71,7 +72,7 @@ def refused(reason: Reason, message: str = "") -> Outcome:
 
 
 def is_record_of(record: Record, outcome: Outcome) -> bool:
-    fields = ("reason", "message", "sha256", "counts", "roll")
+    fields = ("reason", "message", "repairs", "sha256", "counts", "roll")
     split = Split.NONE if outcome.roll is None else hash_split(outcome.roll, outcome.minhash)
     return all(getattr(record, field) == getattr(outcome, field) for field in fields) and record.split == split
 
@@ -336,7 +337,7 @@ def test_pieces_of_growing_shards_are_those_of_complete_shards(
 def described(table: PieceTable) -> list[tuple[object, ...]]:
     columns = ("reason", "steps", "counts", "content", "body_offset")
     return [
-        (table.name(piece), table.message(piece), *(table.rows[column][piece].tolist() for column in columns))
+        (table.name(piece), table.text(piece), *(table.rows[column][piece].tolist() for column in columns))
         for piece in table.order().tolist()
     ]
 
