@@ -426,19 +426,23 @@ def test_compressed_tar_of_several_streams_is_read(tmp_path: Path, kind: str) ->
     assert set(contents(archive, tmp_path).values()) == members
 
 
-@pytest.mark.parametrize("kind", [*COMPRESSED_KINDS, "blocks.tar.xz"])
-def test_members_of_many_blocks_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
-    generator = random.Random(0)
-    files = {f"{number:03}.mid": generator.randbytes(generator.randrange(200_000)) for number in range(40)}
-    tar = tar_of(tmp_path / "x.tar", *files.items()).read_bytes()
-    archive = tmp_path / f"x.{kind}"
-    if kind == "blocks.tar.xz":  # as written by xz --block-size
+def write_compressed(tar: bytes, archive: Path) -> None:
+    if archive.name.endswith("blocks.tar.xz"):  # as written by xz --block-size
         with xz.open(archive, "w") as file:
             for begin in range(0, len(tar), 100_000):
                 file.change_block()
                 file.write(tar[begin : begin + 100_000])
     else:
         archive.write_bytes(compressed(tar, archive.suffix))
+
+
+@pytest.mark.parametrize("kind", [*COMPRESSED_KINDS, "blocks.tar.xz"])
+def test_members_of_many_blocks_are_read_in_any_order(tmp_path: Path, kind: str) -> None:
+    generator = random.Random(0)
+    files = {f"{number:03}.mid": generator.randbytes(generator.randrange(200_000)) for number in range(40)}
+    tar = tar_of(tmp_path / "x.tar", *files.items()).read_bytes()
+    archive = tmp_path / f"x.{kind}"
+    write_compressed(tar, archive)
     inputs = sources.scan([str(archive)], tmp_path, Unread())
     for source in generator.sample(inputs, 40):
         source.seek(tmp_path)
@@ -455,6 +459,18 @@ def test_reading_in_the_order_of_the_archive_decompresses_every_part_once(tmp_pa
     begin = bytes_read()
     assert [source.read(tmp_path) for source in inputs] == list(files.values())
     assert bytes_read() - begin < 2 * archive.stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "blocks.tar.xz"])
+def test_last_member_is_read_without_reading_the_archive(tmp_path: Path, kind: str) -> None:
+    files = {f"{number:03}.mid": random.Random(number).randbytes(100_000) for number in range(90)}
+    archive = tmp_path / f"x.{kind}"
+    write_compressed(tar_of(tmp_path / "x.tar", *files.items()).read_bytes(), archive)
+    *_, last = sources.scan([str(archive)], tmp_path, Unread())
+    begin = bytes_read()
+    last.seek(tmp_path)
+    assert last.read(tmp_path) == files[last.name]
+    assert bytes_read() - begin < 0.6 * archive.stat().st_size
 
 
 def bytes_read() -> int:
