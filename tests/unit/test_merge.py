@@ -278,6 +278,11 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
     assert {"steps": result.num_steps} | result.counts._asdict() == {name: int(value) for name, value in numbers.items()}
 
 
+def test_message_of_a_rejection_is_one_line() -> None:
+    source = Input("a.abc", "/a.abc", 3, 0)
+    assert rejected(source, Reason.BAD_SCORE, "  two\nlines\r\n\tand a tab\n").message == "two lines and a tab"
+
+
 def test_ledger_keeps_names_with_special_characters(tmp_path: Path) -> None:
     names = ['"quoted", with commas.mid', " a .mid", "a\rb.mid", "a\r\nb.mid", "caf\\xe9.mid", "größe.mid", "two\nlines.mid"]
     merged(tmp_path, {name: made_midi(seed) for seed, name in enumerate(names)}, {names[0]: Split.TRAIN})
