@@ -169,9 +169,9 @@ class WorkerProcess:
 
     def _convert_one(self, source: Input) -> None:
         _set_limit(resource.RLIMIT_CPU, sys.maxsize)
-        self._seek(source)
-        _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
         try:
+            self._seek(source)
+            _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
             with library_messages.logged(source.name):
                 outcome = self._conversion(source)
         except MemoryError:

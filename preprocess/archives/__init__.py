@@ -69,8 +69,8 @@ def _list(path: str, index_folder: Path | None) -> Tree:
 
 
 def seek_member(path: str, member: Member, index_folder: Path) -> None:
-    """Decompresses what lies before the member, so that reading the member takes little time."""
-    if member.method >= 0 and member.kind not in ("zip", "tar"):
+    """Decompresses what lies before the member in a sequential archive, so that reading the member takes little time."""
+    if member.kind in streams.SEQUENTIAL and member.method >= 0:
         with suppress(OSError, *_DAMAGE_ERRORS):  # `read_member` raises the error again
             stream = streams.seekable(path, member.kind, index_folder)
             stream.seek(member.offset - 1)
