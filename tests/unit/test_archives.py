@@ -162,6 +162,19 @@ def test_folders_of_a_zip_from_windows_are_no_files(tmp_path: Path) -> None:
     assert list(contents(archive, tmp_path)) == ["album.mid/a.mid"]
 
 
+@pytest.mark.parametrize(("name_of_crc", "expected"), [(b"Dvo\xfdak.mid", "Dvořák.mid"), (b"renamed.mid", "Dvo\\xfdak.mid")])
+def test_name_in_utf8_beside_a_name_in_another_encoding_counts_unless_it_is_outdated(
+    tmp_path: Path, name_of_crc: bytes, expected: str
+) -> None:
+    utf8 = "Dvořák.mid".encode()
+    info = zipfile.ZipInfo("Dvo+ak.mid")
+    info.extra = b"\x55\x54\1\0\0" + struct.pack("<HHBI", 0x7075, 5 + len(utf8), 1, zlib.crc32(name_of_crc)) + utf8
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr(info, made_midi(0))
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace(b"Dvo+ak.mid", b"Dvo\xfdak.mid"))
+    assert list(contents(tmp_path / "x.zip", tmp_path)) == [expected]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_zip_compression_method_is_read(tmp_path: Path, method: int) -> None:
     members = [(f"{seed}.mid", made_midi(seed)) for seed in range(3)]
