@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 import xz
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pianogen.errors import UsageError
 from pianogen.midi.rejection import Reason, Rejection
@@ -282,6 +284,52 @@ def test_links_in_a_tar_are_followed_only_inside_the_archive(tmp_path: Path) -> 
     assert all(inputs[f"{name}.mid"].read(tmp_path) == data for name in ("a/real", "a/soft", "a/chain", "b/up", "b/hard"))
     for name in ("b/out.mid", "a/loop.mid"):
         assert rejection_of(tmp_path / "x.tar", name, tmp_path).reason is Reason.UNREADABLE
+
+
+def outcomes(corpus: Path, indexes: Path) -> dict[str, bytes | None]:
+    """The bytes of every input, None for a rejected one."""
+    found: dict[str, bytes | None] = {}
+    for source in sources.scan([str(corpus)], indexes, Unread()):
+        found[source.name] = None
+        with suppress(Rejection):
+            found[source.name] = source.read(indexes)
+    return found
+
+
+folders = st.sampled_from(["", "d/", "d/e/", "f/"])
+files = st.builds(str.__add__, folders, st.sampled_from(["a.mid", "b.mid", "c.mid"]))
+folder_links = st.sampled_from(["x", "d/x", "d/e/y"])
+ups = st.sampled_from(["", "./", "../", "../../", "../f/../"])
+members_of_tars = st.lists(
+    st.one_of(
+        st.tuples(files, st.binary(min_size=1, max_size=3)),
+        st.tuples(files, st.just(tarfile.SYMTYPE), st.builds(str.__add__, ups, files)),
+        st.tuples(
+            folder_links, st.just(tarfile.SYMTYPE), st.builds(str.__add__, ups, st.sampled_from([".", "d", "d/e", "f", "x"]))
+        ),
+    ),
+    max_size=12,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(members=members_of_tars, hard_links=st.lists(files, max_size=3))
+def test_tar_shows_what_tar_extracts(
+    tmp_path_factory: pytest.TempPathFactory,
+    members: list[tuple[str, bytes] | tuple[str, bytes, str]],
+    hard_links: list[str],
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("tar")
+    members = [("d/e/first.mid", b"1"), ("f/first.mid", b"2"), *members]
+    plain = [member[0] for member in members if len(member) == 2]
+    members += [(f"hard{index}.mid", tarfile.LNKTYPE, name) for index, name in enumerate(hard_links) if name in plain]
+    archive = tar_of(tmp_path / "x.tar", *members)
+    root = tmp_path / "1/2/3/root"  # links out of the root lead to empty folders
+    root.mkdir(parents=True)
+    # -P: without it, GNU tar extracts links that contain ".." at the end, and not in the order of the archive.
+    extracted = finished(["tar", "-x", "-P", "-f", str(archive), "-C", str(root)])
+    assert extracted.returncode == 0, extracted.stderr
+    assert outcomes(archive, tmp_path) == outcomes(root, tmp_path)
 
 
 @pytest.mark.parametrize("kind", DISTINCT_KINDS[1:])
