@@ -1,5 +1,7 @@
 """Members of archives, read in place: listed once by rank 0, and then read by position by any rank."""
 
+import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -58,6 +60,8 @@ def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, 
 
 
 def _list(path: str, index_folder: Path | None) -> Tree:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a regular file")  # opening a FIFO would block until it has a writer
     kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
     if kind == "zip":
         return list_zip(path)

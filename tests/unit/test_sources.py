@@ -340,6 +340,14 @@ def test_unknown_bundled_corpus_is_an_error_that_lists_the_valid_names(name: str
     assert names_of(f"music21:{valid[0]}")
 
 
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize("kind", ["dangling_link", "fifo", "socket", "link_to_an_endless_device"])
+def test_archive_that_is_not_a_regular_file_is_an_error(tmp_path: Path, name: str, kind: str) -> None:
+    UNREADABLE[kind](tmp_path / name)
+    with pytest.raises(UsageError, match=r"cannot be read as an archive \((not a regular file|\[Errno 2\])"):
+        names_of(tmp_path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, kind: str) -> None:
     name = f"a.{kind}"
