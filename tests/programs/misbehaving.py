@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ from pianogen.errors import PianogenError
 from preprocess import host, shard
 from preprocess.isolation import Isolation
 from preprocess.outcome import Options, Outcome, Status, convert
-from preprocess.sources import Input
+from preprocess.sources import Input, scan
+from preprocess.unread import Unread
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
 
@@ -88,6 +90,11 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
     names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
+    if misbehavior == LONG_SEEK:
+        with tarfile.open(folder / "a.tar", "w") as tar:
+            for name in names:
+                tar.add(folder / name, name)
+        return scan([str(folder / "a.tar")], None, Unread())
     return [Input(name, str(folder / name), (folder / name).stat().st_size, 0) for name in names]
 
 
