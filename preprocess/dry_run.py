@@ -16,7 +16,7 @@ def describe_inputs(inputs: Sequence[Input], unread: Unread) -> str:
     num_bytes = sum(max(0, source.size) for source in inputs)
     lines = [
         f"{len(inputs):,} inputs of {num_bytes:,} bytes; nothing was converted or written (--dry-run)",
-        f"  inputs      {describe(Counter(suffix_of(source.name) for source in inputs))}",
+        f"  suffixes    {describe(Counter(suffix_of(source.name) for source in inputs))}",
         *_describe_archives(inputs),
         *(f"  not inputs  {line}" for line in unread.lines()),
         *(f"  name        {in_one_line(source.name)}" for source in inputs[:_MAX_NAMES]),

@@ -125,7 +125,7 @@ def _scan_file(path: str, relative_path: str, index_folder: Path | None, unread:
 
 def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The inputs of an archive, with the names of files in a folder `parent`."""
-    mtime_ns = os.stat(path).st_mtime_ns
+    archive = _make_input(path, parent)
     for member_name, size, member in list_members(path, index_folder):
         name = os.fsdecode(member_name)
         if is_litter(name):
@@ -133,7 +133,7 @@ def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unr
         elif _is_input(name):
             if member.method == Refusal.ENCRYPTED:
                 unread.add(name, FileKind.ENCRYPTED)
-            yield Input(_escape(os.path.join(parent, name)), path, size, mtime_ns, member)
+            yield Input(_escape(os.path.join(parent, name)), path, size, archive.mtime_ns, member)
         else:
             unread.add(name, FileKind.NESTED if is_archive(name) else None)
 

@@ -62,16 +62,17 @@ class Unread:
         by_kind: dict[FileKind, Counter[str]] = {}
         for (kind, suffix), count in self.counts.items():
             by_kind.setdefault(kind, Counter())[suffix] += count
-        return [f"{by_kind[kind].total():,} {kind}: {describe(by_kind[kind])}" for kind in FileKind if kind in by_kind]
+        return [f"{kind}: {describe(by_kind[kind])}" for kind in FileKind if kind in by_kind]
 
 
 def describe(suffixes: Counter[str]) -> str:
-    """The counts of the most common suffixes, such as '12 .txt, 1 without a suffix'."""
+    """The counts of the most common suffixes, such as '13 (12 .txt, 1 without a suffix)'."""
     ordered = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
     parts = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in ordered[:_MAX_SUFFIXES]]
     if rest := ordered[_MAX_SUFFIXES:]:
         parts.append(f"{sum(count for _, count in rest):,} with {len(rest):,} other suffixes")
-    return ", ".join(parts)
+    counts = ", ".join(parts)
+    return counts if len(parts) == 1 else f"{suffixes.total():,} ({counts})"
 
 
 def suffix_of(name: str) -> str:

@@ -159,21 +159,23 @@ class WorkerProcess:
         """The code of the worker process."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _set_limit(resource.RLIMIT_AS, self._limits.memory_bytes)
-        while (inputs := receive_inputs(connection)) is not None:
-            try:
-                for source in inputs:
-                    self._convert_one(source)
-            except OSError as error:
-                self._counters.write_errno = error.errno or errno.EIO
-            connection.send(None)
+        with library_messages.collected() as messages:
+            while (inputs := receive_inputs(connection)) is not None:
+                try:
+                    for source in inputs:
+                        self._convert_one(source)
+                        messages.log(source.name)
+                except OSError as error:
+                    self._counters.write_errno = error.errno or errno.EIO
+                connection.send(None)
 
     def _convert_one(self, source: Input) -> None:
-        _set_limit(resource.RLIMIT_CPU, sys.maxsize)
-        self._seek(source)
-        _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
         try:
-            with library_messages.logged(source.name):
-                outcomes = self._conversion(source)
+            if source.member is not None:
+                _set_limit(resource.RLIMIT_CPU, sys.maxsize)
+                self._seek(source)
+            _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
+            outcomes = self._conversion(source)
         except MemoryError:
             outcomes = [rejected(Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
         # In this order: a process killed in between leaves num_finished too low, and the input is converted again.

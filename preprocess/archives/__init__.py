@@ -1,5 +1,7 @@
 """Members of archives, read in place: listed once by rank 0, and then read by position by any rank."""
 
+import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -58,6 +60,8 @@ def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, 
 
 
 def _list(path: str, index_folder: Path | None) -> Tree:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a regular file")  # opening a FIFO would block until it has a writer
     kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
     if kind == "zip":
         return list_zip(path)
@@ -69,8 +73,8 @@ def _list(path: str, index_folder: Path | None) -> Tree:
 
 
 def seek_member(path: str, member: Member, index_folder: Path) -> None:
-    """Decompresses what lies before the member, so that reading the member takes little time."""
-    if member.method >= 0 and member.kind not in ("zip", "tar"):
+    """Decompresses what lies before the member in a sequential archive, so that reading the member takes little time."""
+    if member.kind in streams.SEQUENTIAL and member.method >= 0:
         with suppress(OSError, *_DAMAGE_ERRORS):  # `read_member` raises the error again
             stream = streams.seekable(path, member.kind, index_folder)
             stream.seek(member.offset - 1)

@@ -17,7 +17,7 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -33,6 +33,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+SEQUENTIAL: Sequence[ArchiveKind] = ("xz", "zstd")  # a seek may decompress everything before
 # The errors of damaged compressed data, beside OSError and the built-in errors that archives raise too.
 DAMAGE_ERRORS = (indexed_gzip.ZranError, zlib.error, lzma.LZMAError, xz.XZError, zstd.ZstdError)
 # An index of a gzip file takes 32 kB per point, and a seek decompresses half the distance between two points on average.

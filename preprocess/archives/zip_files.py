@@ -20,6 +20,8 @@ else:
     from backports import zstd
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, skipped fields, lengths of name and extra field
+_UNICODE_PATH = struct.Struct("<HHBI")  # kind and size of the extra field, version, CRC-32 of the other name
+_EXTRA_HEADER_BYTES = 4
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
 _DOS, _UNIX = 0, 3  # values of create_system
@@ -99,10 +101,22 @@ def _decompress(stored: bytes, method: int, size: int) -> bytes:
 def _name(info: zipfile.ZipInfo) -> bytes:
     # A name without the UTF-8 flag has an unknown encoding, and Python decodes it as code page 437.
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "surrogateescape")
+    name = _unicode_path(info.extra, zlib.crc32(name)) or name
     # The rule of unzip and libarchive. Java writes the system DOS too, on Linux and with a slash between folders.
     if info.create_system == _DOS and b"/" not in name:
         return name.replace(b"\\", b"/")
     return name
+
+
+def _unicode_path(extra: bytes, name_crc: int) -> bytes | None:
+    """The name in UTF-8 that some programs write beside a name in another encoding (APPNOTE.TXT 4.6.9)."""
+    while len(extra) >= _UNICODE_PATH.size:
+        kind, num_bytes, version, crc = _UNICODE_PATH.unpack_from(extra)
+        end = _EXTRA_HEADER_BYTES + num_bytes
+        if (kind, version, crc) == (0x7075, 1, name_crc):
+            return extra[_UNICODE_PATH.size : end]
+        extra = extra[end:]
+    return None
 
 
 def _link_target(path: str, member: Member, size: int) -> bytes:

@@ -29,12 +29,12 @@ def corpus(tmp_path: Path) -> Path:
 
 
 NOT_INPUTS = """\
-  not inputs  1 archives in an archive, not opened: 1 .zip
-  not inputs  2 scores and projects in formats that are not read: 1 .mscz, 1 .sib
-  not inputs  1 archives in formats that are not read: 1 .7z
-  not inputs  1 audio files: 1 .wav
-  not inputs  2 files of macOS (._*, __MACOSX): 1 .mid, 1 .mid.gz
-  not inputs  2 other files: 1 without a suffix, 1 .csv
+  not inputs  archives in an archive, not opened: 1 .zip
+  not inputs  scores and projects in formats that are not read: 2 (1 .mscz, 1 .sib)
+  not inputs  archives in formats that are not read: 1 .7z
+  not inputs  audio files: 1 .wav
+  not inputs  files of macOS (._*, __MACOSX): 2 (1 .mid, 1 .mid.gz)
+  not inputs  other files: 2 (1 without a suffix, 1 .csv)
 """
 
 
@@ -52,7 +52,7 @@ def test_dry_run_prints_what_would_be_read_and_writes_nothing(corpus: Path, tmp_
     names = "".join(f"  name        Bach/{seed:02}.mid\n" for seed in range(10))
     assert done.stdout == (
         f"14 inputs of {num_bytes:,} bytes; nothing was converted or written (--dry-run)\n"
-        "  inputs      13 .mid, 1 .mid.gz\n"
+        "  suffixes    14 (13 .mid, 1 .mid.gz)\n"
         f"  archive     {corpus}/more.zip: 1 inputs\n"
         f"{NOT_INPUTS}{names}              and 4 more\n"
     )
@@ -77,4 +77,4 @@ def test_corpus_without_inputs_names_what_it_contains_and_the_archives_that_are_
     assert done.returncode == 2
     assert "scores.7z has no inputs" in done.stderr
     assert ".tar.xz" in done.stderr
-    assert "found 1 archives in formats that are not read: 1 .7z" in done.stderr
+    assert "found archives in formats that are not read: 1 .7z" in done.stderr

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from preprocess import host, shard
 from preprocess.inputs import Input
 from preprocess.isolation import Isolation
 from preprocess.outcome import Outcome, convert
+from preprocess.sources import scan
+from preprocess.unread import Unread
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
 
@@ -91,6 +94,11 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
     names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
+    if misbehavior == LONG_SEEK:
+        with tarfile.open(folder / "a.tar", "w") as tar:
+            for name in names:
+                tar.add(folder / name, name)
+        return list(scan([str(folder / "a.tar")], None, Unread()))
     return [Input(name, str(folder / name), (folder / name).stat().st_size, 0, number=index) for index, name in enumerate(names)]
 
 

@@ -228,10 +228,11 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
     # Two onsets of one key and step, one note out of range, one without a note-off, one drum note, and a tempo of no step.
     track = bytes.fromhex("00 ff5103 07a120 01 ff5103 061a80 01 ff5103 0493e0 00 903c40 01 803c40 01 903c40 60 803c40")
     track += bytes.fromhex("00 901440 00 903e40 00 992440 60 903c00 00 ff2f00")
-    counted = bytes.fromhex("4d546864 00000006 0000 0001 0060 4d54726b") + len(track).to_bytes(4, "big") + track
+    header = bytes.fromhex("4d546864 00000006 0000 0001 0060 4d54726b")
+    counted, repaired = (header + (len(track) + excess).to_bytes(4, "big") + track for excess in (0, 100))
     files: dict[str, Content] = {
         "a.mid": counted,
-        "b.mid": with_foreign_chunk(counted),
+        "b.mid": repaired,
         "c.mid": TEXT,
         "d.mid": Reason.CRASHED,
     }
@@ -243,18 +244,24 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
         "notes": "2",
         "notes_out_of_range": "1",
         "notes_drum": "1",
+        "notes_program": "0",
+        "notes_lost": "0",
         "notes_merged": "1",
         "notes_unreleased": "1",
         "tempo_seen": "3",
         "tempo_kept": "2",
     }
-    assert a == {"name": "a.mid", "status": "kept", "reason": "", "message": "", **numbers, **NO_SIMILAR}
-    assert b == {"name": "b.mid", "status": "duplicate", "reason": "", "message": "equal to a.mid", **numbers, **NO_SIMILAR}
+    assert a == {"name": "a.mid", "status": "kept", "reason": "", "message": "", **numbers, **NO_SIMILAR, "repairs": ""}
+    assert b == {**a, "name": "b.mid", "status": "duplicate", "message": "equal to a.mid", "repairs": "long_track"}
     no_numbers = dict.fromkeys(LEDGER[4:], "")
     assert c["message"]
     assert c == {"name": "c.mid", "status": "rejected", "reason": "not_midi", "message": c["message"]} | no_numbers
     assert d == {"name": "d.mid", "status": "rejected", "reason": "crashed", "message": "a message"} | no_numbers
     assert {"steps": result.num_steps} | result.counts._asdict() == {name: int(value) for name, value in numbers.items()}
+
+
+def test_message_of_a_rejection_is_one_line() -> None:
+    assert rejected(Reason.BAD_SCORE, "  two\nlines\r\n\tand a tab\n").message == "two lines and a tab"
 
 
 def test_ledger_keeps_names_with_special_characters(tmp_path: Path) -> None:

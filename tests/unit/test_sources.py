@@ -255,6 +255,7 @@ NFC, NFD = (unicodedata.normalize(form, "Dvořák/é.mid") for form in ("NFC", "
 def test_names_are_compared_in_nfc_and_kept_as_they_are(tmp_path: Path) -> None:
     composed, decomposed = folder_with(tmp_path / "1", NFC.encode()), folder_with(tmp_path / "2", NFD.encode())
     assert names_of(decomposed) == [NFD] != [NFC]
+    folder_with(composed, b"Dvos.mid")  # in order of code points, this name is between the two
     with pytest.raises(UsageError, match=r"two inputs have the name .*rename one of them"):
         names_of(composed, decomposed)
     with pytest.raises(UsageError, match=r"two inputs have the name"):
@@ -338,6 +339,14 @@ def test_unknown_bundled_corpus_is_an_error_that_lists_the_valid_names(name: str
     valid = str(caught.value).partition("valid names: ")[2].split(", ")
     assert {"bach", "haydn", "mozart"} <= set(valid)
     assert names_of(f"music21:{valid[0]}")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize("kind", ["dangling_link", "fifo", "socket", "link_to_an_endless_device"])
+def test_archive_that_is_not_a_regular_file_is_an_error(tmp_path: Path, name: str, kind: str) -> None:
+    UNREADABLE[kind](tmp_path / name)
+    with pytest.raises(UsageError, match=r"cannot be read as an archive \((not a regular file|\[Errno 2\])"):
+        names_of(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)

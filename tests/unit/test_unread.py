@@ -42,15 +42,15 @@ def test_lines_name_the_most_common_suffixes_first_and_are_bounded() -> None:
             unread.add(f"a.x{number}")
     unread.add("a\n.b\nc")
     (line,) = unread.lines()
-    assert line.startswith("45,151 other files: 300 .x0, 299 .x1, ")
-    assert line.endswith(", 293 .x7, 42,779 with 293 other suffixes")
+    assert line.startswith("other files: 45,151 (300 .x0, 299 .x1, ")
+    assert line.endswith(", 293 .x7, 42,779 with 293 other suffixes)")
 
 
 def test_suffix_of_a_compressed_file_contains_that_of_its_content() -> None:
     unread = Unread()
     for name in ("a.mid.bz2", "b.abc.GZ", "c.csv.gz"):
         unread.add(name)
-    assert unread.lines() == ["3 compressed files that are not read: 1 .abc.gz, 1 .gz, 1 .mid.bz2"]
+    assert unread.lines() == ["compressed files that are not read: 3 (1 .abc.gz, 1 .gz, 1 .mid.bz2)"]
 
 
 @pytest.mark.parametrize("path", ["._a.mid", "Bach/._a.mid", "__MACOSX/a.mid", "x/__MACOSX/Bach/a.mid", "._all.zip"])
@@ -72,13 +72,13 @@ def test_folder_and_archive_have_the_same_counts_but_for_nested_archives(tmp_pat
     in_folder, in_archive = Unread(), Unread()
     scan([str(root)], tmp_path, in_folder)
     assert in_folder.lines() == [
-        "1 scores and projects in formats that are not read: 1 .sib",
-        "3 files of macOS (._*, __MACOSX): 2 .mid, 1 .zip",
-        "1 other files: 1 .txt",
+        "scores and projects in formats that are not read: 1 .sib",
+        "files of macOS (._*, __MACOSX): 3 (2 .mid, 1 .zip)",
+        "other files: 1 .txt",
     ]
     scan([str(pack(root, tmp_path / f"root.{kind}"))], tmp_path, in_archive)
     assert in_archive.counts == in_folder.counts
     pack(root, root / f"nested.{kind}")
     nested = Unread()
     scan([str(pack(root, tmp_path / f"outer.{kind}"))], tmp_path, nested)
-    assert nested.lines()[0] == f"1 archives in an archive, not opened: 1 .{kind}"
+    assert nested.lines()[0] == f"archives in an archive, not opened: 1 .{kind}"
