@@ -50,59 +50,64 @@ def find_similar(signatures: np.ndarray, rows: np.ndarray) -> Similar:
         first, second = searched[one], searched[other]
         is_open = (num_equal[second] < NUM_BINS) & (earlier[second] != first)
         first, second = first[is_open], second[is_open]
-        for start in range(0, len(first), _MAX_COMPARISONS):
-            some, of = first[start : start + _MAX_COMPARISONS], second[start : start + _MAX_COMPARISONS]
-            count = np.count_nonzero(signatures[rows[some]] == signatures[rows[of]], axis=1)
-            is_better = count > num_equal[of]
-            earlier[of[is_better]], num_equal[of[is_better]] = some[is_better], count[is_better]
+        count = _count_equal(signatures, rows[first], rows[second])
+        is_better = count > num_equal[second]
+        earlier[second[is_better]], num_equal[second[is_better]] = first[is_better], count[is_better]
     similarity = similarity_of(num_equal)
     is_reported = similarity >= REPORTED_SIMILARITY
     return Similar(np.where(is_reported, earlier, NONE), np.where(is_reported, similarity, 0.0))
 
 
 def drop_similar(signatures: np.ndarray, rows: np.ndarray) -> tuple[Similar, np.ndarray]:
-    """Drops pieces until no piece has an earlier one of similarity 0.8 or more.
+    """Drops, in order, every piece to which an earlier piece that remains has a similarity of 0.8 or more.
 
     Args:
         signatures, rows: as in `find_similar`.
 
     Returns:
-        For a piece that remains, the most similar one of the earlier pieces that remain; for a dropped piece, the earlier piece
-        of similarity 0.8 or more that remains in its place. And (P,) bool, which pieces are dropped.
+        For a piece that remains, the most similar one of the earlier pieces that remain; for a dropped piece, the first of the
+        earlier ones of similarity 0.8 or more that remain. And (P,) bool, which pieces are dropped.
     """
-    result = Similar(np.full(len(rows), NONE), np.zeros(len(rows)))
-    is_dropped = np.zeros(len(rows), np.bool_)
-    while True:
-        remaining = np.flatnonzero(~is_dropped)
-        similar = find_similar(signatures, rows[remaining])
-        is_found = similar.earlier != NONE
-        result.earlier[remaining] = np.where(is_found, remaining[similar.earlier], NONE)
-        result.similarity[remaining] = similar.similarity
-        repeats = _find_repeats(signatures, rows[remaining], similar)
-        if not repeats:
-            return result, is_dropped
-        for later, (first, similarity) in repeats.items():
-            piece = remaining[later]
-            is_dropped[piece], result.earlier[piece], result.similarity[piece] = True, remaining[first], similarity
+    remaining_one = np.arange(len(rows))  # the piece that remains in the place of each
+    for pair in _find_pairs(signatures, rows).tolist():
+        later, earlier = pair >> 32, pair & 0xFFFF_FFFF
+        first = int(remaining_one[earlier])
+        if remaining_one[later] == later and (first == earlier or _is_repeat(signatures, rows[first], rows[later])):
+            remaining_one[later] = first
+    is_dropped = remaining_one != np.arange(len(rows))
+    remaining, dropped = np.flatnonzero(~is_dropped), np.flatnonzero(is_dropped)
+    similar = find_similar(signatures, rows[remaining])
+    result = Similar(remaining_one, np.zeros(len(rows)))
+    result.earlier[remaining] = np.where(similar.earlier == NONE, NONE, remaining[similar.earlier])
+    result.similarity[remaining] = similar.similarity
+    result.similarity[dropped] = similarity_of(_count_equal(signatures, rows[result.earlier[dropped]], rows[dropped]))
+    return result, is_dropped
 
 
-def _find_repeats(signatures: np.ndarray, rows: np.ndarray, similar: Similar) -> dict[int, tuple[int, float]]:
-    """Pieces to drop, and for each an earlier piece of similarity 0.8 or more that remains for good, with the similarity.
+def _is_repeat(signatures: np.ndarray, first: int, later: int) -> bool:
+    """Whether the similarity of the pieces in two rows is 0.8 or more."""
+    return bool(similarity_of(np.sum(signatures[first] == signatures[later])) >= DROPPED_SIMILARITY)
 
-    If the most similar piece is dropped itself, this is the piece that remains in its place. Where that one is less similar, or
-    may still be dropped, the next search decides.
-    """
-    is_settled = similar.similarity < DROPPED_SIMILARITY
-    repeats: dict[int, tuple[int, float]] = {}
-    for later in np.flatnonzero(~is_settled).tolist():
-        first, similarity = int(similar.earlier[later]), float(similar.similarity[later])
-        if first in repeats:
-            first = repeats[first][0]
-            is_equal = signatures[rows[first]] == signatures[rows[later]]
-            similarity = float(similarity_of(np.sum(is_equal)))
-        if is_settled[first] and similarity >= DROPPED_SIMILARITY:
-            repeats[later] = (first, similarity)
-    return repeats
+
+def _find_pairs(signatures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(N,) uint64 pairs of similarity 0.8 or more in order: the later piece in the upper half, the earlier one in the lower."""
+    pairs = np.empty(0, np.uint64)
+    searched = np.flatnonzero(rows != NONE)
+    for one, other in _candidates(signatures, rows[searched]):
+        first, second = searched[one], searched[other]
+        is_similar = similarity_of(_count_equal(signatures, rows[first], rows[second])) >= DROPPED_SIMILARITY
+        if is_similar.any():
+            pairs = np.union1d(pairs, second[is_similar].astype(np.uint64) << np.uint64(32) | first[is_similar].astype(np.uint64))
+    return pairs
+
+
+def _count_equal(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N,) int64: the number of equal bytes in the signatures in two rows each."""
+    counts = np.empty(len(first), np.int64)
+    for start in range(0, len(first), _MAX_COMPARISONS):
+        block = slice(start, start + _MAX_COMPARISONS)
+        counts[block] = np.count_nonzero(signatures[first[block]] == signatures[second[block]], axis=1)
+    return counts
 
 
 def _candidates(signatures: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pianogen.errors import UsageError
 from pianogen.store import Split
-from preprocess.metadata import NO_GROUP, Metadata
+from preprocess.metadata import NO_GROUP, Metadata, Target
 from preprocess.near_duplicates import NONE, Similar, drop_similar, find_similar
 from preprocess.piece_table import KEPT, PieceTable
 
@@ -112,9 +112,10 @@ def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple
     sources = table.rows["input"][number]
     split, group = metadata.split[sources], metadata.group[sources]
     if metadata.tunes:
-        index_of = {(int(sources[index]), int(table.rows["tune"][number[index]])): index for index in range(len(number))}
+        tunes = table.rows["tune"][number]
+        index_of = {Target(int(sources[index]), int(tunes[index])): index for index in np.flatnonzero(tunes).tolist()}
         for target, (tune_group, tune_split) in metadata.tunes.items():
-            index = index_of.get((target.number, target.tune))
+            index = index_of.get(target)
             if index is None:
                 raise UsageError(
                     f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes"
