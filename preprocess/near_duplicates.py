@@ -1,7 +1,7 @@
 """The search for near-duplicates among pieces, by banded locality-sensitive hashing of their MinHash signatures.
 
 A band is a set of four bytes of the signature. Pieces whose four bytes are equal share a bucket of this band, and are compared.
-Two pieces of similarity 0.5 share a bucket of one of the 128 bands with a probability of 0.9997; of similarity 0.1, with 0.01.
+Two pieces of similarity 0.5 share a bucket of one of the 128 bands with a probability of 0.9999; of similarity 0.1, with 0.012.
 In a large bucket a piece is compared with the first piece and the four pieces before it alone, so that time and memory are
 linear in the number of pieces, whatever they contain.
 """
