@@ -20,19 +20,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.options import ReadOptions
 from pianogen.progress import Progress
-from pianogen.roll import STEPS_PER_QUARTER
 from pianogen.store import Split
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
 from preprocess.host import ChunkResult
 from preprocess.isolation import Isolation
 from preprocess.merge import MergeResult, merge
+from preprocess.read_options import add_read_options, provenance_of, read_options
 from preprocess.sources import Input, scan
 from preprocess.split_file import read_split_file
 from preprocess.work_folder import WorkFolder
@@ -98,9 +97,7 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         converted = time.perf_counter()
         provenance = {
             "version": pianogen.__version__,
-            "parser": settings.options.parser,
-            "keep_rests": settings.options.keep_rests,
-            "steps_per_quarter": settings.options.steps_per_quarter,
+            **provenance_of(settings.options),
             "split": split_rule,
         }
         entries = work_folder.collect_entries(inputs)
@@ -147,7 +144,9 @@ def _summary(result: MergeResult, num_inputs: int, settings: Settings) -> str:
             f"  steps       {result.num_steps:,}",
             f"  notes       {counts.notes:,} kept",
             f"              {counts.notes_merged:,} merged with another onset of the same key and step",
-            f"              {counts.notes_out_of_range:,} outside the 88 keys, {counts.notes_drum:,} drum notes",
+            f"              {counts.notes_out_of_range:,} outside the 88 keys, {counts.notes_drum:,} drum notes, "
+            f"{counts.notes_program:,} of other programs",
+            f"              {counts.notes_lost:,} lost, such as those after an end-of-track",
             f"              {counts.notes_unreleased:,} without a note-off, ended at their last event",
             f"  tempo       {counts.tempo_kept:,} of {counts.tempo_seen:,} changes are in force at a step",
             f"  store       {settings.store}",
@@ -172,15 +171,6 @@ def _parse(arguments: Sequence[str]) -> Settings:
         help="a folder, a file, a .zip, .tar or .tar.gz archive, or music21:NAME (e.g. music21:bach)",
     )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; the ledger is written beside it")
-    parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
-    parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
-    parser.add_argument(
-        "--steps-per-quarter",
-        type=int,
-        choices=STEPS_PER_QUARTER_CHOICES,
-        default=STEPS_PER_QUARTER,
-        help=f"steps of a quarter note; 6, 12 and 24 also represent triplets (default: {STEPS_PER_QUARTER})",
-    )
     parser.add_argument(
         "--split-file", type=Path, metavar="CSV", help="columns name and split; pieces that are not listed get no split"
     )
@@ -192,13 +182,14 @@ def _parse(arguments: Sequence[str]) -> Settings:
         help="write no store if a larger share of the inputs is rejected (default: 0.1)",
     )
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
+    add_read_options(parser)
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
         parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
     return Settings(
         options.corpus,
         options.store,
-        ReadOptions(options.parser, options.keep_rests, options.steps_per_quarter),
+        read_options(parser, options),
         options.cpu_limit_s,
         options.split_file,
         options.max_rejects,

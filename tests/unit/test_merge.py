@@ -28,7 +28,8 @@ from tests.support.made_music import made_roll
 
 LEDGER = [
     *("name", "status", "reason", "message", "steps", "notes"),
-    *("notes_out_of_range", "notes_drum", "notes_merged", "notes_unreleased", "tempo_seen", "tempo_kept"),
+    *("notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_merged", "notes_unreleased"),
+    *("tempo_seen", "tempo_kept"),
 ]
 PROVENANCE = {"version": "test"}
 TEXT = b"not a MIDI file"
@@ -251,6 +252,8 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
         "notes": "2",
         "notes_out_of_range": "1",
         "notes_drum": "1",
+        "notes_program": "0",
+        "notes_lost": "0",
         "notes_merged": "1",
         "notes_unreleased": "1",
         "tempo_seen": "3",

@@ -42,12 +42,12 @@ def outcomes(draw: st.DrawFn) -> Outcome:
     if draw(st.booleans()):
         return Outcome(draw(texts), Status.REJECTED, draw(st.sampled_from(Reason)), draw(texts), draw(digests))
     roll = random_roll(draw(st.integers(0, 99)), draw(st.integers(1, 9)), draw(numbers))
-    counts = Counts(*draw(st.tuples(*[numbers] * 7)))
+    counts = Counts(*draw(st.tuples(*[numbers] * len(Counts._fields))))
     return Outcome(draw(texts), Status.KEPT, sha256=draw(digests), counts=counts, roll=roll)
 
 
 def kept(name: str, seed: int, steps: int = 3) -> Outcome:
-    counts = Counts(*range(seed, seed + 7))
+    counts = Counts(*range(seed, seed + len(Counts._fields)))
     return Outcome(name, Status.KEPT, sha256=f"{seed:064x}", counts=counts, roll=random_roll(seed, steps, seed))
 
 
