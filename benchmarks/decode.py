@@ -99,7 +99,8 @@ def _count_identical(store: Store) -> int:
     for index, name in enumerate(store.pieces.name):
         roll = store.roll(index)
         if roll.num_notes:
-            read_back, _ = read_roll(write_midi(roll), f"{name}.mid", ReadOptions(keep_rests=True))
+            options = ReadOptions(keep_rests=True, steps_per_quarter=roll.steps_per_quarter)
+            read_back = read_roll(write_midi(roll), f"{name}.mid", options)[0].rows(-len(roll), None)
             if not (np.array_equal(read_back.packed, roll.packed) and np.array_equal(read_back.tempo_us, roll.tempo_us)):
                 raise PianogenError(f"{store.path}: {name} differs when it is read back from its MIDI file")
             count += 1

@@ -26,9 +26,8 @@ import numpy as np
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.options import ReadOptions
 from pianogen.progress import Progress
-from pianogen.roll import STEPS_PER_QUARTER
 from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
 from preprocess.dry_run import describe_inputs
@@ -37,6 +36,7 @@ from preprocess.inputs import Inputs
 from preprocess.isolation import Isolation
 from preprocess.merge import MergeOptions, merge
 from preprocess.metadata import Columns, Metadata, parse_columns, read_metadata
+from preprocess.read_options import add_read_options, provenance_of, read_options
 from preprocess.shard_reader import ShardReader
 from preprocess.sources import scan
 from preprocess.summary import describe_result
@@ -150,9 +150,7 @@ def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str,
     """What determines the content of the store, besides the inputs."""
     provenance: dict[str, Any] = {
         "version": pianogen.__version__,
-        "parser": settings.options.parser,
-        "keep_rests": settings.options.keep_rests,
-        "steps_per_quarter": settings.options.steps_per_quarter,
+        **provenance_of(settings.options),
         "split": "metadata" if metadata and metadata.has_splits else "hash",
     }
     if settings.metadata is not None:
@@ -177,15 +175,6 @@ def _parse(arguments: Sequence[str]) -> Settings:
         help=f"a folder, a file, an archive ({' '.join(SUFFIXES)}), or music21:NAME (e.g. music21:bach)",
     )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; the ledger is written beside it")
-    parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
-    parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
-    parser.add_argument(
-        "--steps-per-quarter",
-        type=int,
-        choices=STEPS_PER_QUARTER_CHOICES,
-        default=STEPS_PER_QUARTER,
-        help=f"steps of a quarter note; 6, 12 and 24 also represent triplets (default: {STEPS_PER_QUARTER})",
-    )
     parser.add_argument(
         *("--metadata", "--split-file"),
         type=Path,
@@ -215,6 +204,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
+    add_read_options(parser)
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
         parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
@@ -223,7 +213,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
     return Settings(
         options.corpus,
         options.store,
-        ReadOptions(options.parser, options.keep_rests, options.steps_per_quarter),
+        read_options(parser, options),
         options.cpu_limit_s,
         options.metadata,
         options.metadata_columns,

@@ -115,7 +115,7 @@ def _gather(rows: Rows, places: Places, max_semitones: int, into: _Arrays) -> No
         if match_size > 0:
             piece = rows.packed[start:stop]
             context.semitones[i] = semitones
-            context.bars[i] = _count_bar_lines(rows.bar_position[start : first + 1])
+            context.bars[i] = _count_bar_lines(rows.bar_position[start : min(first + 1, stop)])
             find_onsets(piece, places.step[i], semitones, context.since_onset[i], context.profile[i])
             find_durations(piece, places.step[i], semitones, context.duration[i])
 

@@ -34,7 +34,7 @@ def quantize(events: Events, options: ReadOptions) -> tuple[Roll, Counts]:
     placed = _place(events.notes, classify(events.notes, events.channel_events, options.programs), grid)
     num_onsets = len(placed.onsets.step)
     if num_onsets == 0:
-        raise _no_notes(placed, events.notes_lost)
+        raise _no_notes(placed, events)
     pedals = read_pedals(events.channel_events, events.end_tick) if options.sustain else no_pedals()
     sounding = read_streams(placed.events, _notes_off(events), pedals, grid)
     first, stop = _find_range(placed.onsets, sounding.spans)
@@ -72,18 +72,18 @@ class _Placed(NamedTuple):
     num_out_of_range: int
 
 
-def _no_notes(placed: _Placed, num_lost: int) -> Rejection:
-    """The rejection of a file without notes, with what became of its note-ons."""
+def _no_notes(placed: _Placed, events: Events) -> Rejection:
+    """The rejection of a file without notes, with the reasons why its note-ons were dropped."""
     dropped = {
         "percussion": placed.num_drum,
         "not of the programs in --programs": placed.num_other_program,
         "outside the 88 keys": placed.num_out_of_range,
-        "lost, such as those after an end-of-track": num_lost,
+        "lost, such as those after an end-of-track": events.notes_lost,
     }
     causes = ", ".join(f"{count} {cause}" for cause, count in dropped.items() if count)
-    if not causes:
-        return Rejection(Reason.NO_NOTES, "the file has no note-on")
-    return Rejection(Reason.NO_NOTES, f"all {sum(dropped.values())} note-ons were dropped: {causes}")
+    message = f"all {sum(dropped.values())} note-ons were dropped: {causes}" if causes else "the file has no note-on"
+    repairs = f"; repaired: {', '.join(events.repairs)}" if events.repairs else ""
+    return Rejection(Reason.NO_NOTES, message + repairs)
 
 
 def _notes_off(events: Events) -> NotesOff:

@@ -49,16 +49,37 @@ def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) 
         name: the name of the file; the suffix distinguishes scores from MIDI files.
 
     Raises:
-        Rejection: the file cannot become a roll.
+        Rejection: the file, or one of its pieces, cannot become a roll.
+    """
+    pieces = []
+    for piece in read_each_piece(data, name, options):
+        if isinstance(piece, Rejection):
+            raise piece
+        pieces.append(piece)
+    return pieces
+
+
+def read_each_piece(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece | Rejection]:
+    """The pieces as in `read_pieces`; in place of a piece that cannot become a roll, the reason.
+
+    Raises:
+        Rejection: the file cannot be read.
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
+    tunes = _read_events(data, name, options)
+    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
+    return [_read_piece(name, events, options) for name, events in zip(names, tunes, strict=True)]
+
+
+def _read_piece(name: str, events: "Events", options: ReadOptions) -> Piece | Rejection:
     # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
-    tunes = _read_events(data, name, options)
-    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [Piece(name, *quantize(events, options), events.repairs) for name, events in zip(names, tunes, strict=True)]
+    try:
+        return Piece(name, *quantize(events, options), events.repairs)
+    except Rejection as rejection:
+        return rejection
 
 
 def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:

@@ -112,9 +112,9 @@ def test_maestro_has_its_published_splits_and_composers(tmp_path: Path, pack: Ca
         for row in csv.DictReader(file):
             split = {"train": Split.TRAIN, "validation": Split.VALID, "test": Split.TEST}[row["split"]]
             expected[prefix + row["midi_filename"]] = (row["canonical_composer"], split)
-    for name, group, split in zip(names, groups, splits, strict=True):
+    for name, group, number in zip(names, groups, splits, strict=True):
         folder = (prefix or name).partition("/")[0]
-        assert (group, split) == expected.get(name, (folder, Split.NONE)), name
+        assert (group, number) == expected.get(name, (folder, Split.NONE)), name
     assert sorted(names) == names
 
 

@@ -5,17 +5,22 @@ package. A track is a list of (tick, event); an event is one of
 
     ("on", channel, key)   ("off", channel, key)   ("tempo", tempo_us)      events that decide the roll
     ("meter", numerator, power)                                             a time signature over 2**power
-    ("meta", type, data)   ("sysex", data)   ("voice", status, data)        events that must not change the roll
+    ("voice", status, data)   ("sysex", data)                               controllers, programs and GS messages, and others
+    ("meta", type, data)                                                    events that must not change the roll
 """
 
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 ONSET, HOLD = 1, 2
-COUNTS = ("notes", "notes_out_of_range", "notes_drum", "notes_merged", "notes_unreleased", "tempo_seen", "tempo_kept")
+COUNTS = (
+    *("notes", "notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_merged", "notes_unreleased"),
+    *("tempo_seen", "tempo_kept"),
+)
 
 Event = tuple[Any, ...]
 Track = list[tuple[int, Event]]
@@ -46,6 +51,8 @@ class Options:
 
     keep_rests: bool = False
     steps_per_quarter: int = 4
+    programs: tuple[int, ...] | None = None
+    sustain: bool = False
 
 
 def step_of(tick: int, ticks_per_quarter: int, steps_per_quarter: int) -> int:
@@ -66,21 +73,23 @@ def expected_roll(
     onsets: set[tuple[int, int]] = set()
     holds: set[tuple[int, int]] = set()
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
-    for track in tracks:
-        for (channel, note), stream in streams_of(track).items():
-            num_ons = sum(kind == "on" for _, kind in stream)
-            if channel == 9:
-                counts["notes_drum"] += num_ons
+    channels, pedals = (ordered_channel_events(tracks, are_pedals=are_pedals) for are_pedals in (False, True))
+    for index, track in enumerate(tracks):
+        for (channel, note), stream in streams_of(index, track).items():
+            reasons = {place: drop_reason(place, channel, note, channels, options) for place, kind in stream if kind == "on"}
+            counts.update(reason for reason in reasons.values() if reason)
+            kept = [(place[0], kind) for place, kind in stream if kind == "off" or not reasons[place]]
+            num_ons = sum(kind == "on" for _, kind in kept)
+            if not num_ons:
                 continue
-            if not 21 <= note <= 108:
-                counts["notes_out_of_range"] += num_ons
-                continue
-            spans, is_unreleased = sounding_spans(stream)
-            onsets.update((step(tick), note - 21) for tick, kind in stream if kind == "on")
-            for start, end in spans:
-                holds.update((held, note - 21) for held in range(step(start), step(end)))
+            closes = {tick for tick, event in track if is_notes_off(event, channel)}
+            reading = sounding_spans(kept, closes)
+            onsets.update((step(tick), note - 21) for tick, kind in kept if kind == "on")
+            held = [(tick, hold_end(tick, channel, pedals, max(end_ticks))) for tick in reading.releases if options.sustain]
+            for start, end in [*reading.spans, *held]:
+                holds.update((between, note - 21) for between in range(step(start), step(end)))
             counts["notes_merged"] += num_ons
-            counts["notes_unreleased"] += is_unreleased
+            counts["notes_unreleased"] += reading.is_unreleased
     cells = dict.fromkeys(holds, HOLD) | dict.fromkeys(onsets, ONSET)
     counts["notes"] = len(onsets)
     counts["notes_merged"] -= len(onsets)
@@ -99,40 +108,122 @@ def expected_roll(
     return ExpectedRoll(cells, tempo_us, bar_position, first, dict(counts))
 
 
-def streams_of(track: Track) -> dict[tuple[int, int], list[tuple[int, str]]]:
-    """(tick, "on" or "off") of the note events of each channel and key."""
-    streams: defaultdict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
-    for tick, event in track:
+Place = tuple[int, int, int]  # tick, track, and position in the track: the order of the events of a file
+
+
+def ordered_channel_events(tracks: list[Track], *, are_pedals: bool) -> list[tuple[Place, Event]]:
+    """The pedal events of all tracks, or the other voice and system exclusive events, in order."""
+    return sorted(
+        ((tick, index, order), event)
+        for index, track in enumerate(tracks)
+        for order, (tick, event) in enumerate(track)
+        if event[0] in ("voice", "sysex") and is_pedal(event) == are_pedals
+    )
+
+
+def is_pedal(event: Event) -> bool:
+    """Whether an event is a sustain pedal (controller 64)."""
+    return bool(event[0] == "voice" and event[1] >> 4 == 0xB and event[2][0] == 64)
+
+
+def streams_of(index: int, track: Track) -> dict[tuple[int, int], list[tuple[Place, str]]]:
+    """The place, and "on" or "off", of the note events of each channel and key."""
+    streams: defaultdict[tuple[int, int], list[tuple[Place, str]]] = defaultdict(list)
+    for order, (tick, event) in enumerate(track):
         if event[0] in ("on", "off"):
             kind, channel, note = event
-            streams[channel, note].append((tick, kind))
+            streams[channel, note].append(((tick, index, order), kind))
     return streams
 
 
-def sounding_spans(stream: list[tuple[int, str]]) -> tuple[list[tuple[int, int]], bool]:
-    """The (start, end) ticks between which a stream sounds, and whether no note-off ends its last note."""
+def drop_reason(place: Place, channel: int, note: int, channels: list[tuple[Place, Event]], options: Options) -> str:
+    """The count that a dropped note-on adds to, '' if the note-on is kept."""
+    is_drum, program = channel_state(place, channel, channels)
+    if is_drum:
+        return "notes_drum"
+    if options.programs is not None and program not in options.programs:
+        return "notes_program"
+    return "" if 21 <= note <= 108 else "notes_out_of_range"
+
+
+def channel_state(place: Place, channel: int, channels: list[tuple[Place, Event]]) -> tuple[bool, int]:
+    """Whether a channel is percussion at a place, and its program."""
+    bank = program = 0
+    by_bank, is_drum = False, channel == 9
+    for _, event in (earlier for earlier in channels if earlier[0] < place):
+        match event:
+            case ("voice", int(status), bytes(data)) if status == 0xB0 | channel and data[0] == 0:
+                bank = data[1]
+            case ("voice", int(status), bytes(data)) if status == 0xC0 | channel:
+                program = data[0]
+                if bank in (120, 127):
+                    is_drum = by_bank = True
+                elif by_bank and channel != 9:
+                    is_drum = by_bank = False
+            case ("sysex", bytes(data)) if rhythm_channel(data) == channel:
+                is_drum, by_bank = data[7] != 0, False
+    return is_drum, program
+
+
+def rhythm_channel(data: bytes) -> int | None:
+    """The channel of a GS message "use for rhythm part"; None if the data is another message."""
+    if len(data) < 8 or (data[0], *data[2:5], data[5] >> 4, data[6]) != (0x41, 0x42, 0x12, 0x40, 1, 0x15):
+        return None
+    return [9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15][data[5] & 15]
+
+
+def is_notes_off(event: Event, channel: int) -> bool:
+    """Whether an event is All Notes Off or All Sound Off of a channel."""
+    return event[0] == "voice" and event[1] == 0xB0 | channel and event[2][0] in (120, 123)
+
+
+def hold_end(tick: int, channel: int, events: list[tuple[Place, Event]], end_tick: int) -> int:
+    """The tick up to which the pedal holds a note that is released at a tick."""
+    pedals = [(place[0], event[2][1] >= 64) for place, event in events if event[1] == 0xB0 | channel]
+    is_down_after = dict(pedals)  # the last event of a tick counts
+    if [is_down for at, is_down in pedals if at <= tick][-1:] != [True]:
+        return tick
+    return min((at for at, is_down in is_down_after.items() if at > tick and not is_down), default=end_tick)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The (start, end) ticks between which a stream sounds, the ticks at which it is released, and whether it never is."""
+
+    spans: list[tuple[int, int]]
+    releases: list[int]
+    is_unreleased: bool
+
+
+def sounding_spans(stream: list[tuple[int, str]], closes: set[int]) -> Reading:
+    """Reads a stream; `closes` are the ticks of All Notes Off."""
     kinds: defaultdict[int, list[str]] = defaultdict(list)
     for tick, kind in stream:
         kinds[tick].append(kind)
-    ticks = sorted(kinds)
+    ticks = sorted({*kinds, *closes})
 
-    depth = 0
-    depths: list[int] = []
+    def closed(tick: int, depth: int) -> int:
+        return min(depth, kinds[tick].count("on")) if tick in closes else depth
+
+    depths = [0]
     for tick in ticks:
-        depth = max(0, depth + kinds[tick].count("on") - kinds[tick].count("off"))
-        depths.append(depth)
-    if depth > 0:
-        # The second reading: any note-off ends the note.
-        is_open = False
-        depths = []
-        for tick in ticks:
+        depths.append(closed(tick, max(0, depths[-1] + kinds[tick].count("on") - kinds[tick].count("off"))))
+    if depths[-1] > 0:
+        # The second reading, from the last tick at which the depth rose from 0: any note-off ends the note.
+        rise = max(i for i in range(len(ticks)) if depths[i] == 0 and depths[i + 1] > 0)
+        depths = depths[: rise + 1]
+        for tick in ticks[rise:]:
+            is_open = depths[-1]
             if set(kinds[tick]) == {"on"}:
-                is_open = True
+                is_open = 1
             if set(kinds[tick]) == {"off"}:
-                is_open = False
-            depths.append(int(is_open))
-    spans = [(ticks[i], ticks[i + 1]) for i in range(len(ticks) - 1) if depths[i] > 0]
-    return spans, depths[-1] > 0
+                is_open = 0
+            depths.append(closed(tick, is_open))
+    after = dict(zip(ticks, depths[1:], strict=True))
+    before = dict(zip(ticks, depths[:-1], strict=True))
+    spans = [(start, end) for start, end in pairwise(ticks) if after[start] > 0]
+    releases = [tick for tick in ticks if after[tick] == 0 and (before[tick] > 0 or "on" in kinds[tick])]
+    return Reading(spans, releases, depths[-1] > 0)
 
 
 def tempos_of(tracks: list[Track]) -> list[tuple[int, int, int, int]]:
@@ -267,7 +358,7 @@ def decode_midi(data: bytes) -> tuple[int, list[Track], list[int]]:
 
 
 def decode_track(content: bytes) -> tuple[Track, int]:
-    """The note, tempo and meter events of a track, and its end tick."""
+    """The events of a track that can change the roll, and its end tick."""
     source = iter(content)
     track: Track = []
     tick = status = 0
@@ -288,11 +379,15 @@ def decode_track(content: bytes) -> tuple[Track, int]:
                 break
             if kind == 0x51 and len(payload) == 3:
                 track.append((tick, ("tempo", int.from_bytes(payload, "big"))))
+            if first == 0xF0:
+                track.append((tick, ("sysex", payload)))
             if kind == 0x58 and len(payload) >= 2:
                 track.append((tick, ("meter", payload[0], payload[1])))
             continue
         status, key = (first, next(source)) if first >= 0x80 else (status, first)
         velocity = 0 if status >> 4 in (0xC, 0xD) else next(source)
+        if status >> 4 in (0xB, 0xC):
+            track.append((tick, ("voice", status, bytes([key] if status >> 4 == 0xC else [key, velocity]))))
         if status >> 4 in (8, 9):
             track.append((tick, ("on" if status >> 4 == 9 and velocity else "off", status & 15, key)))
     return track, tick

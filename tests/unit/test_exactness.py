@@ -1,5 +1,6 @@
 """Every cell, tempo and count of a roll equals that of the reference implementation, with both parsers."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def files(draw: st.DrawFn) -> File:
     ticks = st.sampled_from(draw(st.lists(near_halves, min_size=3, max_size=10)))
     keys = draw(st.lists(st.tuples(channels, notes), min_size=1, max_size=4))
     note_events = st.builds(lambda kind, key: (kind, *key), st.sampled_from(["on", "off"]), st.sampled_from(keys))
-    events = st.one_of(note_events, note_events, note_events, tempos, meters, ignored)
+    events = st.one_of(note_events, note_events, note_events, tempos, meters, states, states, ignored)
     one_track = st.lists(st.tuples(ticks, events), min_size=draw(st.sampled_from([0, 6, 12])), max_size=24)
     tracks = draw(st.lists(one_track, min_size=1, max_size=3))
     tracks = [sorted(track, key=lambda row: row[0]) for track in tracks]
@@ -46,6 +47,7 @@ def files(draw: st.DrawFn) -> File:
     return tpq, tracks, [last + rest for last, rest in zip(last_ticks, rests, strict=True)], encoding
 
 
+NOTE_ON = b"\x00\x90\x3c\x40"
 steps_per_quarter = st.sampled_from(STEPS_PER_QUARTER_CHOICES)
 channels = st.sampled_from([0, 0, 0, 0, 1, 15, 9])
 notes = st.sampled_from([60, 60, 60, 60, 61, 21, 108, 20, 109])
@@ -53,47 +55,74 @@ tempos: st.SearchStrategy[Event] = st.tuples(st.just("tempo"), st.sampled_from([
 meters: st.SearchStrategy[Event] = st.tuples(
     st.just("meter"), st.sampled_from([0, 1, 3, 4, 7, 63, 255]), st.sampled_from([0, 1, 2, 2, 3, 4, 5, 6, 16, 255])
 )
+pedals: st.SearchStrategy[Event] = st.builds(
+    lambda channel, value: ("voice", 0xB0 | channel, bytes([64, value])), channels, st.sampled_from([0, 63, 64, 127])
+)
+notes_off: st.SearchStrategy[Event] = st.builds(
+    lambda channel, number: ("voice", 0xB0 | channel, bytes([number, 0])), channels, st.sampled_from([120, 123])
+)
+banks: st.SearchStrategy[Event] = st.builds(
+    lambda channel, bank: ("voice", 0xB0 | channel, bytes([0, bank])), channels, st.sampled_from([0, 8, 120, 127])
+)
+programs: st.SearchStrategy[Event] = st.builds(
+    lambda channel, program: ("voice", 0xC0 | channel, bytes([program])), channels, st.sampled_from([0, 5, 127])
+)
+rhythm_parts: st.SearchStrategy[Event] = st.builds(
+    lambda part, map_: ("sysex", bytes([0x41, 0x10, 0x42, 0x12, 0x40, 0x10 | part, 0x15, map_, 0, 0xF7])),
+    st.sampled_from([0, 1, 2, 10, 15]),
+    st.integers(0, 2),
+)
+states = st.one_of(pedals, notes_off, banks, programs, rhythm_parts)
 ignored: st.SearchStrategy[Event] = st.sampled_from(
     [
         ("voice", 0xA0, b"\x3c\x40"),
-        ("voice", 0xB0, b"\x40\x7f"),
-        ("voice", 0xB0, b"\x7b\x00"),
-        ("voice", 0xC0, b"\x05"),
+        ("voice", 0xB0, b"\x20\x78"),
+        ("voice", 0xB0, b"\x79\x00"),
         ("voice", 0xD0, b"\x20"),
         ("voice", 0xE0, b"\x00\x40"),
         ("sysex", b"\x7e\x7f\x09\x01\xf7"),
+        ("sysex", b"\x41\x10\x42\x12\x40\x11\x14\x01\x00\xf7"),
+        ("sysex", b"\x41\x10\x42\x12\x40\x11\x15"),
         ("meta", 0x51, b"\x07\xa1"),
         ("meta", 0x51, b"\x07\xa1\x20\x00"),
         ("meta", 0x58, b"\x03"),
         ("meta", 0x7A, b"unknown"),
     ]
 )
+read_options = st.builds(
+    Options,
+    keep_rests=st.booleans(),
+    steps_per_quarter=steps_per_quarter,
+    programs=st.sampled_from([None, None, (0,), (5, 127)]),
+    sustain=st.booleans(),
+)
 encodings = st.builds(
     Encoding,
     running_status=st.booleans(),
     velocity_zero_offs=st.booleans(),
     end_of_track=st.booleans(),
-    after_the_end=st.sampled_from([b"", b"\x00\x90\x3c\x40", b"\xff\xff\xff\xff"]),
+    after_the_end=st.sampled_from([b"", NOTE_ON, b"\xff\xff\xff\xff"]),
     foreign_chunks=st.booleans(),
     header_extra=st.sampled_from([b"", b"\x01\x02\x03"]),
     riff=st.booleans(),
 )
 
 
-@pytest.mark.parametrize("keep_rests", [False, True])
 @pytest.mark.parametrize("parser", PARSERS)
-@settings(derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(file=files(), steps_per_quarter=steps_per_quarter)
-def test_random_file_gives_the_expected_roll(file: File, steps_per_quarter: int, parser: MidiParser, keep_rests: bool) -> None:
+@settings(derandomize=True, deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@given(file=files(), options=read_options)
+def test_random_file_gives_the_expected_roll(file: File, options: Options, parser: MidiParser) -> None:
     tpq, tracks, end_ticks, encoding = file
     data = encode_midi(tpq, tracks, end_ticks, encoding)
-    expected = expected_roll(tpq, tracks, end_ticks, Options(keep_rests, steps_per_quarter))
-    options = ReadOptions(parser, keep_rests, steps_per_quarter)
+    expected = expected_roll(tpq, tracks, end_ticks, options)
+    if encoding.end_of_track and encoding.after_the_end == NOTE_ON:
+        expected.counts["notes_lost"] = len(tracks)
+    read_options = ReadOptions(parser, *astuple(options))
     if expected.cells:
-        assert_equals(read_roll(data, "random.mid", options), expected)
+        assert_equals(read_roll(data, "random.mid", read_options), expected)
     else:
         with pytest.raises(Rejection) as rejection:
-            read_roll(data, "random.mid", options)
+            read_roll(data, "random.mid", read_options)
         assert rejection.value.reason is Reason.NO_NOTES
 
 
@@ -114,12 +143,13 @@ def test_million_notes_give_the_expected_roll() -> None:
 
 @needs_corpora
 @pytest.mark.parametrize(("keep_rests", "steps_per_quarter"), [(False, 4), (True, 4), (False, 24)])
+@pytest.mark.parametrize("sustain", [False, True])
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in PIANO_FILES[::14]])
-def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool, steps_per_quarter: int) -> None:
+def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool, steps_per_quarter: int, sustain: bool) -> None:
     data = path.read_bytes()
-    expected = expected_roll(*decode_midi(data), Options(keep_rests, steps_per_quarter))
-    options = ReadOptions(keep_rests=keep_rests, steps_per_quarter=steps_per_quarter)
-    assert_equals(read_roll(data, path.name, options), expected)
+    options = Options(keep_rests, steps_per_quarter, sustain=sustain)
+    expected = expected_roll(*decode_midi(data), options)
+    assert_equals(read_roll(data, path.name, ReadOptions("smf", *astuple(options))), expected)
 
 
 @needs_corpora

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from pianogen.midi.filters import Filters
 from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
 from pianogen.midi.reader import read_roll
+from pianogen.midi.rejection import Reason, Rejection
 from tests.support.reference_reader import HOLD, ONSET, Event, Options, Track, encode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 
@@ -25,8 +27,29 @@ def tempo(tempo_us: int) -> Event:
     return ("tempo", tempo_us)
 
 
-def pedal(value: int) -> Event:
-    return ("voice", 0xB0, bytes([64, value]))
+def controller(number: int, value: int, channel: int = 0) -> Event:
+    return ("voice", 0xB0 | channel, bytes([number, value]))
+
+
+def pedal(value: int, channel: int = 0) -> Event:
+    return controller(64, value, channel)
+
+
+def notes_off(channel: int = 0) -> Event:
+    return controller(123, 0, channel)
+
+
+def bank(value: int, channel: int = 0) -> Event:
+    return controller(0, value, channel)
+
+
+def program(value: int, channel: int = 0) -> Event:
+    return ("voice", 0xC0 | channel, bytes([value]))
+
+
+def rhythm(part: int, map_number: int) -> Event:
+    """The GS message "use for rhythm part" for a part, which is a channel + 1 up to 9, and 0 for the percussion channel."""
+    return ("sysex", bytes([0x41, 0x10, 0x42, 0x12, 0x40, 0x10 | part, 0x15, map_number, 0, 0xF7]))
 
 
 @dataclass(frozen=True)
@@ -69,12 +92,28 @@ NOTES = {
     "two_channels_on_one_key_merge": case({0: [on()], 4: [on(channel=1)], 6: [off()], 10: [off(channel=1)]}, line="O-O--"),
     "off_of_another_channel_is_ignored": case({0: [on()], 2: [off(channel=1)], 6: [off()]}, line="O--", notes_unreleased=0),
     "pedal_is_ignored": case({0: [pedal(127), on()], 4: [off()], 12: [pedal(0)]}, line="O-"),
+    "all_notes_off_closes_the_streams_of_its_channel": case(
+        {0: [on(), on(64), on(67, 1)], 4: [on()], 8: [notes_off()], 12: [off(67, 1)], 14: [off(), off()]},
+        keys={60: "O-O-", 64: "O---", 67: "O-----"},
+        notes_unreleased=0,
+    ),
+    "all_sound_off_closes_too": case({0: [on()], 8: [controller(120, 0)]}, line="O---", notes_unreleased=0),
+    "all_notes_off_of_another_track_is_ignored": case({0: [on()], 12: [off()]}, {4: [notes_off()]}, line="O-----"),
+    "note_of_the_tick_of_all_notes_off_stays_open": case({0: [on()], 4: [on(), notes_off()], 8: [off()]}, line="O-O-"),
+    "off_and_on_of_the_tick_of_all_notes_off": case({0: [on()], 4: [notes_off(), off(), on()], 8: [off()]}, line="O-O-"),
+    "other_mode_messages_are_ignored": case({0: [on()], 4: [controller(121, 0), controller(124, 0)], 8: [off()]}, line="O---"),
     "drums_are_dropped_and_counted": case({0: [on(), on(35, 9), on(10, 9)], 4: [off()]}, line="O-", notes_drum=2),
     "keys_out_of_range_are_dropped_and_counted": case(
         {0: [on(20), on(21), on(108), on(109)], 4: [off(21), off(108)]}, keys={21: "O-", 108: "O-"}, notes_out_of_range=2
     ),
 }
 UNRELEASED = {
+    "notes_before_the_last_rise_keep_their_length": case(
+        {0: [on()], 2: [on()], 4: [off()], 8: [off()], 12: [on()]}, line="OO--..O", notes_unreleased=1
+    ),
+    "last_rise_counts_after_all_notes_off": case(
+        {0: [on()], 2: [on()], 4: [notes_off()], 8: [on(), on()], 12: [off()]}, line="OO..O-", notes_unreleased=0
+    ),
     "any_off_closes_a_stream_left_open": case({0: [on()], 4: [on()], 8: [off()]}, line="O-O-", notes_unreleased=0),
     "several_ons_of_one_tick_count_as_one": case({0: [on(), on()], 4: [off()]}, line="O-", notes_unreleased=0, notes_merged=1),
     "tick_of_on_and_off_leaves_an_open_key_open": case(
@@ -103,6 +142,68 @@ UNRELEASED = {
     ),
 }
 # One note of four steps, tick 0 to 8, and tempos.
+PERCUSSION = {
+    "gs_makes_a_channel_percussion": case(
+        {0: [on(), on(40, 1)], 2: [rhythm(2, 1)], 4: [on(41, 1), off()]},
+        keys={60: "O-", 40: "O"},
+        notes_drum=1,
+        notes_unreleased=1,
+    ),
+    "gs_makes_the_percussion_channel_melodic": case({0: [rhythm(0, 0), on(60, 9)], 4: [off(60, 9)]}, line="O-", notes_drum=0),
+    "gs_part_of_channel_11": case({0: [rhythm(10, 2), on(), on(60, 10)], 4: [off()]}, line="O-", notes_drum=1),
+    "gs_message_of_another_track_counts": case(
+        {0: [on(60, 9)], 4: [off(60, 9)]}, {0: [rhythm(0, 0)], 1: [on(50, 3)], 2: [off(50, 3)]}, keys={50: "O"}, notes_drum=1
+    ),
+    "gs_message_of_an_earlier_track_counts_at_its_tick": case({0: [rhythm(0, 0)]}, {0: [on(60, 9)], 4: [off(60, 9)]}, line="O-"),
+    "bank_120_makes_percussion_at_the_program_change": case(
+        {0: [bank(120), on()], 2: [off(), program(0)], 4: [on(), on(50, 1)], 6: [off(50, 1)]},
+        keys={60: "O", 50: "..O"},
+        notes_drum=1,
+    ),
+    "bank_127": case({0: [bank(127), program(0), on(), on(50, 1)], 4: [off(50, 1)]}, keys={50: "O-"}, notes_drum=1),
+    "another_bank_ends_percussion": case({0: [bank(127), program(0), bank(0), program(0), on()], 4: [off()]}, line="O-"),
+    "another_bank_does_not_end_channel_10": case(
+        {0: [bank(0, 9), program(0, 9), on(60, 9), on()], 4: [off()]}, line="O-", notes_drum=1
+    ),
+    "another_bank_does_not_end_gs_percussion": case(
+        {0: [rhythm(2, 1), bank(0, 1), program(0, 1), on(60, 1), on()], 4: [off()]}, line="O-", notes_drum=1
+    ),
+    "note_off_of_a_channel_that_became_percussion_ends_its_note": case(
+        {0: [on()], 4: [rhythm(1, 1)], 6: [on()], 8: [off()]}, line="O---", notes_drum=1, notes_unreleased=0
+    ),
+}
+# With --programs 0,5 and --sustain.
+OPTIONS = {
+    "program_0_is_in_force_before_the_first_program_change": case({0: [on()], 4: [off()]}, line="O-"),
+    "notes_of_other_programs_are_dropped_and_counted": case(
+        {0: [program(8), on()], 4: [off(), program(5)], 8: [on()], 12: [off()]}, line="....O-", notes_program=1
+    ),
+    "program_change_of_another_track_counts": case(
+        {0: [on(50)], 2: [off(50)], 4: [on()], 8: [off()]}, {3: [program(9)]}, keys={50: "O"}, notes_program=1
+    ),
+    "percussion_is_not_counted_as_another_program": case(
+        {0: [program(9, 9), on(60, 9), on()], 4: [off()]}, line="O-", notes_drum=1, notes_program=0
+    ),
+    "pedal_holds_a_released_note": case({0: [pedal(64), on()], 4: [off()], 12: [pedal(63)]}, line="O-----"),
+    "pedal_of_the_tick_of_the_release_counts": case({0: [on()], 4: [off(), pedal(127)], 12: [pedal(0)]}, line="O-----"),
+    "pedal_up_at_the_tick_of_the_release": case({0: [pedal(127), on()], 4: [pedal(0), off()], 12: [pedal(0)]}, line="O-"),
+    "last_pedal_of_a_tick_counts": case(
+        {0: [pedal(0), pedal(127), on()], 4: [off()], 8: [pedal(0), pedal(70)], 12: [pedal(0)]}, line="O-----"
+    ),
+    "pedal_of_another_track_counts": case({0: [on()], 4: [off()]}, {2: [pedal(127)], 12: [pedal(0)]}, line="O-----"),
+    "pedal_of_another_channel_is_ignored": case({0: [pedal(127, 1), on()], 4: [off()], 12: [pedal(0, 1)]}, line="O-"),
+    "pedal_holds_to_the_end_of_the_file": case(
+        {0: [pedal(127), on()], 4: [off()], 8: [on(50)], 16: [off(50)]}, keys={60: "O-------", 50: "....O---"}
+    ),
+    "new_onset_comes_before_the_end_of_the_pedal": case(
+        {0: [pedal(127), on()], 4: [off()], 8: [on()], 10: [off()], 14: [pedal(0)]}, line="O---O--"
+    ),
+    "zero_length_note_is_held": case({0: [pedal(127), on(), off()], 8: [pedal(0)]}, line="O---"),
+    "closed_note_is_held": case({0: [pedal(127), on()], 4: [notes_off()], 8: [pedal(0)]}, line="O---"),
+    "pedal_does_not_hold_a_note_that_is_never_released": case(
+        {0: [pedal(127), on()], 4: [on(50)], 6: [off(50)], 12: [pedal(0)]}, keys={60: "O", 50: "..O---"}, notes_unreleased=1
+    ),
+}
 TEMPOS = {
     "default_before_the_first_tempo": (case({0: [on()], 4: [tempo(7)], 8: [off()]}), [500_000, 500_000, 7, 7]),
     "tempo_is_in_force_from_its_tick_not_from_its_nearest_step": (
@@ -157,13 +258,46 @@ def cells_of_lines(keys: dict[int, str]) -> dict[tuple[int, int], int]:
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (NOTES | UNRELEASED).items()])
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (NOTES | UNRELEASED | PERCUSSION).items()])
 def test_notes_become_onsets_and_holds(case: Case, parser: MidiParser) -> None:
     tracks, end_ticks = tracks_of(case)
     expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.cells == cells_of_lines(case.keys)
     assert {name: expected.counts[name] for name in case.counts} == case.counts
     assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser)), expected)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in OPTIONS.items()])
+def test_programs_and_sustain(case: Case, parser: MidiParser) -> None:
+    tracks, end_ticks = tracks_of(case)
+    expected = expected_roll(TPQ, tracks, end_ticks, Options(programs=(0, 5), sustain=True))
+    assert expected.cells == cells_of_lines(case.keys)
+    assert {name: expected.counts[name] for name in case.counts} == case.counts
+    options = ReadOptions(parser, programs=(0, 5), sustain=True)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", options), expected)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (Filters(min_steps=9), "8 steps, --min-steps 9"),
+        (Filters(max_steps=7), "8 steps, --max-steps 7"),
+        (Filters(min_onsets_per_bar=1.6), "1.50 onsets per bar, --min-onsets-per-bar 1.6"),
+        (Filters(max_polyphony=1), "2 keys at once, --max-polyphony 1"),
+        (Filters(min_keys=3), "2 keys with an onset, --min-keys 3"),
+        (Filters(max_steps=7, min_keys=3), "8 steps, --max-steps 7; 2 keys with an onset, --min-keys 3"),
+    ],
+)
+def test_roll_outside_the_limits_is_filtered(filters: Filters, message: str) -> None:
+    """A roll of eight steps in two bars with three onsets of two keys."""
+    tracks: list[Track] = [[(0, meter(1, 2)), (0, on()), (8, on(50)), (12, on(50)), (16, off()), (16, notes_off())]]
+    data = encode_midi(TPQ, tracks, [16])
+    at_the_limits = Filters(min_steps=8, max_steps=8, min_onsets_per_bar=1.5, max_polyphony=2, min_keys=2)
+    assert len(read_roll(data, "kept.mid", ReadOptions(filters=at_the_limits))[0]) == 8
+    with pytest.raises(Rejection) as rejection:
+        read_roll(data, "filtered.mid", ReadOptions(filters=filters))
+    assert (rejection.value.reason, str(rejection.value)) == (Reason.FILTERED, message)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
