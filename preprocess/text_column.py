@@ -4,6 +4,7 @@ import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import overload
 
 
@@ -66,9 +67,9 @@ class Names(TextColumn):
 
     def first_repeated(self) -> tuple[int, int] | None:
         """The indices of two names that are equal, None if all names are different."""
-        for index in range(1, len(self)):
-            if self[index] == self[index - 1]:
-                return index - 1, index
+        for index, (name, following) in enumerate(pairwise(self)):
+            if name == following:
+                return index, index + 1
         for form, index in self._in_other_form:
             if (other := self.find(form)) != index and other is not None:
                 return min(index, other), max(index, other)

@@ -21,6 +21,7 @@ from pianogen.midi.shingles import minhash
 from pianogen.midi.writer import write_midi
 from pianogen.roll import pack
 from pianogen.store import Split, Store
+from pianogen.store.__main__ import main as describe_store
 from preprocess.errors import PreprocessError
 from preprocess.hash_split import hash_split
 from preprocess.inputs import Input
@@ -339,11 +340,14 @@ def test_dropped_near_duplicates_are_duplicates_in_the_ledger(tmp_path: Path) ->
         }
 
 
-def test_near_duplicates_in_different_splits_are_counted(tmp_path: Path) -> None:
+def test_near_duplicates_in_different_splits_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     variants = {f"{letter}.mid": made_midi(1, 100, tempo_us=500_000 + number) for number, letter in enumerate("abcde")}
     splits = {"a.mid": Split.TRAIN, "b.mid": Split.TRAIN, "c.mid": Split.TEST, "d.mid": Split.VALID}
     result = merged(tmp_path, variants, splits)
     assert (result.num_similar, result.num_across_splits) == (4, 2)
+    assert describe_store(["info", str(tmp_path / "a.h5")]) == 0
+    line = "near-duplicates   kept; 4 pieces resemble an earlier one, 2 of them in another split"
+    assert line in capsys.readouterr().out.splitlines()
     assert merged(tmp_path, {"a.mid": midi_of(Split.TRAIN)} | variants).num_across_splits == 0
 
 
