@@ -112,13 +112,14 @@ def _count_equal(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) 
 
 def _candidates(signatures: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of pieces that share a bucket, the earlier piece first; every piece at most once among the later ones."""
-    number = np.arange(len(rows), dtype=np.uint64)
     for key in _band_keys(signatures, rows):
-        ordered = np.sort(key.astype(np.uint64) << np.uint64(32) | number)
-        bucket, piece = ordered >> np.uint64(32), (ordered & np.uint64(0xFFFF_FFFF)).astype(np.int64)
-        starts = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1]))
-        sizes = np.diff(np.append(starts, len(bucket)))
-        position = np.arange(len(bucket)) - np.repeat(starts, sizes)
+        key = key << np.uint64(32) | np.arange(len(rows), dtype=np.uint64)
+        key.sort()  # by bucket, and within a bucket in order
+        is_shared = key[1:] >> np.uint64(32) == key[:-1] >> np.uint64(32)
+        shared = key[np.append(is_shared, False) | np.append(False, is_shared)[: len(key)]]
+        bucket, piece = shared >> np.uint64(32), (shared & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+        begins = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
+        position = np.arange(len(bucket)) - np.repeat(begins, np.diff(np.append(begins, len(bucket))))
         later = np.flatnonzero(position > 0)
         yield piece[later - position[later]], piece[later]
         for distance in range(1, _NUM_PREDECESSORS + 1):
@@ -127,8 +128,10 @@ def _candidates(signatures: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.n
 
 
 def _band_keys(signatures: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """(P,) uint32 for every band: the bytes of the band."""
+    """(P,) uint64 for every band: its bytes as a number."""
     for factor in _FACTORS:
-        for band in range(NUM_BINS // _BAND_BYTES):
-            columns = factor * np.arange(_BAND_BYTES * band, _BAND_BYTES * (band + 1)) % NUM_BINS
-            yield signatures[rows[:, None], columns].view(np.uint32)[:, 0]
+        for first in range(0, NUM_BINS, _BAND_BYTES):
+            key = np.zeros(len(rows), np.uint64)
+            for column in range(first, first + _BAND_BYTES):
+                key = key << np.uint64(8) | signatures[rows, factor * column % NUM_BINS]
+            yield key

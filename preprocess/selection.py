@@ -62,7 +62,7 @@ def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> S
         UsageError: the metadata names a tune that its score does not have.
     """
     number = table.order()
-    first = _find_first_equal(table.rows["content"][number], table.rows["reason"][number] == KEPT)
+    first = _find_first_equal(table, number)
     first, similar = _find_near_duplicates(table, number, first, should_drop)
     split, group = table.rows["split"][number], np.full(len(number), NO_GROUP, np.int32)
     if metadata is not None:
@@ -74,14 +74,17 @@ def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> S
     return Selection(number, first, similar, split, group)
 
 
-def _find_first_equal(content: np.ndarray, is_read: np.ndarray) -> np.ndarray:
-    """(P,) int64 index of the first piece of equal content, NONE where `is_read` is False."""
-    read = np.flatnonzero(is_read)
-    by_content = read[np.lexsort((content[read, 1], content[read, 0]))]  # a stable sort: equal pieces stay in order of name
-    is_first = np.append(True, (content[by_content[1:]] != content[by_content[:-1]]).any(axis=1))[: len(read)]
-    begins = np.flatnonzero(is_first)
-    first = np.full(len(content), NONE)
-    first[by_content] = np.repeat(by_content[begins], np.diff(np.append(begins, len(read))))
+def _find_first_equal(table: PieceTable, number: np.ndarray) -> np.ndarray:
+    """(P,) int64 index of the first piece of equal content, NONE if rejected."""
+    read = np.flatnonzero(table.rows["reason"][number] == KEPT)
+    content = table.rows["content"][number[read]]
+    order = np.lexsort((content[:, 1], content[:, 0]))  # a stable sort: equal pieces stay in order of name
+    is_equal = np.ones(max(0, len(read) - 1), np.bool_)
+    for half in content.T:
+        is_equal &= half[order[1:]] == half[order[:-1]]
+    begins = np.flatnonzero(np.append(True, ~is_equal)[: len(read)])
+    first = np.full(len(number), NONE)
+    first[read[order]] = np.repeat(read[order[begins]], np.diff(np.append(begins, len(read))))
     return first
 
 
