@@ -23,23 +23,45 @@ class Onsets(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """(T, 22) uint8 packed rows, and the number of onset cells."""
+    """The content of a roll.
+
+    Attributes:
+        packed: (T, 22) uint8.
+        tempo_us: (T,) uint32.
+        bar_position: (T,) uint8.
+        num_onsets: number of onset cells.
+        num_tempos: number of tempo events that are in force at one step at least.
+    """
 
     packed: np.ndarray
-    num_onsets: int
-
-
-class Tempo(NamedTuple):
-    """(T,) uint32 tempo of each step, and the number of tempo events that are in force at one step at least."""
-
     tempo_us: np.ndarray
-    num_in_force: int
+    bar_position: np.ndarray
+    num_onsets: int
+    num_tempos: int
+
+
+class Range(NamedTuple):
+    """The first step of a roll, and its number of steps."""
+
+    first: int
+    num_steps: int
 
 
 @kernel
-def fill_cells(first: int, num_steps: int, spans: Spans, onsets: Onsets) -> Cells:
-    """The rows of the steps from `first` on; an onset replaces a hold in its cell."""
-    packed = np.zeros((num_steps, PACKED_BYTES), np.uint8)
+def fill_roll(steps: Range, grid: Grid, onsets: Onsets, spans: Spans, tempos: TempoEvents, meters: MeterEvents) -> Cells:
+    """The content of the steps of a roll."""
+    packed, tempo_us = np.zeros((steps.num_steps, PACKED_BYTES), np.uint8), np.empty(steps.num_steps, np.uint32)
+    bar_position = np.empty(steps.num_steps, np.uint8)
+    num_onsets = _fill_cells(steps, spans, onsets, packed)
+    num_tempos = _fill_tempo(steps, grid, tempos, tempo_us)
+    _fill_bar_position(steps, grid, meters, bar_position)
+    return Cells(packed, tempo_us, bar_position, num_onsets, num_tempos)
+
+
+@kernel
+def _fill_cells(steps: Range, spans: Spans, onsets: Onsets, packed: np.ndarray) -> int:
+    """Fills rows of silence, and returns the number of onset cells; an onset replaces a hold in its cell."""
+    first = steps.first
     for i in range(len(spans.key)):
         key = spans.key[i]
         byte, bit = _HOLD_BYTE + (key >> 3), np.uint8(0x80 >> (key & 7))
@@ -52,39 +74,49 @@ def fill_cells(first: int, num_steps: int, spans: Spans, onsets: Onsets) -> Cell
         num_onsets += (packed[step, byte] & bit) == 0
         packed[step, byte] |= bit
         packed[step, _HOLD_BYTE + byte] &= ~bit
-    return Cells(packed, num_onsets)
+    return num_onsets
 
 
 @kernel
-def fill_tempo(first: int, num_steps: int, grid: Grid, tempos: TempoEvents) -> Tempo:
-    """The tempos of the steps from `first` on; the events are ordered by tick."""
-    tempo_us = np.empty(num_steps, np.uint32)
+def _fill_tempo(steps: Range, grid: Grid, tempos: TempoEvents, tempo_us: np.ndarray) -> int:
+    """Fills the tempos, and returns the number of events that are in force at one step at least."""
+    order = _order_of(tempos.tick)
     current = previous = _NONE
     num_in_force = 0
-    for step in range(num_steps):
-        while current + 1 < len(tempos.tick) and grid.steps * tempos.tick[current + 1] <= (first + step) * grid.ticks:
+    for step in range(steps.num_steps):
+        end = (steps.first + step) * grid.ticks
+        while current + 1 < len(order) and grid.steps * tempos.tick[order[current + 1]] <= end:
             current += 1
         num_in_force += current != previous
         previous = current
-        tempo_us[step] = tempos.tempo_us[current] if current >= 0 else DEFAULT_TEMPO_US
-    return Tempo(tempo_us, num_in_force)
+        tempo_us[step] = tempos.tempo_us[order[current]] if current >= 0 else DEFAULT_TEMPO_US
+    return num_in_force
 
 
 @kernel
-def fill_bar_position(first: int, num_steps: int, grid: Grid, meters: MeterEvents) -> np.ndarray:
-    """(T,) uint8 positions in the bars of the last time signature, or since the last bar line."""
-    positions = np.empty(num_steps, np.uint8)
+def _fill_bar_position(steps: Range, grid: Grid, meters: MeterEvents, bar_position: np.ndarray) -> None:
+    """Fills the positions in the bars of the last time signature, or since the last bar line."""
+    order = _order_of(meters.tick)
     bar_line, bar = 0, 4 * grid.steps  # 4/4 before the first event
     at = 0
-    for step in range(num_steps):
-        while at < len(meters.tick) and step_of_tick(meters.tick[at], grid) <= first + step:
-            bar_steps = _bar_steps(meters.numerator[at], meters.power[at], grid.steps)
+    for i in range(steps.num_steps):
+        step = steps.first + i
+        while at < len(order) and step_of_tick(meters.tick[order[at]], grid) <= step:
+            bar_steps = _bar_steps(meters.numerator[order[at]], meters.power[order[at]], grid.steps)
             if bar_steps != _NONE:
-                bar_line, bar = step_of_tick(meters.tick[at], grid), bar_steps
+                bar_line, bar = step_of_tick(meters.tick[order[at]], grid), bar_steps
             at += 1
-        position = first + step - bar_line
-        positions[step] = min(position, MAX_BAR_POSITION) if bar == 0 else position % bar
-    return positions
+        position = step - bar_line
+        bar_position[i] = min(position, MAX_BAR_POSITION) if bar == 0 else position % bar
+
+
+@kernel
+def _order_of(tick: np.ndarray) -> np.ndarray:
+    """The indices of events by tick; the order of track and position is kept at equal ticks."""
+    for i in range(1, len(tick)):
+        if tick[i] < tick[i - 1]:
+            return np.argsort(tick, kind="mergesort")
+    return np.arange(len(tick))
 
 
 @kernel

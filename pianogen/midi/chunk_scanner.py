@@ -6,7 +6,7 @@ import numpy as np
 
 from pianogen.kernel_cache import kernel
 from pianogen.midi.scan_buffers import Buffers, Filled, allocate, filled_part
-from pianogen.midi.track_scanner import MISSING_TRACKS, OK, TRUNCATED, TrackScan, big_endian, scan_track
+from pianogen.midi.track_scanner import MISSING_TRACKS, OK, TRUNCATED, TrackScan, TrackStart, big_endian, scan_track
 
 LONG_TRACK, EXTRA_TRACKS, COUNTED_CHUNK = 1, 2, 4  # repairs, as bits
 _TRACK = (0x4D, 0x54, 0x72, 0x6B)  # MTrk
@@ -42,8 +42,13 @@ class _Chunk(NamedTuple):
 
 
 @kernel
-def scan_file(data: np.ndarray, at: int, num_declared: int) -> FileScan:
-    """Reads chunks until the declared number of tracks is complete, and the tracks that follow; see `pianogen.midi.smf`."""
+def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) -> FileScan:
+    """Reads chunks until the declared number of tracks is complete, and the tracks that follow; see `pianogen.midi.smf`.
+
+    Args:
+        at: position of the first chunk.
+        has_pedals: whether pedals are read; few files have more events of another kind.
+    """
     buffers, filled = allocate(len(data)), Filled(0, 0, 0, 0)
     num_tracks = num_other = end_tick = notes_after_end = repairs = 0
     failure = OK
@@ -66,7 +71,7 @@ def scan_file(data: np.ndarray, at: int, num_declared: int) -> FileScan:
         if end > len(data) or chunk.begin > len(data):
             failure = TRUNCATED
             break
-        track = scan_track(data, chunk.begin, end, num_tracks, 0, buffers, filled)
+        track = scan_track(data, chunk.begin, end, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
         if track.failure != OK or not (is_complete or track.has_end):
             if is_complete and not is_extra:
                 failure, at = track.failure, track.at
@@ -77,7 +82,8 @@ def scan_file(data: np.ndarray, at: int, num_declared: int) -> FileScan:
         tracks = buffers.tracks
         tracks.begin[num_tracks], tracks.end[num_tracks], tracks.has_end[num_tracks] = chunk.begin, track.at, track.has_end
         filled = track.filled
-        notes_after_end += _count_notes_after_end(data, track, end, buffers)
+        if track.at < end:
+            notes_after_end += _count_notes_after_end(data, track, end, buffers)
         end_tick = max(end_tick, track.end_tick)
         num_tracks += 1
         at = end
@@ -101,7 +107,7 @@ def _count_notes_after_end(data: np.ndarray, track: TrackScan, end: int, buffers
     count = 0
     first = track.filled.notes
     while track.failure == OK and track.at < end:
-        track = scan_track(data, track.at, end, 0, track.running_status, buffers, track.filled)
+        track = scan_track(data, track.at, end, TrackStart(0, track.running_status, False), buffers, track.filled)
     for i in range(first, track.filled.notes):
         count += buffers.notes.is_on[i]
     return count

@@ -23,14 +23,23 @@ def classify(notes: NoteEvents, channel_events: ChannelEvents, programs: Sequenc
     Args:
         programs: the wanted General MIDI programs, 0..127; None wants all.
     """
-    kind = channel_events.kind
-    is_bank = (kind == BANK) & np.isin(channel_events.value, _DRUM_BANKS)
-    if programs is None and not (is_bank | (kind == RHYTHM)).any():
+    if programs is None and _is_plain(channel_events):
         return np.asarray(notes.channel == _DRUM_CHANNEL).view(np.uint8)
+    kind = channel_events.kind
     index = np.flatnonzero((kind == BANK) | (kind == PROGRAM) | (kind == RHYTHM))
     index = index[np.lexsort((channel_events.tick[index], channel_events.channel[index]))]  # stable
     is_wanted = np.ones(128, np.bool_) if programs is None else np.isin(np.arange(128), programs)
     return np.asarray(_classify(notes, ChannelEvents(*(column[index] for column in channel_events)), is_wanted))
+
+
+@kernel
+def _is_plain(events: ChannelEvents) -> bool:
+    """Whether only the percussion channel is percussion."""
+    for i in range(len(events.kind)):
+        is_drum_bank = events.value[i] == _DRUM_BANKS[0] or events.value[i] == _DRUM_BANKS[1]
+        if events.kind[i] == RHYTHM or (events.kind[i] == BANK and is_drum_bank):
+            return False
+    return True
 
 
 @kernel

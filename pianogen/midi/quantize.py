@@ -5,16 +5,17 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.cells import Onsets, fill_bar_position, fill_cells, fill_tempo
+from pianogen.midi.cells import Onsets, Range, fill_roll
+from pianogen.midi.closings import add_closings
 from pianogen.midi.counts import Counts
-from pianogen.midi.events import NOTES_OFF, Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.events import ChannelEvents, Events, NoteEvents
 from pianogen.midi.filters import check_filters
 from pianogen.midi.grid import Grid, step_of_tick
 from pianogen.midi.options import ReadOptions
-from pianogen.midi.pedals import no_pedals, read_pedals
+from pianogen.midi.pedals import Pedals, no_pedals, read_pedals
 from pianogen.midi.programs import DRUM, KEPT, OTHER_PROGRAM, classify
 from pianogen.midi.rejection import Reason, Rejection
-from pianogen.midi.streams import DROPPED, NotesOff, Spans, StreamEvents, read_streams
+from pianogen.midi.streams import DROPPED, Spans, StreamEvents, read_streams
 from pianogen.roll import LOWEST_KEY, NUM_KEYS, Roll
 
 MAX_STEPS = 131_072
@@ -31,33 +32,31 @@ def quantize(events: Events, options: ReadOptions) -> tuple[Roll, Counts]:
         Rejection: no notes are left after dropping, the roll has more than 131,072 steps, or a filter excludes it.
     """
     grid = Grid(events.ticks_per_quarter, options.steps_per_quarter)
-    placed = _place(events.notes, classify(events.notes, events.channel_events, options.programs), grid)
-    num_onsets = len(placed.onsets.step)
-    if num_onsets == 0:
-        raise _no_notes(placed, events)
+    classes = classify(events.notes, events.channel_events, options.programs)
     pedals = read_pedals(events.channel_events, events.end_tick) if options.sustain else no_pedals()
-    sounding = read_streams(placed.events, _notes_off(events), pedals, grid)
-    first, stop = _find_range(placed.onsets, sounding.spans)
+    notes = _read_notes(events.notes, classes, events.channel_events, pedals, grid)
+    num_onsets = len(notes.onsets.step)
+    if num_onsets == 0:
+        raise _no_notes(notes, events)
+    first, stop = notes.first_step, notes.stop_step
     if options.keep_rests:
         first, stop = 0, max(stop, step_of_tick(events.end_tick, grid))
     num_steps = stop - first
     if num_steps > MAX_STEPS:
         raise Rejection(Reason.TOO_LONG, f"{num_steps} steps; at most {MAX_STEPS} are supported")
-    cells = fill_cells(first, num_steps, sounding.spans, placed.onsets)
-    tempo = fill_tempo(first, num_steps, grid, TempoEvents(*_by_tick(events.tempos)))
-    bar_position = fill_bar_position(first, num_steps, grid, MeterEvents(*_by_tick(events.meters)))
-    roll = Roll(cells.packed, tempo.tempo_us, bar_position, first, options.steps_per_quarter)
+    cells = fill_roll(Range(first, num_steps), grid, notes.onsets, notes.spans, events.tempos, events.meters)
+    roll = Roll(cells.packed, cells.tempo_us, cells.bar_position, first, options.steps_per_quarter)
     check_filters(roll, options.filters)
     counts = Counts(
         notes=cells.num_onsets,
-        notes_out_of_range=placed.num_out_of_range,
-        notes_drum=placed.num_drum,
-        notes_program=placed.num_other_program,
+        notes_out_of_range=notes.num_out_of_range,
+        notes_drum=notes.num_drum,
+        notes_program=notes.num_other_program,
         notes_lost=events.notes_lost,
         notes_merged=num_onsets - cells.num_onsets,
-        notes_unreleased=sounding.num_unreleased,
+        notes_unreleased=notes.num_unreleased,
         tempo_seen=len(events.tempos.tick),
-        tempo_kept=tempo.num_in_force,
+        tempo_kept=cells.num_tempos,
     )
     return roll, counts
 
@@ -72,12 +71,29 @@ class _Placed(NamedTuple):
     num_out_of_range: int
 
 
-def _no_notes(placed: _Placed, events: Events) -> Rejection:
+class _Notes(NamedTuple):
+    """The onsets and spans of a roll, the steps where it begins and ends, and the counts for the ledger.
+
+    Attributes:
+        stop_step: the step after the last one that sounds.
+    """
+
+    onsets: Onsets
+    spans: Spans
+    first_step: int
+    stop_step: int
+    num_drum: int
+    num_other_program: int
+    num_out_of_range: int
+    num_unreleased: int
+
+
+def _no_notes(notes: _Notes, events: Events) -> Rejection:
     """The rejection of a file without notes, with the reasons why its note-ons were dropped."""
     dropped = {
-        "percussion": placed.num_drum,
-        "not of the programs in --programs": placed.num_other_program,
-        "outside the 88 keys": placed.num_out_of_range,
+        "percussion": notes.num_drum,
+        "not of the programs in --programs": notes.num_other_program,
+        "outside the 88 keys": notes.num_out_of_range,
         "lost, such as those after an end-of-track": events.notes_lost,
     }
     causes = ", ".join(f"{count} {cause}" for cause, count in dropped.items() if count)
@@ -86,16 +102,26 @@ def _no_notes(placed: _Placed, events: Events) -> Rejection:
     return Rejection(Reason.NO_NOTES, message + repairs)
 
 
-def _notes_off(events: Events) -> NotesOff:
-    index = np.flatnonzero(events.channel_events.kind == NOTES_OFF)
-    tick, _, track, channel, _, _ = (column[index] for column in events.channel_events)
-    return NotesOff(tick, track, channel)
-
-
-def _by_tick(events: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """The columns of events, sorted by tick; the order of track and position is kept at equal ticks."""
-    order = np.argsort(events[0], kind="stable")
-    return [column[order] for column in events]
+@kernel
+def _read_notes(notes: NoteEvents, classes: np.ndarray, channel_events: ChannelEvents, pedals: Pedals, grid: Grid) -> _Notes:
+    placed = _place(notes, classes, grid)
+    sounding = read_streams(add_closings(placed.events, channel_events, grid), pedals, grid)
+    onset_steps, stop_steps = placed.onsets.step, sounding.spans.stop
+    first_step, stop_step = _LATEST, 0
+    for i in range(len(onset_steps)):
+        first_step, stop_step = min(first_step, onset_steps[i]), max(stop_step, onset_steps[i] + 1)
+    for i in range(len(stop_steps)):
+        stop_step = max(stop_step, stop_steps[i])
+    return _Notes(
+        placed.onsets,
+        sounding.spans,
+        first_step,
+        stop_step,
+        placed.num_drum,
+        placed.num_other_program,
+        placed.num_out_of_range,
+        sounding.num_unreleased,
+    )
 
 
 @kernel
@@ -120,17 +146,6 @@ def _place(notes: NoteEvents, classes: np.ndarray, grid: Grid) -> _Placed:
             # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
             onsets.key[num_onsets], onsets.step[num_onsets] = key, step[i]
             num_onsets += notes.is_on[i]
-    events = StreamEvents(notes.tick, notes.is_on, stream, step, notes.track)
+    events = StreamEvents(notes.tick, notes.is_on.view(np.uint8), stream, step, notes.track)
     kept = Onsets(onsets.key[:num_onsets], onsets.step[:num_onsets])
     return _Placed(events, kept, num_drum, num_other_program, num_out_of_range)
-
-
-@kernel
-def _find_range(onsets: Onsets, spans: Spans) -> tuple[int, int]:
-    """The first step with an onset, and the step after the last one that sounds."""
-    first_step, stop_step = _LATEST, 0
-    for i in range(len(onsets.step)):
-        first_step, stop_step = min(first_step, onsets.step[i]), max(stop_step, onsets.step[i] + 1)
-    for i in range(len(spans.stop)):
-        stop_step = max(stop_step, spans.stop[i])
-    return first_step, stop_step

@@ -98,7 +98,7 @@ def _read_events(data: bytes, name: str, options: ReadOptions) -> "list[Events]"
 
         suffix = _suffix(name)
         return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
-    scan = smf.scan(data)
+    scan = smf.scan(data, options.sustain)
     if options.parser == "smf":
         return [scan.events]
     from pianogen.midi import music21_reader

@@ -80,8 +80,11 @@ class Scan:
         return b"".join(chunks)
 
 
-def scan(data: bytes) -> Scan:
+def scan(data: bytes, has_pedals: bool = True) -> Scan:
     """Reads a file.
+
+    Args:
+        has_pedals: whether the events contain those of pedals.
 
     Raises:
         Rejection: the file is not a MIDI file, or it is incomplete or breaks the rules of the format.
@@ -89,7 +92,7 @@ def scan(data: bytes) -> Scan:
     midi, repairs = _unwrap(data)
     header = _read_header(midi)
     num_tracks, ticks_per_quarter = _check_header(header)
-    found = chunk_scanner.scan_file(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks)
+    found = chunk_scanner.scan_file(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks, has_pedals)
     content = found.content
     if found.failure != track_scanner.OK:
         reason, message = _FAILURES[found.failure]

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, ChannelEvents, MeterEvents, TempoEvents
+from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, ChannelEvents, MeterEvents
 from pianogen.midi.scan_buffers import Buffers, Filled
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
 _SYSEX, _SYSEX_CONTINUATION, _META = 0xF0, 0xF7, 0xFF
 _SET_TEMPO, _TIME_SIGNATURE, _END_OF_TRACK = 0x51, 0x58, 0x2F
 _BANK_SELECT, _HOLD_PEDAL, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 0, 64, 120, 123
-_OTHER = -1
+_DRUM_CHANNEL = 9
+_OTHER = 255
 
 
 class _Number(NamedTuple):
@@ -48,6 +49,14 @@ class _Place(NamedTuple):
     tick: int
     num_notes: int
     track: int
+
+
+class TrackStart(NamedTuple):
+    """The number of a track, the status in force at its start (0 is none), and whether pedals are read."""
+
+    track: int
+    running_status: int
+    has_pedals: bool
 
 
 class TrackScan(NamedTuple):
@@ -93,11 +102,10 @@ def _variable_length(data: np.ndarray, at: int, end: int) -> _Number:
 
 
 @kernel
-def scan_track(
-    data: np.ndarray, at: int, end: int, track: int, running_status: int, buffers: Buffers, filled: Filled
-) -> TrackScan:
+def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: Buffers, filled: Filled) -> TrackScan:
     """Reads the events between two positions up to an end-of-track event, and appends them to the buffers."""
-    notes, channel_events = buffers.notes, buffers.channel_events
+    track, running_status, has_pedals = start
+    notes, tempos, channel_events = buffers.notes, buffers.tempos, buffers.channel_events
     num_notes, num_tempos, num_meters, num_channel_events = filled
     tick = 0
     failure = OK
@@ -132,11 +140,14 @@ def scan_track(
                 notes.is_on[num_notes] = running_status >= 0x90 and data[at + 1] != 0
                 num_notes += 1
             elif 0xB0 <= running_status < 0xD0:
-                kind = _kind_of(running_status, data[at])
+                kind = _kind_of(running_status, data[at], has_pedals)
                 if kind != _OTHER:
-                    place = _Place(tick, num_notes, track)
-                    value = data[at + size - 1]
-                    _write_channel_event(channel_events, num_channel_events, place, running_status & 0x0F, kind, value)
+                    channel_events.tick[num_channel_events] = tick
+                    channel_events.num_notes[num_channel_events] = num_notes
+                    channel_events.track[num_channel_events] = track
+                    channel_events.channel[num_channel_events] = running_status & 0x0F
+                    channel_events.kind[num_channel_events] = kind
+                    channel_events.value[num_channel_events] = data[at + size - 1]
                     num_channel_events += 1
             at += size
         else:
@@ -148,11 +159,12 @@ def scan_track(
                 running_status = 0
                 if _is_rhythm_message(data, at, event):
                     place = _Place(tick, num_notes, track)
-                    channel = _part_channel(data[at + 5] & 0x0F)
-                    _write_channel_event(channel_events, num_channel_events, place, channel, RHYTHM, data[at + 7])
+                    _write_rhythm(channel_events, num_channel_events, place, data[at + 5] & 0x0F, data[at + 7])
                     num_channel_events += 1
             elif event.meta == _SET_TEMPO:
-                num_tempos += _write_tempo(data, event, tick, buffers.tempos, num_tempos)
+                tempo_us = big_endian(data, at, 3) if event.length == 3 else 0
+                tempos.tick[num_tempos], tempos.tempo_us[num_tempos] = tick, tempo_us
+                num_tempos += tempo_us > 0
             elif event.meta == _TIME_SIGNATURE:
                 num_meters += _write_meter(data, event, tick, buffers.meters, num_meters)
             at += event.length
@@ -161,21 +173,15 @@ def scan_track(
 
 
 @kernel
-def _kind_of(status: int, first: int) -> int:
+def _kind_of(status: int, first: int, has_pedals: bool) -> int:
     """The kind of a controller or program change with this first data byte; _OTHER if it does not matter."""
     if status >= 0xC0:
         return PROGRAM
     if first == _BANK_SELECT:
         return BANK
     if first == _HOLD_PEDAL:
-        return PEDAL
+        return PEDAL if has_pedals else _OTHER
     return NOTES_OFF if first in (_ALL_SOUND_OFF, _ALL_NOTES_OFF) else _OTHER
-
-
-@kernel
-def _write_channel_event(into: ChannelEvents, index: int, place: _Place, channel: int, kind: int, value: int) -> None:
-    into.tick[index], into.num_notes[index], into.track[index] = place.tick, place.num_notes, place.track
-    into.channel[index], into.kind[index], into.value[index] = channel, kind, value
 
 
 @kernel
@@ -188,21 +194,11 @@ def _is_rhythm_message(data: np.ndarray, at: int, event: _MetaOrSysex) -> bool:
 
 
 @kernel
-def _part_channel(part: int) -> int:
-    """The channel, 0..15, of a GS part: part 0 is the percussion channel, the others are the remaining channels in order."""
-    if part == 0:
-        return 9
-    return part - 1 if part < 10 else part
-
-
-@kernel
-def _write_tempo(data: np.ndarray, event: _MetaOrSysex, tick: int, into: TempoEvents, index: int) -> int:
-    """Writes a valid tempo, and returns the number of tempos written, 0 or 1."""
-    tempo_us = big_endian(data, event.at, 3) if event.length == 3 else 0
-    if tempo_us == 0:
-        return 0
-    into.tick[index], into.tempo_us[index] = tick, tempo_us
-    return 1
+def _write_rhythm(into: ChannelEvents, index: int, place: _Place, part: int, value: int) -> None:
+    """Writes a GS message; part 0 is the percussion channel, the others are the remaining channels in order."""
+    into.tick[index], into.num_notes[index], into.track[index] = place.tick, place.num_notes, place.track
+    into.channel[index] = _DRUM_CHANNEL if part == 0 else part - (part <= _DRUM_CHANNEL)
+    into.kind[index], into.value[index] = RHYTHM, value
 
 
 @kernel

@@ -373,7 +373,7 @@ def test_music21_does_not_read_a_file_that_the_check_before_it_rejects(monkeypat
 
 # Files that the table of the corpus, which is older than the repairs, rejects for another reason or at all.
 REPAIRED_BAD_INPUTS = {
-    "nfroidure_midifile/MIDIBadTrackHdr.mid": "no_notes",  # its only track has another name, a chunk without notes
+    "nfroidure_midifile/MIDIBadTrackHdr.mid": "no_notes",  # its track has another name, so it is a counted chunk
     "nfroidure_midifile/MIDIBadTrackLength.mid": "ok",  # the last track claims too many bytes and contains its end-of-track
 }
 
