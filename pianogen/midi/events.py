@@ -1,4 +1,4 @@
-"""The note and tempo events of one MIDI file: what the readers return and the quantizer takes."""
+"""The note, tempo and meter events of one MIDI file: what the readers return and the quantizer takes."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,6 +36,20 @@ class TempoEvents(NamedTuple):
     tempo_us: np.ndarray
 
 
+class MeterEvents(NamedTuple):
+    """Time signatures of MIDI files and bar lines of scores, in the same order as the notes.
+
+    Attributes:
+        tick: (M,) int64, from the start of the file.
+        numerator: (M,) int64; 0 is the bar line of a score, after which positions are counted up to the next event.
+        power: (M,) int64; the denominator is 2**power. Without meaning for a bar line.
+    """
+
+    tick: np.ndarray
+    numerator: np.ndarray
+    power: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Events:
     """What a MIDI file contains that matters for a roll.
@@ -49,3 +63,4 @@ class Events:
     notes: NoteEvents
     tempos: TempoEvents
     end_tick: int
+    meters: MeterEvents = MeterEvents(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
