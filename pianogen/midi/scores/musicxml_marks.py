@@ -6,19 +6,11 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
 from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
-from pianogen.midi.scores.score import Bar, Marks, Tempo
+from pianogen.midi.scores.score import Bar, Tempo
 
 _JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")  # attributes of `sound`
-# What the words of a direction without these attributes mean, after everything but letters became a single space.
-_WORDS = {
-    "dacapo": re.compile(r"(d c|dc|da capo)( .*)?"),
-    "dalsegno": re.compile(r"(d s|ds|da?l segno)( .*)?"),
-    "tocoda": re.compile(r"(to|al|alla) coda"),
-    "coda": re.compile(r"coda"),
-    "segno": re.compile(r"segno"),
-    "fine": re.compile(r"fine"),
-}
 _BEAT_UNITS = {
     "maxima": Fraction(32),
     "long": Fraction(16),
@@ -45,7 +37,7 @@ def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
     if tempo_us is not None:
         bar.tempos.append(Tempo(time, tempo_us))
     jumps = {jump: attributes[jump] for jump in _JUMPS if attributes.get(jump, "no") != "no"}
-    _add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
+    add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
 
 
 def _sound_tempo_us(attributes: Mapping[str, str]) -> int | None:
@@ -69,24 +61,11 @@ def _metronome_us(direction: Element) -> int | None:
 
 def _jumps_of_words(direction: Element) -> dict[str, str]:
     text = " ".join("".join(words.itertext()) for words in direction.findall("direction-type/words"))
-    text = re.sub(r"[^a-z]+", " ", text.lower()).strip()
-    return {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(text)}
+    return jumps_of_words(text)
 
 
 def _jumps_of_signs(direction: Element) -> dict[str, str]:
     return {sign: "" for sign in ("segno", "coda") if direction.find(f"direction-type/{sign}") is not None}
-
-
-def _add_jumps(marks: Marks, jumps: Mapping[str, str]) -> None:
-    """Adds jumps with their labels."""
-    if "segno" in jumps:
-        marks.segno.add(jumps["segno"])
-    if "coda" in jumps:
-        marks.coda.add(jumps["coda"])
-    marks.to_coda = jumps.get("tocoda", marks.to_coda)
-    marks.dal_segno = jumps.get("dalsegno", marks.dal_segno)
-    marks.da_capo |= "dacapo" in jumps
-    marks.fine |= "fine" in jumps
 
 
 def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
@@ -117,4 +96,4 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
                 bars[index].marks.ending_start |= ending_numbers(ending_sign.get("number", ""))
             else:
                 bars[index].marks.ending_stop = True
-        _add_jumps(bars[index].marks, {sign: "" for sign in ("segno", "coda") if barline.find(sign) is not None})
+        add_jumps(bars[index].marks, {sign: "" for sign in ("segno", "coda") if barline.find(sign) is not None})

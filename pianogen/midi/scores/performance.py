@@ -45,8 +45,6 @@ class _Struck(NamedTuple):
 def perform(score: Score) -> Events:
     """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
 
-    A run of grace notes at the very start of the piece sounds in one quarter note before the first bar, which is a bar of its own.
-
     Raises:
         Rejection: the order of the bars is in doubt, or the score is too long with its repeats.
     """
@@ -54,15 +52,14 @@ def perform(score: Score) -> Events:
     if sum(len(score.bars[bar].notes) for bar in order) > MAX_NOTES:
         raise Rejection(Reason.TOO_LONG, f"more than {MAX_NOTES} notes with all repeats")
     tpq = _ticks_per_quarter(score.bars)
-    lead_in = tpq if order and any(note.grace is not None and note.onset == 0 for note in score.bars[order[0]].notes) else 0
-    *starts, end_tick = accumulate((_ticks(score.bars[bar].length, tpq) for bar in order), initial=lead_in)
+    *starts, end_tick = accumulate((_ticks(score.bars[bar].length, tpq) for bar in order), initial=0)
     played = [
         _Played(start + _ticks(note.onset, tpq), start + _ticks(note.onset + note.duration, tpq), note)
         for bar, start in zip(order, starts, strict=True)
         for note in score.bars[bar].notes
     ]
     played.sort(key=lambda item: (item.start, item.note.grace is None))
-    bar_lines = np.array([0, *starts] if lead_in else starts, np.int64)
+    bar_lines = np.array(starts, np.int64)
     return Events(
         ticks_per_quarter=tpq,
         notes=_note_events(_join_ties(played, _spans(played, tpq))),
@@ -94,7 +91,8 @@ def _spans(played: Sequence[_Played], tpq: int) -> list[tuple[int, int]]:
     """The ticks at which each note starts and stops to sound: those of the score, and for grace notes earlier ones.
 
     A run of n grace notes is played in its order before the next note. Each lasts a sixteenth, or less if fewer than n + 1 such
-    durations have passed since the previous note of the voice.
+    durations have passed since the previous note of the voice or the start of the piece. At the very start no time is left, and
+    grace notes start together with the next note.
     """
     run_lengths: Counter[tuple[str, int]] = Counter()
     for start, _, note in played:
@@ -157,7 +155,8 @@ def _tempo_events(bars: Sequence[Bar], order: Sequence[int], starts: Sequence[in
     current = None
     for index, start in zip(order, starts, strict=True):
         page_tempo_us = first_tempo_us[index]
-        if page_tempo_us != current:
+        has_own_tempo = bool(bars[index].tempos) and bars[index].tempos[0].onset == 0
+        if page_tempo_us != current and not has_own_tempo:
             events.append((start, DEFAULT_TEMPO_US if page_tempo_us is None else page_tempo_us))
         events += [(start + _ticks(tempo.onset, tpq), tempo.tempo_us) for tempo in bars[index].tempos]
         current = bars[index].tempos[-1].tempo_us if bars[index].tempos else page_tempo_us
