@@ -9,8 +9,7 @@ from pianogen.roll import Roll
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
-SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
-SCORE_SUFFIXES = frozenset(SCORE_FORMATS)
+SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
 
 MidiParser = Literal["smf", "music21"]
 
@@ -21,7 +20,7 @@ def is_input(name: str) -> bool:
 
 
 def is_score(name: str) -> bool:
-    """Whether a file with this name is a score, which music21 reads."""
+    """Whether a file with this name is a score."""
     return _suffix(name) in SCORE_SUFFIXES
 
 
@@ -43,10 +42,14 @@ def read_roll(data: bytes, name: str, parser: MidiParser = "smf", keep_rests: bo
     from pianogen.midi.quantize import quantize
 
     if is_score(name):
-        from pianogen.midi import music21_reader
+        from pianogen.midi import score_reader
 
-        suffix = _suffix(name)
-        events = music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])
+        tunes = score_reader.read_score(data, _suffix(name))
+        if len(tunes) > 1:
+            raise Rejection(Reason.BAD_SCORE, f"{len(tunes)} tunes in one file, expected one; split the file")
+        events = tunes[0].events
+        if isinstance(events, Rejection):
+            raise events
     elif parser == "music21":
         from pianogen.midi import music21_reader
 

@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.errors import ScoreError
 
 # Fifths above C of the letters, and of the modes against major, by their first three letters.
 _FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
@@ -23,6 +23,7 @@ _PROPERTY = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|\S+)""")
 _OCTAVE_CLEF = re.compile(r"(?:treble|alto|tenor|bass|[CFG])\d?([+-])(8|15)\b")
 _FRACTION = re.compile(r"(\d{1,4})/(\d{1,4})")
 _TEMPO = re.compile(r"((?:\d{1,4}/\d{1,4}\s*)+)=\s*(\d{1,4}(?:\.\d{1,4})?)")
+_MAX_PARTS = 1_000
 _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps; their meaning depends on the program
 
 
@@ -42,7 +43,7 @@ def key_signature(text: str) -> dict[str, int] | None:
     """The alteration of each letter that the key alters; None if the field only changes properties such as the clef.
 
     Raises:
-        Rejection: the key is unknown.
+        ScoreError: the key is unknown.
     """
     match = _KEY.match(text)
     if match is None:
@@ -51,7 +52,7 @@ def key_signature(text: str) -> dict[str, int] | None:
             return {}
         if not without_properties or re.match(r"(treble|alto|tenor|bass|perc)", without_properties[0]):
             return None
-        raise Rejection(Reason.BAD_SCORE, f"the key {text.strip()!r} is unknown")
+        raise ScoreError(f"the key {text.strip()!r} is unknown")
     signature: dict[str, int] = {}
     if match["bagpipe"]:
         signature = {"F": 1, "C": 1}
@@ -76,11 +77,11 @@ def voice_properties(text: str) -> VoiceProperties:
     """The properties in a K: or V: field.
 
     Raises:
-        Rejection: a transposition that programs read differently.
+        ScoreError: a transposition that programs read differently.
     """
     properties = {name.lower(): value.strip('"') for name, value in _PROPERTY.findall(text)}
     if refused := _TRANSPOSING & properties.keys():
-        raise Rejection(Reason.BAD_SCORE, f"the property {min(refused)}= is not supported; write transpose= instead")
+        raise ScoreError(f"the property {min(refused)}= is not supported; write transpose= instead")
     transposition = integer(properties.get("transpose", properties.get("t", "0"))) + 12 * integer(properties.get("octave", "0"))
     if clef := _OCTAVE_CLEF.search(text):
         transposition += int(f"{clef[1]}1") * {"8": 12, "15": 24}[clef[2]]
@@ -91,11 +92,11 @@ def integer(text: str) -> int:
     """A number of semitones or octaves.
 
     Raises:
-        Rejection: the text is no such number.
+        ScoreError: the text is no such number.
     """
     match = re.fullmatch(r"[+-]?\d{1,3}", text)
     if match is None:
-        raise Rejection(Reason.BAD_SCORE, f"{text!r} is no number of semitones or octaves")
+        raise ScoreError(f"{text!r} is no number of semitones or octaves")
     return int(text)
 
 
@@ -103,7 +104,7 @@ def meter(text: str) -> tuple[Fraction | None, bool]:
     """The length of a bar in whole notes, None without a meter, and whether the meter is compound, such as 6/8.
 
     Raises:
-        Rejection: the meter is unknown.
+        ScoreError: the meter is unknown.
     """
     text = text.strip()
     if text in ("C", "C|"):
@@ -112,7 +113,7 @@ def meter(text: str) -> tuple[Fraction | None, bool]:
         return None, False
     match = re.fullmatch(r"\(?(\d{1,3}(?:\s*\+\s*\d{1,3})*)\)?\s*/\s*(\d{1,3})", text)
     if match is None or int(match[2]) == 0:
-        raise Rejection(Reason.BAD_SCORE, f"the meter {text!r} is unknown")
+        raise ScoreError(f"the meter {text!r} is unknown")
     num_beats = sum(int(number) for number in match[1].split("+"))
     return Fraction(num_beats, int(match[2])), num_beats > 3 and num_beats % 3 == 0
 
@@ -121,11 +122,11 @@ def unit_length(text: str) -> Fraction:
     """The value of L: in whole notes.
 
     Raises:
-        Rejection: the value is no fraction.
+        ScoreError: the value is no fraction.
     """
     match = re.fullmatch(r"(\d{1,3})(?:/(\d{1,4}))?", text.strip())
     if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
-        raise Rejection(Reason.BAD_SCORE, f"the unit note length {text.strip()!r} is no fraction")
+        raise ScoreError(f"the unit note length {text.strip()!r} is no fraction")
     return Fraction(int(match[1]), int(match[2] or 1))
 
 
@@ -150,24 +151,23 @@ def order_of_parts(text: str) -> list[str]:
     """The parts of a P: field in the header in the order of play: "A(BC)2" is A B C B C.
 
     Raises:
-        Rejection: brackets do not match, or there are more than 1,000 parts.
+        ScoreError: brackets do not match, or there are more than 1,000 parts.
     """
-    parts: list[list[str]] = [[]]
-    for symbol in re.findall(r"[A-Za-z()]|\d+", text):
+    groups: list[list[list[str]]] = [[]]  # of each open bracket, the parts that each of its items stands for
+    for symbol in re.findall(r"[A-Za-z()]|\d{1,3}", text):
         if symbol == "(":
-            parts.append([])
-        elif symbol == ")" and len(parts) > 1:
-            group = parts.pop()
-            parts[-1].append(" ".join(group))
-        elif symbol.isdigit() and parts[-1]:
-            last = parts[-1].pop()
-            parts[-1] += [last] * min(int(symbol), 1_000)
+            groups.append([])
+        elif symbol == ")" and len(groups) > 1:
+            closed = groups.pop()
+            groups[-1].append([part for item in closed for part in item])
+        elif symbol.isdigit() and groups[-1]:
+            groups[-1][-1] = groups[-1][-1] * int(symbol)
         elif symbol.isalpha():
-            parts[-1].append(symbol)
+            groups[-1].append([symbol])
         else:
-            raise Rejection(Reason.BAD_SCORE, f"the order of parts {text.strip()!r} cannot be read")
-        if len(parts[-1]) > 1_000:
-            raise Rejection(Reason.BAD_SCORE, f"the order of parts {text.strip()!r} has more than 1000 parts")
-    if len(parts) > 1:
-        raise Rejection(Reason.BAD_SCORE, f"the order of parts {text.strip()!r} cannot be read")
-    return " ".join(parts[0]).split()
+            raise ScoreError(f"the order of parts {text!r} cannot be read")
+        if sum(len(item) for item in groups[-1]) > _MAX_PARTS:
+            raise ScoreError(f"the order of parts {text!r} has more than {_MAX_PARTS} parts")
+    if len(groups) > 1:
+        raise ScoreError(f"the order of parts {text!r} cannot be read")
+    return [part for item in groups[0] for part in item]

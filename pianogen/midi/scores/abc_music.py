@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.scores.abc_fields import ACCIDENTALS
+from pianogen.midi.scores.bar_order import MAX_BARS
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
 from pianogen.midi.scores.numbers import ending_numbers
 from pianogen.midi.scores.score import Bar, Note
 
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_LENGTH = r"(?P<{0}num>\d{{0,4}})(?P<{0}slashes>/*)(?P<{0}den>\d{{0,4}})"
+_LENGTH = r"(?P<{0}num>\d{{0,4}})(?P<{0}slashes>/{{0,8}})(?P<{0}den>\d{{0,4}})"
 _NOTE = r"(?P<{0}accidental>\^\^|\^|__|_|=)?(?P<{0}letter>[A-Ga-g])(?P<{0}octave>[',]*)" + _LENGTH
 _ENDING = r"\d{1,2}(?:\s*[,-]\s*\d{1,2})*"
 TOKEN = re.compile(
     r'(?P<text>"[^"]*")'
     r"|!(?P<decoration>[^!|\[\]]{1,40})!|\+(?P<old_decoration>[A-Za-z0-9.]{1,40})\+"
     r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
-    r"|\{/?(?P<graces>[^}]*)\}"
+    r"|\{/?(?P<graces>[^}]*)\}-?"
     rf"|\[\s*(?P<ending>{_ENDING})"
     rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
     rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
@@ -35,7 +36,7 @@ TOKEN = re.compile(
 _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
 _CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
 _GRACE_NOTE = re.compile(_NOTE.format(""))
-_AFTER_NOTE = re.compile(r"(?:[)\s]*\.?(?P<tie>-))?(?:\s*(?P<broken><+|>+))?(?:\s*(?P<late_tie>-))?")
+_AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
 _SIGNS = {"S": "segno", "O": "coda"}
 # The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
@@ -89,6 +90,8 @@ class Voice:
     @property
     def bar(self) -> Bar:
         """The bar that is being read; bars before it that no voice has reached are added, too."""
+        if self.bar_index > MAX_BARS:
+            raise ScoreError(f"more than {MAX_BARS} bars", "too_long")
         while len(self.bars) <= self.bar_index:
             self.bars.append(Bar())
         return self.bars[self.bar_index]
@@ -133,7 +136,7 @@ class Voice:
         return end
 
     def _read_group(self, notes: Sequence[re.Match[str]], token: re.Match[str], text: str, end: int) -> int:
-        """Reads a note, chord or rest (no notes) with the tie and the ">" or "<" behind it, and returns the position after them."""
+        """Reads a note, chord or rest (without notes) with its tie and its ">" or "<"; returns the position after them."""
         after = _AFTER_NOTE.match(text, end)
         unit = 4 * self.unit * self.broken * self._next_tuplet_factor()
         self.broken = Fraction(1)
@@ -223,7 +226,7 @@ class Voice:
 
     def _read_rest_bars(self, num_bars: int) -> None:
         if self.meter is None:
-            raise Rejection(Reason.BAD_SCORE, "a rest of whole bars (Z) without a meter")
+            raise ScoreError("a rest of whole bars (Z) without a meter")
         for index in range(num_bars):
             if index > 0:
                 self.end_bar()
@@ -234,11 +237,11 @@ def _chord_notes(text: str) -> list[re.Match[str]]:
     """The notes inside the brackets of a chord.
 
     Raises:
-        Rejection: the chord contains something else.
+        ScoreError: the chord contains something else.
     """
     notes = list(_CHORD_NOTE.finditer(text))
     if not notes or not _CHORD_REMAINDER.fullmatch(_CHORD_NOTE.sub("", text)):
-        raise Rejection(Reason.BAD_SCORE, f"the chord [{text}] cannot be read")
+        raise ScoreError(f"the chord [{text}] cannot be read")
     return notes
 
 

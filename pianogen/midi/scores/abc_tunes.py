@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.scores import abc_fields
 from pianogen.midi.scores.abc_music import TOKEN, Voice
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import tempo_us_of
-from pianogen.midi.scores.score import Bar, Score, Section, Tempo
+from pianogen.midi.scores.score import Score, Section, Tempo
 
 # "C:|" is music: a note and a repeat sign.
 _FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
@@ -23,15 +23,15 @@ _COMMENT = re.compile(r"(?<!\\)%.*")
 _SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrwU+")
 
 
-def read_abc(text: str) -> list[Score | Rejection]:
+def read_abc(text: str) -> list[Score | ScoreError]:
     """The tunes of a file.
 
     Raises:
-        Rejection: the file contains no tune.
+        ScoreError: the file contains no tune.
     """
     tunes = [_read_tune(lines) for lines in _split(text)]
     if not tunes:
-        raise Rejection(Reason.BAD_SCORE, "no tune: no X: or K: field was found")
+        raise ScoreError("no tune: no line starts with a field such as X: or K:")
     return tunes
 
 
@@ -46,7 +46,7 @@ def _split(text: str) -> list[list[tuple[int, str]]]:
     if len(tunes) > 1 and not any(line.startswith("K:") for _, line in tunes[0]):
         header = [(number, line) for number, line in tunes[0] if _FIELD.match(line) or line.startswith("%%")]
         tunes = tunes[1:]
-    return [header + _without_free_text(tune) for tune in tunes if any(line.strip() for _, line in tune)]
+    return [header + _without_free_text(tune) for tune in tunes if any(_FIELD.match(line) for _, line in tune)]
 
 
 def _without_free_text(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -61,17 +61,17 @@ def _without_free_text(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]
     return [line for index, block in enumerate(blocks) if index == 0 or is_music[index] for line in block]
 
 
-def _read_tune(lines: Sequence[tuple[int, str]]) -> Score | Rejection:
+def _read_tune(lines: Sequence[tuple[int, str]]) -> Score | ScoreError:
     tune = _Tune()
     for number, line in lines:
         try:
             tune.read_line(line)
-        except Rejection as rejection:
-            return Rejection(rejection.reason, f"line {number}: {rejection}")
+        except ScoreError as error:
+            return ScoreError(f"line {number}: {error}", error.reason)
     try:
         return tune.finish()
-    except Rejection as rejection:
-        return rejection
+    except ScoreError as error:
+        return error
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class _Tune:
         """Reads a line of any kind.
 
         Raises:
-            Rejection: the line has a meaning for the sound that is not understood.
+            ScoreError: the line has a meaning for the sound that is not understood.
         """
         if directive := _DIRECTIVE.match(line):
             self._read_directive(directive[1])
@@ -124,7 +124,7 @@ class _Tune:
         """The score after the last line.
 
         Raises:
-            Rejection: the voices or the parts do not fit together.
+            ScoreError: the voices or the parts do not fit together.
         """
         for voice in self.voices.values():
             voice.end_bar()
@@ -141,7 +141,7 @@ class _Tune:
         while position < len(line):
             token = TOKEN.match(line, position)
             if token is None:
-                raise Rejection(Reason.BAD_SCORE, f"{line[position : position + 20]!r} cannot be read as music")
+                raise ScoreError(f"{line[position : position + 20]!r} cannot be read as music")
             if token["field"]:
                 self._read_field(token["field"], token["value"].strip())
                 position = token.end()
@@ -180,7 +180,7 @@ class _Tune:
         elif letter == "I":
             self._read_directive(value)
         elif letter not in _SILENT_FIELDS:
-            raise Rejection(Reason.BAD_SCORE, f"the field {letter}: is not supported")
+            raise ScoreError(f"the field {letter}: is not supported")
 
     def _begin_body(self) -> None:
         """Ends the header: without L: the unit note length follows from the meter."""
@@ -233,11 +233,11 @@ class _Tune:
         elif words[:3] == ["MIDI", "channel", "10"]:
             voice.is_percussion = True
         elif words[:2] == ["MIDI", "rtranspose"] or words[:1] == ["abc-include"]:
-            raise Rejection(Reason.BAD_SCORE, f"the directive %%{directive} is not supported")
+            raise ScoreError(f"the directive %%{directive} is not supported")
 
     def _section(self, part: str) -> Section:
         if part not in self.part_starts:
-            raise Rejection(Reason.BAD_SCORE, f"P: in the header names the part {part}, and no P:{part} follows")
+            raise ScoreError(f"P: in the header names the part {part}, and no P:{part} follows")
         begin = self.part_starts[part]
         later = [start for start in self.part_starts.values() if start > begin]
         return Section(begin, min(later, default=len(self.score.bars)), is_expanded=False)
@@ -247,13 +247,12 @@ class _Tune:
         for index in range(len(self.score.bars)):
             lengths = {voice.lengths[index] for voice in self.voices.values() if index in voice.lengths}
             if len(lengths) > 1:
-                raise Rejection(
-                    Reason.BAD_SCORE,
+                raise ScoreError(
                     f"bar {index + 1} lasts {' and '.join(sorted(map(str, lengths)))} quarter notes in different voices",
                 )
 
     def _trim(self) -> None:
-        """Removes the bars after the last one with a length; a jump behind the last bar line belongs to the bar before the line."""
+        """Removes empty bars at the end; a jump after the last bar line belongs to the bar before the line."""
         bars = self.score.bars
         while bars and bars[-1].length == 0 and not bars[-1].notes:
             marks = bars.pop().marks

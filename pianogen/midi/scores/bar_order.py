@@ -1,16 +1,16 @@
-"""The order in which the bars of a score are played. It is one order for all parts, because it is decided by the marks of all parts.
+"""The order in which the bars of a score are played: one order for all parts, because the marks of all parts decide it.
 
 A backward repeat sign returns to the start of its section: the bar of the last forward sign, else the bar after the previous
 repeated section, else the first bar. Sections do not nest. A section ends with its backward sign, or with the last of its endings.
 
-D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump the bars that were played before are played
-without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda.
+D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
+played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Marks, Score
 
 MAX_BARS = 131_072
@@ -38,7 +38,7 @@ def order_of_bars(score: Score) -> list[int]:
     """The indices of the bars of a score in the order of play.
 
     Raises:
-        Rejection: a D.S. without a segno, or more than 131,072 bars.
+        ScoreError: a D.S. without a segno, or more than 131,072 bars.
     """
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
@@ -55,7 +55,7 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
     """The indices of bars with these marks in the order of play.
 
     Raises:
-        Rejection: as `order_of_bars`.
+        ScoreError: as `order_of_bars`.
     """
     section_of = [section for section in _sections(marks) for _ in range(section.begin, section.end)]
     to_coda = _to_coda(marks)
@@ -172,9 +172,11 @@ def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
 def _coda(marks: Sequence[Marks], label: str, bar: int) -> int:
     """The bar of the coda with this label, else of the first coda after the bar with To Coda."""
     codas = [index for index, mark in enumerate(marks) if mark.coda]
-    candidates = [index for index in codas if label in marks[index].coda and index != bar] + [index for index in codas if index > bar]
+    candidates = [index for index in codas if label in marks[index].coda and index != bar] + [
+        index for index in codas if index > bar
+    ]
     if not candidates:
-        raise Rejection(Reason.BAD_SCORE, f"bar {bar + 1} has a To Coda, and there is no coda; add the sign to the score")
+        raise ScoreError(f"bar {bar + 1} has a To Coda, and there is no coda; add the sign to the score")
     return candidates[0]
 
 
@@ -184,12 +186,16 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     if label is None:
         return 0
     segnos = [index for index, mark in enumerate(marks) if mark.segno]
-    candidates = [index for index in segnos if label in marks[index].segno] + [index for index in reversed(segnos) if index <= bar] + segnos
+    candidates = (
+        [index for index in segnos if label in marks[index].segno]
+        + [index for index in reversed(segnos) if index <= bar]
+        + segnos
+    )
     if not candidates:
-        raise Rejection(Reason.BAD_SCORE, f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
+        raise ScoreError(f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
     return candidates[0]
 
 
 def _check_length(order: Sequence[int]) -> None:
     if len(order) > MAX_BARS:
-        raise Rejection(Reason.TOO_LONG, f"more than {MAX_BARS} bars with all repeats")
+        raise ScoreError(f"more than {MAX_BARS} bars with all repeats", "too_long")

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
 
-from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Note, Score, Section, Tempo
 
 _PITCH_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-_DURATION = re.compile(r"(\d+)(?:%(\d+))?(\.*)")
+_DURATION = re.compile(r"(\d{1,6})(?:%(\d{1,6}))?(\.{0,8})")
 _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
 _TEMPO = re.compile(r"\*MM(\d+(?:\.\d+)?)")
 _SECTION = re.compile(r"\*>([^\[\]]+)")
@@ -44,11 +44,11 @@ class _Spine:
     num_graces: int = 0
 
 
-def read_kern(text: str) -> list[Score | Rejection]:
+def read_kern(text: str) -> list[Score | ScoreError]:
     """The pieces of a file: one begins at each row of exclusive interpretations that follows the end of all spines.
 
     Raises:
-        Rejection: the file contains no **kern.
+        ScoreError: the file contains no **kern.
     """
     rows = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line and not line.startswith("!!")]
     starts = [
@@ -56,24 +56,24 @@ def read_kern(text: str) -> list[Score | Rejection]:
         for index, (_, tokens) in enumerate(rows)
         if tokens[0].startswith("**") and (index == 0 or set(rows[index - 1][1]) == {"*-"})
     ]
-    pieces = [rows[start:stop] for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+    pieces = [rows[start:stop] for start, stop in zip(starts, [*starts[1:], len(rows)], strict=False)]
     scores = [_read_piece(piece) for piece in pieces if "**kern" in piece[0][1]]
     if not scores:
-        raise Rejection(Reason.BAD_SCORE, "no **kern spine; Humdrum files are read from their **kern spines")
+        raise ScoreError("no **kern spine; Humdrum files are read from their **kern spines")
     return scores
 
 
-def _read_piece(rows: Sequence[tuple[int, list[str]]]) -> Score | Rejection:
+def _read_piece(rows: Sequence[tuple[int, list[str]]]) -> Score | ScoreError:
     piece = _Piece()
     for number, tokens in rows:
         try:
             piece.read_row(tokens)
-        except Rejection as rejection:
-            return Rejection(rejection.reason, f"line {number}: {rejection}")
+        except ScoreError as error:
+            return ScoreError(f"line {number}: {error}", error.reason)
     try:
         return piece.finish()
-    except Rejection as rejection:
-        return rejection
+    except ScoreError as error:
+        return error
 
 
 @dataclass(slots=True)
@@ -98,13 +98,15 @@ class _Piece:
         """Reads a row of any kind.
 
         Raises:
-            Rejection: the row does not fit the spines.
+            ScoreError: the row does not fit the spines.
         """
+        if not self.spines and not tokens[0].startswith("**"):
+            raise ScoreError("a row after the end of all spines")
         if not self.spines:
             self.spines = [_Spine(column, str(column), token == "**kern") for column, token in enumerate(tokens)]
             return
         if len(tokens) != len(self.spines):
-            raise Rejection(Reason.BAD_SCORE, f"{len(tokens)} columns, expected {len(self.spines)} spines")
+            raise ScoreError(f"{len(tokens)} columns, expected {len(self.spines)} spines")
         if tokens[0].startswith("*"):
             self._read_interpretations(tokens)
         elif tokens[0].startswith("="):
@@ -116,7 +118,7 @@ class _Piece:
         """The score after the last row.
 
         Raises:
-            Rejection: the list of sections contains an unknown one.
+            ScoreError: the list of sections contains an unknown one.
         """
         self._end_bar()
         if self.section_list is not None:
@@ -125,7 +127,7 @@ class _Piece:
 
     def _section(self, label: str) -> Section:
         if label not in self.section_starts:
-            raise Rejection(Reason.BAD_SCORE, f"the list of sections names {label}, and no section has this name")
+            raise ScoreError(f"the list of sections names {label}, and no section has this name")
         begin = self.section_starts[label]
         later = [start for start in self.section_starts.values() if start > begin]
         return Section(begin, min(later, default=len(self.score.bars)), is_expanded=True)
@@ -199,7 +201,7 @@ class _Piece:
         row = [(token, spine) for token, spine in zip(tokens, self.spines, strict=True) if spine.is_kern and token != "."]
         starts = {spine.stop for token, spine in row if not _is_grace(token)}
         if len(starts) > 1:
-            raise Rejection(Reason.BAD_SCORE, "the durations before this row differ between its spines")
+            raise ScoreError("the durations before this row differ between its spines")
         for token, spine in row:
             duration: Fraction | None = None
             is_grace = _is_grace(token)
@@ -212,7 +214,7 @@ class _Piece:
 
     def _add_note(self, token: str, spine: _Spine, duration: Fraction | None) -> None:
         if duration is None:
-            raise Rejection(Reason.BAD_SCORE, f"{token} has no duration")
+            raise ScoreError(f"{token} has no duration")
         if "r" in token or spine.is_ossia:
             return
         is_unpitched = spine.is_percussion or "R" in token

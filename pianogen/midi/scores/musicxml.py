@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
-from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.scores import musicxml_marks
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import fraction, nearest_key
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
@@ -21,7 +21,7 @@ def read_musicxml(data: bytes) -> Score:
     """The score of a MusicXML file, plain or compressed, part-wise or time-wise.
 
     Raises:
-        Rejection: the file is damaged, no score, or has a sign without a clear meaning.
+        ScoreError: the file is damaged, no score, or has a sign without a clear meaning.
     """
     score = Score()
     nominal_lengths: list[Fraction] = []
@@ -54,7 +54,7 @@ def _parts(root: Element) -> list[list[Element]]:
             for part in measure.findall("part"):
                 parts.setdefault(part.get("id", ""), []).append(part)
         return list(parts.values())
-    raise Rejection(Reason.BAD_SCORE, f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
+    raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class _Part:
             (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
         for transpose in attributes.findall("transpose"):
             if transpose.find("double") is not None:
-                raise Rejection(Reason.BAD_SCORE, "a part doubled at the octave (<double/> in <transpose>); write its notes out")
+                raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
             chromatic = fraction(transpose.findtext("chromatic")) or Fraction(0)
             octaves = fraction(transpose.findtext("octave-change")) or Fraction(0)
             self.transpositions[transpose.get("number")] = chromatic + 12 * octaves

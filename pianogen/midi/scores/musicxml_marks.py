@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
-from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
 from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Tempo
@@ -76,13 +76,13 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
         index: of the measure's bar.
 
     Raises:
-        Rejection: a repeat sign inside a measure.
+        ScoreError: a repeat sign inside a measure.
     """
     for barline in measure.findall("barline"):
         location = barline.get("location", "right")
         repeat = barline.find("repeat")
         if repeat is not None and location == "middle":
-            raise Rejection(Reason.BAD_SCORE, f"measure {index + 1} has a repeat sign in its middle; split the measure there")
+            raise ScoreError(f"measure {index + 1} has a repeat sign in its middle; split the measure there")
         if repeat is not None and repeat.get("direction") == "forward":
             starting = index if location == "left" else index + 1
             if starting < len(bars):

@@ -103,4 +103,3 @@ class Score:
     bars: list[Bar] = field(default_factory=list)
     sections: list[Section] | None = None
     notes_lost: int = 0
-

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from xml.etree import ElementTree
 
-from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scores.errors import ScoreError
 
 MAX_XML_BYTES = 16_777_216
 _MEDIA_TYPE = "application/vnd.recordare.musicxml+xml"
@@ -32,7 +32,7 @@ def read_tree(data: bytes) -> ElementTree.Element:
     """The root of MusicXML, plain or compressed, whose tags have no namespaces.
 
     Raises:
-        Rejection: the data is damaged, or larger than 16,777,216 bytes when it is uncompressed.
+        ScoreError: the data is damaged, or larger than 16,777,216 bytes when it is uncompressed.
     """
     if data.startswith(b"PK\x03\x04"):
         data = _read_container(data)
@@ -43,7 +43,7 @@ def _parse(data: bytes) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(_decode(data))
     except (ElementTree.ParseError, UnicodeError) as error:
-        raise Rejection(Reason.BAD_SCORE, f"not well-formed XML: {error}") from error
+        raise ScoreError(f"not well-formed XML: {error}") from error
     for element in root.iter():
         if isinstance(element.tag, str):
             element.tag = element.tag.rpartition("}")[2]
@@ -66,7 +66,7 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode(encoding)
     except LookupError as error:
-        raise Rejection(Reason.BAD_SCORE, f"the encoding {encoding} is unknown; convert the file to UTF-8") from error
+        raise ScoreError(f"the encoding {encoding} is unknown; convert the file to UTF-8") from error
 
 
 def _read_container(data: bytes) -> bytes:
@@ -76,17 +76,17 @@ def _read_container(data: bytes) -> bytes:
             names = archive.namelist()
             name = _root_file(_read_member(archive, _CONTAINER)) if _CONTAINER in names else _only_score(names)
             if name not in names:
-                raise Rejection(Reason.BAD_SCORE, f"{_CONTAINER} names {name}, which is not in the file")
+                raise ScoreError(f"{_CONTAINER} names {name}, which is not in the file")
             return _read_member(archive, name)
     except _ZIP_ERRORS as error:
-        raise Rejection(Reason.BAD_SCORE, f"the compressed score is damaged: {type(error).__name__}: {error}") from error
+        raise ScoreError(f"the compressed score is damaged: {type(error).__name__}: {error}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as member:
         content = member.read(MAX_XML_BYTES + 1)
     if len(content) > MAX_XML_BYTES:
-        raise Rejection(Reason.TOO_LARGE, f"{name} in the compressed score has more than {MAX_XML_BYTES:,} bytes")
+        raise ScoreError(f"{name} in the compressed score has more than {MAX_XML_BYTES:,} bytes", "too_large")
     return content
 
 
@@ -95,12 +95,14 @@ def _root_file(container: bytes) -> str:
     scores = [file for file in root_files if file.get("media-type") == _MEDIA_TYPE] or root_files
     paths = [path for file in scores if (path := file.get("full-path"))]
     if not paths:
-        raise Rejection(Reason.BAD_SCORE, f"{_CONTAINER} names no file")
+        raise ScoreError(f"{_CONTAINER} names no file")
     return paths[0]
 
 
 def _only_score(names: list[str]) -> str:
-    scores = [name for name in names if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF/", "__MACOSX/"))]
+    scores = [
+        name for name in names if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF/", "__MACOSX/"))
+    ]
     if len(scores) != 1:
-        raise Rejection(Reason.BAD_SCORE, f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
+        raise ScoreError(f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
     return scores[0]

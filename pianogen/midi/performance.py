@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
-from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.scores.bar_order import order_of_bars
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.roll import DEFAULT_TEMPO_US
 
 MAX_NOTES = 4_194_304
 _BASE_TICKS_PER_QUARTER = 96
 _MAX_TICKS_PER_QUARTER = 1 << 31
+_MAX_TICK = 1 << 52
 _GRACES_PER_QUARTER = 4  # a grace note is a sixteenth if there is time for it
 _DRUM_CHANNEL = 9
 _DRUM_KEY = 35
@@ -46,11 +47,11 @@ def perform(score: Score) -> Events:
     """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
 
     Raises:
-        Rejection: the order of the bars is in doubt, or the score is too long with its repeats.
+        ScoreError: the order of the bars is in doubt, or the score is too long with its repeats.
     """
     order = order_of_bars(score)
     if sum(len(score.bars[bar].notes) for bar in order) > MAX_NOTES:
-        raise Rejection(Reason.TOO_LONG, f"more than {MAX_NOTES} notes with all repeats")
+        raise ScoreError(f"more than {MAX_NOTES} notes with all repeats", "too_long")
     tpq = _ticks_per_quarter(score.bars)
     *starts, end_tick = accumulate((_ticks(score.bars[bar].length, tpq) for bar in order), initial=0)
     played = [
@@ -58,6 +59,8 @@ def perform(score: Score) -> Events:
         for bar, start in zip(order, starts, strict=True)
         for note in score.bars[bar].notes
     ]
+    if max((note.stop for note in played), default=end_tick) > _MAX_TICK or end_tick > _MAX_TICK:
+        raise ScoreError("the score is longer than any roll", "too_long")
     played.sort(key=lambda item: (item.start, item.note.grace is None))
     bar_lines = np.array(starts, np.int64)
     return Events(
@@ -77,9 +80,7 @@ def _ticks_per_quarter(bars: Iterable[Bar]) -> int:
         denominators.update(tempo.onset.denominator for tempo in bar.tempos)
     tpq = lcm(*denominators)
     if tpq > _MAX_TICKS_PER_QUARTER:
-        raise Rejection(
-            Reason.BAD_SCORE, f"the durations need {tpq} ticks per quarter note; at most {_MAX_TICKS_PER_QUARTER} are supported"
-        )
+        raise ScoreError(f"the durations need {tpq} ticks per quarter note; at most {_MAX_TICKS_PER_QUARTER} are supported")
     return tpq
 
 
@@ -131,7 +132,9 @@ def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]]) -> l
 
 def _note_events(struck: Sequence[_Struck]) -> NoteEvents:
     """A note-on and a note-off for each note, in one track, by tick."""
-    columns = np.array([(start, stop, _DRUM_KEY if key is None else key, key is None) for start, stop, key in struck], np.int64)
+    columns = np.array(
+        [(start, stop, _DRUM_KEY if key is None else min(max(key, 0), 127), key is None) for start, stop, key in struck], np.int64
+    )
     start, stop, key, is_drum = columns.reshape(-1, 4).T
     tick = np.concatenate([start, stop])
     by_tick = np.argsort(tick, kind="stable")
