@@ -23,6 +23,7 @@ _BASE_TICKS_PER_QUARTER = 96
 _MAX_TICKS_PER_QUARTER = 1 << 31
 _MAX_TICK = 1 << 52
 _GRACES_PER_QUARTER = 4  # a grace note is a sixteenth if there is time for it
+_TIES_PER_QUARTER = 8  # the notes of a tie are at most an eighth of a quarter note apart
 _DRUM_CHANNEL = 9
 _DRUM_KEY = 35
 
@@ -65,7 +66,7 @@ def perform(score: Score) -> Events:
     bar_lines = np.array(starts, np.int64)
     return Events(
         ticks_per_quarter=tpq,
-        notes=_note_events(_join_ties(played, _spans(played, tpq))),
+        notes=_note_events(_join_ties(played, _spans(played, tpq), tpq)),
         tempos=_tempo_events(score.bars, order, starts, tpq),
         meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
         end_tick=end_tick,
@@ -113,20 +114,27 @@ def _spans(played: Sequence[_Played], tpq: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]]) -> list[_Struck]:
-    """The notes that are struck: a note that ends a tie extends a note of its key that ends where it starts, in any voice."""
+def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]], tpq: int) -> list[_Struck]:
+    """The notes that are struck: a note that ends a tie extends a note of its key that ends where it starts, in any voice.
+
+    Programs that write durations with few divisions round them, so that the notes of a tie may be a little apart.
+    """
+    tolerance = tpq // _TIES_PER_QUARTER
     struck: list[_Struck] = []
-    open_ties: defaultdict[tuple[int | None, int], list[int]] = defaultdict(list)
+    open_ties: defaultdict[int | None, list[tuple[int, int]]] = defaultdict(list)  # by key: where a note ends, and its index
     for (start, stop, note), span in zip(played, spans, strict=True):
-        candidates = open_ties[note.key, start] if note.tie_stop else []
-        if candidates:
-            index = candidates.pop(0)
+        ties = open_ties[note.key]
+        ties[:] = [tie for tie in ties if tie[0] >= start - tolerance]
+        tie = min(ties, key=lambda tie: abs(tie[0] - start), default=None) if note.tie_stop else None
+        if tie is not None and tie[0] <= start + tolerance:
+            ties.remove(tie)
+            index = tie[1]
             struck[index] = struck[index]._replace(stop=span[1])
         else:
             index = len(struck)
             struck.append(_Struck(*span, note.key))
         if note.tie_start:
-            open_ties[note.key, stop].append(index)
+            ties.append((stop, index))
     return struck
 
 

@@ -1,13 +1,13 @@
 """The order in which the bars of a score are played: one order for all parts, because the marks of all parts decide it.
 
 A backward repeat sign returns to the start of its section: the bar of the last forward sign, else the bar after the previous
-repeated section, else the first bar. Sections do not nest. A section ends with its backward sign, or with the last of its endings.
+repeated section, else the first bar. Sections do not nest. A section ends with its backward sign or with its last ending.
 
 D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
 played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pianogen.midi.scores.errors import ScoreError
@@ -109,6 +109,8 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
         if marks[bar].forward and bar > begin:
             sections.append(_Section(begin, bar, bar, 1, []))
             begin = bar
+        if bar > begin and bar not in endings and (numbers := _numbers_of_unmarked_ending(marks, bar, endings)):
+            endings[bar] = _Ending(bar, bar + 1, numbers)
         if bar in endings:
             group = [endings[bar]]
             while (end := group[-1].end) in endings and not marks[end].forward:
@@ -144,6 +146,13 @@ def _endings(marks: Sequence[Marks]) -> list[_Ending]:
             bar += 1
         endings.append(_Ending(begin, bar, numbers))
     return endings
+
+
+def _numbers_of_unmarked_ending(marks: Sequence[Marks], bar: int, endings: Mapping[int, _Ending]) -> set[int]:
+    """The numbers of the ending that a bar is although it has no sign: it has a backward sign, and the second ending follows."""
+    if marks[bar].plays == 1 or bar + 1 not in endings or marks[bar + 1].forward:
+        return set()
+    return set(range(1, min(endings[bar + 1].numbers)))
 
 
 def _num_plays(endings: Sequence[_Ending], is_last: bool) -> int:

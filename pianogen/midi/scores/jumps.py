@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Marks
 
 # The names are those of MusicXML's element `sound`. The words are matched after everything but letters became a single space.
@@ -14,12 +15,20 @@ _WORDS = {
     "segno": re.compile(r"segno"),
     "fine": re.compile(r"fine"),
 }
+_RETURN = re.compile(r"\b(d c|da ?capo|d s|da?l ?segno)\b")
 
 
 def jumps_of_words(text: str) -> dict[str, str]:
-    """The jump or sign that a text names, if it is nothing else, with an empty label."""
+    """The jump or sign that a text names, with an empty label.
+
+    Raises:
+        ScoreError: a D.C. or D.S. to a place that only the words name, such as "Menuetto D.C.".
+    """
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
-    return {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
+    jumps = {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
+    if not jumps and _RETURN.search(words):
+        raise ScoreError(f"the words {" ".join(text.split())!r} return to a place that has no sign; write D.C., or D.S. and a segno")
+    return jumps
 
 
 def add_jumps(marks: Marks, jumps: Mapping[str, str]) -> None:
