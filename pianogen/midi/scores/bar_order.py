@@ -77,12 +77,16 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
             if is_returning and played in to_coda:
                 bar, is_returning = _coda(marks, to_coda[played], played), False
                 break
-            if played not in obeyed and (marks[played].da_capo or marks[played].dal_segno is not None):
+            if played not in obeyed and _is_return(marks[played]):
                 obeyed.add(played)
                 num_heard = max(num_heard, played + 1)
                 bar, is_returning = _target(marks, played), True
                 break
     return order
+
+
+def _is_return(marks: Marks) -> bool:
+    return marks.da_capo or marks.dal_segno is not None
 
 
 def _plays(section: _Section, start: int, num_heard: int) -> Iterator[tuple[int, bool]]:
@@ -120,8 +124,10 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
                 begin = end
             bar = end
             continue
+        # A return ends a section that no forward sign has begun: no backward sign reaches back across it.
+        is_end = marks[bar].plays > 1 or (_is_return(marks[bar]) and not marks[begin].forward)
         bar += 1
-        if marks[bar - 1].plays > 1:
+        if is_end:
             sections.append(_Section(begin, bar, bar, marks[bar - 1].plays, []))
             begin = bar
     if begin < len(marks):
@@ -181,28 +187,22 @@ def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
 def _coda(marks: Sequence[Marks], label: str, bar: int) -> int:
     """The bar of the coda with this label, else of the first coda after the bar with To Coda."""
     codas = [index for index, mark in enumerate(marks) if mark.coda]
-    candidates = [index for index in codas if label in marks[index].coda and index != bar] + [
-        index for index in codas if index > bar
-    ]
+    later = [index for index in codas if index > bar]
+    candidates = [index for index in later if label in marks[index].coda] + later
     if not candidates:
         raise ScoreError(f"bar {bar + 1} has a To Coda, and there is no coda; add the sign to the score")
     return candidates[0]
 
 
 def _target(marks: Sequence[Marks], bar: int) -> int:
-    """The bar to which the D.C. or D.S. of a bar returns."""
+    """The bar to which the D.C. or D.S. of a bar returns: the segno with its label, else the last segno before it."""
     label = marks[bar].dal_segno
     if label is None:
         return 0
     segnos = [index for index, mark in enumerate(marks) if mark.segno]
-    candidates = (
-        [index for index in segnos if label in marks[index].segno]
-        + [index for index in reversed(segnos) if index <= bar]
-        + segnos
-    )
-    if not candidates:
+    if not segnos:
         raise ScoreError(f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
-    return candidates[0]
+    return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
 
 
 def _check_length(order: Sequence[int]) -> None:

@@ -27,7 +27,8 @@ def jumps_of_words(text: str) -> dict[str, str]:
     words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
     jumps = {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
     if not jumps and _RETURN.search(words):
-        raise ScoreError(f"the words {" ".join(text.split())!r} return to a place that has no sign; write D.C., or D.S. and a segno")
+        quoted = " ".join(text.split())
+        raise ScoreError(f"the words {quoted!r} return to a place that has no sign; write D.C., or D.S. and a segno")
     return jumps
 
 
