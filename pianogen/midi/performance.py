@@ -44,8 +44,21 @@ class _Struck(NamedTuple):
     key: int | None
 
 
-def perform(score: Score) -> Events:
+class Performance(NamedTuple):
+    """A score in the order of play.
+
+    Attributes:
+        notes_lost: the notes of the source without a pitch or a duration that can be read, once for each time they are played.
+    """
+
+    events: Events
+    notes_lost: int
+
+
+def perform(score: Score) -> Performance:
     """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
+
+    The source's notes times their repetitions are the note-ons, the notes that ties join to earlier ones, and `notes_lost`.
 
     Raises:
         ScoreError: the order of the bars is in doubt, or the score is too long with its repeats.
@@ -64,13 +77,14 @@ def perform(score: Score) -> Events:
         raise ScoreError("the score is longer than any roll", "too_long")
     played.sort(key=lambda item: (item.start, item.note.grace is None))
     bar_lines = np.array(starts, np.int64)
-    return Events(
+    events = Events(
         ticks_per_quarter=tpq,
         notes=_note_events(_join_ties(played, _spans(played, tpq), tpq)),
         tempos=_tempo_events(score.bars, order, starts, tpq),
         meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
         end_tick=end_tick,
     )
+    return Performance(events, sum(score.bars[bar].num_lost for bar in order))
 
 
 def _ticks_per_quarter(bars: Iterable[Bar]) -> int:

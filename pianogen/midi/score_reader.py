@@ -21,7 +21,7 @@ class Tune(NamedTuple):
     Attributes:
         number: its position in the file, from 1; None if the file has only one.
         events: its events, or why this piece cannot be read.
-        notes_lost: notes of the source that are not among the events, because no pitch or duration could be read.
+        notes_lost: notes that are not among the events, because no pitch or duration can be read.
     """
 
     number: int | None
@@ -65,7 +65,7 @@ def _perform(number: int | None, score: Score | ScoreError) -> Tune:
     if isinstance(score, ScoreError):
         return Tune(number, _rejection(score), 0)
     try:
-        return Tune(number, perform(score), score.notes_lost)
+        return Tune(number, *perform(score))
     except ScoreError as error:
         return Tune(number, _rejection(error), 0)
 

@@ -85,10 +85,11 @@ def made_form(source: Random) -> Form:
         form.jump = source.randrange(len(blocks))
         form.target = source.choice([None, source.randint(0, form.jump)])
         if source.random() < 0.4:
+            form.jump = len(blocks) - 1
             form.fine = source.randint(form.target or 0, form.jump)
         elif form.jump + 1 < len(blocks) and source.random() < 0.6:
             form.to_coda = source.randint(form.target or 0, form.jump)
-            form.coda = source.randint(form.jump + 1, len(blocks) - 1)
+            form.coda = form.jump + 1
     return form
 
 

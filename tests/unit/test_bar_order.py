@@ -74,6 +74,7 @@ def test_order_is_that_of_the_form(thousand: int) -> None:
     for seed in range(1_000 * thousand, 1_000 * (thousand + 1)):
         form = made_form(Random(seed))
         assert order_of_marks(marks_of(form)) == played(form), (seed, form)
+        assert set(played(form)) == set(range(form.blocks[-1].end))
 
 
 def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_meaning() -> None:
@@ -86,6 +87,7 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
     ("bars", "message"),
     [
         (["", "DS"], r"bar 2 has a D\.S\., and there is no segno"),
+        (["F", "DC", "", ""], "never plays 2 of its 4 bars, the first of them bar 3"),
         (["TO", "DC"], "bar 1 has a To Coda, and there is no coda"),
         ([f":|{MAX_BARS + 1}"], "more than 131072 bars"),
         (["", f"[{10**9}", ":|"], "more than 131072 bars"),

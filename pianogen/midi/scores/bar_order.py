@@ -4,7 +4,7 @@ A backward repeat sign returns to the start of its section: the bar of the last 
 repeated section, else the first bar. Sections do not nest. A section ends with its backward sign or with its last ending.
 
 D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
-played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda.
+played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda. Every bar is played.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def order_of_bars(score: Score) -> list[int]:
     """The indices of the bars of a score in the order of play.
 
     Raises:
-        ScoreError: a D.S. without a segno, or more than 131,072 bars.
+        ScoreError: a D.S. without a segno, bars that are never played, or more than 131,072 bars.
     """
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
@@ -73,15 +73,17 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
             if not is_last_play:
                 continue
             if is_returning and marks[played].fine:
-                return order
+                bar = len(marks)
+                break
             if is_returning and played in to_coda:
                 bar, is_returning = _coda(marks, to_coda[played], played), False
                 break
             if played not in obeyed and _is_return(marks[played]):
                 obeyed.add(played)
-                num_heard = max(num_heard, played + 1)
+                num_heard = max(order) + 1
                 bar, is_returning = _target(marks, played), True
                 break
+    _check_all_played(order, len(marks))
     return order
 
 
@@ -203,6 +205,15 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     if not segnos:
         raise ScoreError(f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
     return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
+
+
+def _check_all_played(order: Sequence[int], num_bars: int) -> None:
+    missing = sorted(set(range(num_bars)) - set(order))
+    if missing:
+        raise ScoreError(
+            f"with its D.C., D.S., Fine and Coda the score never plays {len(missing)} of its {num_bars} bars, the first of them bar "
+            f"{missing[0] + 1}; correct the signs, or split the file into its movements"
+        )
 
 
 def _check_length(order: Sequence[int]) -> None:

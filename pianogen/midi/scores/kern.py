@@ -220,7 +220,7 @@ class _Piece:
         is_unpitched = spine.is_percussion or "R" in token
         key = None if is_unpitched else _key(token)
         if key is None and not is_unpitched:
-            self.score.notes_lost += 1
+            self.bar.num_lost += 1
             return
         self.bar.notes.append(
             Note(

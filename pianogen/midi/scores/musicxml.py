@@ -34,7 +34,6 @@ def read_musicxml(data: bytes) -> Score:
                 nominal_lengths.append(Fraction(0))
             part.read_measure(measure, score.bars[number])
             nominal_lengths[number] = max(nominal_lengths[number], part.nominal_length)
-        score.notes_lost += part.num_lost
     for measures in parts:
         for number, measure in enumerate(measures):
             musicxml_marks.read_barlines(measure, score.bars, number)
@@ -70,7 +69,6 @@ class _Part:
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
         num_graces: grace notes since the last other note.
-        num_lost: notes without a pitch or duration that could be read.
     """
 
     name: str
@@ -81,7 +79,6 @@ class _Part:
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
     num_graces: int = 0
-    num_lost: int = 0
 
     def read_measure(self, measure: Element, bar: Bar) -> None:
         """Adds the content of a measure to the bar that has its index."""
@@ -132,7 +129,7 @@ class _Part:
         is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
         key = None if is_unpitched else self._key(note, staff)
         if (key is None and not is_unpitched) or (duration == 0 and not is_grace):
-            self.num_lost += 1
+            bar.num_lost += 1
             return
         ties = _ties(note)
         bar.notes.append(

@@ -70,12 +70,14 @@ class Bar:
     Attributes:
         length: in quarter notes; the next bar starts after it.
         notes: the notes of all parts.
+        num_lost: notes of the source without a pitch or a duration that can be read.
     """
 
     length: Fraction = Fraction(0)
     notes: list[Note] = field(default_factory=list)
     tempos: list[Tempo] = field(default_factory=list)
     marks: Marks = field(default_factory=Marks)
+    num_lost: int = 0
 
 
 class Section(NamedTuple):
@@ -97,9 +99,7 @@ class Score:
     Attributes:
         bars: in the order of the page.
         sections: the order in which sections are played; None if only the marks of the bars decide.
-        notes_lost: notes of the source without a pitch or a time that could be read.
     """
 
     bars: list[Bar] = field(default_factory=list)
     sections: list[Section] | None = None
-    notes_lost: int = 0
