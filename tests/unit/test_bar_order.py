@@ -87,7 +87,7 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
     ("bars", "message"),
     [
         (["", "DS"], r"bar 2 has a D\.S\., and there is no segno"),
-        (["F", "DC", "", ""], "never plays 2 of its 4 bars, the first of them bar 3"),
+        (["F", "DC", "", ""], "leave out 2 of 4 bars, the first of them bar 3"),
         (["TO", "DC"], "bar 1 has a To Coda, and there is no coda"),
         ([f":|{MAX_BARS + 1}"], "more than 131072 bars"),
         (["", f"[{10**9}", ":|"], "more than 131072 bars"),

@@ -29,9 +29,9 @@ TOKEN = re.compile(
     rf"|{_NOTE.format('')}"
     rf"|[zx]{_LENGTH.format('r')}"
     r"|[ZX](?P<bars>\d{0,3})(?!\w)"
-    r"|(?P<overlay>&)"
+    r"|(?P<overlay>&)(?!\))"
     r"|(?P<symbol>[.~H-Wh-w])"
-    r"|y\d*|\.?[()]|[\s\\`*$!)]"
+    r"|y\d*|\.?[()](?!&)|[\s\\`*$!]"
 )
 _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
 _CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
@@ -123,7 +123,7 @@ class Voice:
         elif token["ending"]:
             self.bar.marks.ending_start |= ending_numbers(token["ending"])
         elif token["text"]:
-            add_jumps(self.bar.marks, jumps_of_words(token["text"]))
+            add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"')))
         elif token["tuplet"]:
             self._read_tuplet(token)
         elif token["bars"] is not None:

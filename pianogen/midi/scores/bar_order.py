@@ -211,8 +211,8 @@ def _check_all_played(order: Sequence[int], num_bars: int) -> None:
     missing = sorted(set(range(num_bars)) - set(order))
     if missing:
         raise ScoreError(
-            f"with its D.C., D.S., Fine and Coda the score never plays {len(missing)} of its {num_bars} bars, the first of them bar "
-            f"{missing[0] + 1}; correct the signs, or split the file into its movements"
+            f"D.C., D.S., Fine and Coda leave out {len(missing)} of {num_bars} bars, the first of them bar {missing[0] + 1}; "
+            "correct these signs, or split the file into its movements"
         )
 
 
