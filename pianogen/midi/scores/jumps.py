@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Marks
 
-# The names are those of MusicXML's element `sound`. The words are matched after everything but letters became a single space.
+_DA_CAPO = r"(?:d\. ?c\b\.?|dc\b|da ?capo\b\.?)"
+_DAL_SEGNO = r"(?:d\. ?s\b\.?|ds\b|da?l ?segno\b\.?)"
+_WHERE = r" ?(?:(?:al|e|ma|poi|senza).*)?"
+# The names are those of MusicXML's element `sound`.
 _WORDS = {
-    "dacapo": re.compile(r"(d c|dc|da ?capo)( .*)?"),
-    "dalsegno": re.compile(r"(d s|ds|da?l ?segno)( .*)?"),
-    "tocoda": re.compile(r"(to|al|alla|da) ?coda"),
+    "dacapo": re.compile(_DA_CAPO + _WHERE),
+    "dalsegno": re.compile(_DAL_SEGNO + _WHERE),
+    "tocoda": re.compile(r"(?:to|al|alla|da) ?coda"),
     "coda": re.compile(r"coda"),
     "segno": re.compile(r"segno"),
     "fine": re.compile(r"fine"),
 }
-_RETURN = re.compile(r"\b(d c|da ?capo|d s|da?l ?segno)\b")
+_RETURN = re.compile(rf"\b(?:{_DA_CAPO}|{_DAL_SEGNO})")
 
 
 def jumps_of_words(text: str) -> dict[str, str]:
@@ -24,7 +27,7 @@ def jumps_of_words(text: str) -> dict[str, str]:
     Raises:
         ScoreError: a D.C. or D.S. to a place that only the words name, such as "Menuetto D.C.".
     """
-    words = re.sub(r"[^a-z]+", " ", text.lower()).strip()
+    words = " ".join(text.lower().split()).strip("., ")
     jumps = {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
     if not jumps and _RETURN.search(words):
         quoted = " ".join(text.split())
