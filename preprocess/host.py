@@ -62,7 +62,7 @@ def _run(connection: Connection, shard: Path, options: Options, limits: Limits) 
     while (chunk := receive_inputs(connection)) is not None:
         # Worker processes inherit the imported modules.
         if options.parser == "music21":
-            import pianogen.midi.music21_reader  # noqa: F401
+            import pianogen.midi.music21_reader
         if any(is_score(source.name) for source in chunk):
             import pianogen.midi.score_reader  # noqa: F401
         if worker is None:
