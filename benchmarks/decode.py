@@ -26,6 +26,7 @@ from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
 from pianogen.roll import Roll
@@ -98,7 +99,7 @@ def _count_identical(store: Store) -> int:
     for index, name in enumerate(store.pieces.name):
         roll = store.roll(index)
         if roll.num_notes:
-            read_back, _ = read_roll(write_midi(roll), f"{name}.mid", keep_rests=True)
+            read_back, _ = read_roll(write_midi(roll), f"{name}.mid", ReadOptions(keep_rests=True))
             if not (np.array_equal(read_back.packed, roll.packed) and np.array_equal(read_back.tempo_us, roll.tempo_us)):
                 raise PianogenError(f"{store.path}: {name} differs when it is read back from its MIDI file")
             count += 1

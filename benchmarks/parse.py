@@ -31,6 +31,7 @@ from rich.table import Table
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.midi import smf
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import MIDI_SUFFIXES, read_roll
 from pianogen.midi.rejection import Rejection
 from pianogen.roll import STEPS_PER_QUARTER
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _own() -> list[Reader]:
     return [
-        Reader("smf events", lambda file: smf.read(file.data)),
+        Reader("smf events", lambda file: smf.scan(file.data)),
         Reader("smf roll", lambda file: read_roll(file.data, file.path.name)),
     ]
 
@@ -141,7 +142,7 @@ def _slow_readers() -> list[Reader]:
         return midi.get_piano_roll(times=np.array([midi.tick_to_time(tick) for tick in ticks]), pedal_threshold=None)
 
     return [
-        Reader("music21 events roll", lambda file: read_roll(file.data, file.path.name, parser="music21")),
+        Reader("music21 events roll", lambda file: read_roll(file.data, file.path.name, ReadOptions("music21"))),
         Reader("mido events", lambda file: mido.MidiFile(file=io.BytesIO(file.data))),
         Reader("pretty_midi roll", pretty_midi_roll),
         Reader("MidiTok tokens", lambda file: tokenizer.encode(Score.from_midi(file.data))),
@@ -159,7 +160,7 @@ def _files(corpus: Path) -> list[MidiFile]:
         data = path.read_bytes()
         try:
             read_roll(data, path.name)
-            files.append(MidiFile(path, data, int(smf.read(data).notes.is_on.sum())))
+            files.append(MidiFile(path, data, int(smf.scan(data).events.notes.is_on.sum())))
         except Rejection:
             num_rejected += 1
     if num_rejected:

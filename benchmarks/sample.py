@@ -123,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
     find_strategy(config.devices, Workers())
     with run.open_store() as store:
         corpus = train_statistics(store, config.data)
-    network, _ = load_trained_model(config, corpus.keys, run.path)
+    network, _ = load_trained_model(config, corpus.keys, run.path, corpus.steps_per_quarter)
     benchmark = Benchmark(network, config, corpus, options.steps, options.rounds)
     comparisons = [] if config.model.is_joint else [benchmark.compare(num_samples) for num_samples in _PREDICTED_SAMPLES]
     loop_samples = options.loop_samples or sorted({network.sampling_batch, *_LOOP_SAMPLES})

@@ -27,7 +27,7 @@ from pianogen.errors import UsageError
 
 _PHASES = "benchmarks.programs.scale_phases"
 _EXPECTED_PIECES = 2_000_000
-_BYTES_PER_STEP = 26
+_BYTES_PER_STEP = 27
 _BYTES_PER_PIECE = 2_000  # names, headers, and folders
 _log = logging.getLogger("benchmarks.scale")
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pianogen-scale-", dir=options.folder) as name:
         rounds, num_steps = _measure(Path(name), options.pieces, options.steps, options.rounds)
     for phases in rounds:
-        phases["merge"]["s"] = phases["merge"]["entries_s"] + phases["merge"]["write_s"]
+        phases["merge"]["s"] = phases["merge"]["records_s"] + phases["merge"]["write_s"]
         phases["disk"] = {"s": phases["read_raw"]["s"] + phases["write_raw"]["s"]}
     figures = {phase: _medians([phases[phase] for phases in rounds]) for phase in rounds[0]}
     merge, disk_s = figures["merge"], figures["disk"]["s"]
@@ -84,7 +84,7 @@ def _measure(folder: Path, num_pieces: int, mean_steps: int, num_rounds: int) ->
         store.unlink(missing_ok=True)
         scan = answer_of(_PHASES, "scan", tree)
         read_raw = answer_of(_PHASES, "read_raw", shards)
-        merge = answer_of(_PHASES, "merge", shards, num_pieces, store)
+        merge = answer_of(_PHASES, "merge", tree, shards, store)
         write_raw = answer_of(_PHASES, "write_raw", folder / "raw", merge["bytes"])
         opened = answer_of(_PHASES, "open", store)
         rounds.append({"scan": scan, "read_raw": read_raw, "merge": merge, "write_raw": write_raw, "open": opened})
@@ -118,7 +118,8 @@ def _print_tables(
         table.add_row(name, f"{figure['s']:,.2f}", f"{figure['bytes'] / figure['s'] / 1e6:,.0f}")
     Console(width=110).print(table)
     print(
-        f"merge: {merge['entries_s']:.2f} s for the entries, {merge['write_s']:.2f} s for ledger and store; "
+        f"merge: {merge['records_s']:.2f} s for the records, {merge['write_s']:.2f} s for ledger and store, of which "
+        f"{merge['search_s']:.2f} s to find {merge['near_duplicates']:,.0f} near-duplicates; "
         f"{merge['s'] / disk_s:.2f} times the time of the disk for reading and writing the same bytes"
     )
 

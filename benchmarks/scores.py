@@ -135,7 +135,7 @@ def _onsets(events: Events) -> Onsets:
 
 
 def _read_own(path: Path) -> Onsets:
-    events = read_score(path.read_bytes(), path.suffix)[0].events
+    events = read_score(path.read_bytes(), path.suffix)[0]
     if isinstance(events, Rejection):
         raise events
     return _onsets(events)
@@ -144,7 +144,7 @@ def _read_own(path: Path) -> Onsets:
 def _read_with_music21(path: Path) -> Onsets:
     """music21's rendering of its stream to MIDI."""
     score = converter.parse(path, forceSource=True, storePickle=False)
-    return _onsets(smf.read(streamToMidiFile(score, addEndDelay=False).writestr()))
+    return _onsets(smf.scan(streamToMidiFile(score, addEndDelay=False).writestr()).events)
 
 
 def _read_with_verovio(path: Path) -> Onsets:
@@ -155,7 +155,7 @@ def _read_with_verovio(path: Path) -> Onsets:
     toolkit.setOptions({"expandAlways": True, "breaks": "none"})
     if not toolkit.loadFile(str(path)):
         return Counter()
-    return _onsets(smf.read(base64.b64decode(toolkit.renderToMIDI())))
+    return _onsets(smf.scan(base64.b64decode(toolkit.renderToMIDI())).events)
 
 
 def _read_with_partitura(path: Path) -> Onsets:

@@ -52,7 +52,7 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
     parser.add_argument("--num", type=int, help="number of samples of each run")
-    parser.add_argument("--steps", type=int, help="length of a sample in sixteenth notes")
+    parser.add_argument("--steps", type=int, help="length of a sample in steps of the store")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
         "--top-p", type=float, help="only for joint: decisions are drawn from the most probable outcomes that together have TOP_P"
@@ -65,6 +65,9 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("--primer", help="a MIDI file or score that the samples continue")
     parser.add_argument("--primer-steps", type=int, help="number of steps of the primer that are used, from its start")
+    parser.add_argument(
+        "--meter", help="time signature of the samples, such as 3/4 (otherwise the bars of the primer continue, or 4/4)"
+    )
     parser.add_argument("--tempo", type=_number_or_text, help="drawn, or the tempo of all steps in bpm")
     parser.add_argument(
         "--best-of", type=int, help="number of candidates for each sample; the most probable one per note is kept"
@@ -120,7 +123,7 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     find_strategy(run_config.devices, Workers())
     with run.open_store() as store:
         statistics = train_statistics(store, run_config.data)
-    network, checkpoint = load_trained_model(run_config, statistics.keys, run.path)
+    network, checkpoint = load_trained_model(run_config, statistics.keys, run.path, statistics.steps_per_quarter)
     sampler = Sampler(network, settings, statistics)
     draw_to_store(run.path / _file_name(run, settings), sampler, SampleSource(run.name, checkpoint))
 
@@ -150,14 +153,14 @@ def _file_name(run: Run, settings: SamplingConfig) -> str:
         UsageError: no setting differs, so the samples would be those of samples.h5.
     """
     own, values = run.read_config().sampling.model_dump(), settings.model_dump()
-    parts = [f"{key}{_in_name(value)}" for key, value in values.items() if value != own[key]]
+    parts = [f"{key}{_in_name(key, value)}" for key, value in values.items() if value != own[key]]
     if not parts:
         raise UsageError(f"{run.path / 'samples.h5'} has the samples with these settings; change one, for example --seed")
     return f"samples-{'-'.join(parts)}.h5"
 
 
-def _in_name(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else Path(value).name if isinstance(value, str) else str(value)
+def _in_name(key: str, value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else Path(value).name if key == "primer" else str(value)
     return re.sub(r"[^A-Za-z0-9._]+", "_", text)
 
 

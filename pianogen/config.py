@@ -188,7 +188,7 @@ class SamplingConfig(Section):
 
     Attributes:
         num: number of samples.
-        steps: length of a sample in steps (sixteenth notes).
+        steps: length of a sample in steps (sixteenth notes, unless the store has other steps).
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
             silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
@@ -199,6 +199,8 @@ class SamplingConfig(Section):
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.
+        meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 without a primer.
+            The bar in which the primer ends is completed first.
         tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
@@ -211,6 +213,7 @@ class SamplingConfig(Section):
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
     primer_steps: int | None = Field(default=None, ge=1)
+    meter: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)$")] | None = None
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
     best_of: int = Field(default=1, ge=1)
 

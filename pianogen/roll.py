@@ -1,17 +1,21 @@
 """The piano roll of one piece, packed in the format in which it is stored, hashed, transferred to devices and sampled.
 
-One step is a sixteenth note. Its packed row is 22 bytes: `np.packbits` of 88 onset bits, then of 88 hold bits.
+One step is a sixteenth note, or another part of a quarter note. Its packed row is 22 bytes: `np.packbits` of 88 onset bits, then
+of 88 hold bits.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 NUM_KEYS = 88
 LOWEST_KEY = 21  # the MIDI note number of A0
-STEPS_PER_QUARTER = 4
+STEPS_PER_QUARTER = 4  # a step is a sixteenth note unless preprocessing is given another number
 PACKED_BYTES = 22
+MAX_BAR_POSITION = 255
 MAX_TEMPO_US = 16_777_215  # the largest that fits the three bytes of a tempo event
 DEFAULT_TEMPO_US = 500_000  # in force before the first tempo event (Standard MIDI Files 1.0)
 
@@ -20,17 +24,21 @@ SILENT, ONSET, HOLD = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roll:
-    """The state of each key at each step of a piece, and the tempo.
+    """The state of each key at each step of a piece, the tempo, and the position in the bar.
 
     Attributes:
         packed: (T, 22) uint8.
         tempo_us: (T,) uint32, microseconds per quarter note, 1..16,777,215.
+        bar_position: (T,) uint8, steps since the last bar line, which is 0; 255 is 255 steps or more.
         first_step: the number of steps of silence that were trimmed from the start of the source.
+        steps_per_quarter: the number of steps of a quarter note.
     """
 
     packed: np.ndarray
     tempo_us: np.ndarray
+    bar_position: np.ndarray
     first_step: int = 0
+    steps_per_quarter: int = STEPS_PER_QUARTER
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -40,7 +48,15 @@ class Roll:
             isinstance(other, Roll)
             and np.array_equal(self.packed, other.packed)
             and np.array_equal(self.tempo_us, other.tempo_us)
-            and self.first_step == other.first_step
+            and np.array_equal(self.bar_position, other.bar_position)
+            and (self.first_step, self.steps_per_quarter) == (other.first_step, other.steps_per_quarter)
+        )
+
+    def rows(self, start: int | None, stop: int | None) -> Self:
+        """A range of rows; `first_step` is 0, because the range is no longer the complete piece."""
+        rows = slice(start, stop)
+        return type(self)(
+            self.packed[rows], self.tempo_us[rows], self.bar_position[rows], steps_per_quarter=self.steps_per_quarter
         )
 
     @property
@@ -57,6 +73,25 @@ class Roll:
     def num_notes(self) -> int:
         """The number of onset cells."""
         return int(np.bitwise_count(self.packed[:, : PACKED_BYTES // 2]).sum(dtype=np.int64))
+
+
+def join(rolls: Sequence[Roll]) -> Roll:
+    """The rows of one or more rolls with equal steps per quarter note, end to end."""
+    return Roll(
+        np.concatenate([roll.packed for roll in rolls]),
+        np.concatenate([roll.tempo_us for roll in rolls]),
+        np.concatenate([roll.bar_position for roll in rolls]),
+        steps_per_quarter=rolls[0].steps_per_quarter,
+    )
+
+
+def equal_bars(num_steps: int, bar_steps: int, first: int = 0) -> np.ndarray:
+    """(T,) uint8 positions in bars of equal length.
+
+    Args:
+        first: the position of the first step.
+    """
+    return ((first + np.arange(num_steps)) % bar_steps).astype(np.uint8)
 
 
 def pack(states: np.ndarray) -> np.ndarray:

@@ -1,15 +1,15 @@
-"""The plot of a roll: keys over steps, low keys at the bottom, in lines of 32 bars like a page of sheet music."""
+"""The plot of a roll: keys over steps, low keys at the bottom, in lines of complete bars like a page of sheet music."""
 
 import functools
 import io
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageFont
 
-from pianogen.roll import LOWEST_KEY, NUM_KEYS, STEPS_PER_QUARTER, Roll
+from pianogen.roll import LOWEST_KEY, NUM_KEYS, Roll
 
-_BAR_STEPS = 4 * STEPS_PER_QUARTER
-_LINE_STEPS = 32 * _BAR_STEPS
+_LINE_STEPS = 512  # at most; a line ends at a bar line if it can
 _NUMBERED_BARS = 4  # every fourth bar has a number
 _US_PER_MINUTE = 60_000_000
 
@@ -28,28 +28,39 @@ _INK = "#52626e"
 
 def plot_roll(roll: Roll) -> bytes:
     """A PNG image of keys over steps: onsets dark, holds light, a line at every bar and every C, and the tempo below."""
-    width = min(_LINE_STEPS, -(-len(roll) // _BAR_STEPS) * _BAR_STEPS)
+    bar_lines = np.flatnonzero(roll.bar_position == 0)
+    lines = _divide_into_lines(bar_lines, len(roll))
+    width = max(stop - start for start, stop in lines)
     bpm = _US_PER_MINUTE / roll.tempo_us
     slowest, fastest = round(bpm.min()), round(bpm.max())
     span = bpm.max() - bpm.min()
     heights = (bpm - bpm.min()) / span if span else np.full(len(roll), 0.5)
     states = roll.states
-    num_lines = -(-len(roll) // _LINE_STEPS)
-    page = np.full((num_lines, _LINE_PX, _LEFT_PX + width * _STEP_PX + _MARGIN_PX), _BACKGROUND, np.uint8)
-    for start, line in zip(range(0, len(roll), _LINE_STEPS), page, strict=True):
-        stop = min(start + _LINE_STEPS, len(roll))
+    page = np.full((len(lines), _LINE_PX, _LEFT_PX + width * _STEP_PX + _MARGIN_PX), _BACKGROUND, np.uint8)
+    for (start, stop), line in zip(lines, page, strict=True):
         keys, numbers, tempo = np.split(line[_MARGIN_PX:-_MARGIN_PX], [_KEYS_PX, _KEYS_PX + _NUMBERS_PX])
-        _plot_keys(keys, states[start:stop])
-        _write_bar_numbers(numbers, start, stop)
+        _plot_keys(keys, states[start:stop], roll.bar_position[start:stop] == 0)
+        _write_bar_numbers(numbers, bar_lines, start, stop)
         _plot_tempo(tempo, heights[start:stop], slowest, fastest)
     return _png(page.reshape(-1, page.shape[2]))
 
 
-def _plot_keys(into: np.ndarray, states: np.ndarray) -> None:
+def _divide_into_lines(bar_lines: np.ndarray, num_steps: int) -> list[tuple[int, int]]:
+    """The (start, stop) steps of each line; a line ends at its last bar line, unless a bar is longer than a line."""
+    starts = [0]
+    while starts[-1] + _LINE_STEPS < num_steps:
+        last = starts[-1] + _LINE_STEPS
+        inside = bar_lines[(bar_lines > starts[-1]) & (bar_lines <= last)]
+        starts.append(int(inside[-1]) if len(inside) else last)
+    return list(pairwise([*starts, num_steps]))
+
+
+def _plot_keys(into: np.ndarray, states: np.ndarray, is_bar_line: np.ndarray) -> None:
+    """Plots (T, 88) states, with a line before each of the (T,) bool steps at which a bar starts."""
     stop = _LEFT_PX + len(states) * _STEP_PX
     plot = into[:, _LEFT_PX:stop]
     plot[:] = _empty_column()[:, np.newaxis]
-    plot[:, :: _BAR_STEPS * _STEP_PX] = _BAR
+    plot[:, np.flatnonzero(is_bar_line) * _STEP_PX] = _BAR
     color = np.array([_BACKGROUND, _ONSET, _HOLD], np.uint8)[states.T[::-1]]
     pixels = color.repeat(_KEY_PX, axis=0).repeat(_STEP_PX, axis=1)
     np.copyto(plot, pixels, where=pixels != _BACKGROUND)
@@ -72,11 +83,12 @@ def _empty_column() -> np.ndarray:
     return colors.ravel()[::-1]
 
 
-def _write_bar_numbers(into: np.ndarray, start: int, stop: int) -> None:
-    for step in range(start, stop, _NUMBERED_BARS * _BAR_STEPS):
-        shades = _shades(str(step // _BAR_STEPS + 1))
-        left = _LEFT_PX + (step - start) * _STEP_PX
-        into[2 : 2 + shades.shape[0], left : left + shades.shape[1]] = shades[:, : into.shape[1] - left]
+def _write_bar_numbers(into: np.ndarray, bar_lines: np.ndarray, start: int, stop: int) -> None:
+    for number, step in enumerate(bar_lines.tolist(), start=1):
+        if number % _NUMBERED_BARS == 1 and start <= step < stop:
+            shades = _shades(str(number))
+            left = _LEFT_PX + (step - start) * _STEP_PX
+            into[2 : 2 + shades.shape[0], left : left + shades.shape[1]] = shades[:, : into.shape[1] - left]
 
 
 def _plot_tempo(into: np.ndarray, heights: np.ndarray, slowest: int, fastest: int) -> None:

@@ -1,7 +1,7 @@
 """A batch of windows: what the data streams and the networks read.
 
 Shapes: B batch, W rows that are predicted, K = 88 keys. A window has W + 1 rows: row i is read before row i + 1 is predicted. The
-row before the first row of a piece is silence at 120 bpm, the tempo of MIDI before the first tempo event.
+row before the first row of a piece is silence at 120 bpm, the tempo of MIDI before the first tempo event; its bar position is 0.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Context(NamedTuple):
 
     Attributes:
         step: (B,) int32 step of the first predicted row in its piece.
-        first_step: (B,) int32 number of steps that were trimmed from the start of the piece.
+        bars: (B,) int32 number of bar lines in the rows of the piece before the first predicted one.
         semitones: (B,) int32 transposition of the window, of everything in it.
         match: (B, W, 22) uint8 packed row that followed the longest match, silence if there is none. The match is the earlier
             step of the piece before which the most rows equal those before the predicted row; the latest one, if several are.
@@ -31,7 +31,7 @@ class Context(NamedTuple):
     """
 
     step: Tensor
-    first_step: Tensor
+    bars: Tensor
     semitones: Tensor
     match: Tensor
     match_steps: Tensor
@@ -47,9 +47,11 @@ class Window(NamedTuple):
     Attributes:
         packed: (B, W + 1, 22) uint8 rows.
         tempo_us: (B, W + 1) int32 tempo of each row.
+        bar_position: (B, W + 1) uint8 steps of each row since the last bar line.
         context: empty for networks that do not read it, to save the time to compute it.
     """
 
     packed: Tensor
     tempo_us: Tensor
+    bar_position: Tensor
     context: Context | tuple[()] = ()

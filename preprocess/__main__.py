@@ -11,7 +11,6 @@ rank 0 then merges the shards into the store. Expected for 1,024 ranks and 2 mil
 """
 
 import argparse
-import gc
 import hashlib
 import json
 import logging
@@ -20,27 +19,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 import pianogen
 from pianogen import command
 from pianogen.errors import UsageError
-from pianogen.midi.reader import MidiParser
+from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
 from pianogen.progress import Progress
-from pianogen.store import Split
+from pianogen.roll import STEPS_PER_QUARTER
+from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
+from preprocess.dry_run import describe_inputs
 from preprocess.host import ChunkResult
+from preprocess.inputs import Inputs
 from preprocess.isolation import Isolation
-from preprocess.merge import MergeResult, merge
-from preprocess.outcome import Options
-from preprocess.sources import Input, scan
-from preprocess.split_file import read_split_file
+from preprocess.merge import MergeOptions, merge
+from preprocess.metadata import Columns, Metadata, parse_columns, read_metadata
+from preprocess.shard_reader import ShardReader
+from preprocess.sources import scan
+from preprocess.summary import describe_result
+from preprocess.unread import Unread
 from preprocess.work_folder import WorkFolder
 from preprocess.worker import Limits
 from preprocess.world import World, batch_job, find_world
 
 _MAX_CPU_S = 24 * 3_600
 _WALL_PER_CPU = 10  # generous, because an input that computes on a busy node progresses slowly
+NearDuplicates = Literal["keep", "drop"]
 _log = logging.getLogger("preprocess")
 
 
@@ -53,16 +60,22 @@ class Settings:
         store: the HDF5 file to write.
         options: the options of the conversion.
         cpu_limit_s: CPU time that one input may take.
-        split_file: a CSV file that assigns pieces to splits; None splits by hash.
-        max_rejects: the largest allowed share of rejected inputs.
+        metadata: a CSV file with groups and splits; None takes folders and splits by hash.
+        metadata_columns: its columns that are not recognized by their names.
+        near_duplicates: whether near-duplicates are kept or dropped.
+        max_rejects: the largest allowed share of rejected pieces.
+        dry_run: print what would be read, and write nothing.
     """
 
     corpora: list[str]
     store: Path
-    options: Options
+    options: ReadOptions
     cpu_limit_s: int
-    split_file: Path | None
+    metadata: Path | None
+    metadata_columns: Columns
+    near_duplicates: NearDuplicates
     max_rejects: float
+    dry_run: bool
 
     @property
     def ledger(self) -> Path:
@@ -87,68 +100,64 @@ def main(arguments: Sequence[str]) -> int:
 def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isolation: Isolation) -> int:
     if not settings.store.parent.is_dir():
         raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
-    gc.disable()  # several objects per input live until the end, and a garbage collection would search all of them
+    unread = Unread()
+    if settings.dry_run:
+        inputs = scan(settings.corpora, None, unread)
+        _read_metadata(settings, inputs)
+        print(describe_inputs(inputs, unread), flush=True)
+        return 0
     with work_folder.locked(settings.store, batch_job()):
-        inputs = scan(settings.corpora, work_folder.path)
-        splits, split_rule = _read_splits(settings.split_file, inputs)
-        unfinished = work_folder.prepare(inputs, settings.options)
+        inputs = scan(settings.corpora, work_folder.path, unread)
+        metadata = _read_metadata(settings, inputs)
+        reader = work_folder.prepare(inputs, settings.options)
         _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
         begin = time.perf_counter()
-        _convert(unfinished, work_folder, world, isolation)
+        _convert(inputs, reader, world, isolation)
         converted = time.perf_counter()
-        provenance = {
-            "version": pianogen.__version__,
-            "parser": settings.options.parser,
-            "keep_rests": settings.options.keep_rests,
-            "split": split_rule,
-        }
-        entries = work_folder.collect_entries(inputs)
-        result = merge(entries, settings.store, settings.ledger, splits, settings.max_rejects, provenance)
+        reader.wait_for_all()
+        options = MergeOptions(
+            metadata, settings.near_duplicates == "drop", settings.max_rejects, settings.options.steps_per_quarter
+        )
+        provenance = _make_provenance(settings, metadata)
+        result = merge(reader.table, reader.paths, settings.store, settings.ledger, options, provenance)
         _log.debug("timing: %s", json.dumps({"convert_s": converted - begin, "merge_s": time.perf_counter() - converted}))
         work_folder.remove_shards()
-    print(_summary(result, len(inputs), settings), flush=True)
+    print(describe_result(result, len(inputs), unread, settings.store, settings.ledger), flush=True)
     return 0
 
 
-def _convert(inputs: Sequence[Input], work_folder: WorkFolder, world: World, isolation: Isolation) -> None:
+def _read_metadata(settings: Settings, inputs: Inputs) -> Metadata | None:
+    if settings.metadata is None:
+        return None
+    return read_metadata(settings.metadata, settings.metadata_columns, inputs.names)
+
+
+def _convert(inputs: Inputs, reader: ShardReader, world: World, isolation: Isolation) -> None:
+    unfinished = inputs.in_reading_order(np.flatnonzero(~reader.table.final_inputs()))
     num_rejected = 0
-    with Progress("preprocess", len(inputs), "inputs") as progress:
+    with Progress("preprocess", len(unfinished), "inputs") as progress:
 
         def report(result: ChunkResult) -> None:
             nonlocal num_rejected
             num_rejected += result.num_rejected
             progress.advance(result.num_inputs, f"{num_rejected} rejected")
-            work_folder.read_shard(result.shard, result.shard_bytes)  # now, so that the merge does not wait for it
+            reader.read(result.shard, result.shard_bytes)  # now, so that the merge does not wait for it
 
-        dispatch(world, isolation, inputs, report)
-
-
-def _read_splits(path: Path | None, inputs: Sequence[Input]) -> tuple[dict[str, Split] | None, str]:
-    """The splits of a split file, and the entry `split` of the provenance."""
-    if path is None:
-        return None, "hash"
-    splits = read_split_file(path, [source.name for source in inputs])
-    return splits, hashlib.sha256(path.read_bytes()).hexdigest()
+        dispatch(world, isolation, unfinished, report)
 
 
-def _summary(result: MergeResult, num_inputs: int, settings: Settings) -> str:
-    counts, num_rejected = result.counts, result.rejected.total()
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
-    kinds = f"{result.num_kept:,} kept, {result.num_duplicates:,} duplicates, {num_rejected:,} rejected"
-    return "\n".join(
-        [
-            f"{num_inputs:,} inputs: {kinds}",
-            f"  rejected    {reasons}",
-            f"  steps       {result.num_steps:,}",
-            f"  notes       {counts.notes:,} kept",
-            f"              {counts.notes_merged:,} merged with another onset of the same key and step",
-            f"              {counts.notes_out_of_range:,} outside the 88 keys, {counts.notes_drum:,} drum notes",
-            f"              {counts.notes_unreleased:,} without a note-off, ended at their last event",
-            f"  tempo       {counts.tempo_kept:,} of {counts.tempo_seen:,} changes are in force at a step",
-            f"  store       {settings.store}",
-            f"  ledger      {settings.ledger}",
-        ]
-    )
+def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str, Any]:
+    """What determines the content of the store, besides the inputs."""
+    provenance: dict[str, Any] = {
+        "version": pianogen.__version__,
+        "parser": settings.options.parser,
+        "keep_rests": settings.options.keep_rests,
+        "steps_per_quarter": settings.options.steps_per_quarter,
+        "split": "metadata" if metadata and metadata.has_splits else "hash",
+    }
+    if settings.metadata is not None:
+        provenance["metadata"] = hashlib.sha256(settings.metadata.read_bytes()).hexdigest()
+    return provenance
 
 
 def _parse(arguments: Sequence[str]) -> Settings:
@@ -158,19 +167,44 @@ def _parse(arguments: Sequence[str]) -> Settings:
         "After an interruption the same command resumes, with any number of ranks, and writes the same bytes.",
         epilog="examples:\n"
         "  python -m preprocess midis/ --store corpus.h5\n"
-        "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5",
+        "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5\n"
+        "  python -m preprocess midis.tar.gz --store corpus.h5 --dry-run",
     )
     parser.add_argument(
         "corpus",
         nargs="+",
         metavar="CORPUS",
-        help="a folder, a file, a .zip, .tar or .tar.gz archive, or music21:NAME (e.g. music21:bach)",
+        help=f"a folder, a file, an archive ({' '.join(SUFFIXES)}), or music21:NAME (e.g. music21:bach)",
     )
     parser.add_argument("--store", type=Path, required=True, help="the HDF5 file to write; the ledger is written beside it")
     parser.add_argument("--parser", choices=get_args(MidiParser), default="smf", help="the reader of MIDI events (default: smf)")
     parser.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
     parser.add_argument(
-        "--split-file", type=Path, metavar="CSV", help="columns name and split; pieces that are not listed get no split"
+        "--steps-per-quarter",
+        type=int,
+        choices=STEPS_PER_QUARTER_CHOICES,
+        default=STEPS_PER_QUARTER,
+        help=f"steps of a quarter note; 6, 12 and 24 also represent triplets (default: {STEPS_PER_QUARTER})",
+    )
+    parser.add_argument(
+        *("--metadata", "--split-file"),
+        type=Path,
+        metavar="CSV",
+        help="groups and splits by name, such as the file of MAESTRO or ASAP; if it has a column split, pieces "
+        "that it does not list get no split",
+    )
+    parser.add_argument(
+        "--metadata-columns",
+        type=_columns,
+        default={},
+        metavar="ROLE=COLUMN,...",
+        help="columns of --metadata that have other names, e.g. name=path,group=artist,split=subset",
+    )
+    parser.add_argument(
+        "--near-duplicates",
+        choices=get_args(NearDuplicates),
+        default="keep",
+        help="drop keeps the first of the pieces whose estimated similarity is 0.8 or more (default: keep)",
     )
     parser.add_argument(
         "--max-rejects",
@@ -179,18 +213,31 @@ def _parse(arguments: Sequence[str]) -> Settings:
         metavar="SHARE",
         help="write no store if a larger share of the inputs is rejected (default: 0.1)",
     )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
         parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
+    if options.metadata_columns and options.metadata is None:
+        parser.error("--metadata-columns applies to --metadata only; give the CSV file with --metadata")
     return Settings(
         options.corpus,
         options.store,
-        Options(options.parser, options.keep_rests),
+        ReadOptions(options.parser, options.keep_rests, options.steps_per_quarter),
         options.cpu_limit_s,
-        options.split_file,
+        options.metadata,
+        options.metadata_columns,
+        options.near_duplicates,
         options.max_rejects,
+        options.dry_run,
     )
+
+
+def _columns(text: str) -> Columns:
+    try:
+        return parse_columns(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _share(text: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from preprocess.sources import Input
+from preprocess.inputs import Input
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 

@@ -11,8 +11,8 @@ from enum import Enum, auto
 from typing import Any
 
 from preprocess.host import ChunkResult
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.sources import Input
 from preprocess.world import Message, Tag, World
 
 _MAX_CHUNK_INPUTS = 256

@@ -11,11 +11,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import is_score, read_roll
 from preprocess.child_process import receive_inputs
 from preprocess.errors import ShardError
-from preprocess.outcome import Options, convert
-from preprocess.sources import Input
+from preprocess.inputs import Input
+from preprocess.outcome import convert
 from preprocess.worker import Limits, WorkerProcess
 
 # One note; reading it compiles every kernel of the MIDI reader.
@@ -28,7 +29,7 @@ class ChunkResult:
 
     Attributes:
         num_inputs: inputs of the chunk.
-        num_rejected: rejected inputs of the chunk.
+        num_rejected: rejected pieces of the chunk.
         shard: the file that holds the records of the chunk.
         shard_bytes: the size of that file after the last record of the chunk.
     """
@@ -39,7 +40,7 @@ class ChunkResult:
     shard_bytes: int
 
 
-def run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     """Converts the chunks of a rank until the rank sends None or ends.
 
     Args:
@@ -51,12 +52,13 @@ def run(connection: Connection, shard: Path, options: Options, limits: Limits) -
         _run(connection, shard, options, limits)
 
 
-def _run(connection: Connection, shard: Path, options: Options, limits: Limits) -> None:
+def _run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     # Imported here: the rank, which imports this module too, must not load numba.
     from pianogen.kernel_cache import compile_once, release_compiler
+    from pianogen.midi.shingles import minhash
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
-    compile_once(lambda: read_roll(WARM_UP_MIDI, "warm-up.mid"))  # worker processes inherit the compiled kernels
+    compile_once(lambda: minhash(read_roll(WARM_UP_MIDI, "warm-up.mid")[0]))  # worker processes inherit the compiled kernels
     release_compiler()
     worker = None
     while (chunk := receive_inputs(connection)) is not None:
@@ -67,7 +69,9 @@ def _run(connection: Connection, shard: Path, options: Options, limits: Limits) 
             import pianogen.midi.score_reader  # noqa: F401
         if worker is None:
             handle = os.open(shard, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            worker = WorkerProcess(handle, functools.partial(convert, options=options, index_folder=shard.parent), limits)
+            seek = functools.partial(Input.seek, index_folder=shard.parent)
+            conversion = functools.partial(convert, options=options, index_folder=shard.parent)
+            worker = WorkerProcess(handle, seek, conversion, limits)
         with suppress(BrokenPipeError):  # the rank has ended; the next receive_inputs returns None
             connection.send(_convert(worker, chunk, shard))
     # No fsync: a checksum shows whether a record is complete, and inputs whose records a power failure takes are converted again.

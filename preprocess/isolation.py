@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from preprocess import host
 from preprocess.child_process import ChildProcess, describe_exit
 from preprocess.host import ChunkResult
-from preprocess.outcome import Options
-from preprocess.sources import Input
+from preprocess.inputs import Input
 from preprocess.worker import Limits
 
 _MAX_CHUNKS_SENT = 2  # the chunk that the host process converts, and the next one
@@ -31,7 +31,7 @@ class Isolation:
         shard: the file that records are appended to; the host process creates it with the first chunk.
     """
 
-    def __init__(self, shard: Path, options: Options, limits: Limits) -> None:
+    def __init__(self, shard: Path, options: ReadOptions, limits: Limits) -> None:
         self._process = ChildProcess(lambda connection: host.run(connection, shard, options, limits))
         self._queue: deque[Sequence[Input]] = deque()
         self._num_sent = 0

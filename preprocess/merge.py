@@ -1,27 +1,41 @@
-"""The merge of all shards into one store and one ledger; entries alone decide duplicates, splits and the order of pieces."""
+"""The merge of all shards into one store and one ledger; the table of pieces alone decides duplicates, splits and order."""
 
-import csv
-import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pianogen import atomic
 from pianogen.midi.counts import Counts
 from pianogen.midi.rejection import Reason
 from pianogen.store import Pieces, Split, write_store
 from preprocess.errors import PreprocessError
-from preprocess.outcome import Status
-from preprocess.shard import Entry, read_rolls
+from preprocess.lazy_sequence import LazySequence
+from preprocess.ledger import write_ledger
+from preprocess.metadata import NO_GROUP, Metadata
+from preprocess.piece_table import KEPT, REASONS, PieceTable
+from preprocess.selection import Selection, select
+from preprocess.shard import read_rolls
 from preprocess.sources import group_of
 
-_LEDGER_COLUMNS = ["name", "status", "reason", "message", "steps", *Counts._fields]
-_NO_COUNTS = [""] * (1 + len(Counts._fields))
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class MergeOptions:
+    """What a merge decides.
+
+    Attributes:
+        metadata: groups and splits of pieces; None takes folders and splits by hash.
+        should_drop: whether near-duplicates of similarity 0.8 and above are dropped.
+        max_rejects: the largest allowed share of rejected pieces.
+        steps_per_quarter: of all rolls.
+    """
+
+    metadata: Metadata | None = None
+    should_drop: bool = False
+    max_rejects: float = 0.1
+    steps_per_quarter: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,118 +43,97 @@ class MergeResult:
     """The contents of a new store.
 
     Attributes:
+        num_pieces: all pieces, the rejected ones included.
         num_kept: pieces of the store.
-        num_duplicates: inputs equal to an earlier piece.
-        rejected: the number of rejected inputs by reason code.
+        num_duplicates: pieces equal to an earlier one, or dropped as near-duplicates.
+        rejected: the number of rejected pieces by reason code.
         num_steps: steps of the kept pieces.
         counts: the sums of the ledger counts over the kept pieces.
+        num_similar: kept pieces that are near-duplicates of an earlier one.
+        num_across_splits: near-duplicates that are not in the split of the piece that they resemble.
     """
 
+    num_pieces: int
     num_kept: int
     num_duplicates: int
     rejected: Counter[Reason]
     num_steps: int
     counts: Counts
+    num_similar: int
+    num_across_splits: int
 
 
 def merge(
-    entries: Sequence[Entry],
-    store: Path,
-    ledger: Path,
-    splits: Mapping[str, Split] | None,
-    max_rejects: float,
-    provenance: dict[str, Any],
+    table: PieceTable, shards: Sequence[Path], store: Path, ledger: Path, options: MergeOptions, provenance: dict[str, Any]
 ) -> MergeResult:
     """Writes the ledger, then the store.
 
     Args:
-        entries: one per input, in order of name.
-        splits: from a split file; None splits by hash.
-        max_rejects: the largest allowed share of rejected inputs.
+        table: the pieces of all inputs; its signatures are released.
+        shards: the files by number.
 
     Raises:
-        PreprocessError: too many inputs were rejected, no piece remains, or no piece is in the train split. The ledger is
+        PreprocessError: too many pieces were rejected, no piece remains, or no piece is in the train split. The ledger is
             written, the store is not.
+        UsageError: the metadata names a tune that its score does not have.
     """
-    first_names: dict[bytes, str] = {}  # by content
-    kept = [
-        entry
-        for entry in entries
-        if entry.status is Status.KEPT and first_names.setdefault(entry.content, entry.name) == entry.name
-    ]
-    _write_ledger(ledger, entries, first_names)
-    rejected = Counter(entry.reason for entry in entries if entry.reason)
-    _check_rejects(rejected, len(entries), max_rejects, ledger)
-    if splits is None:
-        piece_splits = [entry.hash_split for entry in kept]
-    else:
-        by_content = _splits_by_content(entries, splits)
-        piece_splits = [by_content.get(entry.content, Split.NONE) for entry in kept]
-    if Split.TRAIN not in piece_splits:
+    selection = select(table, options.metadata, options.should_drop)
+    table.drop_signatures()
+    write_ledger(ledger, table, selection)
+    codes = np.bincount(table.rows["reason"][selection.number], minlength=len(REASONS) + 1)
+    rejected = Counter({reason: int(count) for reason, count in zip(REASONS, codes[:KEPT], strict=True) if count})
+    _check_rejects(rejected, len(selection.number), options.max_rejects, ledger)
+    kept = selection.kept
+    if not (selection.split[kept] == Split.TRAIN).any():
         raise PreprocessError(
-            f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --split-file"
+            f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --metadata"
         )
-    write_store(store, "corpus", _make_pieces(kept, piece_splits), read_rolls(kept), provenance)
-    counts = [entry.counts for entry in kept if entry.counts]
+    num_similar, num_across_splits = int(selection.is_near_duplicate.sum()), int(selection.is_across_splits.sum())
+    rule = "drop" if options.should_drop else "keep"
+    near_duplicates = {"rule": rule, "found": num_similar, "across_splits": num_across_splits}
+    pieces = _make_pieces(table, selection, options.metadata)
+    rolls = read_rolls(table, selection.number[kept], shards, options.steps_per_quarter)
+    write_store(store, "corpus", pieces, rolls, {**provenance, "near_duplicates": near_duplicates})
     return MergeResult(
+        num_pieces=len(selection.number),
         num_kept=len(kept),
-        num_duplicates=len(entries) - len(kept) - rejected.total(),
+        num_duplicates=len(selection.number) - len(kept) - rejected.total(),
         rejected=rejected,
-        num_steps=sum(entry.steps for entry in kept),
-        counts=Counts._make(sum(getattr(row, field) for row in counts) for field in Counts._fields),
+        num_steps=pieces.num_steps,
+        counts=Counts(*table.rows["counts"][selection.number[kept]].sum(axis=0, dtype=np.int64).tolist()),
+        num_similar=num_similar,
+        num_across_splits=num_across_splits,
     )
 
 
-def _check_rejects(rejected: Counter[Reason], num_inputs: int, max_rejects: float, ledger: Path) -> None:
-    if rejected.total() > max_rejects * num_inputs:
+def _check_rejects(rejected: Counter[Reason], num_pieces: int, max_rejects: float, ledger: Path) -> None:
+    if rejected.total() > max_rejects * num_pieces:
         most_common = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
         raise PreprocessError(
-            f"{rejected.total()} of {num_inputs} inputs were rejected ({most_common}), more than --max-rejects {max_rejects} "
+            f"{rejected.total()} of {num_pieces} inputs were rejected ({most_common}), more than --max-rejects {max_rejects} "
             f"allows; no store was written. {ledger} has the reason for each input: repair or remove these inputs, or raise "
             "--max-rejects"
         )
-    if rejected.total() == num_inputs:
-        raise PreprocessError(f"all {num_inputs} inputs were rejected; {ledger} has the reason for each input")
+    if rejected.total() == num_pieces:
+        raise PreprocessError(f"all {num_pieces} inputs were rejected; {ledger} has the reason for each input")
 
 
-def _splits_by_content(entries: Sequence[Entry], splits: Mapping[str, Split]) -> dict[bytes, Split]:
-    """The splits by content. If the split file lists several equal inputs, the first by name decides.
+def _make_pieces(table: PieceTable, selection: Selection, metadata: Metadata | None) -> Pieces:
+    """The table of the store. Its texts are computed when they are written, because as strings they would take gigabytes."""
+    kept = selection.kept
+    numbers = selection.number[kept]
+    rows, groups = table.rows, metadata.groups if metadata else []
 
-    Warns where the split file assigns equal inputs to different splits, because one of those splits loses a piece.
-    """
-    names: dict[bytes, str] = {}
-    for entry in entries:
-        if entry.status is Status.KEPT and entry.name in splits:
-            first = names.setdefault(entry.content, entry.name)
-            if splits[first] != splits[entry.name]:
-                _log.warning(
-                    "%s and %s are equal and become one piece of the split %s, although the split file assigns the second to %s",
-                    *(first, entry.name, splits[first].name.lower(), splits[entry.name].name.lower()),
-                )
-    return {content: splits[name] for content, name in names.items()}
+    def group(indices: np.ndarray) -> list[str]:
+        of_pieces = zip(selection.group[kept[indices]].tolist(), table.names(numbers[indices]), strict=True)
+        return [group_of(name) if number == NO_GROUP else groups[number] for number, name in of_pieces]
 
-
-def _make_pieces(kept: Sequence[Entry], splits: Sequence[Split]) -> Pieces:
     return Pieces(
-        name=[entry.name for entry in kept],
-        group=[group_of(entry.name) for entry in kept],
-        steps=np.array([entry.steps for entry in kept], np.uint32),
-        first_step=np.array([entry.first_step for entry in kept], np.uint32),
-        notes=np.array([entry.counts.notes for entry in kept if entry.counts], np.uint32),
-        split=np.array(splits, np.uint8),
-        sha256=[entry.source.hex() for entry in kept],
+        name=LazySequence(len(kept), lambda indices: table.names(numbers[indices])),
+        group=LazySequence(len(kept), group),
+        steps=rows["steps"][numbers],
+        first_step=rows["first_step"][numbers].astype(np.uint32),
+        notes=rows["counts"][numbers, Counts._fields.index("notes")],
+        split=selection.split[kept],
+        sha256=LazySequence(len(kept), lambda indices: [digest.tobytes().hex() for digest in rows["source"][numbers[indices]]]),
     )
-
-
-def _write_ledger(path: Path, entries: Sequence[Entry], first_names: Mapping[bytes, str]) -> None:
-    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        # All text is quoted: the csv module would write a name with a carriage return without quotes.
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(_LEDGER_COLUMNS)
-        for entry in entries:
-            if entry.counts is None:
-                writer.writerow([entry.name, entry.status, entry.reason, entry.message, *_NO_COUNTS])
-            elif (first := first_names[entry.content]) == entry.name:
-                writer.writerow([entry.name, entry.status, "", "", entry.steps, *entry.counts])
-            else:
-                writer.writerow([entry.name, Status.DUPLICATE, "", f"equal to {first}", entry.steps, *entry.counts])

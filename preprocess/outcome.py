@@ -1,4 +1,4 @@
-"""The outcome of one input: a roll, or the reason for its rejection."""
+"""The outcome of one piece of an input: a roll, or the reason for its rejection."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,10 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import ReadOptions
+from pianogen.midi.reader import Piece, read_pieces
 from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.signature import MinHash
 from pianogen.roll import Roll
-from preprocess.sources import Input
+from preprocess.inputs import Input
+
+_MAX_FIRST_STEP = (1 << 32) - 1  # of the column in the store
 
 
 class Status(StrEnum):
@@ -21,38 +25,35 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The options that change the content of a store."""
-
-    parser: MidiParser = "smf"
-    keep_rests: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one input.
+    """The outcome of one piece.
 
     Attributes:
-        name: the name of the input.
-        status: kept or rejected; duplicates are found later, when the store is written.
+        sha256: hex digest of the source bytes of the input, '' if they could not be read.
         reason: None unless rejected.
         message: explains the rejection.
-        sha256: hex digest of the source bytes, '' if they could not be read.
         counts: None if rejected.
         roll: None if rejected.
+        minhash: None if rejected, or if the piece has no shingles.
+        repairs: what was repaired to read the input, one word each.
     """
 
-    name: str
-    status: Status
+    sha256: str = ""
     reason: Reason | None = None
     message: str = ""
-    sha256: str = ""
     counts: Counts | None = None
     roll: Roll | None = None
+    minhash: MinHash | None = None
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The message of a rejected piece, the repairs of another one."""
+        return self.message or " ".join(self.repairs)
 
 
-def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
-    """Reads one input and quantizes it.
+def convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Outcome]:
+    """Reads one input and quantizes its pieces: one, or one for each tune of a score that contains several.
 
     Args:
         index_folder: the folder of the archive indexes.
@@ -61,12 +62,25 @@ def convert(source: Input, options: Options, index_folder: Path) -> Outcome:
     try:
         data = source.read(index_folder)
         digest = hashlib.sha256(data).hexdigest()
-        roll, counts = read_roll(data, source.name, options.parser, options.keep_rests)
+        pieces = read_pieces(data, source.name, options)
     except Rejection as rejection:
-        return rejected(source, rejection.reason, str(rejection), digest)
-    return Outcome(source.name, Status.KEPT, sha256=digest, counts=counts, roll=roll)
+        return [rejected(rejection.reason, str(rejection), digest)]
+    return [_outcome_of(piece, digest) for piece in pieces]
 
 
-def rejected(source: Input, reason: Reason, message: str, digest: str = "") -> Outcome:
-    """The outcome of a rejected input."""
-    return Outcome(source.name, Status.REJECTED, reason, message, digest)
+def _outcome_of(piece: Piece | Rejection, digest: str) -> Outcome:
+    if isinstance(piece, Rejection):
+        return rejected(piece.reason, str(piece), digest)
+    # Imported here, because rank 0 uses this module too and must not load numba.
+    from pianogen.midi.shingles import minhash
+
+    first_step = piece.roll.first_step
+    if first_step > _MAX_FIRST_STEP:
+        message = f"the first note is at step {first_step:,}; at most {_MAX_FIRST_STEP:,} is supported"
+        return rejected(Reason.TOO_LONG, message, digest)
+    return Outcome(digest, counts=piece.counts, roll=piece.roll, minhash=minhash(piece.roll), repairs=piece.repairs)
+
+
+def rejected(reason: Reason, message: str, digest: str = "") -> Outcome:
+    """The outcome of an input or piece that is rejected; the message becomes one line."""
+    return Outcome(digest, reason, " ".join(message.split()))

@@ -1,101 +1,91 @@
 """A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
-A record has a fixed prefix, a JSON header, and a body, which is the encoded roll (sparse.py). The prefix contains the CRC-32 of
-the header, and the header the SHA-256 of the body. Reading stops at the first incomplete record.
+A record has all pieces of one input, so that an input has either a complete record or none. It consists of a fixed prefix; a
+header: the columns of the pieces (piece_table.py), their signatures and texts; and a body: the encoded rolls (sparse.py). The
+prefix contains the CRC-32 of the header, and the header the CRC-32 of every roll. Reading stops at the first incomplete record.
 """
 
 import hashlib
-import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from pianogen.midi.counts import Counts
-from pianogen.midi.rejection import Reason
+import numpy as np
+
+from pianogen.midi.signature import NUM_BINS
 from pianogen.roll import Roll
 from pianogen.store import Split
 from preprocess.errors import PreprocessError
-from preprocess.outcome import Outcome, Status
+from preprocess.hash_split import hash_split
+from preprocess.outcome import Outcome
+from preprocess.piece_table import KEPT, PIECE, REASONS, ROW, Batch, PieceTable
 from preprocess.sparse import decode, encode
 
-_PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, CRC-32 of the header
-_MAGIC = b"PGS1"
-_READ_AHEAD_BYTES = 1_024  # prefix and nearly every header
+_PREFIX = struct.Struct("<4sIIQI")  # magic, number of pieces, header bytes, body bytes, CRC-32 of the header
+_MAGIC = b"PGS2"
+_READ_AHEAD_BYTES = 512  # prefix and nearly every header
+_BATCH_RECORDS = 4_096
 _BATCH_STEPS = 1 << 17
 _MAX_OPEN_FILES = 64  # MPI may need a file descriptor per rank, and there is a shard per rank
 
 
-class Entry(NamedTuple):
-    """A record without its roll; rank 0 holds one in memory for every input.
+def append(handle: int, index: int, outcomes: Sequence[Outcome]) -> int:
+    """Appends the record of an input to a shard opened with O_APPEND, and returns the size of the record in bytes.
 
-    Attributes:
-        name, status, reason, message, counts: as in `Outcome`.
-        source: SHA-256 of the source bytes, b'' if they could not be read.
-        steps: steps of the roll, 0 if rejected.
-        first_step: first step of the roll.
-        hash_split: the split that the packed rows decide, NONE if rejected.
-        content: SHA-256 of the body; equal rolls have equal bodies and are duplicates.
-        shard: the file of the record.
-        body_offset: byte offset of the body in that file.
-        body_bytes: size of the body.
+    Args:
+        index: the number of the input.
+        outcomes: the outcome of every piece of the input.
     """
-
-    name: str
-    status: Status
-    reason: Reason | None
-    message: str
-    source: bytes
-    counts: Counts | None
-    steps: int
-    first_step: int
-    hash_split: Split
-    content: bytes
-    shard: Path
-    body_offset: int
-    body_bytes: int
-
-    @property
-    def end(self) -> int:
-        """The byte offset at which the record ends."""
-        return self.body_offset + self.body_bytes
-
-
-def append(handle: int, outcome: Outcome) -> int:
-    """Appends one record to a shard opened with O_APPEND, and returns its size in bytes."""
-    roll = outcome.roll
-    content = hashlib.sha256()
-    rows = tempo = b""
-    hash_split = Split.NONE
-    if roll is not None:
-        rows, tempo = encode(roll)
-        content.update(rows)
-        hash_split = split_of(content.digest())
-        content.update(tempo)
-    header = [
-        *(outcome.name, outcome.status, outcome.reason or "", outcome.message, outcome.sha256, outcome.counts),
-        *(0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
-    ]
-    text = json.dumps(header).encode()
-    prefix = _PREFIX.pack(_MAGIC, len(text), len(rows) + len(tempo), zlib.crc32(text))
-    record = b"".join([prefix, text, rows, tempo])
+    rows = np.zeros(len(outcomes), PIECE)
+    rows["input"], rows["num_pieces"] = index, len(outcomes)
+    rows["tune"] = np.arange(1, len(outcomes) + 1) if len(outcomes) > 1 else 0
+    signatures = np.zeros((len(outcomes), NUM_BINS), np.uint8)
+    bodies = [_fill_row(rows[number], signatures[number], outcome) for number, outcome in enumerate(outcomes)]
+    header = b"".join([rows.tobytes(), signatures.tobytes(), *(outcome.text.encode() for outcome in outcomes)])
+    body = b"".join(bodies)
+    prefix = _PREFIX.pack(_MAGIC, len(outcomes), len(header), len(body), zlib.crc32(header))
+    record = b"".join([prefix, header, body])
     num_written = os.write(handle, record)
     while num_written < len(record):
         num_written += os.write(handle, memoryview(record)[num_written:])
     return num_written
 
 
-def split_of(rows_sha256: bytes) -> Split:
-    """80% train, 10% valid, 10% test, by the SHA-256 of the encoded rows, so that added files never move a piece."""
-    tenth = int.from_bytes(rows_sha256[:4], "big") % 10
-    return Split.TRAIN if tenth < 8 else Split.VALID if tenth == 8 else Split.TEST
+def _fill_row(row: np.void, signature: np.ndarray, outcome: Outcome) -> bytes:
+    """Writes the columns and the signature of a piece, and returns its body."""
+    row["reason"] = KEPT if outcome.reason is None else REASONS.index(outcome.reason)
+    row["source"] = np.frombuffer(bytes.fromhex(outcome.sha256) or bytes(32), np.uint8)
+    row["text_bytes"] = len(outcome.text.encode())
+    row["split"] = Split.NONE
+    if outcome.roll is None or outcome.counts is None:
+        return b""
+    encoded = encode(outcome.roll)
+    body = b"".join(encoded)
+    content = hashlib.sha256(encoded.rows + encoded.tempo + encoded.num_steps).digest()
+    row["steps"], row["first_step"], row["counts"] = len(outcome.roll), outcome.roll.first_step, outcome.counts
+    row["content"] = np.frombuffer(content[:16], "<u8")
+    row["body_bytes"], row["body_crc"] = len(body), zlib.crc32(body)
+    row["split"] = hash_split(outcome.roll, outcome.minhash)
+    if outcome.minhash is not None:
+        row["has_signature"] = True
+        signature[:] = np.frombuffer(outcome.minhash.signature, np.uint8)
+    return body
 
 
-def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator[Entry]:
-    """The complete records of a shard, without their rolls, up to the first incomplete record.
+class _Record(NamedTuple):
+    """The header of a record, the number of its pieces, and the byte offset of its body."""
+
+    header: bytes
+    num_pieces: int
+    body_offset: int
+
+
+def read_records(path: Path, begin: int = 0, end: int | None = None) -> Iterator[tuple[Batch, int]]:
+    """The complete records of a shard, up to the first incomplete record, and the byte offset at which they end.
 
     Args:
         begin: byte offset at which a record begins.
@@ -106,73 +96,104 @@ def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator
         if end is not None:
             size = min(size, end)  # a network file system may not show yet what another node has written
         offset = begin
-        while offset + _PREFIX.size <= size:
-            start = os.pread(handle, _READ_AHEAD_BYTES, offset)
-            magic, header_bytes, body_bytes, header_crc = _PREFIX.unpack_from(start)
-            body_offset = offset + _PREFIX.size + header_bytes
-            if magic != _MAGIC or body_offset + body_bytes > size:
+        while True:
+            records, offset = _read_headers(handle, offset, size)
+            if not records:
                 return
-            text = start[_PREFIX.size : _PREFIX.size + header_bytes]
-            if len(text) < header_bytes:
-                text = os.pread(handle, header_bytes, offset + _PREFIX.size)
-            if zlib.crc32(text) != header_crc:
-                return
-            entry = _parse_header(text, path, body_offset, body_bytes)
-            yield entry
-            offset = entry.end
+            yield _make_batch(records), offset
 
 
-def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -> Entry:
-    name, status, reason, message, source, counts, steps, first_step, hash_split, content = json.loads(text)
-    return Entry(
-        name=name,
-        status=Status(status),
-        reason=Reason(reason) if reason else None,
-        message=message,
-        source=bytes.fromhex(source),
-        counts=None if counts is None else Counts(*counts),
-        steps=steps,
-        first_step=first_step,
-        hash_split=Split(hash_split),
-        content=bytes.fromhex(content),
-        shard=shard,
-        body_offset=body_offset,
-        body_bytes=body_bytes,
-    )
+def _read_headers(handle: int, offset: int, size: int) -> tuple[list[_Record], int]:
+    """Some records that begin at an offset, and the offset at which they end."""
+    records: list[_Record] = []
+    while offset + _PREFIX.size <= size and len(records) < _BATCH_RECORDS:
+        start = os.pread(handle, _READ_AHEAD_BYTES, offset)
+        magic, num_pieces, header_bytes, body_bytes, header_crc = _PREFIX.unpack_from(start)
+        body_offset = offset + _PREFIX.size + header_bytes
+        if magic != _MAGIC or body_offset + body_bytes > size:
+            break
+        header = start[_PREFIX.size : _PREFIX.size + header_bytes]
+        if len(header) < header_bytes:
+            header = os.pread(handle, header_bytes, offset + _PREFIX.size)
+        if zlib.crc32(header) != header_crc:
+            break
+        records.append(_Record(header, num_pieces, body_offset))
+        offset = body_offset + body_bytes
+    return records, offset
 
 
-def read_rolls(entries: Iterable[Entry]) -> Iterator[Roll]:
+def _make_batch(records: Sequence[_Record]) -> Batch:
+    num_pieces = np.array([record.num_pieces for record in records])
+    signatures_begin, texts_begin = num_pieces * PIECE.itemsize, num_pieces * (PIECE.itemsize + NUM_BINS)
+    pieces = np.frombuffer(_join(records, np.zeros_like(num_pieces), signatures_begin), PIECE)
+    signatures = np.frombuffer(_join(records, signatures_begin, texts_begin), np.uint8).reshape(-1, NUM_BINS)
+    joined = _join(records, texts_begin, np.array([len(record.header) for record in records]))
+    ends = np.cumsum(pieces["text_bytes"], dtype=np.int64)
+    texts = {
+        number: joined[ends[number] - pieces["text_bytes"][number] : ends[number]].decode()
+        for number in np.flatnonzero(pieces["text_bytes"]).tolist()
+    }
+    rows = np.zeros(len(pieces), ROW)
+    for column in PIECE.names or ():
+        rows[column] = pieces[column]
+    sizes = pieces["body_bytes"].astype(np.int64)
+    offsets = np.cumsum(sizes) - sizes  # as if all bodies followed each other
+    gaps = np.array([record.body_offset for record in records]) - offsets[np.cumsum(num_pieces) - num_pieces]
+    rows["body_offset"] = offsets + np.repeat(gaps, num_pieces)
+    return Batch(rows, signatures, texts)
+
+
+def _join(records: Sequence[_Record], begins: np.ndarray, ends: np.ndarray) -> bytes:
+    """A span of every header, end to end."""
+    spans = zip(records, begins.tolist(), ends.tolist(), strict=True)
+    return b"".join([record.header[begin:end] for record, begin, end in spans])
+
+
+def read_rolls(table: PieceTable, order: np.ndarray, shards: Sequence[Path], steps_per_quarter: int) -> Iterator[Roll]:
     """The rolls of kept pieces end to end, in batches of complete pieces.
+
+    Args:
+        order: (P,) numbers of the pieces in the table.
+        shards: the files by number.
 
     Raises:
         PreprocessError: a body does not match its checksum.
     """
     bodies: list[bytes] = []
     num_steps = 0
-    for entry, body in _read_bodies(entries):
+    for steps, body in _read_bodies(table, order, shards):
         bodies.append(body)
-        num_steps += entry.steps
+        num_steps += steps
         if num_steps >= _BATCH_STEPS:
-            yield decode(bodies)
+            yield decode(bodies, steps_per_quarter)
             bodies, num_steps = [], 0
     if bodies:
-        yield decode(bodies)
+        yield decode(bodies, steps_per_quarter)
 
 
-def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
-    """The body of each entry. Shards stay open, because a shared file system takes long to open a file."""
+def _read_bodies(table: PieceTable, order: np.ndarray, shards: Sequence[Path]) -> Iterator[tuple[int, bytes]]:
+    """Steps and body of each piece. Shards stay open, because a shared file system takes long to open a file."""
     with ExitStack() as files:
-        handles: dict[Path, int] = {}
-        for entry in entries:
-            if (handle := handles.get(entry.shard)) is None:
+        handles: dict[int, int] = {}
+        for piece, shard, offset, size, crc, steps in _places(table, order):
+            if (handle := handles.get(shard)) is None:
                 if len(handles) == _MAX_OPEN_FILES:
                     files.close()
                     handles.clear()
-                handle = handles[entry.shard] = files.enter_context(entry.shard.open("rb")).fileno()
-            body = os.pread(handle, entry.body_bytes, entry.body_offset)
-            if hashlib.sha256(body).digest() != entry.content:
+                handle = handles[shard] = files.enter_context(shards[shard].open("rb")).fileno()
+            body = os.pread(handle, size, offset)
+            if zlib.crc32(body) != crc:
                 raise PreprocessError(
-                    f"{entry.shard}: the roll of {entry.name} does not match its checksum; "
+                    f"{shards[shard]}: the roll of {table.name(piece)} does not match its checksum; "
                     "remove this file and run the same command again"
                 )
-            yield entry, body
+            yield steps, body
+
+
+def _places(table: PieceTable, order: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """Number, shard, body offset, body size, CRC-32 and steps of each piece."""
+    for begin in range(0, len(order), _BATCH_RECORDS):
+        numbers = order[begin : begin + _BATCH_RECORDS]
+        rows = table.rows[numbers]
+        columns = (rows[name].tolist() for name in ("shard", "body_offset", "body_bytes", "body_crc", "steps"))
+        yield from zip(numbers.tolist(), *columns, strict=True)

@@ -7,6 +7,7 @@ import mmap
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,11 +16,11 @@ from multiprocessing.connection import Connection
 from typing import ClassVar
 
 from pianogen.midi.rejection import Reason
-from preprocess import shard
+from preprocess import library_messages, shard
 from preprocess.child_process import ChildProcess, describe_exit, receive_inputs
 from preprocess.errors import ShardError
-from preprocess.outcome import Outcome, Status, rejected
-from preprocess.sources import Input
+from preprocess.inputs import Input
+from preprocess.outcome import Outcome, rejected
 
 _MAX_INPUTS_PER_WORKER = 16_384  # a new process from time to time bounds the memory that libraries leak
 
@@ -47,7 +48,7 @@ class _Counters(ctypes.Structure):
 
     Attributes:
         num_finished: inputs finished since the inputs were sent.
-        num_rejected: rejected inputs among them.
+        num_rejected: rejected pieces among them.
         shard_bytes: the size of the shard after its last complete record.
         write_errno: the error that writing the shard raised, 0 if none.
     """
@@ -64,11 +65,14 @@ class WorkerProcess:
 
     Args:
         handle: the shard, opened with O_APPEND.
-        conversion: converts one input.
+        seek: moves to the input in its archive; the limit of CPU time does not apply.
+        conversion: converts one input to its pieces.
     """
 
-    def __init__(self, handle: int, conversion: Callable[[Input], Outcome], limits: Limits) -> None:
-        self._handle, self._conversion, self._limits = handle, conversion, limits
+    def __init__(
+        self, handle: int, seek: Callable[[Input], None], conversion: Callable[[Input], list[Outcome]], limits: Limits
+    ) -> None:
+        self._handle, self._seek, self._conversion, self._limits = handle, seek, conversion, limits
         self._counters = _Counters.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
         self._process: ChildProcess | None = None
         self._num_converted = 0
@@ -77,7 +81,7 @@ class WorkerProcess:
         """Appends one record per input to the shard.
 
         Returns:
-            The number of rejected inputs, and the size of the shard in bytes.
+            The number of rejected pieces, and the size of the shard in bytes.
 
         Raises:
             ShardError: the shard cannot be written.
@@ -95,16 +99,16 @@ class WorkerProcess:
             # A worker process that dies at its first input shows that this input is the cause. If it has converted others
             # before, they may be the cause, and the input is tried again in a new process.
             if failure is not None and self._counters.num_finished == 0 and is_new:
-                self._append(rejected(chunk[num_finished], *failure))
+                self._reject(chunk[num_finished], *failure)
                 num_finished += 1
                 num_rejected += 1
             if self._num_converted > _MAX_INPUTS_PER_WORKER and self._process is not None:
                 self._end(self._process)
         return num_rejected, os.fstat(self._handle).st_size
 
-    def _append(self, outcome: Outcome) -> None:
+    def _reject(self, source: Input, reason: Reason, message: str) -> None:
         try:
-            shard.append(self._handle, outcome)
+            shard.append(self._handle, source.number, [rejected(reason, message)])
         except OSError as error:
             raise ShardError(os.strerror(error.errno or errno.EIO)) from error
 
@@ -155,23 +159,28 @@ class WorkerProcess:
         """The code of the worker process."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _set_limit(resource.RLIMIT_AS, self._limits.memory_bytes)
-        while (inputs := receive_inputs(connection)) is not None:
-            try:
-                for source in inputs:
-                    self._convert_one(source)
-            except OSError as error:
-                self._counters.write_errno = error.errno or errno.EIO
-            connection.send(None)
+        with library_messages.collected() as messages:
+            while (inputs := receive_inputs(connection)) is not None:
+                try:
+                    for source in inputs:
+                        self._convert_one(source)
+                        messages.log(source.name)
+                except OSError as error:
+                    self._counters.write_errno = error.errno or errno.EIO
+                connection.send(None)
 
     def _convert_one(self, source: Input) -> None:
-        _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
         try:
-            outcome = self._conversion(source)
+            if source.member is not None:
+                _set_limit(resource.RLIMIT_CPU, sys.maxsize)
+                self._seek(source)
+            _set_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + self._limits.cpu_s)
+            outcomes = self._conversion(source)
         except MemoryError:
-            outcome = rejected(source, Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")
+            outcomes = [rejected(Reason.MEMORY, f"needs more than {self._limits.memory_bytes >> 20} MiB of memory")]
         # In this order: a process killed in between leaves num_finished too low, and the input is converted again.
-        self._counters.shard_bytes += shard.append(self._handle, outcome)
-        self._counters.num_rejected += outcome.status is Status.REJECTED
+        self._counters.shard_bytes += shard.append(self._handle, source.number, outcomes)
+        self._counters.num_rejected += sum(outcome.reason is not None for outcome in outcomes)
         self._counters.num_finished += 1
 
 

@@ -45,7 +45,7 @@ def _count(files: Sequence[bytes]) -> tuple[int, int]:
     for data in files:
         try:
             num_steps += len(read_roll(data, "")[0])
-            num_notes += int(smf.read(data).notes.is_on.sum())
+            num_notes += int(smf.scan(data).events.notes.is_on.sum())
         except Rejection:
             continue
     return num_notes, num_steps

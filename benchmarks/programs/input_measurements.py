@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.support.fresh import memory_mb
-from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.roll import PACKED_BYTES, Roll, equal_bars
 from pianogen.store import Pieces, Split, Store, write_store
 
 _MEASURED_S = 3.0
@@ -27,13 +27,13 @@ def make(path: Path, num_steps: int) -> dict[str, Any]:
     steps = random.integers(100, 3_900, num_steps // 2_000).astype(np.uint32)
     # Pieces share these rows: only the number of rows matters, not their content.
     packed = random.integers(0, 256, (1 << 20, PACKED_BYTES), np.uint8) & random.integers(0, 256, (1 << 20, 1), np.uint8)
-    tempo_us = np.full(4_000, 500_000, np.uint32)
+    tempo_us, bar_position = np.full(4_000, 500_000, np.uint32), equal_bars(4_000, 16)
     ends = np.cumsum(steps, dtype=np.int64)
 
     def rolls() -> Iterator[Roll]:
         for end, length in zip(ends.tolist(), steps.tolist(), strict=True):
             start = end % (len(packed) - 4_000)
-            yield Roll(packed[start : start + length], tempo_us[:length])
+            yield Roll(packed[start : start + length], tempo_us[:length], bar_position[:length])
 
     num_pieces = len(steps)
     pieces = Pieces(

@@ -14,7 +14,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from pianogen.errors import UsageError
-from pianogen.roll import DEFAULT_TEMPO_US, NUM_KEYS, ONSET, Roll, pack
+from pianogen.roll import DEFAULT_TEMPO_US, NUM_KEYS, ONSET, STEPS_PER_QUARTER, Roll, equal_bars, pack
 from pianogen.store import Pieces, Split, write_store
 
 SETS = ("JSB_Chorales", "Nottingham", "Piano_midi", "MuseData")
@@ -91,4 +91,6 @@ def _roll(frames: np.ndarray, where: str) -> Roll:
         raise FramesError(f"{where} has shape {frames.shape}, expected (T, {NUM_KEYS}) with T of 1 or more")
     if not np.isin(frames, (0, 1)).all():
         raise FramesError(f"{where} has values other than 0 and 1")
-    return Roll(pack(frames * ONSET), np.full(len(frames), DEFAULT_TEMPO_US, np.uint32))
+    # Sequences are given without meter; their bars do not matter to the figures of the literature.
+    tempo_us = np.full(len(frames), DEFAULT_TEMPO_US, np.uint32)
+    return Roll(pack(frames * ONSET), tempo_us, equal_bars(len(frames), 4 * STEPS_PER_QUARTER))

@@ -142,7 +142,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         statistics = train_statistics(store, config.data)
         if config.model.ensemble:
             find_strategy(config.devices, workers)
-            network, checkpoint = load_trained_model(config, statistics.keys, run.path)
+            network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
             trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
         else:
             trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)

@@ -19,6 +19,7 @@ class SampleParameters:
         temperature, top_p: see `pianogen.config.SamplingConfig`, as for all settings below.
         threshold: "dynamic", or a static threshold; None for a model that predicts keys jointly.
         primer: path of the primer; None if the sample starts from silence.
+        meter: time signature; None if the bars of the primer continue or are 4/4.
         tempo: "drawn", or in bpm.
         checkpoint: name of the checkpoint of the model.
     """
@@ -31,6 +32,7 @@ class SampleParameters:
     threshold: str | float | None
     primer: str | None
     primer_steps: int | None
+    meter: str | None
     tempo: str | float
     best_of: int
     checkpoint: str
@@ -42,6 +44,8 @@ class SampleParameters:
             parts.append(f"threshold {self.threshold}")
         if self.top_p < 1:
             parts.append(f"top-p {self.top_p:g}")
+        if self.meter is not None:
+            parts.append(self.meter)
         if self.tempo != "drawn":
             parts.append(f"{self.tempo} bpm")
         if self.best_of > 1:

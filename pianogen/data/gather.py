@@ -18,12 +18,14 @@ class Rows(NamedTuple):
     Attributes:
         packed: (R, 22) uint8.
         tempo_us: (R,) int32.
+        bar_position: (R,) uint8.
         matches: of R rows, or empty; windows have a context if they are not empty.
         ranges: of R rows, or empty if no window is transposed.
     """
 
     packed: np.ndarray
     tempo_us: np.ndarray
+    bar_position: np.ndarray
     matches: Matches
     ranges: KeyRanges
 
@@ -40,16 +42,23 @@ class Places(NamedTuple):
         start: (n,) int64 row at which the piece of the window starts.
         stop: (n,) int64 row after the last row of the piece.
         step: (n,) int32 step of the first predicted row in the piece, at least 0. Rows before and after the piece are silence at
-            120 bpm.
-        trimmed_steps: (n,) int32 number of steps that were trimmed from the start of the piece.
+            120 bpm and bar position 0.
         random: (n,) int64, uniform in 0..2**32 - 1; the transposition of the window follows from it.
     """
 
     start: np.ndarray
     stop: np.ndarray
     step: np.ndarray
-    trimmed_steps: np.ndarray
     random: np.ndarray
+
+
+class _Arrays(NamedTuple):
+    """The arrays of windows; those of the context have no elements if the windows have none."""
+
+    packed: np.ndarray
+    tempo_us: np.ndarray
+    bar_position: np.ndarray
+    context: Context
 
 
 def gather_windows(rows: Rows, places: Places, length: int, max_semitones: int) -> Window:
@@ -62,9 +71,10 @@ def gather_windows(rows: Rows, places: Places, length: int, max_semitones: int) 
     num = len(places.start)
     num_contexts, num_matches = (num, length - 1) if rows.has_matches else (0, 0)
     packed, tempo_us = np.empty((num, length, PACKED_BYTES), np.uint8), np.empty((num, length), np.int32)
+    bar_position = np.empty((num, length), np.uint8)
     context = Context(
         step=places.step,
-        first_step=places.trimmed_steps,
+        bars=np.zeros(num, np.int32),
         semitones=np.zeros(num, np.int32),
         match=np.empty((num, num_matches, PACKED_BYTES), np.uint8),
         match_steps=np.empty((num, num_matches), np.int32),
@@ -73,12 +83,13 @@ def gather_windows(rows: Rows, places: Places, length: int, max_semitones: int) 
         duration=np.empty((num_contexts, NUM_KEYS), np.uint8),
         profile=np.empty((num_contexts, len(PROFILE_DECAYS), PITCH_CLASSES), np.float32),
     )
-    _gather(rows, places, max_semitones, packed, tempo_us, context)
-    return Window(packed, tempo_us, context if rows.has_matches else ())
+    _gather(rows, places, max_semitones, _Arrays(packed, tempo_us, bar_position, context))
+    return Window(packed, tempo_us, bar_position, context if rows.has_matches else ())
 
 
 @kernel
-def _gather(rows: Rows, places: Places, max_semitones: int, packed: np.ndarray, tempo_us: np.ndarray, context: Context) -> None:
+def _gather(rows: Rows, places: Places, max_semitones: int, into: _Arrays) -> None:
+    packed, tempo_us, bar_position, context = into
     all_bytes, packed_bytes, match_bytes = rows.packed.reshape(-1), packed.reshape(-1), context.match.reshape(-1)
     size, match_size = packed.shape[1] * PACKED_BYTES, context.match.shape[1] * PACKED_BYTES
     buffer, match_buffer = np.zeros(size + 2 * MARGIN, np.uint8), np.zeros(match_size + 2 * MARGIN, np.uint8)
@@ -87,13 +98,14 @@ def _gather(rows: Rows, places: Places, max_semitones: int, packed: np.ndarray, 
         first = start + places.step[i] - 1
         window, match = packed_bytes[i * size : (i + 1) * size], match_bytes[i * match_size : (i + 1) * match_size]
         is_transposed = max_semitones > 0
-        into = buffer[MARGIN : MARGIN + size] if is_transposed else window
-        _copy(all_bytes, first * PACKED_BYTES, start * PACKED_BYTES, stop * PACKED_BYTES, 0, into)
+        keys = buffer[MARGIN : MARGIN + size] if is_transposed else window
+        _copy(all_bytes, first * PACKED_BYTES, start * PACKED_BYTES, stop * PACKED_BYTES, 0, keys)
         _copy(rows.tempo_us, first, start, stop, DEFAULT_TEMPO_US, tempo_us[i])
+        _copy(rows.bar_position, first, start, stop, 0, bar_position[i])
         if match_size > 0:
-            into = match_buffer[MARGIN : MARGIN + match_size] if is_transposed else match
+            match_keys = match_buffer[MARGIN : MARGIN + match_size] if is_transposed else match
             into_matches = Matches(context.match_distance[i], context.match_steps[i])
-            _copy_matches(all_bytes, rows.matches, first + 1, stop, into, into_matches)
+            _copy_matches(all_bytes, rows.matches, first + 1, stop, match_keys, into_matches)
         semitones = 0
         if is_transposed:
             lowest, highest = _find_range(rows, first, start, stop, packed.shape[1], context.match.shape[1])
@@ -103,8 +115,17 @@ def _gather(rows: Rows, places: Places, max_semitones: int, packed: np.ndarray, 
         if match_size > 0:
             piece = rows.packed[start:stop]
             context.semitones[i] = semitones
+            context.bars[i] = _count_bar_lines(rows.bar_position[start : first + 1])
             find_onsets(piece, places.step[i], semitones, context.since_onset[i], context.profile[i])
             find_durations(piece, places.step[i], semitones, context.duration[i])
+
+
+@kernel
+def _count_bar_lines(bar_position: np.ndarray) -> int:
+    count = 0
+    for position in bar_position:
+        count += position == 0
+    return count
 
 
 @kernel

@@ -56,7 +56,6 @@ def _chunks(windows: Windows, pieces: np.ndarray, batch: int, chunk_steps: int) 
             start=stops[copied] - steps,
             stop=stops[copied],
             step=np.full(batch, step, np.int32),
-            trimmed_steps=windows.trimmed_steps[pieces][copied],
             random=np.zeros(batch, np.int64),
         )
         window = gather_windows(rows, places, chunk_steps + 1, max_semitones=0)

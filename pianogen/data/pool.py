@@ -26,7 +26,6 @@ class Pool(NamedTuple):
         rows: the rows of the pieces.
         row_starts: (P,) int64 number of the first row of each piece.
         row_stops: (P,) int64 number of the row after each piece.
-        trimmed_steps: (P,) int32 number of steps that were trimmed from the start of each piece.
         window_ends: (P,) int64 number of windows of each piece and those before it.
         step_offset: (P,) int64: window i, if it belongs to the piece, predicts rows from step i * stride + step_offset on in
             phase 0.
@@ -43,7 +42,6 @@ class Pool(NamedTuple):
     rows: Rows
     row_starts: np.ndarray
     row_stops: np.ndarray
-    trimmed_steps: np.ndarray
     window_ends: np.ndarray
     step_offset: np.ndarray
     num_phases: np.ndarray
@@ -62,10 +60,11 @@ _INT64S = tf.TensorSpec((None,), tf.int64)
 _UINT8S = tf.TensorSpec((None,), tf.uint8)
 _INT32S = tf.TensorSpec((None,), tf.int32)
 _POOL_SPEC = Pool(
-    rows=Rows(tf.TensorSpec((None, PACKED_BYTES), tf.uint8), _INT32S, Matches(_INT32S, _INT32S), KeyRanges(_UINT8S, _UINT8S)),
+    rows=Rows(
+        tf.TensorSpec((None, PACKED_BYTES), tf.uint8), _INT32S, _UINT8S, Matches(_INT32S, _INT32S), KeyRanges(_UINT8S, _UINT8S)
+    ),
     row_starts=_INT64S,
     row_stops=_INT64S,
-    trimmed_steps=_INT32S,
     window_ends=_INT64S,
     step_offset=_INT64S,
     num_phases=_INT64S,
@@ -85,6 +84,7 @@ def allocate_rows(num_rows: int, has_matches: bool, has_ranges: bool) -> Rows:
     return Rows(
         packed=_allocate((num_rows, PACKED_BYTES), np.uint8),
         tempo_us=_allocate((num_rows,), np.int32),
+        bar_position=_allocate((num_rows,), np.uint8),
         matches=Matches(*(_allocate((num_matches,), np.int32) for _ in Matches._fields)),
         ranges=KeyRanges(*(_allocate((num_ranges,), np.uint8) for _ in KeyRanges._fields)),
     )
@@ -125,7 +125,7 @@ def window_spec(length: int, has_context: bool) -> Window:
 
     context = Context(
         step=per_window(tf.int32),
-        first_step=per_window(tf.int32),
+        bars=per_window(tf.int32),
         semitones=per_window(tf.int32),
         match=per_window(tf.uint8, length - 1, PACKED_BYTES),
         match_steps=per_window(tf.int32, length - 1),
@@ -135,7 +135,7 @@ def window_spec(length: int, has_context: bool) -> Window:
         profile=per_window(tf.float32, len(PROFILE_DECAYS), PITCH_CLASSES),
     )
     packed, tempo_us = per_window(tf.uint8, length, PACKED_BYTES), per_window(tf.int32, length)
-    return Window(packed, tempo_us, context if has_context else ())
+    return Window(packed, tempo_us, per_window(tf.uint8, length), context if has_context else ())
 
 
 def piece_of(pool: Pool, index: tf.Tensor) -> tf.Tensor:
@@ -145,9 +145,7 @@ def piece_of(pool: Pool, index: tf.Tensor) -> tf.Tensor:
 
 def places_of(pool: Pool, piece: tf.Tensor, step: tf.Tensor, random: tf.Tensor) -> Places:
     """The places of windows that predict rows from a step of a piece on."""
-    piece_places = [tf.gather(column, piece) for column in (pool.row_starts, pool.row_stops, pool.trimmed_steps)]
-    start, stop, trimmed_steps = piece_places
-    return Places(start, stop, tf.cast(step, tf.int32), trimmed_steps, random)
+    return Places(tf.gather(pool.row_starts, piece), tf.gather(pool.row_stops, piece), tf.cast(step, tf.int32), random)
 
 
 def gather_tensors(rows: Rows, places: Places, max_semitones: int, spec: Window) -> Window:

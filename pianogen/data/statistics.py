@@ -24,6 +24,7 @@ class Statistics:
     """The statistics of a split, over all its steps except where noted.
 
     Attributes:
+        steps_per_quarter: steps of a quarter note.
         median_tempo_us: median over the steps, rounded down.
         hold_counts: (89, 89) int64; [n, m] is the number of steps with m holds whose previous step has n sounding keys.
         onset_counts: (89, 89) int64; [n, m] is the number of steps with n holds and m onsets.
@@ -33,6 +34,7 @@ class Statistics:
         predicted_tempo_counts: number of the steps that windows predict, by tempo_us.
     """
 
+    steps_per_quarter: int
     median_tempo_us: int
     hold_counts: np.ndarray
     onset_counts: np.ndarray
@@ -90,6 +92,7 @@ def compute_statistics(windows: Windows) -> Statistics:
         _count_tempos(tempo_counts, roll.tempo_us)
         _count_tempos(predicted_tempo_counts, roll.tempo_us[predicted])
     return Statistics(
+        steps_per_quarter=windows.store.steps_per_quarter,
         median_tempo_us=_median(tempo_counts),
         hold_counts=hold_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
         onset_counts=onset_counts.reshape(_NUM_COUNTS, _NUM_COUNTS),
@@ -105,7 +108,7 @@ def iterate_pieces(windows: Windows) -> Iterator[tuple[Roll, np.ndarray]]:
     for block, first_row in windows.blocks():
         for start, stop in pairwise([*first_row.tolist(), len(block)]):
             predicted = np.arange(windows.window_steps, stop - start, windows.stride)
-            yield Roll(block.packed[start:stop], block.tempo_us[start:stop]), predicted
+            yield block.rows(start, stop), predicted
 
 
 def count_transitions(before: np.ndarray, after: np.ndarray) -> np.ndarray:

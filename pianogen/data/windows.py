@@ -5,8 +5,8 @@ epoch are shuffled and divided into pools; a pool takes half of `memory_mb`, bec
 read. The windows of a pool are shuffled uniformly. A corpus that fits into memory is one pool, which is read once.
 
 The window at any position of the order follows by arithmetic: batch b consists of positions b * B to (b + 1) * B - 1, so a
-stream resumes from the number of its next batch. Rows stay packed, 22 bytes and a tempo per step, until a layer of the model
-unpacks them.
+stream resumes from the number of its next batch. Rows stay packed, 22 bytes, a tempo and a bar position per
+step, until a layer of the model unpacks them.
 """
 
 import itertools
@@ -31,7 +31,7 @@ BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
 # Random substreams of the transpositions and the phases; smaller numbers are those of pools.
 _TRANSPOSITION, _PHASE = (1 << 32) - 1, (1 << 32) - 2
-_ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4, 8, 2
+_ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4 + 1, 8, 2
 
 
 class WindowError(PianogenError):
@@ -46,7 +46,6 @@ class Windows:
         store: an open store; it must stay open while the windows are in use.
         pieces: (P,) int64 ascending indices of pieces in the store.
         steps: (P,) int64 number of rows of each piece.
-        trimmed_steps: (P,) int32 number of steps that were trimmed from the start of each piece.
         num_windows: (P,) int64 number of windows of each piece; 0 for a piece that is shorter than a window.
         num_phases: (P,) int64: in each epoch of training, all windows of a piece start later by the same random number of steps,
             the phase, which is less than num_phases.
@@ -62,7 +61,6 @@ class Windows:
     store: Store
     pieces: np.ndarray
     steps: np.ndarray
-    trimmed_steps: np.ndarray
     num_windows: np.ndarray
     num_phases: np.ndarray
     window_steps: int
@@ -100,7 +98,7 @@ class Windows:
         for pieces in consecutive_pieces(self.steps, BLOCK_ROWS):
             steps = self.steps[pieces]
             rows = rows_alone.read_rows(np.arange(pieces.start, pieces.stop))
-            yield Roll(rows.packed, rows.tempo_us.view(np.uint32)), np.cumsum(steps) - steps
+            yield self._roll_of(rows), np.cumsum(steps) - steps
 
     def read_rows(self, indices: np.ndarray) -> Rows:
         """Reads the rows of some pieces, and finds their matches and their ranges of keys if windows need them.
@@ -113,13 +111,20 @@ class Windows:
         """
         steps = self.steps[indices]
         rows = allocate_rows(int(steps.sum()), self.context, self.transpose > 0)
-        self.store.read_pieces(self.pieces[indices], Roll(rows.packed, rows.tempo_us.view(np.uint32)))
+        self.store.read_pieces(self.pieces[indices], self._roll_of(rows))
         if self.context:
             for start, stop in itertools.pairwise([0, *np.cumsum(steps).tolist()]):
                 find_matches(rows.packed[start:stop], Matches(*(column[start:stop] for column in rows.matches)))
         if self.transpose:
             find_key_ranges(rows.packed, rows.ranges)
         return rows
+
+    def _roll_of(self, rows: Rows) -> Roll:
+        """The same rows as a roll, in the same memory."""
+        return Roll(
+            *(rows.packed, rows.tempo_us.view(np.uint32), rows.bar_position),
+            steps_per_quarter=self.store.steps_per_quarter,
+        )
 
 
 def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool = False, context: bool = False) -> Windows:
@@ -149,7 +154,6 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
         store=store,
         pieces=indices,
         steps=steps,
-        trimmed_steps=pieces.first_step[indices].astype(np.int32),
         num_windows=num_windows,
         num_phases=num_phases,
         window_steps=config.window_steps,
@@ -287,7 +291,6 @@ def _read_pool(windows: Windows, indices: np.ndarray) -> Pool:
         rows=windows.read_rows(indices),
         row_starts=row_stops - steps,
         row_stops=row_stops,
-        trimmed_steps=windows.trimmed_steps[indices],
         window_ends=window_ends,
         step_offset=(0 if windows.every_row else 1) - first_window * windows.stride,
         num_phases=windows.num_phases[indices],

@@ -6,10 +6,14 @@ from typing import NamedTuple
 class Counts(NamedTuple):
     """What a piece contains and what its roll leaves out; every field is a column of the ledger.
 
+    Every note-on of the source is an onset cell, or counted as dropped, lost or merged.
+
     Attributes:
         notes: onset cells of the roll.
         notes_out_of_range: dropped note-ons outside the 88 keys.
-        notes_drum: dropped note-ons on the percussion channel.
+        notes_drum: dropped note-ons of percussion.
+        notes_program: dropped note-ons of programs that are not wanted.
+        notes_lost: note-ons of the source that were not read, such as those after an end-of-track event.
         notes_merged: accepted note-ons whose cell was already an onset.
         notes_unreleased: notes that no note-off ends; they last until the last event of their stream.
         tempo_seen: tempo events of the file.
@@ -19,6 +23,8 @@ class Counts(NamedTuple):
     notes: int
     notes_out_of_range: int
     notes_drum: int
+    notes_program: int
+    notes_lost: int
     notes_merged: int
     notes_unreleased: int
     tempo_seen: int

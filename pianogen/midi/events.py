@@ -1,9 +1,11 @@
-"""The note, tempo and meter events of one MIDI file: what the readers return and the quantizer takes."""
+"""The events of one MIDI file or score that matter for a roll: what the readers return and the quantizer takes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+NOTES_OFF, PEDAL, BANK, PROGRAM, RHYTHM = range(5)  # kinds of channel events
 
 
 class NoteEvents(NamedTuple):
@@ -50,17 +52,50 @@ class MeterEvents(NamedTuple):
     power: np.ndarray
 
 
+class ChannelEvents(NamedTuple):
+    """Controllers, program changes and system exclusive messages that matter, in the same order as the notes.
+
+    Attributes:
+        tick: (C,) int64, from the start of the file.
+        num_notes: (C,) int64 number of note events before this event in the file.
+        track: (C,) int32.
+        channel: (C,) uint8, 0..15.
+        kind: (C,) uint8: NOTES_OFF (controllers 120 and 123), PEDAL (controller 64), BANK (controller 0), PROGRAM, or RHYTHM (the
+            GS message "use for rhythm part").
+        value: (C,) uint8.
+    """
+
+    tick: np.ndarray
+    num_notes: np.ndarray
+    track: np.ndarray
+    channel: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+
+
+def no_channel_events() -> ChannelEvents:
+    """Those of a score."""
+    ticks, bytes_ = np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    return ChannelEvents(ticks, ticks, np.zeros(0, np.int32), bytes_, bytes_, bytes_)
+
+
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a MIDI file contains that matters for a roll.
+    """What a MIDI file or score contains that matters for a roll.
 
     Attributes:
         ticks_per_quarter: positive.
         end_tick: the end of the longest track.
+        channel_events: none of a score.
+        notes_lost: note-ons of the source that are not among the notes.
+        repairs: what was repaired to read the source, one word each.
     """
 
     ticks_per_quarter: int
     notes: NoteEvents
     tempos: TempoEvents
+    meters: MeterEvents
     end_tick: int
-    meters: MeterEvents = field(default_factory=lambda: MeterEvents(*np.empty((3, 0), np.int64)))
+    channel_events: ChannelEvents
+    notes_lost: int = 0
+    repairs: tuple[str, ...] = ()

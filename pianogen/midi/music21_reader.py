@@ -4,28 +4,42 @@ A file never becomes a music21 stream, because streams move and merge notes.
 """
 
 import gc
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from music21 import midi
 
-from pianogen.midi import smf
-from pianogen.midi.events import Events, NoteEvents, TempoEvents
+from pianogen.midi.events import (
+    BANK,
+    NOTES_OFF,
+    PEDAL,
+    PROGRAM,
+    RHYTHM,
+    ChannelEvents,
+    Events,
+    MeterEvents,
+    NoteEvents,
+    TempoEvents,
+)
+from pianogen.midi.smf import Scan
 
+_CONTROLLERS = {0: BANK, 64: PEDAL}
+# The GS message "use for rhythm part": the part, of which 0 is the percussion channel, and the map, of which 0 is none.
+_RHYTHM_MESSAGE = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
 _NOTE_ON, _NOTE_OFF = midi.ChannelVoiceMessages.NOTE_ON, midi.ChannelVoiceMessages.NOTE_OFF
 
 
-def read(data: bytes) -> Events:
-    """The events of a MIDI file.
-
-    Raises:
-        Rejection: as `pianogen.midi.smf.read`, which checks the file first, so that the reason does not depend on the parser.
-    """
+def read(scan: Scan) -> Events:
+    """The events of a MIDI file, which is checked: the verdict does not depend on the parser."""
     parsed = midi.MidiFile()
     with _without_garbage_collection():
-        parsed.readstr(smf.normalise(data))
-        return _events(parsed)
+        parsed.readstr(scan.normalise())
+        events = _events(parsed)
+    return replace(events, notes_lost=scan.events.notes_lost, repairs=scan.events.repairs)
 
 
 @contextmanager
@@ -43,6 +57,8 @@ def _without_garbage_collection() -> Iterator[None]:
 def _events(parsed: midi.MidiFile) -> Events:
     notes: list[tuple[int, int, int, int | bytes | None, bool]] = []
     tempos: list[tuple[int, int]] = []
+    meters: list[tuple[int, int, int]] = []
+    channel_events: list[tuple[int, int, int, int, int, int]] = []
     end_tick = 0
     for index, track in enumerate(parsed.tracks):
         tick = 0
@@ -56,18 +72,48 @@ def _events(parsed: midi.MidiFile) -> Events:
                 tempo_us = int.from_bytes(event.data, "big")
                 if tempo_us > 0:
                     tempos.append((tick, tempo_us))
+            elif kind is midi.MetaEvents.TIME_SIGNATURE and isinstance(event.data, bytes) and len(event.data) >= 2:
+                numerator, power = event.data[:2]
+                meters += [(tick, numerator, power)] if numerator > 0 else []
+            elif (channel_event := _channel_event(event)) is not None:
+                channel_events.append((tick, len(notes), index, *channel_event))
         end_tick = max(end_tick, tick)
-    note_columns = np.array(notes, np.int64).reshape(-1, 5).T
-    tempo_columns = np.array(tempos, np.int64).reshape(-1, 2).T
+    note_columns = _columns(notes, 5)
+    channel_columns = _columns(channel_events, 6)
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
         notes=NoteEvents(
-            tick=note_columns[0].copy(),
+            tick=note_columns[0],
             track=note_columns[1].astype(np.int32),
             channel=note_columns[2].astype(np.uint8),
             key=note_columns[3].astype(np.uint8),
             is_on=note_columns[4].astype(np.bool_),
         ),
-        tempos=TempoEvents(tick=tempo_columns[0].copy(), tempo_us=tempo_columns[1].copy()),
+        tempos=TempoEvents(*_columns(tempos, 2)),
+        meters=MeterEvents(*_columns(meters, 3)),
         end_tick=end_tick,
+        channel_events=ChannelEvents(
+            *(channel_columns[0], channel_columns[1], channel_columns[2].astype(np.int32)),
+            *channel_columns[3:].astype(np.uint8),
+        ),
     )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], num_columns: int) -> np.ndarray:
+    """(num_columns, N) int64 columns of N rows, each column contiguous."""
+    return np.array(rows, np.int64).reshape(-1, num_columns).T.copy()
+
+
+def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:
+    """(channel, kind, value) of an event, as in `ChannelEvents`; None if the event does not matter."""
+    kind = event.type
+    if kind is midi.ChannelVoiceMessages.PROGRAM_CHANGE:
+        return event.channel - 1, PROGRAM, event.data
+    if kind is midi.ChannelVoiceMessages.CONTROLLER_CHANGE and event.parameter1 in _CONTROLLERS:
+        return event.channel - 1, _CONTROLLERS[event.parameter1], event.parameter2
+    if kind in (midi.ChannelModeMessages.ALL_NOTES_OFF, midi.ChannelModeMessages.ALL_SOUND_OFF):
+        return event.channel - 1, NOTES_OFF, event.parameter2
+    if kind is midi.SysExEvents.F0_SYSEX_EVENT and isinstance(event.data, bytes) and (part := _RHYTHM_MESSAGE.match(event.data)):
+        number = part[1][0] & 0x0F
+        return (number - 1 if number < 10 else number) if number else 9, RHYTHM, part[2][0]
+    return None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents, no_channel_events
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
@@ -44,18 +44,7 @@ class _Struck(NamedTuple):
     key: int | None
 
 
-class Performance(NamedTuple):
-    """A score in the order of play.
-
-    Attributes:
-        notes_lost: the notes of the source without a pitch or a duration that can be read, once for each time they are played.
-    """
-
-    events: Events
-    notes_lost: int
-
-
-def perform(score: Score) -> Performance:
+def perform(score: Score) -> Events:
     """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
 
     The source's notes times their repetitions are the note-ons, the notes that ties join to earlier ones, and `notes_lost`.
@@ -77,14 +66,15 @@ def perform(score: Score) -> Performance:
         raise ScoreError("the score is longer than any roll", "too_long")
     played.sort(key=lambda item: (item.start, item.note.grace is None))
     bar_lines = np.array(starts, np.int64)
-    events = Events(
+    return Events(
         ticks_per_quarter=tpq,
         notes=_note_events(_join_ties(played, _spans(played, tpq), tpq)),
         tempos=_tempo_events(score.bars, order, starts, tpq),
         meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
         end_tick=end_tick,
+        channel_events=no_channel_events(),
+        notes_lost=sum(score.bars[bar].num_lost for bar in order),
     )
-    return Performance(events, sum(score.bars[bar].num_lost for bar in order))
 
 
 def _ticks_per_quarter(bars: Iterable[Bar]) -> int:

@@ -1,17 +1,20 @@
-"""The entry point of this folder: the bytes of a MIDI file or score to a roll."""
+"""The entry point of this folder: the bytes of a MIDI file or score to rolls."""
 
 import os.path
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from pianogen.midi.counts import Counts
+from pianogen.midi.options import DEFAULT_OPTIONS, ReadOptions
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
+
+if TYPE_CHECKING:
+    from pianogen.midi.events import Events
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
-
-MidiParser = Literal["smf", "music21"]
 
 
 def is_input(name: str) -> bool:
@@ -24,41 +27,80 @@ def is_score(name: str) -> bool:
     return _suffix(name) in SCORE_SUFFIXES
 
 
-def read_roll(data: bytes, name: str, parser: MidiParser = "smf", keep_rests: bool = False) -> tuple[Roll, Counts]:
-    """The roll of a MIDI file or score.
+class Piece(NamedTuple):
+    """One piece of an input.
+
+    Attributes:
+        name: the name of the input, with #1, #2, … if the input contains several pieces.
+        repairs: what was repaired to read the input, one word each.
+    """
+
+    name: str
+    roll: Roll
+    counts: Counts
+    repairs: tuple[str, ...]
+
+
+def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece | Rejection]:
+    """The pieces of a MIDI file or score: one, or one for each tune of a score that contains several.
 
     Args:
         data: the content of the file.
         name: the name of the file; the suffix distinguishes scores from MIDI files.
-        parser: reads the events of MIDI files; the roll, or the reason of a rejection, does not depend on it.
-        keep_rests: keep leading and trailing silence.
+
+    Returns:
+        The pieces in the order of the file, or why a piece cannot become a roll.
 
     Raises:
-        Rejection: the file cannot become a roll.
+        Rejection: the file cannot be read.
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
-    # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
+    tunes = _read_events(data, name, options)
+    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
+    return [_piece(name, events, options) for name, events in zip(names, tunes, strict=True)]
+
+
+def _piece(name: str, events: "Events | Rejection", options: ReadOptions) -> Piece | Rejection:
+    # Imported here because numba takes 0.3 s and 100 MB, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
+    if isinstance(events, Rejection):
+        return events
+    try:
+        return Piece(name, *quantize(events, options), events.repairs)
+    except Rejection as rejection:
+        return rejection
+
+
+def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
+    """The roll of the first piece of a MIDI file or score; see `read_pieces`.
+
+    Raises:
+        Rejection: the first piece cannot become a roll.
+    """
+    piece = read_pieces(data, name, options)[0]
+    if isinstance(piece, Rejection):
+        raise piece
+    return piece.roll, piece.counts
+
+
+def _read_events(data: bytes, name: str, options: ReadOptions) -> "Sequence[Events | Rejection]":
+    """The events of each piece of an input."""
     if is_score(name):
-        from pianogen.midi import score_reader
+        from pianogen.midi.score_reader import read_score
 
-        tunes = score_reader.read_score(data, _suffix(name))
-        if len(tunes) > 1:
-            raise Rejection(Reason.BAD_SCORE, f"{len(tunes)} tunes in one file, expected one; split the file")
-        events = tunes[0].events
-        if isinstance(events, Rejection):
-            raise events
-    elif parser == "music21":
-        from pianogen.midi import music21_reader
+        return read_score(data, _suffix(name))
+    from pianogen.midi import smf
+    from pianogen.midi.quantize import quantize
 
-        events = music21_reader.read(data)
-    else:
-        from pianogen.midi import smf
+    scan = smf.scan(data)
+    if options.parser == "smf":
+        return [scan.events]
+    from pianogen.midi import music21_reader
 
-        events = smf.read(data)
-    return quantize(events, keep_rests)
+    quantize(scan.events, options)  # rejects a file before music21, which is slow, could exceed the limits of time and memory
+    return [music21_reader.read(scan)]
 
 
 def too_large(num_bytes: int) -> Rejection:

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     TOO_LARGE = "too_large"
     NO_NOTES = "no_notes"
+    FILTERED = "filtered"
     UNREADABLE = "unreadable"
     BAD_SCORE = "bad_score"
     TIMEOUT = "timeout"

@@ -1,7 +1,6 @@
 """The events of the pieces in a score file: MusicXML, Humdrum **kern or ABC."""
 
 import codecs
-from typing import NamedTuple
 
 from pianogen.midi.events import Events
 from pianogen.midi.performance import perform
@@ -15,22 +14,8 @@ from pianogen.midi.scores.score import Score
 _XML_SUFFIXES = (".mxl", ".musicxml", ".xml")
 
 
-class Tune(NamedTuple):
-    """One piece of a score file.
-
-    Attributes:
-        number: its position in the file, from 1; None if the file has only one.
-        events: its events, or why this piece cannot be read.
-        notes_lost: notes that are not among the events, because no pitch or duration can be read.
-    """
-
-    number: int | None
-    events: Events | Rejection
-    notes_lost: int
-
-
-def read_score(data: bytes, suffix: str) -> list[Tune]:
-    """The pieces of a score file.
+def read_score(data: bytes, suffix: str) -> list[Events | Rejection]:
+    """The events of each piece of a score file, in the order of the file, or why this piece cannot be read.
 
     Args:
         suffix: of the file's name, in lower case.
@@ -42,7 +27,7 @@ def read_score(data: bytes, suffix: str) -> list[Tune]:
         scores = _parse(data, suffix)
     except ScoreError as error:
         raise _rejection(error) from error
-    return [_perform(number if len(scores) > 1 else None, score) for number, score in enumerate(scores, 1)]
+    return [_perform(score) for score in scores]
 
 
 def _parse(data: bytes, suffix: str) -> list[Score] | list[Score | ScoreError]:
@@ -61,13 +46,13 @@ def _decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _perform(number: int | None, score: Score | ScoreError) -> Tune:
+def _perform(score: Score | ScoreError) -> Events | Rejection:
     if isinstance(score, ScoreError):
-        return Tune(number, _rejection(score), 0)
+        return _rejection(score)
     try:
-        return Tune(number, *perform(score))
+        return perform(score)
     except ScoreError as error:
-        return Tune(number, _rejection(error), 0)
+        return _rejection(error)
 
 
 def _rejection(error: ScoreError) -> Rejection:

@@ -1,8 +1,14 @@
-"""The strict reader of Standard MIDI Files.
+"""The reader of Standard MIDI Files.
 
 Source of the format: Standard MIDI Files 1.0 (MIDI Manufacturers Association, 1988), and RP-29 for RIFF-wrapped files.
-The reader checks every byte of every declared track: it returns all events of a file, or rejects the file with a reason and the
-position of the byte at fault.
+The reader checks every byte of every track: it returns all events of a file, or rejects the file with a reason and the position
+of the byte at fault. It rejects a file only if a pitch or a time is in doubt, and repairs the rest:
+
+    long_track     the last declared track claims more bytes than the file has, and contains its end-of-track
+    extra_tracks   complete, legal tracks directly after the declared number of tracks; they are read
+    counted_chunk  the declared number of tracks counts chunks of other kinds
+    macbinary      a MacBinary header, which old Macs put before a file, is skipped
+    riff_size      the size of the RIFF data chunk counts its own header
 """
 
 import struct
@@ -10,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pianogen.midi import track_scanner
+from pianogen.midi import chunk_scanner, track_scanner
 from pianogen.midi.events import Events
 from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.scan_buffers import Tracks
 
 _FAILURES = {
     track_scanner.TRUNCATED: (
@@ -34,52 +41,72 @@ _FAILURES = {
     ),
     track_scanner.BAD_LENGTH: (Reason.BAD_LENGTH, "a variable-length number at byte {at} has more than 4 bytes"),
 }
+_REPAIRS = {
+    chunk_scanner.LONG_TRACK: "long_track",
+    chunk_scanner.EXTRA_TRACKS: "extra_tracks",
+    chunk_scanner.COUNTED_CHUNK: "counted_chunk",
+}
 _END_OF_TRACK_EVENT = b"\x00\xff\x2f\x00"
+_MACBINARY_BYTES = 128
+_RIFF_HEADER_BYTES = 8  # of a chunk
 
 
-def read(data: bytes) -> Events:
-    """The note and tempo events of a MIDI file.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A valid file.
+
+    Attributes:
+        events: all events.
+        midi: the bytes from the header on.
+        division: the two bytes of the header that give the ticks per quarter note.
+        tracks: the positions of the tracks in these bytes.
+    """
+
+    events: Events
+    midi: bytes
+    division: bytes
+    tracks: Tracks
+
+    def normalise(self) -> bytes:
+        """The same music in the simplest form of the format, for readers that support only a part of it.
+
+        The result has a header of 6 bytes, and after it only tracks, as many as declared. Each ends with an end-of-track event.
+        """
+        tracks = list(zip(*(column.tolist() for column in self.tracks), strict=True))
+        chunks = [b"MThd", (6).to_bytes(4, "big"), b"\0\1", len(tracks).to_bytes(2, "big"), self.division]
+        for begin, end, has_end in tracks:
+            track = self.midi[begin:end] + (b"" if has_end else _END_OF_TRACK_EVENT)
+            chunks += [b"MTrk", len(track).to_bytes(4, "big"), track]
+        return b"".join(chunks)
+
+
+def scan(data: bytes) -> Scan:
+    """Reads a file.
 
     Raises:
         Rejection: the file is not a MIDI file, or it is incomplete or breaks the rules of the format.
     """
-    return _scan(data).events
-
-
-def normalise(data: bytes) -> bytes:
-    """The same music in the simplest form of the format, for readers that support only a part of it.
-
-    The result has no RIFF wrapper, a header of 6 bytes, and only the declared tracks. Each track ends with an end-of-track event.
-
-    Raises:
-        Rejection: as `read`.
-    """
-    scan = _scan(data)
-    chunks = [b"MThd", (6).to_bytes(4, "big"), scan.header[:6]]
-    for begin, end, has_end in zip(*(column.tolist() for column in scan.tracks), strict=True):
-        track = scan.midi[begin:end] + (b"" if has_end else _END_OF_TRACK_EVENT)
-        chunks += [b"MTrk", len(track).to_bytes(4, "big"), track]
-    return b"".join(chunks)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    events: Events
-    midi: bytes
-    header: bytes
-    tracks: track_scanner.Tracks
-
-
-def _scan(data: bytes) -> _Scan:
-    midi = _unwrap_riff(data) if data[:4] == b"RIFF" else data
+    midi, repairs = _unwrap(data)
     header = _read_header(midi)
     num_tracks, ticks_per_quarter = _check_header(header)
-    scan = track_scanner.scan_tracks(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks)
-    if scan.failure != track_scanner.OK:
-        reason, message = _FAILURES[scan.failure]
-        byte = midi[scan.at] if scan.at < len(midi) else 0
-        raise Rejection(reason, message.format(at=scan.at, byte=byte, num_tracks=len(scan.tracks.begin), declared=num_tracks))
-    return _Scan(Events(ticks_per_quarter, scan.notes, scan.tempos, scan.end_tick), midi, header, scan.tracks)
+    found = chunk_scanner.scan_file(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks)
+    content = found.content
+    if found.failure != track_scanner.OK:
+        reason, message = _FAILURES[found.failure]
+        byte = midi[found.at] if found.at < len(midi) else 0
+        message = message.format(at=found.at, byte=byte, num_tracks=len(content.tracks.begin), declared=num_tracks)
+        raise Rejection(reason, message)
+    events = Events(
+        ticks_per_quarter,
+        content.notes,
+        content.tempos,
+        content.meters,
+        found.end_tick,
+        content.channel_events,
+        notes_lost=found.notes_after_end,
+        repairs=repairs + tuple(word for repair, word in _REPAIRS.items() if found.repairs & repair),
+    )
+    return Scan(events, midi, header[4:6], content.tracks)
 
 
 def _read_header(midi: bytes) -> bytes:
@@ -108,13 +135,35 @@ def _check_header(header: bytes) -> tuple[int, int]:
     return num_tracks, division
 
 
-def _unwrap_riff(data: bytes) -> bytes:
+def _unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The MIDI file in a file, and the repairs that were necessary to find it."""
+    repairs = []
+    if _is_macbinary(data):
+        repairs.append("macbinary")
+        size = int.from_bytes(data[83:87], "big")  # of the data fork; padding and a resource fork may follow
+        data = data[_MACBINARY_BYTES : _MACBINARY_BYTES + (size or len(data))]
+    if data[:4] == b"RIFF":
+        data, has_wrong_size = _unwrap_riff(data)
+        repairs += ["riff_size"] if has_wrong_size else []
+    return data, tuple(repairs)
+
+
+def _is_macbinary(data: bytes) -> bool:
+    """Whether a MacBinary header, which begins with 0 and the length of a name of 1 to 63 bytes, precedes a MIDI file."""
+    is_header = data[:1] == b"\0" and 1 <= int.from_bytes(data[1:2], "big") <= 63
+    return is_header and data[_MACBINARY_BYTES : _MACBINARY_BYTES + 4] in (b"MThd", b"RIFF")
+
+
+def _unwrap_riff(data: bytes) -> tuple[bytes, bool]:
+    """The MIDI file in a RIFF file, and whether the size of its chunk counts the header of the chunk."""
     at = 12
-    while data[8:12] == b"RMID" and at + 8 <= len(data):
+    while data[8:12] == b"RMID" and at + _RIFF_HEADER_BYTES <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
+        begin = at + _RIFF_HEADER_BYTES
         if data[at : at + 4] == b"data":
-            if at + 8 + size > len(data):
-                raise Rejection(Reason.TRUNCATED, f"the RIFF data chunk declares {size} bytes and {len(data) - at - 8} follow")
-            return data[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
+            num_missing = begin + size - len(data)
+            if num_missing > _RIFF_HEADER_BYTES:
+                raise Rejection(Reason.TRUNCATED, f"the RIFF data chunk declares {size} bytes and {len(data) - begin} follow")
+            return data[begin : begin + size], num_missing > 0
+        at = begin + size + size % 2
     raise Rejection(Reason.NOT_MIDI, "the RIFF file has no MIDI data chunk")

@@ -1,4 +1,4 @@
-"""The scanner of MIDI tracks, compiled with numba: every byte of every declared track is checked, and its events are returned.
+"""The scanner of one MIDI track, compiled with numba: every byte of the track is checked, and its events are returned.
 
 A kernel cannot raise a rejection with a message. It returns a failure code and the position of the byte at fault instead.
 """
@@ -8,33 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import NoteEvents, TempoEvents
+from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, ChannelEvents, MeterEvents, TempoEvents
+from pianogen.midi.scan_buffers import Buffers, Filled
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
-_META, _SET_TEMPO, _END_OF_TRACK = 0xFF, 0x51, 0x2F
-
-
-class Tracks(NamedTuple):
-    """The content of each track chunk: its first byte, the byte after its last event, and whether that is an end-of-track."""
-
-    begin: np.ndarray
-    end: np.ndarray
-    has_end: np.ndarray
-
-
-class _Buffers(NamedTuple):
-    """Arrays that the kernels fill from the start; each is long enough for any file of this size."""
-
-    notes: NoteEvents
-    tempos: TempoEvents
-    tracks: Tracks
-
-
-class _Filled(NamedTuple):
-    """The numbers of events that the buffers contain."""
-
-    num_notes: int
-    num_tempos: int
+_SYSEX, _SYSEX_CONTINUATION, _META = 0xF0, 0xF7, 0xFF
+_SET_TEMPO, _TIME_SIGNATURE, _END_OF_TRACK = 0x51, 0x58, 0x2F
+_BANK_SELECT, _HOLD_PEDAL, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 0, 64, 120, 123
+_OTHER = -1
 
 
 class _Number(NamedTuple):
@@ -61,45 +42,37 @@ class _MetaOrSysex(NamedTuple):
     failure: int
 
 
-class _TrackScan(NamedTuple):
-    """The scan of a track: the failure or OK, the position where the scan stopped, and the tick of the last event."""
+class _Place(NamedTuple):
+    """The tick of an event, the number of note events before it in the file, and its track."""
+
+    tick: int
+    num_notes: int
+    track: int
+
+
+class TrackScan(NamedTuple):
+    """The scan of a track.
+
+    Attributes:
+        failure: the failure or OK.
+        at: the position where the scan stopped.
+        has_end: whether it stopped at an end-of-track event.
+        end_tick: the tick of the last event.
+        running_status: the status in force, 0 if there is none.
+        filled: the events in the buffers, with those of this track.
+    """
 
     failure: int
     at: int
     has_end: bool
     end_tick: int
-    filled: _Filled
-
-
-class FileScan(NamedTuple):
-    """The scan of all tracks; `end_tick` is that of the longest track."""
-
-    failure: int
-    at: int
-    end_tick: int
-    notes: NoteEvents
-    tempos: TempoEvents
-    tracks: Tracks
+    running_status: int
+    filled: Filled
 
 
 @kernel
-def _allocate(num_bytes: int, num_tracks: int) -> _Buffers:
-    # The shortest note event is a delta, a key and a velocity; the shortest tempo event a delta, FF 51 03 and three bytes.
-    num_notes, num_tempos, num_chunks = num_bytes // 3 + 1, num_bytes // 7 + 1, min(num_tracks, num_bytes // 8)
-    notes = NoteEvents(
-        np.empty(num_notes, np.int64),
-        np.empty(num_notes, np.int32),
-        np.empty(num_notes, np.uint8),
-        np.empty(num_notes, np.uint8),
-        np.empty(num_notes, np.bool_),
-    )
-    tempos = TempoEvents(np.empty(num_tempos, np.int64), np.empty(num_tempos, np.int64))
-    tracks = Tracks(np.empty(num_chunks, np.int64), np.empty(num_chunks, np.int64), np.empty(num_chunks, np.bool_))
-    return _Buffers(notes, tempos, tracks)
-
-
-@kernel
-def _big_endian(data: np.ndarray, at: int, count: int) -> int:
+def big_endian(data: np.ndarray, at: int, count: int) -> int:
+    """The number in some bytes."""
     value = 0
     for i in range(count):
         value = (value << 8) | data[at + i]
@@ -120,59 +93,13 @@ def _variable_length(data: np.ndarray, at: int, end: int) -> _Number:
 
 
 @kernel
-def scan_tracks(data: np.ndarray, at: int, num_declared: int) -> FileScan:
-    """Reads chunks until the declared number of tracks is complete; chunks of other kinds are skipped."""
-    buffers = _allocate(len(data), num_declared)
-    num_tracks = end_tick = 0
-    filled = _Filled(0, 0)
-    failure = OK
-    while num_tracks < num_declared:
-        if at + 8 > len(data):
-            failure = MISSING_TRACKS if at == len(data) else TRUNCATED
-            break
-        is_track = data[at] == 0x4D and data[at + 1] == 0x54 and data[at + 2] == 0x72 and data[at + 3] == 0x6B  # MTrk
-        begin = at + 8
-        end = begin + _big_endian(data, at + 4, 4)
-        if end > len(data):
-            failure = TRUNCATED
-            break
-        if is_track:
-            track = _scan_track(data, begin, end, num_tracks, buffers, filled)
-            if track.failure != OK:
-                failure, at = track.failure, track.at
-                break
-            buffers.tracks.begin[num_tracks] = begin
-            buffers.tracks.end[num_tracks] = track.at
-            buffers.tracks.has_end[num_tracks] = track.has_end
-            end_tick = max(end_tick, track.end_tick)
-            filled = track.filled
-            num_tracks += 1
-        at = end
-    notes, tempos, tracks = buffers
-    num_notes, num_tempos = filled
-    return FileScan(
-        failure,
-        at,
-        end_tick,
-        NoteEvents(
-            notes.tick[:num_notes],
-            notes.track[:num_notes],
-            notes.channel[:num_notes],
-            notes.key[:num_notes],
-            notes.is_on[:num_notes],
-        ),
-        TempoEvents(tempos.tick[:num_tempos], tempos.tempo_us[:num_tempos]),
-        Tracks(tracks.begin[:num_tracks], tracks.end[:num_tracks], tracks.has_end[:num_tracks]),
-    )
-
-
-@kernel
-def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffers, filled: _Filled) -> _TrackScan:
-    """Reads the events between two positions up to an end-of-track event, and appends notes and tempos to the buffers."""
-    notes, tempos = buffers.notes, buffers.tempos
-    num_notes, num_tempos = filled
+def scan_track(
+    data: np.ndarray, at: int, end: int, track: int, running_status: int, buffers: Buffers, filled: Filled
+) -> TrackScan:
+    """Reads the events between two positions up to an end-of-track event, and appends them to the buffers."""
+    notes, channel_events = buffers.notes, buffers.channel_events
+    num_notes, num_tempos, num_meters, num_channel_events = filled
     tick = 0
-    running_status = 0  # 0 is none
     failure = OK
     has_end = False
     while at < end and not has_end:
@@ -204,6 +131,13 @@ def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffe
                 notes.key[num_notes] = data[at]
                 notes.is_on[num_notes] = running_status >= 0x90 and data[at + 1] != 0
                 num_notes += 1
+            elif 0xB0 <= running_status < 0xD0:
+                kind = _kind_of(running_status, data[at])
+                if kind != _OTHER:
+                    place = _Place(tick, num_notes, track)
+                    value = data[at + size - 1]
+                    _write_channel_event(channel_events, num_channel_events, place, running_status & 0x0F, kind, value)
+                    num_channel_events += 1
             at += size
         else:
             event = _read_meta_or_sysex(data, at, end)
@@ -212,15 +146,72 @@ def _scan_track(data: np.ndarray, at: int, end: int, track: int, buffers: _Buffe
                 break
             if event.status != _META:
                 running_status = 0
-            if event.meta == _SET_TEMPO and event.length == 3:
-                tempo_us = _big_endian(data, at, 3)
-                if tempo_us > 0:
-                    tempos.tick[num_tempos] = tick
-                    tempos.tempo_us[num_tempos] = tempo_us
-                    num_tempos += 1
+                if _is_rhythm_message(data, at, event):
+                    place = _Place(tick, num_notes, track)
+                    channel = _part_channel(data[at + 5] & 0x0F)
+                    _write_channel_event(channel_events, num_channel_events, place, channel, RHYTHM, data[at + 7])
+                    num_channel_events += 1
+            elif event.meta == _SET_TEMPO:
+                num_tempos += _write_tempo(data, event, tick, buffers.tempos, num_tempos)
+            elif event.meta == _TIME_SIGNATURE:
+                num_meters += _write_meter(data, event, tick, buffers.meters, num_meters)
             at += event.length
             has_end = event.meta == _END_OF_TRACK
-    return _TrackScan(failure, at, has_end, tick, _Filled(num_notes, num_tempos))
+    return TrackScan(failure, at, has_end, tick, running_status, Filled(num_notes, num_tempos, num_meters, num_channel_events))
+
+
+@kernel
+def _kind_of(status: int, first: int) -> int:
+    """The kind of a controller or program change with this first data byte; _OTHER if it does not matter."""
+    if status >= 0xC0:
+        return PROGRAM
+    if first == _BANK_SELECT:
+        return BANK
+    if first == _HOLD_PEDAL:
+        return PEDAL
+    return NOTES_OFF if first in (_ALL_SOUND_OFF, _ALL_NOTES_OFF) else _OTHER
+
+
+@kernel
+def _write_channel_event(into: ChannelEvents, index: int, place: _Place, channel: int, kind: int, value: int) -> None:
+    into.tick[index], into.num_notes[index], into.track[index] = place.tick, place.num_notes, place.track
+    into.channel[index], into.kind[index], into.value[index] = channel, kind, value
+
+
+@kernel
+def _is_rhythm_message(data: np.ndarray, at: int, event: _MetaOrSysex) -> bool:
+    """Whether a system exclusive event is the GS message "use for rhythm part": 41 dd 42 12 40 1x 15 mm."""
+    if event.status != _SYSEX or event.length < 8:
+        return False
+    is_gs = data[at] == 0x41 and data[at + 2] == 0x42 and data[at + 3] == 0x12
+    return bool(is_gs and data[at + 4] == 0x40 and data[at + 5] & 0xF0 == 0x10 and data[at + 6] == 0x15)
+
+
+@kernel
+def _part_channel(part: int) -> int:
+    """The channel, 0..15, of a GS part: part 0 is the percussion channel, the others are the remaining channels in order."""
+    if part == 0:
+        return 9
+    return part - 1 if part < 10 else part
+
+
+@kernel
+def _write_tempo(data: np.ndarray, event: _MetaOrSysex, tick: int, into: TempoEvents, index: int) -> int:
+    """Writes a valid tempo, and returns the number of tempos written, 0 or 1."""
+    tempo_us = big_endian(data, event.at, 3) if event.length == 3 else 0
+    if tempo_us == 0:
+        return 0
+    into.tick[index], into.tempo_us[index] = tick, tempo_us
+    return 1
+
+
+@kernel
+def _write_meter(data: np.ndarray, event: _MetaOrSysex, tick: int, into: MeterEvents, index: int) -> int:
+    """Writes a time signature with a numerator, and returns the number of time signatures written, 0 or 1."""
+    if event.length < 2 or data[event.at] == 0:
+        return 0
+    into.tick[index], into.numerator[index], into.power[index] = tick, data[event.at], data[event.at + 1]
+    return 1
 
 
 @kernel
@@ -240,7 +231,7 @@ def _read_meta_or_sysex(data: np.ndarray, at: int, end: int) -> _MetaOrSysex:
             return _MetaOrSysex(status, meta, at, 0, TRUNCATED)
         meta = data[at + 1]
         at += 2
-    elif status == 0xF0 or status == 0xF7:
+    elif status in (_SYSEX, _SYSEX_CONTINUATION):
         at += 1
     else:
         return _MetaOrSysex(status, meta, at, 0, BAD_STATUS)

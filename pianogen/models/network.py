@@ -113,12 +113,13 @@ class Network(Protocol):
     def row_losses(self, output: Any, window: Window) -> dict[str, tf.Tensor]:
         """(B, W) float32 for each of `metrics`: those of the rows of a window that `read` predicted."""
 
-    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: Any) -> tuple[Any, Any]:
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor, state: Any) -> tuple[Any, Any]:
         """Reads one row and predicts the next one.
 
         Args:
             packed: (B, 22) uint8.
             tempo_us: (B,) int32.
+            bar_position: (B,) int32 bar position of the next row, which is known before the row is.
             state: the state before this row.
 
         Returns:

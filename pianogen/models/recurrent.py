@@ -84,8 +84,9 @@ class Recurrent:
         output = self._head([tf.transpose(body_units, [1, 0, 2]) for body_units in units])
         return output, tf.nest.map_structure(lambda rows: rows[-1], states)
 
-    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
-        """See `Network.step`."""
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
+        """See `Network.step`; the models of the report do not read bar positions."""
+        del bar_position
         bodies, next_state = self._advance(packed, tempo_us, state)
         return tf.nest.map_structure(lambda row: row[:, tf.newaxis], self._head(bodies)), next_state
 

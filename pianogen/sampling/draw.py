@@ -17,11 +17,13 @@ import tensorflow as tf
 from pianogen.config import SamplingConfig
 from pianogen.data.statistics import Statistics
 from pianogen.errors import Interrupted, UsageError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Rejection
 from pianogen.models.features import pack_rows
 from pianogen.models.network import NUM_UNIFORMS, Decision, Network
-from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, pack
+from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, join, pack
+from pianogen.sampling.bars import continue_bars
 from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 
@@ -35,7 +37,7 @@ class Sampler:
             their median tempo, unless the tempo of samples is fixed.
 
     Raises:
-        UsageError: the primer cannot be read, or has no notes.
+        UsageError: the primer cannot be read, or has no notes; or a bar of the meter has no whole number of steps.
     """
 
     def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics) -> None:
@@ -45,8 +47,20 @@ class Sampler:
             threshold = None if config.threshold in (None, "dynamic") else float(config.threshold)
             rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
         decision = Decision(config.temperature, config.top_p, rule)
-        start = _read_start(config, statistics.median_tempo_us)
-        self._draw = tf.function(lambda noise: _draw_steps(network, start, decision, config, noise), jit_compile=True)
+        primer = _read_primer(config, statistics.steps_per_quarter)
+        silence = Roll(
+            np.zeros((1, PACKED_BYTES), np.uint8),
+            np.full(1, config.tempo_us or statistics.median_tempo_us, np.uint32),
+            np.zeros(1, np.uint8),
+            steps_per_quarter=statistics.steps_per_quarter,
+        )
+        self._bar_position = continue_bars(primer, config.meter, config.steps + 1)  # and of the step after the samples
+        self._steps_per_quarter = statistics.steps_per_quarter
+        start = join([silence, primer])
+        bar_position = np.append(start.bar_position, self._bar_position)
+        self._draw = tf.function(
+            lambda noise: _draw_steps(network, start, bar_position, decision, config, noise), jit_compile=True
+        )
 
     def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Sample]:
         """Draws `config.num` samples of `config.steps` steps, without the steps of the primer.
@@ -65,7 +79,7 @@ class Sampler:
             numbers = range(first, first + self._batch)
             noise = np.stack([_noise(self.config, number) for number in numbers], axis=1)
             states, tempo_us, nats = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
-            rolls = [Roll(pack(states[:, i]), tempo_us[:, i].astype(np.uint32)) for i in range(self._batch)]
+            rolls = [self._make_roll(states[:, i], tempo_us[:, i]) for i in range(self._batch)]
             return [
                 Sample(roll, number % best_of, float(total) / max(roll.num_notes, 1))
                 for roll, number, total in zip(rolls, numbers, nats, strict=True)
@@ -75,6 +89,12 @@ class Sampler:
         with ThreadPoolExecutor(num_threads) as pool:
             candidates = list(chain.from_iterable(pool.map(draw_batch, range(0, num * best_of, self._batch))))
         return [_most_probable(candidates[index * best_of : (index + 1) * best_of]) for index in range(num)]
+
+    def _make_roll(self, states: np.ndarray, tempo_us: np.ndarray) -> Roll:
+        return Roll(
+            *(pack(states), tempo_us.astype(np.uint32), self._bar_position[:-1]),
+            steps_per_quarter=self._steps_per_quarter,
+        )
 
 
 def draw_to_store(
@@ -97,18 +117,17 @@ def draw_to_store(
     return [sample.roll for sample in samples]
 
 
-def _read_start(config: SamplingConfig, median_tempo_us: int) -> Roll:
-    """The rows that samples continue: a step of silence at the median tempo or the tempo of the samples, and the primer."""
-    tempo_us = config.tempo_us or median_tempo_us
-    silence = Roll(np.zeros((1, PACKED_BYTES), np.uint8), np.full(1, tempo_us, np.uint32))
+def _read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
+    """The rows of the primer that samples continue; none without a primer."""
     if config.primer is None:
-        return silence
+        no_steps = np.zeros(0, np.uint32)
+        return Roll(pack(np.zeros((0, NUM_KEYS))), no_steps, no_steps.astype(np.uint8), steps_per_quarter=steps_per_quarter)
+    options = ReadOptions(steps_per_quarter=steps_per_quarter)
     try:
-        primer = read_roll(Path(config.primer).read_bytes(), config.primer)[0]
+        primer, _ = read_roll(Path(config.primer).read_bytes(), config.primer, options)
     except (OSError, Rejection) as error:
         raise UsageError(f"cannot read the primer {config.primer}: {error}; use a MIDI file or score with piano notes") from error
-    packed, tempos = primer.packed[: config.primer_steps], primer.tempo_us[: config.primer_steps]
-    return Roll(np.concatenate([silence.packed, packed]), np.concatenate([silence.tempo_us, tempos]))
+    return primer.rows(None, config.primer_steps)
 
 
 def _most_probable(candidates: list[Sample]) -> Sample:
@@ -123,16 +142,22 @@ def _noise(config: SamplingConfig, number: int) -> np.ndarray:
 
 
 def _draw_steps(
-    network: Network, start: Roll, decision: Decision, config: SamplingConfig, noise: tf.Tensor
+    network: Network, start: Roll, bar_position: np.ndarray, decision: Decision, config: SamplingConfig, noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(T, B, 88) states, (T, B) tempo_us and (B,) nats of B candidates from (T, B, NUM_UNIFORMS) noise."""
+    """(T, B, 88) states, (T, B) tempo_us and (B,) nats of B candidates from (T, B, NUM_UNIFORMS) noise.
+
+    Args:
+        start: the rows that are read before the first one is drawn.
+        bar_position: of the rows of `start`, of the T rows, and of the row after them.
+    """
     num_steps, batch = noise.shape[0], noise.shape[1]
     packed = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
     tempo_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
+    positions = tf.repeat(tf.constant(bar_position.astype(np.int32))[:, tf.newaxis], batch, axis=1)
     state = network.initial_state(batch, len(start) - 1 + num_steps, int(start.tempo_us[0]))
-    output, state = network.step(packed[0], tempo_us[0], state)
+    output, state = network.step(packed[0], tempo_us[0], positions[1], state)
     for step in tf.range(1, len(start)):
-        output, state = network.step(packed[step], tempo_us[step], state)
+        output, state = network.step(packed[step], tempo_us[step], positions[step + 1], state)
     # A sample starts without sounding keys: a hold must follow an onset or a hold, and the primer is not part of the sample.
     sounding = tf.zeros((batch, 1, NUM_KEYS), tf.bool)
     nats = tf.zeros([batch])
@@ -146,5 +171,5 @@ def _draw_steps(
         all_states = all_states.write(step, states[:, 0])
         all_tempos = all_tempos.write(step, tempo)
         sounding = states > 0
-        output, state = network.step(pack_rows(states[:, 0]), tempo, state)
+        output, state = network.step(pack_rows(states[:, 0]), tempo, positions[len(start) + step + 1], state)
     return all_states.stack(), all_tempos.stack(), nats

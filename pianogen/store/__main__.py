@@ -37,18 +37,26 @@ def _describe(store: Store) -> str:
     pieces = store.pieces
     num_pieces = {split: int((pieces.split == split).sum()) for split in Split}
     splits = ", ".join(f"{split.name.lower()} {number}" for split, number in num_pieces.items() if number)
+    provenance = dict(store.provenance)
+    near_duplicates = provenance.pop("near_duplicates", None)
     rows = {
         "store": str(store.path),
         "kind": store.kind,
         "pieces": f"{len(pieces):,} ({splits})",
         "groups": f"{len(set(pieces.group)):,}",
-        "steps": f"{store.num_steps:,}",
+        "steps": f"{store.num_steps:,}, {store.steps_per_quarter} per quarter note",
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
+        **({"near-duplicates": _describe_near_duplicates(**near_duplicates)} if near_duplicates else {}),
         "fingerprint": store.fingerprint,
-        **{f"made by: {key}": str(value) for key, value in store.provenance.items()},
+        **{f"made by: {key}": str(value) for key, value in provenance.items()},
     }
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())
+
+
+def _describe_near_duplicates(rule: str, found: int, across_splits: int) -> str:
+    dropped = "dropped from a similarity of 0.8 on" if rule == "drop" else "kept"
+    return f"{dropped}; {found:,} pieces resemble an earlier one, {across_splits:,} of them in another split"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pianogen.roll import Roll
+from pianogen.roll import Roll, join
 from pianogen.store.pieces import Pieces, StoreError
 
 
@@ -18,7 +18,7 @@ def cut_blocks(pieces: Pieces, rolls: Iterable[Roll], chunk_steps: int, block_st
         block_steps: a block ends at the last complete chunk of the piece that makes it at least this long.
 
     Raises:
-        StoreError: the rolls do not have the lengths of the pieces.
+        StoreError: the rolls do not have the lengths of the pieces, or quarter notes of different numbers of steps.
     """
     ends = np.cumsum(pieces.steps, dtype=np.int64)
     remaining = iter(rolls)
@@ -29,14 +29,18 @@ def cut_blocks(pieces: Pieces, rolls: Iterable[Roll], chunk_steps: int, block_st
             roll = next(remaining, None)
             if roll is None:
                 raise StoreError(f"the rolls have {end} steps, expected {ends[-1]}")
+            if pending and roll.steps_per_quarter != pending[0].steps_per_quarter:
+                raise StoreError(
+                    f"one roll has {roll.steps_per_quarter} steps per quarter note, others {pending[0].steps_per_quarter}"
+                )
             pending.append(roll)
             end += len(roll)
             last = min(int(np.searchsorted(ends, end)), len(ends) - 1)
             if ends[last] != end:
                 raise StoreError(f"the rolls up to piece {pieces.name[last]} have {end} steps, expected {ends[last]}")
-        joined, size = _join(pending), block_stop - block_start
-        yield Roll(joined.packed[:size], joined.tempo_us[:size])
-        pending = [Roll(joined.packed[size:], joined.tempo_us[size:])]
+        joined, size = join(pending), block_stop - block_start
+        yield joined.rows(None, size)
+        pending = [joined.rows(size, None)]
         block_start = block_stop
     if any(len(roll) for roll in remaining):
         raise StoreError(f"there are more rolls than the expected {len(pieces)}")
@@ -62,7 +66,3 @@ def _block_stops(ends: np.ndarray, chunk_steps: int, block_steps: int) -> Iterat
         piece = np.searchsorted(ends, start + block_steps)
         start = int(ends[piece]) // chunk_steps * chunk_steps if piece < len(ends) else int(ends[-1])
         yield start
-
-
-def _join(rolls: list[Roll]) -> Roll:
-    return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))

@@ -1,7 +1,8 @@
-"""The file format of a store, schema `pianogen-store/1`; the only module that imports h5py.
+"""The file format of a store, schema `pianogen-store/2`; the only module that imports h5py.
 
 /roll                  (S, 22) uint8, the packed rows of all pieces end to end
 /tempo_us              (S,) uint32
+/bar_position          (S,) uint8
 /piece/COLUMN          (P,) each: the columns of `Pieces`, and offset, uint64
 attributes             schema, kind, complete (set at the end), steps_per_quarter, num_pieces, num_steps, fingerprint, provenance
 """
@@ -9,20 +10,21 @@ attributes             schema, kind, complete (set at the end), steps_per_quarte
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
 
 from pianogen import atomic
-from pianogen.roll import PACKED_BYTES, STEPS_PER_QUARTER, Roll
+from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store.blocks import cut_blocks, read_ahead
 from pianogen.store.pieces import Kind, Pieces, StoreError
 
-SCHEMA = "pianogen-store/1"
+SCHEMA = "pianogen-store/2"
 _CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough to read a single random window
 _CHUNK_PIECES = 4_096
 _BLOCK_STEPS = 64 * _CHUNK_STEPS  # read or written at a time
@@ -40,7 +42,8 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
         OSError: the file cannot be written; a previous file at `path` is unchanged.
     """
     # HDF5 may crash the process if a device is full, so free space is checked first.
-    required, free = _upper_bound_bytes(pieces), shutil.disk_usage(path.parent).free
+    texts = _text_columns(pieces)
+    required, free = _upper_bound_bytes(pieces, texts), shutil.disk_usage(path.parent).free
     if required > free:
         raise StoreError(
             f"No space left on device: {path} needs {required:,} bytes and {free:,} are free; free some space and retry"
@@ -48,16 +51,32 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
     with atomic.replacing(path) as temporary:
         try:
             with h5py.File(temporary, "w") as file:
+                _write_pieces(file.create_group("piece"), pieces, texts)
                 _write_content(file, kind, pieces, rolls, provenance)
         except RuntimeError as error:  # h5py raises it for some failed writes
             raise StoreError(f"{path} cannot be written: {error}") from error
 
 
-def _upper_bound_bytes(pieces: Pieces) -> int:
+class _TextColumn(NamedTuple):
+    """A column of texts, and the bytes of the longest one."""
+
+    texts: Sequence[str]
+    width: int
+
+
+def _text_columns(pieces: Pieces) -> dict[str, _TextColumn]:
+    columns = {"name": pieces.name, "group": pieces.group, "sha256": pieces.sha256, "sample": pieces.sample}
+    return {
+        name: _TextColumn(texts, max(1, max(len(text.encode()) for text in texts)))
+        for name, texts in columns.items()
+        if texts is not None
+    }
+
+
+def _upper_bound_bytes(pieces: Pieces, texts: Mapping[str, _TextColumn]) -> int:
     num_rows = -(-pieces.num_steps // _CHUNK_STEPS) * _CHUNK_STEPS
-    columns = [column for column in (pieces.name, pieces.group, pieces.sha256, pieces.sample) if column is not None]
-    text_bytes = sum(max(len(text.encode()) for text in column) for column in columns)
-    return num_rows * (PACKED_BYTES + 4) + len(pieces) * (text_bytes + 32) + (1 << 20)
+    text_bytes = sum(column.width for column in texts.values())
+    return num_rows * (PACKED_BYTES + 4 + 1) + len(pieces) * (text_bytes + 32) + (1 << 20)
 
 
 def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
@@ -65,52 +84,51 @@ def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[
     file.attrs["schema"] = SCHEMA
     file.attrs["kind"] = kind
     file.attrs["complete"] = False
-    file.attrs["steps_per_quarter"] = STEPS_PER_QUARTER
     file.attrs["num_pieces"] = len(pieces)
     file.attrs["num_steps"] = num_steps
     file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
-    _write_pieces(file.create_group("piece"), pieces)
     chunk = min(_CHUNK_STEPS, num_steps)
     packed = file.create_dataset("roll", (num_steps, PACKED_BYTES), "u1", chunks=(chunk, PACKED_BYTES), fletcher32=True)
     tempo_us = file.create_dataset("tempo_us", (num_steps,), "<u4", chunks=(chunk,), fletcher32=True)
+    bar_position = file.create_dataset("bar_position", (num_steps,), "u1", chunks=(chunk,), fletcher32=True)
     digest = _new_digest(pieces)
     start = 0
     for block in read_ahead(cut_blocks(pieces, rolls, _CHUNK_STEPS, _BLOCK_STEPS)):
         stop = start + len(block)
         packed[start:stop] = block.packed
         tempo_us[start:stop] = block.tempo_us
+        bar_position[start:stop] = block.bar_position
         digest.update(block.packed.reshape(-1).data)
         start = stop
     _update_digest(digest, tempo_us)
+    _update_digest(digest, bar_position)
+    file.attrs["steps_per_quarter"] = block.steps_per_quarter
     file.attrs["fingerprint"] = digest.hexdigest()
     file.flush()  # all data is in the file before it is marked as complete
     file.attrs["complete"] = True
 
 
-def _write_pieces(group: h5py.Group, pieces: Pieces) -> None:
-    def write(name: str, values: Any, dtype: Any) -> None:
-        chunk = min(_CHUNK_PIECES, len(pieces))
-        group.create_dataset(name, data=np.asarray(values, dtype), dtype=dtype, chunks=(chunk,), fletcher32=True)
+def _write_pieces(group: h5py.Group, pieces: Pieces, texts: Mapping[str, _TextColumn]) -> None:
+    chunk = min(_CHUNK_PIECES, len(pieces))
 
-    def write_text(name: str, values: list[str]) -> None:
-        encoded = [value.encode() for value in values]
-        longest = max(1, max(map(len, encoded)))
-        write(name, np.array(encoded, f"S{longest}"), h5py.string_dtype("utf-8", longest))
+    def write(name: str, values: np.ndarray, dtype: str) -> None:
+        group.create_dataset(name, data=values.astype(dtype), chunks=(chunk,), fletcher32=True)
 
-    write_text("name", pieces.name)
-    write_text("group", pieces.group)
     write("offset", pieces.offset, "<u8")
     write("steps", pieces.steps, "<u4")
     write("first_step", pieces.first_step, "<u4")
     write("notes", pieces.notes, "<u4")
     write("split", pieces.split, "u1")
-    write_text("sha256", pieces.sha256)
-    if pieces.sample is not None:
-        write_text("sample", pieces.sample)
+    for name, (column, width) in texts.items():
+        dtype = h5py.string_dtype("utf-8", width)
+        dataset = group.create_dataset(name, len(pieces), dtype, chunks=(chunk,), fletcher32=True)
+        for start in range(0, len(pieces), chunk):  # a chunk at a time, because millions of texts would take gigabytes
+            encoded = [text.encode() for text in column[start : start + chunk]]
+            dataset[start : start + len(encoded)] = np.array(encoded, dtype)
 
 
 def _new_digest(pieces: Pieces) -> "hashlib._Hash":
-    """The fingerprint's hash of lengths and splits; all packed rows and then all tempos must be added."""
+    """The fingerprint's hash of lengths and splits; all packed rows, all tempos and all bar positions must be added."""
     digest = hashlib.sha256()
     digest.update(pieces.steps.astype("<u4").tobytes())
     digest.update(pieces.split.astype("u1").tobytes())
@@ -129,7 +147,8 @@ class Store:
         path: the file.
         kind: "corpus" or "samples".
         pieces: the table of pieces.
-        fingerprint: hex sha256 of steps, split, roll and tempo_us.
+        steps_per_quarter: steps of a quarter note.
+        fingerprint: hex sha256 of steps, split, roll, tempo_us and bar_position.
         provenance: what determined the content.
     """
 
@@ -166,13 +185,17 @@ class Store:
             self.kind: Kind = attributes["kind"]
             self.fingerprint: str = attributes["fingerprint"]
             self.provenance: dict[str, Any] = json.loads(attributes["provenance"])
-            self._packed, self._tempo_us, group = self._file["roll"], self._file["tempo_us"], self._file["piece"]
+            self.steps_per_quarter = int(attributes["steps_per_quarter"])
+            self._packed, self._tempo_us, self._bar_position = (self._file[name] for name in ("roll", "tempo_us", "bar_position"))
+            group = self._file["piece"]
             self.pieces = _read_pieces(group)
             offset, num_steps = group["offset"][:], int(attributes["num_steps"])
         except (KeyError, OSError, ValueError) as error:
             raise self._damaged(str(error)) from error
-        if not (len(self._packed) == len(self._tempo_us) == self.pieces.num_steps == num_steps):
-            raise self._damaged(f"it has {len(self._packed)} rows, expected {self.pieces.num_steps}, the steps of its pieces")
+        lengths = {len(column) for column in (self._packed, self._tempo_us, self._bar_position)}
+        if lengths != {num_steps} or num_steps != self.pieces.num_steps:
+            found = " and ".join(map(str, sorted(lengths)))
+            raise self._damaged(f"it has {found} rows, expected {self.pieces.num_steps}, the steps of its pieces")
         self._offset = self.pieces.offset
         if not np.array_equal(offset, self._offset):
             raise self._damaged("the offsets of its pieces do not match their lengths")
@@ -198,7 +221,12 @@ class Store:
             StoreError: a checksum does not match.
         """
         try:
-            return Roll(self._packed[start:stop], self._tempo_us[start:stop])
+            return Roll(
+                self._packed[start:stop],
+                self._tempo_us[start:stop],
+                self._bar_position[start:stop],
+                steps_per_quarter=self.steps_per_quarter,
+            )
         except OSError as error:
             raise self._damaged(f"rows {start} to {stop} cannot be read ({error})") from error
 
@@ -210,7 +238,7 @@ class Store:
         """
         start = int(self._offset[index])
         rows = self.rows(start, start + int(self.pieces.steps[index]))
-        return Roll(rows.packed, rows.tempo_us, int(self.pieces.first_step[index]))
+        return replace(rows, first_step=int(self.pieces.first_step[index]))
 
     def read_pieces(self, indices: np.ndarray, into: Roll) -> None:
         """Reads several pieces end to end; adjacent pieces are read together.
@@ -232,6 +260,7 @@ class Store:
                 rows = self.rows(first, min(first + _BLOCK_STEPS, stop))
                 into.packed[at : at + len(rows)] = rows.packed
                 into.tempo_us[at : at + len(rows)] = rows.tempo_us
+                into.bar_position[at : at + len(rows)] = rows.bar_position
                 at += len(rows)
 
     def verify(self) -> None:
@@ -244,6 +273,7 @@ class Store:
             digest = _new_digest(self.pieces)
             _update_digest(digest, self._packed)
             _update_digest(digest, self._tempo_us)
+            _update_digest(digest, self._bar_position)
         except OSError as error:
             raise self._damaged(str(error)) from error
         if digest.hexdigest() != self.fingerprint:

@@ -1,5 +1,6 @@
 """The table of the pieces in a store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -39,14 +40,14 @@ class Pieces:
         sample: P JSON texts with the parameters of each sample; None in a corpus.
     """
 
-    name: list[str]
-    group: list[str]
+    name: Sequence[str]
+    group: Sequence[str]
     steps: np.ndarray
     first_step: np.ndarray
     notes: np.ndarray
     split: np.ndarray
-    sha256: list[str]
-    sample: list[str] | None = None
+    sha256: Sequence[str]
+    sample: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.name)

@@ -265,10 +265,10 @@ def _build_networks(config: Config, statistics: Statistics) -> tuple[Network, Ne
     """The network that is trained, and the one that is validated and saved: the same one, or the average of its weights."""
     training = config.training
     keras.mixed_precision.set_global_policy("mixed_float16" if training.mixed_precision else "float32")
-    network = networks.build(config, statistics.keys)
+    network = networks.build(config, statistics.keys, statistics.steps_per_quarter)
     if training.average is None:
         return network, network
-    averaged = networks.build(config, statistics.keys)
+    averaged = networks.build(config, statistics.keys, statistics.steps_per_quarter)
     averaged.keras.set_weights(network.keras.get_weights())
     return network, averaged
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from pianogen.config import Config
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import evaluation_batches, find_windows, training_batches
+from pianogen.meter import bar_steps
 from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.schedule import epoch_ends, learning_rate
@@ -22,16 +23,19 @@ def check_models(store: Store, configs: list[Config]) -> int:
         WindowError: there is no window to train on.
         TrainedModelError: an ensemble cannot be loaded.
         ConfigError: the warm-up of a run is as long as the run or longer.
+        UsageError: a bar of samples has no whole number of steps, or too many.
         PianogenError: a model cannot be built, or its loss cannot be computed.
     """
     tf.config.set_visible_devices([], "GPU")
+    for meter in {config.sampling.meter for config in configs if config.sampling.meter}:
+        bar_steps(meter, store.steps_per_quarter)
     ensembles = {config.model.ensemble for config in configs if config.model.ensemble}
     for runs in ensembles:
-        load_ensemble(runs)
+        load_ensemble(runs, store.steps_per_quarter)
     trained = [config for config in configs if not config.model.ensemble]
     distinct = {_relevant_settings(config): config for config in trained}
     for config in distinct.values():
-        network = networks.build(config, train_statistics(store, config.data).keys)
+        network = networks.build(config, train_statistics(store, config.data).keys, store.steps_per_quarter)
         windows = find_windows(store, Split.TRAIN, config.data, network.every_row, network.reads_context)
         training_batches(windows, config.training.batch, config.training.seed)  # checks the sizes, reads nothing
         network.losses(next(iter(evaluation_batches(windows, config.training.batch))), training=True)

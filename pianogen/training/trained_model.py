@@ -10,6 +10,7 @@ from pianogen.config import Config
 from pianogen.errors import PianogenError
 from pianogen.models.joint.network import Joint, JointModel, joint_ensemble
 from pianogen.models.network import Network
+from pianogen.roll import STEPS_PER_QUARTER
 from pianogen.training import networks
 
 
@@ -17,22 +18,22 @@ class TrainedModelError(PianogenError):
     """A run has no usable model.keras."""
 
 
-def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network, str]:
+def load_trained_model(config: Config, keys: range, run: Path, steps_per_quarter: int = STEPS_PER_QUARTER) -> tuple[Network, str]:
     """Loads the network of a trained run or of an ensemble, and the name of its last checkpoint.
 
     Args:
-        keys: see `networks.build`.
+        keys, steps_per_quarter: see `networks.build`.
 
     Raises:
         TrainedModelError: the training is not completed, or model.keras belongs to a different model.
     """
     keras.mixed_precision.set_global_policy("mixed_float16" if config.training.mixed_precision else "float32")
     if config.model.ensemble:
-        return load_ensemble(config.model.ensemble), "none"
+        return load_ensemble(config.model.ensemble, steps_per_quarter), "none"
     path, checkpoint = run / "model.keras", tf.train.latest_checkpoint(run / "checkpoints")
     if not path.is_file() or checkpoint is None:
         raise TrainedModelError(f"{run} has no model.keras or no checkpoint; complete its training first")
-    network = networks.build(config, keys)
+    network = networks.build(config, keys, steps_per_quarter)
     try:
         network.keras.load_weights(path)
     except ValueError as error:
@@ -40,11 +41,15 @@ def load_trained_model(config: Config, keys: range, run: Path) -> tuple[Network,
     return network, Path(checkpoint).name
 
 
-def load_ensemble(runs: Sequence[str]) -> Network:
+def load_ensemble(runs: Sequence[str], steps_per_quarter: int = STEPS_PER_QUARTER) -> Network:
     """Loads the ensemble of trained runs of the joint model, which computes in 32 bits.
 
+    Args:
+        steps_per_quarter: steps of a quarter note in the store.
+
     Raises:
-        TrainedModelError: a run is not trained, or has another model; or their models have different heads or keys.
+        TrainedModelError: a run is not trained, or has another model or other steps per quarter note; or the models have
+            different heads or keys.
     """
     members = []
     for run in runs:
@@ -57,6 +62,11 @@ def load_ensemble(runs: Sequence[str]) -> Network:
             ) from error
         if not isinstance(member, JointModel):
             raise TrainedModelError(f"model.ensemble: {run} has another model; expected joint")
+        if member.steps_per_quarter != steps_per_quarter:
+            raise TrainedModelError(
+                f"model.ensemble: {run} was trained with {member.steps_per_quarter} steps per quarter note, the store has "
+                f"{steps_per_quarter}; choose the store of that run, or runs of this store"
+            )
         members.append(member)
     try:
         return Joint(joint_ensemble(members))

@@ -16,13 +16,13 @@ from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
-from pianogen.roll import Roll
 from pianogen.store import Split
 from tests.programs.chunks import double, kill_process_at_three, raise_at_three
 from tests.support.made_music import made_roll, store_of
 from tests.support.made_sweep import write_made_samples
 from tests.support.paths import ROOT
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
+from tests.support.rolls import roll_in_4_4
 from tests.support.runs import create_runs
 from tests.support.slurm_cluster import SlurmCluster
 
@@ -38,7 +38,7 @@ def long_store(path: Path) -> Path:
         music = made_roll(seed, 200)
         packed = np.zeros((steps, 22), np.uint8)
         packed[:200] = packed[-200:] = music.packed
-        rolls.append(Roll(packed, np.resize(music.tempo_us, steps)))
+        rolls.append(roll_in_4_4(packed, np.resize(music.tempo_us, steps)))
     return store_of(path, rolls, [Split.TRAIN] * len(rolls))
 
 

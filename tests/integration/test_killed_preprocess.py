@@ -34,12 +34,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     for seed in range(NUM_PIECES):
         (folder / f"{seed:02}.mid").write_bytes(made_midi(seed, steps=200))
+    for seed in range(0, NUM_PIECES, 6):
+        (folder / f"{seed:02} slower.mid").write_bytes(made_midi(seed, steps=200, tempo_us=900_000))
     return folder
 
 
 def test_twenty_kills_at_random_moments_do_not_change_the_bytes(corpus: Path, tmp_path: Path) -> None:
     undisturbed, store = tmp_path / "undisturbed.h5", tmp_path / "killed" / "store.h5"
-    assert finished(preprocess_command(0, corpus, "--store", undisturbed, "--parser", "music21")).returncode == 0
+    options = ["--parser", "music21", "--near-duplicates", "drop"]
+    assert finished(preprocess_command(0, corpus, "--store", undisturbed, *options)).returncode == 0
     expected = (undisturbed.read_bytes(), undisturbed.with_suffix(".ledger.csv").read_bytes())
     store.parent.mkdir()
     generator = random.Random(20)
@@ -48,7 +51,7 @@ def test_twenty_kills_at_random_moments_do_not_change_the_bytes(corpus: Path, tm
         ranks = generator.choice([0, 1, 2, 3])
         moment = generator.choice(["time", "time", "first shard", "ledger", "store"])
         should_kill = kill_condition(moment, store, generator)
-        process = started(preprocess_command(ranks, corpus, "--store", store, "--parser", "music21"))
+        process = started(preprocess_command(ranks, corpus, "--store", store, *options))
         while not should_kill() and process.poll() is None:
             time.sleep(0.001)
         if process.poll() is None:
@@ -61,7 +64,7 @@ def test_twenty_kills_at_random_moments_do_not_change_the_bytes(corpus: Path, tm
             assert (store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()) == expected
             shutil.rmtree(store.parent)
             store.parent.mkdir()
-    last = finished(preprocess_command(2, corpus, "--store", store, "--parser", "music21"))
+    last = finished(preprocess_command(2, corpus, "--store", store, *options))
     assert last.returncode == 0, last.stderr
     assert (store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()) == expected
     assert num_resumed > 0

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from pianogen.store import Split, Store
-from preprocess.shard import read_entries
 from tests.support.made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
 from tests.support.processes import (
     NO_SMALL_DISK,
@@ -29,6 +28,7 @@ from tests.support.processes import (
     started,
     wait_until,
 )
+from tests.support.shard_files import read_shard
 
 NUM_INPUTS = 37
 RESUMED = re.compile(rf"resuming: (\d+) of {NUM_INPUTS} inputs are already finished")
@@ -128,7 +128,7 @@ def test_any_number_of_ranks_writes_the_same_bytes_as_one_process(
 
 def num_finished(store: Path) -> int:
     shards = store.with_name(store.name + ".tmp-work").glob("shard-*")
-    return sum(1 for shard in shards for _ in read_entries(shard))
+    return sum(len(read_shard(shard)) for shard in shards)
 
 
 def kill_half_way(corpus: Path, store: Path, ranks: int, killed_rank: int | None) -> None:

@@ -38,6 +38,8 @@ LIST = "import os, sys; entries = os.scandir(sys.argv[1]).__enter__(); print([en
 FILES = {f"{seed:02}.mid": made_midi(seed) for seed in range(16)} | {
     "03 again.mid": made_midi(3),
     "3 in other bytes.mid": with_foreign_chunk(made_midi(3)),
+    "05 slower.mid": made_midi(5, tempo_us=900_000),
+    "6 slower.mid": made_midi(6, tempo_us=900_000),
     "text.mid": b"not a MIDI file",
     "truncated.mid": made_midi(4)[:-5],
 }
@@ -57,7 +59,10 @@ def written(folder: Path, seed: int) -> Path:
 
 def preprocess(store: Path, ranks: int, *corpora: Path, **environment: str) -> tuple[bytes, bytes]:
     """Preprocesses the corpora; returns the bytes of store and ledger."""
-    done = finished(preprocess_command(ranks, *corpora, "--store", store, "--max-rejects", 0.5), **environment)
+    metadata = store.with_suffix(".csv")
+    metadata.write_text("name,group\n" + "".join(f"{seed:02}.mid,{'ABC'[seed % 3]}\n" for seed in range(16)))
+    options = ["--max-rejects", 0.5, "--near-duplicates", "drop", "--metadata", metadata]
+    done = finished(preprocess_command(ranks, *corpora, "--store", store, *options), **environment)
     assert done.returncode == 0, done.stderr
     return store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()
 

@@ -17,6 +17,7 @@ from jobs import collect, decode, sample, sweep
 from jobs.configuration import grid
 from jobs.records.run_directory import Run
 from pianogen import command
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
 from pianogen.store import Split, Store
@@ -101,7 +102,9 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
         with_notes = {index: roll for index in range(3) if (roll := samples.roll(index)).num_notes}
         assert with_notes
         for index, roll in with_notes.items():
-            decoded_roll, _ = read_roll((runs[0] / "midi" / f"samples-{index:04d}.mid").read_bytes(), "x.mid", keep_rests=True)
+            decoded_roll, _ = read_roll(
+                (runs[0] / "midi" / f"samples-{index:04d}.mid").read_bytes(), "x.mid", ReadOptions(keep_rests=True)
+            )
             assert np.array_equal(decoded_roll.packed, roll.packed)
             assert np.array_equal(decoded_roll.tempo_us, roll.tempo_us)
 

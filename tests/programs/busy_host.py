@@ -6,14 +6,14 @@ python busy_host.py FOLDER    FOLDER holds endless.musicxml
 import sys
 from pathlib import Path
 
+from pianogen.midi.options import ReadOptions
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.outcome import Options
-from preprocess.sources import Input
 from preprocess.worker import Limits
 
 
 def main(folder: Path) -> None:
-    isolation = Isolation(folder / "shard", Options(), Limits(cpu_s=1))
+    isolation = Isolation(folder / "shard", ReadOptions(), Limits(cpu_s=1))
     isolation.submit([Input("endless.musicxml", str(folder / "endless.musicxml"), 1, 0)])
     for chunk in range(3):  # names so long that three chunks are more than a pipe holds
         isolation.submit([Input(f"{chunk} {number:0>200}.mid", f"/nowhere/{number:0>200}", 1, 0) for number in range(256)])

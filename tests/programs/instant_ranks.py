@@ -12,8 +12,8 @@ from pianogen.errors import PianogenError
 from preprocess import dispatch
 from preprocess.dispatch import WorkerEvent
 from preprocess.host import ChunkResult
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.sources import Input
 from preprocess.world import Tag, World, find_world
 
 INPUTS = [Input(f"{number:0>1000}.mid", "", 0, 0) for number in range(20_000)]

@@ -10,8 +10,9 @@ import json
 import os
 import signal
 import sys
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,15 +20,19 @@ from unittest.mock import patch
 import numpy as np
 
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from preprocess import host, shard
+from preprocess.inputs import Input
 from preprocess.isolation import Isolation
-from preprocess.outcome import Options, Outcome, Status, convert
-from preprocess.sources import Input
+from preprocess.outcome import Outcome, convert
+from preprocess.sources import scan
+from preprocess.unread import Unread
 from preprocess.worker import Limits
 from tests.support.made_corpus import ENDLESS, made_midi
 
 LONG_S = 600  # longer than any test
 append = shard.append
+converted: list[str] = []  # the names of the inputs that a worker process has begun
 
 
 def eat_memory() -> None:
@@ -53,20 +58,30 @@ EARLY: dict[str, Callable[[], Any]] = {
 # Misbehavior while the record is written.
 LATE = ("dies_before_writing", "dies_half_way_through_writing", "dies_after_writing")
 ENDLESS_SCORE = "is_endless"
+LONG_SEEK = "is_far_back_in_its_archive"  # no misbehavior
 MISBEHAVIORS = (*EARLY, *LATE, ENDLESS_SCORE)
+CPU_LIMIT_S = 1
 
 
-def misbehaving_convert(source: Input, options: Options, index_folder: Path) -> Outcome:
+def misbehaving_convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Outcome]:
+    converted.append(source.name)
     EARLY.get(Path(source.name).stem, lambda: None)()
     return convert(source, options, index_folder)
 
 
-def misbehaving_append(handle: int, outcome: Outcome) -> int:
-    misbehavior = Path(outcome.name).stem
-    if misbehavior not in LATE or outcome.status is Status.REJECTED:
-        return append(handle, outcome)
+def long_seek(source: Input, index_folder: Path) -> None:  # noqa: ARG001 - as Input.seek
+    if Path(source.name).stem == LONG_SEEK:
+        end = time.process_time() + 2 * CPU_LIMIT_S
+        while time.process_time() < end:
+            pass
+
+
+def misbehaving_append(handle: int, number: int, outcomes: Sequence[Outcome]) -> int:
+    misbehavior = Path(converted[-1]).stem if converted else ""
+    if misbehavior not in LATE or outcomes[0].reason is not None:
+        return append(handle, number, outcomes)
     if misbehavior != "dies_before_writing":
-        append(handle, outcome)
+        append(handle, number, outcomes)
     if misbehavior == "dies_half_way_through_writing":
         os.ftruncate(handle, os.fstat(handle).st_size - 100)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -79,11 +94,16 @@ def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
     names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
         (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
-    return [Input(name, str(folder / name), (folder / name).stat().st_size, 0) for name in names]
+    if misbehavior == LONG_SEEK:
+        with tarfile.open(folder / "a.tar", "w") as tar:
+            for name in names:
+                tar.add(folder / name, name)
+        return list(scan([str(folder / "a.tar")], None, Unread()))
+    return [Input(name, str(folder / name), (folder / name).stat().st_size, 0, number=index) for index, name in enumerate(names)]
 
 
 def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
-    isolation = Isolation(folder / f"shard-{misbehavior}", Options(), Limits(cpu_s=1, wall_s=wall_s))
+    isolation = Isolation(folder / f"shard-{misbehavior}", ReadOptions(), Limits(cpu_s=CPU_LIMIT_S, wall_s=wall_s))
     isolation.submit(make_chunk(folder / misbehavior, misbehavior))
     return isolation
 
@@ -91,7 +111,7 @@ def start(folder: Path, misbehavior: str, wall_s: int) -> Isolation:
 def convert_all(folder: Path) -> None:
     """Prints the number of inputs and of rejected inputs by misbehavior."""
     # Only the sleeping input may reach the limit of wall-clock time, however busy the machine is.
-    isolations = {name: start(folder, name, wall_s=2 if name == "sleeps" else LONG_S) for name in MISBEHAVIORS}
+    isolations = {name: start(folder, name, wall_s=2 if name == "sleeps" else LONG_S) for name in (*MISBEHAVIORS, LONG_SEEK)}
     counts = {}
     for misbehavior, isolation in isolations.items():
         while (result := isolation.collect(60)) is None:
@@ -112,11 +132,15 @@ def convert_endlessly(folder: Path, misbehavior: str) -> None:
 
 
 def main(folder: Path, action: str) -> None:
-    with patch.object(host, "convert", misbehaving_convert), patch.object(shard, "append", misbehaving_append):
+    with (
+        patch.object(host, "convert", misbehaving_convert),
+        patch.object(shard, "append", misbehaving_append),
+        patch.object(Input, "seek", long_seek),
+    ):
         if action == "all":
             convert_all(folder)
         elif action == "nothing":
-            Isolation(folder / "shard", Options(), Limits()).close()
+            Isolation(folder / "shard", ReadOptions(), Limits()).close()
         else:
             convert_endlessly(folder, action)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.writer import write_midi
-from pianogen.roll import Roll
 from tests.support.made_music import made_roll
+from tests.support.rolls import roll_in_4_4
 
 ABC = "X:1\nT:scale\nM:4/4\nL:1/8\nQ:1/4=120\nK:C\nCDEF GABc|c2 G2 E2 C2|]\n"
 _MUSICXML = """<?xml version="1.0"?>
@@ -29,7 +29,7 @@ def made_midi(seed: int, steps: int = 40, tempo_us: int | None = None) -> bytes:
     """A small MIDI file that depends on the seed; `tempo_us` changes its tempo and not its notes."""
     roll = made_roll(seed, steps)
     if tempo_us is not None:
-        roll = Roll(roll.packed, roll.tempo_us * 0 + tempo_us)
+        roll = roll_in_4_4(roll.packed, roll.tempo_us * 0 + tempo_us)
     return write_midi(roll)
 
 

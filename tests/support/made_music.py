@@ -6,6 +6,7 @@ import numpy as np
 
 from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, pack
 from pianogen.store import Pieces, Split, write_store
+from tests.support.rolls import roll_in_4_4
 
 
 def made_roll(seed: int, steps: int = 120, num_voices: int = 4) -> Roll:
@@ -26,7 +27,7 @@ def made_roll(seed: int, steps: int = 120, num_voices: int = 4) -> Roll:
             if states[step, key] == HOLD and (step == 0 or states[step - 1, key] == SILENT):
                 states[step, key] = SILENT
     tempo_us = np.repeat(random.integers(300_000, 900_000, steps // 20 + 1), 20)[:steps]
-    return Roll(pack(states), tempo_us.astype(np.uint32))
+    return roll_in_4_4(pack(states), tempo_us.astype(np.uint32))
 
 
 def million_notes() -> tuple[bytes, Roll]:
@@ -63,7 +64,7 @@ def million_notes() -> tuple[bytes, Roll]:
     track = notes[:2] + b"\x90" + notes[2:] + b"\0\xff\x2f\0"
     header = b"MThd\0\0\0\6\0\0\0\1" + (4 * ticks_per_step).to_bytes(2, "big")
     midi = header + b"MTrk" + len(track).to_bytes(4, "big") + track
-    return midi, Roll(pack(states), np.full(len(states), 500_000, np.uint32), 1)
+    return midi, roll_in_4_4(pack(states), np.full(len(states), 500_000, np.uint32), 1)
 
 
 def repetitive_roll(seed: int, piece: int, num_passages: int = 8) -> Roll:
@@ -74,14 +75,14 @@ def repetitive_roll(seed: int, piece: int, num_passages: int = 8) -> Roll:
     passages = [made_roll(seed + 100 * i, int(random.integers(2, 12)), 2).packed for i in range(3)]
     passages.append(np.zeros((4, PACKED_BYTES), np.uint8))
     packed = np.concatenate([passages[i] for i in random.integers(0, len(passages), num_passages)])
-    return Roll(packed, numbered_tempos(piece, len(packed)), first_step=int(random.integers(0, 50)))
+    return roll_in_4_4(packed, numbered_tempos(piece, len(packed)), first_step=int(random.integers(0, 50)))
 
 
 def random_roll(seed: int, piece: int, steps: int) -> Roll:
     """A piece of five distinct rows of random states in a random order; its tempos identify rows, see `numbered_store`."""
     random = np.random.default_rng(seed)
     rows = pack((random.integers(0, 3, (5, 88)) * (random.random((5, 88)) < random.random())).astype(np.uint8))
-    return Roll(rows[random.integers(0, 5, steps)], numbered_tempos(piece, steps), first_step=seed)
+    return roll_in_4_4(rows[random.integers(0, 5, steps)], numbered_tempos(piece, steps), first_step=seed)
 
 
 def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
@@ -91,7 +92,7 @@ def made_store(path: Path, splits: list[Split], steps: int = 120) -> Path:
 
 def numbered_store(path: Path, steps: list[int]) -> Path:
     """A training corpus of silent pieces; the tempo of each row identifies the row: 1000 * (piece + 1) + row."""
-    rolls = [Roll(np.zeros((count, PACKED_BYTES), np.uint8), numbered_tempos(i, count)) for i, count in enumerate(steps)]
+    rolls = [roll_in_4_4(np.zeros((count, PACKED_BYTES), np.uint8), numbered_tempos(i, count)) for i, count in enumerate(steps)]
     return store_of(path, rolls, [Split.TRAIN] * len(rolls))
 
 
@@ -117,4 +118,4 @@ def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
 
 def empty_roll(steps: int) -> Roll:
     """A roll of uninitialized rows, to read into."""
-    return Roll(np.empty((steps, PACKED_BYTES), np.uint8), np.empty(steps, np.uint32))
+    return Roll(np.empty((steps, PACKED_BYTES), np.uint8), np.empty(steps, np.uint32), np.empty(steps, np.uint8))

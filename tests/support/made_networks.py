@@ -52,14 +52,19 @@ def made_joint(settings: dict[str, Any], keys: range, seed: int = 5) -> Joint:
 def made_windows(steps: int, batch: int = 1) -> Window:
     """Windows of `steps` rows, without context."""
     rolls = [made_roll(seed, steps) for seed in range(batch)]
-    return Window(np.stack([roll.packed for roll in rolls]), np.stack([roll.tempo_us.astype(np.int32) for roll in rolls]))
+    return window_of(np.stack([roll.packed for roll in rolls]), np.stack([roll.tempo_us.astype(np.int32) for roll in rolls]))
+
+
+def window_of(packed: Any, tempo_us: Any) -> Window:
+    """Windows for models that do not read the bar positions, all of which are 0, nor the context."""
+    return Window(packed, tempo_us, np.zeros(tempo_us.shape, np.uint8))
 
 
 def after_silence(piece: Window, silent_steps: int = WINDOW_STEPS) -> Window:
     """Rows of silence, and the rows of pieces after them."""
     silence = np.zeros((len(piece.packed), silent_steps, PACKED_BYTES), np.uint8)
     tempo_us = np.full((len(piece.packed), silent_steps), SILENCE_US, np.int32)
-    return Window(np.concatenate([silence, piece.packed], axis=1), np.concatenate([tempo_us, piece.tempo_us], axis=1))
+    return window_of(np.concatenate([silence, piece.packed], axis=1), np.concatenate([tempo_us, piece.tempo_us], axis=1))
 
 
 def predict_row(network: Network, rows: Window, row: int) -> Any:

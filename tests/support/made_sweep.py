@@ -8,11 +8,12 @@ import numpy as np
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
-from pianogen.roll import ONSET, SILENT, Roll, pack
+from pianogen.roll import ONSET, SILENT, pack
 from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Split
 from pianogen.training.history import History
 from tests.support.made_music import made_roll, made_store
+from tests.support.rolls import roll_in_4_4
 from tests.support.runs import create_runs
 
 VALUES = {
@@ -63,7 +64,7 @@ def write_made_samples(run: Run, settings: SamplingConfig, seed: int, name: str 
     """Writes a store of generated samples; the first is silent, the second has onsets at every step."""
     rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num)]
     for index, states in enumerate((_silent_states(settings.steps), dense_states(settings.steps))[: settings.num]):
-        rolls[index] = Roll(pack(states), rolls[index].tempo_us)
+        rolls[index] = roll_in_4_4(pack(states), rolls[index].tempo_us)
     write_samples(run.path / name, [Sample(roll) for roll in rolls], settings, SampleSource(run.name, "ckpt-1000"))
 
 

@@ -13,10 +13,11 @@ PROVENANCE = {"version": "1", "parser": "smf", "keep_rests": False}
 
 
 def random_roll(seed: int, steps: int) -> Roll:
-    """A roll of random bytes and tempos."""
+    """A roll of random bytes, tempos and bar positions."""
     source = np.random.default_rng(seed)
     packed = source.integers(0, 256, (steps, 22), np.uint8)
-    return Roll(packed, source.integers(1, 1 << 24, steps, np.uint32), int(source.integers(0, 9)))
+    tempo_us, bar_position = source.integers(1, 1 << 24, steps, np.uint32), source.integers(0, 256, steps, np.uint8)
+    return Roll(packed, tempo_us, bar_position, int(source.integers(0, 9)))
 
 
 def table_of(rolls: list[Roll], names: list[str] | None = None, samples: list[str] | None = None) -> Pieces:
@@ -32,11 +33,6 @@ def table_of(rolls: list[Roll], names: list[str] | None = None, samples: list[st
         sha256=[roll.sha256 for roll in rolls],
         sample=samples,
     )
-
-
-def joined(rolls: list[Roll]) -> Roll:
-    """The rows of several rolls, end to end."""
-    return Roll(np.concatenate([roll.packed for roll in rolls]), np.concatenate([roll.tempo_us for roll in rolls]))
 
 
 def multi_chunk_store(path: Path) -> Path:

@@ -4,6 +4,7 @@ The implementation follows the specification sentence by sentence with dictionar
 package. A track is a list of (tick, event); an event is one of
 
     ("on", channel, key)   ("off", channel, key)   ("tempo", tempo_us)      events that decide the roll
+    ("meter", numerator, power)                                             a time signature over 2**power
     ("meta", type, data)   ("sysex", data)   ("voice", status, data)        events that must not change the roll
 """
 
@@ -27,25 +28,41 @@ class ExpectedRoll:
     Attributes:
         cells: (step from the start of the file, key 0..87) to ONSET or HOLD.
         tempo_us: one per step.
+        bar_position: one per step.
         first_step: the number of steps that are trimmed from the start.
         counts: the fields of `Counts`.
     """
 
     cells: dict[tuple[int, int], int]
     tempo_us: list[int]
+    bar_position: list[int]
     first_step: int
     counts: dict[str, int]
 
 
-def step_of(tick: int, ticks_per_quarter: int) -> int:
+@dataclass(frozen=True)
+class Options:
+    """The options of `pianogen.midi.options.ReadOptions` that change the roll."""
+
+    keep_rests: bool = False
+    steps_per_quarter: int = 4
+
+
+def step_of(tick: int, ticks_per_quarter: int, steps_per_quarter: int) -> int:
     """The nearest step, exact halves down."""
-    exact = Fraction(4 * tick, ticks_per_quarter)
+    exact = Fraction(steps_per_quarter * tick, ticks_per_quarter)
     below = math.floor(exact)
     return below if exact - below <= Fraction(1, 2) else below + 1
 
 
-def expected_roll(ticks_per_quarter: int, tracks: list[Track], end_ticks: list[int], keep_rests: bool = False) -> ExpectedRoll:
+def expected_roll(
+    ticks_per_quarter: int, tracks: list[Track], end_ticks: list[int], options: Options = Options()
+) -> ExpectedRoll:
     """The roll of a file with these tracks."""
+
+    def step(tick: int) -> int:
+        return step_of(tick, ticks_per_quarter, options.steps_per_quarter)
+
     onsets: set[tuple[int, int]] = set()
     holds: set[tuple[int, int]] = set()
     counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
@@ -59,25 +76,27 @@ def expected_roll(ticks_per_quarter: int, tracks: list[Track], end_ticks: list[i
                 counts["notes_out_of_range"] += num_ons
                 continue
             spans, is_unreleased = sounding_spans(stream)
-            onsets.update((step_of(tick, ticks_per_quarter), note - 21) for tick, kind in stream if kind == "on")
+            onsets.update((step(tick), note - 21) for tick, kind in stream if kind == "on")
             for start, end in spans:
-                steps = range(step_of(start, ticks_per_quarter), step_of(end, ticks_per_quarter))
-                holds.update((step, note - 21) for step in steps)
+                holds.update((held, note - 21) for held in range(step(start), step(end)))
             counts["notes_merged"] += num_ons
             counts["notes_unreleased"] += is_unreleased
     cells = dict.fromkeys(holds, HOLD) | dict.fromkeys(onsets, ONSET)
     counts["notes"] = len(onsets)
     counts["notes_merged"] -= len(onsets)
     if not cells:
-        return ExpectedRoll({}, [], 0, dict(counts))
+        return ExpectedRoll({}, [], [], 0, dict(counts))
     first, stop = min(cells)[0], max(cells)[0] + 1
-    if keep_rests:
-        first, stop = 0, max(stop, step_of(max(end_ticks), ticks_per_quarter))
+    if options.keep_rests:
+        first, stop = 0, max(stop, step(max(end_ticks)))
     tempos = tempos_of(tracks)
-    in_force = [last_tempo(tempos, step, ticks_per_quarter) for step in range(first, stop)]
+    in_force = [last_tempo(tempos, Fraction(s * ticks_per_quarter, options.steps_per_quarter)) for s in range(first, stop)]
     counts["tempo_seen"] = len(tempos)
     counts["tempo_kept"] = len({tempo for tempo in in_force if tempo is not None})
-    return ExpectedRoll(cells, [500_000 if tempo is None else tempo[-1] for tempo in in_force], first, dict(counts))
+    tempo_us = [500_000 if tempo is None else tempo[-1] for tempo in in_force]
+    meters = [(step(tick), bar) for tick, bar in bars_of(tracks, options.steps_per_quarter)]
+    bar_position = [position_in_bar(meters, s) for s in range(first, stop)]
+    return ExpectedRoll(cells, tempo_us, bar_position, first, dict(counts))
 
 
 def streams_of(track: Track) -> dict[tuple[int, int], list[tuple[int, str]]]:
@@ -126,10 +145,28 @@ def tempos_of(tracks: list[Track]) -> list[tuple[int, int, int, int]]:
     )
 
 
-def last_tempo(tempos: list[tuple[int, int, int, int]], step: int, ticks_per_quarter: int) -> tuple[int, int, int, int] | None:
-    """The tempo event in force at a step."""
-    earlier = [tempo for tempo in tempos if 4 * tempo[0] <= step * ticks_per_quarter]
+def last_tempo(tempos: list[tuple[int, int, int, int]], tick: Fraction) -> tuple[int, int, int, int] | None:
+    """The tempo event in force at a tick."""
+    earlier = [tempo for tempo in tempos if tempo[0] <= tick]
     return earlier[-1] if earlier else None
+
+
+def bars_of(tracks: list[Track], steps_per_quarter: int) -> list[tuple[int, int]]:
+    """(tick, steps of a bar) of 4/4 and of every time signature with a bar of 1 to 255 steps, in order."""
+    signatures = sorted(
+        (tick, index, order, Fraction(4 * steps_per_quarter * event[1], 2 ** event[2]))
+        for index, track in enumerate(tracks)
+        for order, (tick, event) in enumerate(track)
+        if event[0] == "meter"
+    )
+    usable = [(tick, int(bar)) for tick, _, _, bar in signatures if bar.denominator == 1 and 1 <= bar <= 255]
+    return [(0, 4 * steps_per_quarter), *usable]
+
+
+def position_in_bar(meters: list[tuple[int, int]], step: int) -> int:
+    """The position in the bar of the last (step, steps of a bar) up to a step."""
+    start, bar = [meter for meter in meters if meter[0] <= step][-1]
+    return (step - start) % bar
 
 
 @dataclass(frozen=True)
@@ -183,6 +220,8 @@ def encode_event(event: Event, velocity_zero_offs: bool) -> bytes:
             return bytes([0x90 | channel, key, 0]) if velocity_zero_offs else bytes([0x80 | channel, key, 64])
         case ("tempo", int(tempo_us)):
             return b"\xff\x51\x03" + tempo_us.to_bytes(3, "big")
+        case ("meter", int(numerator), int(power)):
+            return b"\xff\x58\x04" + bytes([numerator, power, 24, 8])
         case ("meta", int(kind), bytes(data)):
             return bytes([0xFF, kind]) + variable_length(len(data)) + data
         case ("sysex", bytes(data)):
@@ -228,7 +267,7 @@ def decode_midi(data: bytes) -> tuple[int, list[Track], list[int]]:
 
 
 def decode_track(content: bytes) -> tuple[Track, int]:
-    """The note and tempo events of a track, and its end tick."""
+    """The note, tempo and meter events of a track, and its end tick."""
     source = iter(content)
     track: Track = []
     tick = status = 0
@@ -249,6 +288,8 @@ def decode_track(content: bytes) -> tuple[Track, int]:
                 break
             if kind == 0x51 and len(payload) == 3:
                 track.append((tick, ("tempo", int.from_bytes(payload, "big"))))
+            if kind == 0x58 and len(payload) >= 2:
+                track.append((tick, ("meter", payload[0], payload[1])))
             continue
         status, key = (first, next(source)) if first >= 0x80 else (status, first)
         velocity = 0 if status >> 4 in (0xC, 0xD) else next(source)

@@ -1,7 +1,7 @@
 """The comparison of a roll with that of the reference implementation."""
 
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser
+from pianogen.midi.options import MidiParser
 from pianogen.roll import Roll
 from tests.support.reference_reader import ExpectedRoll
 
@@ -13,6 +13,7 @@ def assert_equals(result: tuple[Roll, Counts], expected: ExpectedRoll) -> None:
     roll, counts = result
     assert cells_of(roll) == expected.cells
     assert roll.tempo_us.tolist() == expected.tempo_us
+    assert roll.bar_position.tolist() == expected.bar_position
     assert roll.first_step == expected.first_step
     assert counts._asdict() == expected.counts
 

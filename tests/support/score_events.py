@@ -42,6 +42,6 @@ def steps_of(ticks: np.ndarray, events: Events) -> list[Fraction]:
 
 def events_of(data: bytes | str, suffix: str) -> Events:
     """The events of a score with a single piece."""
-    (tune,) = read_score(data.encode() if isinstance(data, str) else data, suffix)
-    assert isinstance(tune.events, Events), tune.events
-    return tune.events
+    (events,) = read_score(data.encode() if isinstance(data, str) else data, suffix)
+    assert isinstance(events, Events), events
+    return events

@@ -24,7 +24,7 @@ class PieceOracle:
         followed = [self._states_of(row) if num_equal else [SILENT] * NUM_KEYS for row, num_equal in matches]
         context = Context(
             step=step,
-            first_step=self._roll.first_step,
+            bars=sum(int(position) == 0 for position in self._roll.bar_position[:step]),
             semitones=semitones,
             match=pack(np.array([moved(states, semitones, SILENT) for states in followed])),
             match_steps=np.array([num_equal for _, num_equal in matches]),
@@ -36,7 +36,8 @@ class PieceOracle:
             profile=np.array([self._profile(step, decay, semitones) for decay in PROFILE_DECAYS]),
         )
         packed = pack(np.array([moved(self._states_of(row), semitones, SILENT) for row in rows]))
-        return Window(packed, np.array(tempos), context)
+        positions = [int(self._roll.bar_position[row]) if self._exists(row) else 0 for row in rows]
+        return Window(packed, np.array(tempos), np.array(positions), context)
 
     def keys(self, step: int, num_rows: int, with_matches: bool) -> list[int]:
         """The keys that sound in the rows of a window, and in the rows of its matches."""

@@ -9,8 +9,9 @@ import zipfile
 import pytest
 
 from pianogen.midi.counts import Counts
+from pianogen.midi.options import MidiParser, ReadOptions
 from pianogen.midi.quantize import MAX_STEPS
-from pianogen.midi.reader import MAX_BYTES, SCORE_SUFFIXES, MidiParser, read_roll
+from pianogen.midi.reader import MAX_BYTES, SCORE_SUFFIXES, read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
 from tests.support.corpora import BAD_INPUTS, needs_corpora
@@ -140,7 +141,7 @@ ENCODINGS = {
 def outcome(data: bytes, name: str, parser: MidiParser) -> tuple[Roll, Counts] | Reason:
     """The roll and its counts, or the reason of the rejection; any other exception fails the test."""
     try:
-        return read_roll(data, name, parser)
+        return read_roll(data, name, ReadOptions(parser))
     except Rejection as rejection:
         return rejection.reason
 
@@ -148,7 +149,7 @@ def outcome(data: bytes, name: str, parser: MidiParser) -> tuple[Roll, Counts] |
 def rejection_of(data: bytes, name: str, parser: MidiParser) -> Rejection:
     """The rejection of a file; a file that becomes a roll fails the test."""
     with pytest.raises(Rejection) as rejection:
-        read_roll(data, name, parser)
+        read_roll(data, name, ReadOptions(parser))
     return rejection.value
 
 
@@ -246,7 +247,7 @@ def test_valid_score_without_notes_is_rejected_as_no_notes() -> None:
     ],
 )
 def test_extreme_valid_file_is_read(data: bytes, parser: MidiParser) -> None:
-    roll, counts = read_roll(data, "extreme.mid", parser)
+    roll, counts = read_roll(data, "extreme.mid", ReadOptions(parser))
     assert counts.notes == roll.num_notes
     assert len(roll) in (4, MAX_STEPS)
 
@@ -255,7 +256,7 @@ def test_extreme_valid_file_is_read(data: bytes, parser: MidiParser) -> None:
 def test_kept_rests_count_towards_the_maximum_length(parser: MidiParser) -> None:
     data = midi(NOTE + b"\xff\xff\xff\x7f" + END[1:])
     with pytest.raises(Rejection, match="at most 131072 are supported") as rejection:
-        read_roll(data, "rests.mid", parser, keep_rests=True)
+        read_roll(data, "rests.mid", ReadOptions(parser, keep_rests=True))
     assert rejection.value.reason is Reason.TOO_LONG
 
 

@@ -16,6 +16,7 @@ from pianogen.roll import HOLD, NUM_KEYS, ONSET, Roll, pack
 from pianogen.store import Split, Store
 from pianogen.window import Context, Window
 from tests.support.made_music import numbered_tempos, random_roll, repetitive_roll, store_of
+from tests.support.rolls import roll_in_4_4
 from tests.support.window_oracle import PieceOracle, possible_semitones
 
 WINDOW_STEPS = 7
@@ -25,7 +26,7 @@ def long_note(piece: int) -> Roll:
     """A note of 300 steps, and then a short one on the highest key."""
     states = np.zeros((330, NUM_KEYS), np.uint8)
     states[0, 0], states[1:300, 0], states[302, NUM_KEYS - 1] = ONSET, HOLD, ONSET
-    return Roll(pack(states), numbered_tempos(piece, len(states)))
+    return roll_in_4_4(pack(states), numbered_tempos(piece, len(states)))
 
 
 def pieces() -> list[Roll]:
@@ -57,7 +58,7 @@ def windows_of(store: Store, every_row: bool = True, **settings: Any) -> Windows
 def separate(batch: Window) -> Iterator[Window]:
     """The windows of a batch, without the batch axis."""
     for i in range(len(batch.packed)):
-        yield Window(batch.packed[i], batch.tempo_us[i], Context(*(field[i] for field in batch.context)))
+        yield Window(batch.packed[i], batch.tempo_us[i], batch.bar_position[i], Context(*(field[i] for field in batch.context)))
 
 
 def place_of(window: Window) -> tuple[int, int]:
@@ -73,6 +74,7 @@ def streamed(windows: Windows, batch: int, seed: int, num_batches: int) -> list[
 def assert_equal(window: Window, expected: Window) -> None:
     assert np.array_equal(window.packed, expected.packed)
     assert np.array_equal(window.tempo_us, expected.tempo_us)
+    assert np.array_equal(window.bar_position, expected.bar_position)
     for name in Context._fields:
         actual = getattr(window.context, name)
         np.testing.assert_allclose(actual, getattr(expected.context, name), rtol=1e-6, atol=1e-12, err_msg=name)
@@ -108,7 +110,7 @@ def test_context_follows_from_the_definitions(store: Store, oracles: list[PieceO
     assert min(places) == (0, 0 if every_row else 1)
 
 
-@pytest.mark.parametrize("memory_mb", [20, 2 * 330 * 36 / 1e6 + 1e-9])
+@pytest.mark.parametrize("memory_mb", [20, 2 * 330 * 37 / 1e6 + 1e-9])
 def test_transposition_moves_the_window_and_its_context(store: Store, oracles: list[PieceOracle], memory_mb: float) -> None:
     windows = replace(windows_of(store, transpose=11), memory_mb=memory_mb)
     all_semitones = set()

@@ -34,7 +34,7 @@ def test_file_that_is_not_hdf5_is_an_error(tmp_path: Path, content: bytes) -> No
     assert "cannot be opened as HDF5" in store_error(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("schema", ["pianogen-store/2", "", None])
+@pytest.mark.parametrize("schema", ["pianogen-store/1", "", None])
 def test_message_of_another_schema_contains_it_and_the_expected_one(copy: Path, schema: str | None) -> None:
     with h5py.File(copy, "r+") as file:
         del file.attrs["schema"]
@@ -42,7 +42,7 @@ def test_message_of_another_schema_contains_it_and_the_expected_one(copy: Path, 
             file.attrs["schema"] = schema
     message = store_error(copy)
     assert repr(schema) in message
-    assert "'pianogen-store/1'" in message
+    assert "'pianogen-store/2'" in message
 
 
 @pytest.mark.parametrize("is_present", [True, False], ids=["false", "absent"])
@@ -54,14 +54,14 @@ def test_incomplete_store_is_an_error(copy: Path, is_present: bool) -> None:
     assert "is incomplete" in store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["roll", "tempo_us", "piece", *(f"piece/{name}" for name in COLUMNS)])
+@pytest.mark.parametrize("name", ["roll", "tempo_us", "bar_position", "piece", *(f"piece/{name}" for name in COLUMNS)])
 def test_store_without_one_of_its_datasets_is_an_error(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         del file[name]
     assert "is damaged" in store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["kind", "num_steps", "fingerprint", "provenance"])
+@pytest.mark.parametrize("name", ["kind", "steps_per_quarter", "num_steps", "fingerprint", "provenance"])
 def test_store_without_one_of_its_attributes_is_an_error(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         del file.attrs[name]
@@ -75,7 +75,7 @@ def test_truncated_store_is_an_error(copy: Path) -> None:
         assert store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["roll", "tempo_us", *(f"piece/{name}" for name in COLUMNS)])
+@pytest.mark.parametrize("name", ["roll", "tempo_us", "bar_position", *(f"piece/{name}" for name in COLUMNS)])
 def test_one_flipped_bit_is_detected(copy: Path, name: str) -> None:
     with h5py.File(copy, "r") as file:
         dataset = file[name].id
@@ -90,7 +90,7 @@ def test_one_flipped_bit_is_detected(copy: Path, name: str) -> None:
         assert "is damaged" in store_error(copy)
 
 
-@pytest.mark.parametrize("name", ["roll", "tempo_us"])
+@pytest.mark.parametrize("name", ["roll", "tempo_us", "bar_position"])
 def test_damaged_rows_are_an_error_when_they_are_read(copy: Path, name: str) -> None:
     with h5py.File(copy, "r") as file:
         chunk = file[name].id.get_chunk_info(2)  # rows 16,384 to 24,576
@@ -108,7 +108,9 @@ def test_damaged_rows_are_an_error_when_they_are_read(copy: Path, name: str) -> 
                 read()
 
 
-@pytest.mark.parametrize(("name", "index"), [("roll", (17_000, 3)), ("tempo_us", 17_000), ("piece/split", 2)])
+@pytest.mark.parametrize(
+    ("name", "index"), [("roll", (17_000, 3)), ("tempo_us", 17_000), ("bar_position", 17_000), ("piece/split", 2)]
+)
 def test_fingerprint_detects_a_change_with_valid_checksums(copy: Path, name: str, index: tuple[int, int] | int) -> None:
     with h5py.File(copy, "r+") as file:
         file[name][index] ^= 1

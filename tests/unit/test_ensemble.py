@@ -15,7 +15,7 @@ from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, pack
 from pianogen.training import networks
 from pianogen.training.trained_model import TrainedModelError, load_ensemble, load_trained_model
 from pianogen.window import Window
-from tests.support.made_networks import made_joint
+from tests.support.made_networks import made_joint, window_of
 
 KEYS = range(40, 44)
 SOUNDING = [40, 42]
@@ -42,12 +42,14 @@ def legal_rows() -> np.ndarray:
 def windows(after: np.ndarray, tempo_us: int = 500_000) -> Window:
     """Windows of one row, each after a row in which SOUNDING sound."""
     before = np.tile(made_states(dict.fromkeys(SOUNDING, ONSET)), (len(after), 1))
-    return Window(tf.constant(np.stack([pack(before), pack(after)], axis=1)), tf.constant([[500_000, tempo_us]] * len(after)))
+    packed = tf.constant(np.stack([pack(before), pack(after)], axis=1))
+    return window_of(packed, tf.constant([[500_000, tempo_us]] * len(after)))
 
 
 def likelihoods(network: Network, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """(N,) log probabilities of the keys and of the tempo of a row."""
-    output, _ = network.step(window.packed[:, 0], window.tempo_us[:, 0], network.initial_state(len(window.packed), 2, 500_000))
+    state = network.initial_state(len(window.packed), 2, 500_000)
+    output, _ = network.step(window.packed[:, 0], window.tempo_us[:, 0], tf.zeros(len(window.packed), tf.int32), state)
     losses = network.row_losses(output, window)
     return -losses["keys_nats"].numpy()[:, 0].astype(float), -losses["tempo_nats"].numpy()[:, 0].astype(float)
 
@@ -86,7 +88,7 @@ def test_ensemble_of_equal_models_draws_what_they_draw(head: str) -> None:
     drawn = []
     for drawing in (network, ensemble_of([network, network])):
         state = drawing.initial_state(len(rows), 2, 500_000)
-        output, _ = drawing.step(window.packed[:, 0], window.tempo_us[:, 0], state)
+        output, _ = drawing.step(window.packed[:, 0], window.tempo_us[:, 0], tf.zeros(len(rows), tf.int32), state)
         states, _ = drawing.draw(output, sounding, uniforms, Decision())
         drawn.append(states.numpy())
     assert np.array_equal(*drawn)

@@ -10,7 +10,7 @@ from tests.support.paths import ROOT
 def test_environment_and_setup_have_the_same_bounds() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    bounds = dict(split(line) for line in setup["options"]["install_requires"].split())
+    bounds = dict(split(line) for line in setup["options"]["install_requires"].strip().splitlines())
     bounds["python"] = setup["options"]["python_requires"]
     (mpi,) = re.findall(r"^MPI \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     bounds["mpich"] = split(mpi)[1]
@@ -22,5 +22,5 @@ def test_environment_and_setup_have_the_same_bounds() -> None:
 
 def split(requirement: str) -> tuple[str, str]:
     """The name and the version bounds of a requirement."""
-    (name,) = re.findall(r"^[A-Za-z0-9_-]+", requirement)
+    (name,) = re.findall(r"^[A-Za-z0-9._-]+", requirement)
     return name, requirement.removeprefix(name)

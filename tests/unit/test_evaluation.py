@@ -32,7 +32,9 @@ from tests.support.made_networks import (
     after_silence,
     made_network,
     reference_probabilities,
+    window_of,
 )
+from tests.support.rolls import roll_in_4_4
 
 DATA = DataConfig(window_steps=24, stride=5)
 VALID_STEPS = [121, 10, 123, *range(1, 18)]  # most pieces are shorter than a window, and one batch does not contain all of them
@@ -224,7 +226,7 @@ def test_configured_threshold_is_used(valid: Windows, threshold: float) -> None:
 def test_perfect_prediction_scores_one(tmp_path: Path) -> None:
     pattern = made_roll(0, 12)
     pattern.packed[-1] = 0  # so that nothing is held across the repetitions
-    piece = Roll(np.tile(pattern.packed, (10, 1)), np.full(120, 500_000, np.uint32))
+    piece = roll_in_4_4(np.tile(pattern.packed, (10, 1)), np.full(120, 500_000, np.uint32))
     with Store(store_of(tmp_path / "c.h5", [piece], [Split.TRAIN])) as store:
         evaluation = evaluate(periodic(pattern.packed), find_windows(store, Split.TRAIN, DATA), SILENCE_US)
     assert nats_per_step(evaluation) < 1e-4
@@ -236,7 +238,7 @@ def test_perfect_prediction_scores_one(tmp_path: Path) -> None:
 def test_trivial_predictors_of_a_small_piece(tmp_path: Path) -> None:
     states = np.zeros((6, 88), np.uint8)
     states[:, 40] = [ONSET, HOLD, SILENT, ONSET, HOLD, SILENT]
-    piece = Roll(pack(states), np.array([500_000] * 3 + [600_000] * 3, np.uint32))
+    piece = roll_in_4_4(pack(states), np.array([500_000] * 3 + [600_000] * 3, np.uint32))
     with Store(store_of(tmp_path / "c.h5", [piece], [Split.TRAIN])) as store:
         windows = find_windows(store, Split.TRAIN, DataConfig(window_steps=1))
         trivial = evaluate_trivial(windows, compute_statistics(windows))
@@ -348,7 +350,7 @@ def test_evaluation_predicts_every_row_from_the_rows_before_it(name: ModelName, 
         evaluation = evaluate(network, find_windows(store, Split.VALID, DATA), SILENCE_US)
     nats, tempo_error = 0.0, 0.0
     for piece in pieces:
-        rows = after_silence(Window(piece.packed[np.newaxis], piece.tempo_us[np.newaxis].astype(np.int32)))
+        rows = after_silence(window_of(piece.packed[np.newaxis], piece.tempo_us[np.newaxis].astype(np.int32)))
         output = predict_every_row(network, rows)
         before = np.vstack([np.zeros((1, 88), np.uint8), piece.states[:-1]])
         probabilities = reference_probabilities(output, before != SILENT)

@@ -20,7 +20,7 @@ from tests.support.made_music import made_store, numbered_store
 
 deterministic = settings(max_examples=12, deadline=None, derandomize=True)
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=8)
-ROW_MB = 26 / 1e6
+ROW_MB = 27 / 1e6
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from pianogen.midi import smf
 from pianogen.midi.counts import Counts
-from pianogen.midi.reader import MidiParser, read_roll
+from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
 from tests.support.made_music import million_notes
-from tests.support.reference_reader import Encoding, Event, Track, decode_midi, encode_midi, expected_roll
+from tests.support.reference_reader import Encoding, Event, Options, Track, decode_midi, encode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 
 File = tuple[int, list[Track], list[int], Encoding]  # ticks per quarter note, tracks, their end ticks, and the encoding
@@ -25,12 +26,14 @@ def files(draw: st.DrawFn) -> File:
     """Files with few keys and few ticks, all of them close to a step or to the middle between two steps."""
     tpq = draw(st.sampled_from([1, 2, 3, 7, 8, 96, 480, 32767]))
     encoding = draw(encodings)
-    # Half a step is an eighth of a quarter note; the ticks before and after it are rounded to different steps.
-    near_halves = st.builds(lambda halves, near: max(0, halves * tpq // 8 + near), st.integers(0, 24), st.integers(-1, 1))
+    halves_per_quarter = 2 * draw(steps_per_quarter)  # the ticks before and after half a step are rounded to different steps
+    near_halves = st.builds(
+        lambda halves, near: max(0, halves * tpq // halves_per_quarter + near), st.integers(0, 24), st.integers(-1, 1)
+    )
     ticks = st.sampled_from(draw(st.lists(near_halves, min_size=3, max_size=10)))
     keys = draw(st.lists(st.tuples(channels, notes), min_size=1, max_size=4))
     note_events = st.builds(lambda kind, key: (kind, *key), st.sampled_from(["on", "off"]), st.sampled_from(keys))
-    events = st.one_of(note_events, note_events, note_events, tempos, ignored)
+    events = st.one_of(note_events, note_events, note_events, tempos, meters, ignored)
     one_track = st.lists(st.tuples(ticks, events), min_size=draw(st.sampled_from([0, 6, 12])), max_size=24)
     tracks = draw(st.lists(one_track, min_size=1, max_size=3))
     tracks = [sorted(track, key=lambda row: row[0]) for track in tracks]
@@ -43,9 +46,13 @@ def files(draw: st.DrawFn) -> File:
     return tpq, tracks, [last + rest for last, rest in zip(last_ticks, rests, strict=True)], encoding
 
 
+steps_per_quarter = st.sampled_from(STEPS_PER_QUARTER_CHOICES)
 channels = st.sampled_from([0, 0, 0, 0, 1, 15, 9])
 notes = st.sampled_from([60, 60, 60, 60, 61, 21, 108, 20, 109])
 tempos: st.SearchStrategy[Event] = st.tuples(st.just("tempo"), st.sampled_from([0, 1, 400_000, 600_000, 16_777_215]))
+meters: st.SearchStrategy[Event] = st.tuples(
+    st.just("meter"), st.sampled_from([0, 1, 3, 4, 7, 63, 255]), st.sampled_from([0, 1, 2, 2, 3, 4, 5, 6, 16, 255])
+)
 ignored: st.SearchStrategy[Event] = st.sampled_from(
     [
         ("voice", 0xA0, b"\x3c\x40"),
@@ -57,7 +64,7 @@ ignored: st.SearchStrategy[Event] = st.sampled_from(
         ("sysex", b"\x7e\x7f\x09\x01\xf7"),
         ("meta", 0x51, b"\x07\xa1"),
         ("meta", 0x51, b"\x07\xa1\x20\x00"),
-        ("meta", 0x58, b"\x03\x02\x18\x08"),
+        ("meta", 0x58, b"\x03"),
         ("meta", 0x7A, b"unknown"),
     ]
 )
@@ -76,16 +83,17 @@ encodings = st.builds(
 @pytest.mark.parametrize("keep_rests", [False, True])
 @pytest.mark.parametrize("parser", PARSERS)
 @settings(derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(file=files())
-def test_random_file_gives_the_expected_roll(file: File, parser: MidiParser, keep_rests: bool) -> None:
+@given(file=files(), steps_per_quarter=steps_per_quarter)
+def test_random_file_gives_the_expected_roll(file: File, steps_per_quarter: int, parser: MidiParser, keep_rests: bool) -> None:
     tpq, tracks, end_ticks, encoding = file
     data = encode_midi(tpq, tracks, end_ticks, encoding)
-    expected = expected_roll(tpq, tracks, end_ticks, keep_rests)
+    expected = expected_roll(tpq, tracks, end_ticks, Options(keep_rests, steps_per_quarter))
+    options = ReadOptions(parser, keep_rests, steps_per_quarter)
     if expected.cells:
-        assert_equals(read_roll(data, "random.mid", parser, keep_rests), expected)
+        assert_equals(read_roll(data, "random.mid", options), expected)
     else:
         with pytest.raises(Rejection) as rejection:
-            read_roll(data, "random.mid", parser, keep_rests)
+            read_roll(data, "random.mid", options)
         assert rejection.value.reason is Reason.NO_NOTES
 
 
@@ -94,22 +102,24 @@ def test_random_file_gives_the_expected_roll(file: File, parser: MidiParser, kee
 def test_normalise_keeps_the_events_and_removes_all_other_variants(file: File) -> None:
     tpq, tracks, end_ticks, encoding = file
     normal = Encoding(running_status=encoding.running_status, velocity_zero_offs=encoding.velocity_zero_offs)
-    assert smf.normalise(encode_midi(tpq, tracks, end_ticks, encoding)) == encode_midi(tpq, tracks, end_ticks, normal)
+    assert smf.scan(encode_midi(tpq, tracks, end_ticks, encoding)).normalise() == encode_midi(tpq, tracks, end_ticks, normal)
 
 
 def test_million_notes_give_the_expected_roll() -> None:
     data, expected = million_notes()
     roll, counts = read_roll(data, "million.mid")
     assert roll == expected
-    assert counts == Counts(1_000_000, 0, 0, 0, 0, 0, 0)
+    assert counts == Counts(1_000_000, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @needs_corpora
-@pytest.mark.parametrize("keep_rests", [False, True])
+@pytest.mark.parametrize(("keep_rests", "steps_per_quarter"), [(False, 4), (True, 4), (False, 24)])
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in PIANO_FILES[::14]])
-def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool) -> None:
+def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool, steps_per_quarter: int) -> None:
     data = path.read_bytes()
-    assert_equals(read_roll(data, path.name, keep_rests=keep_rests), expected_roll(*decode_midi(data), keep_rests))
+    expected = expected_roll(*decode_midi(data), Options(keep_rests, steps_per_quarter))
+    options = ReadOptions(keep_rests=keep_rests, steps_per_quarter=steps_per_quarter)
+    assert_equals(read_roll(data, path.name, options), expected)
 
 
 @needs_corpora
@@ -117,4 +127,4 @@ def test_real_file_gives_the_expected_roll(path: Path, keep_rests: bool) -> None
 def test_parsers_agree_on_every_real_file(composer: str) -> None:
     for path in (path for path in PIANO_FILES if path.parent.name == composer):
         data = path.read_bytes()
-        assert read_roll(data, path.name, "smf") == read_roll(data, path.name, "music21"), path.name
+        assert read_roll(data, path.name, ReadOptions("smf")) == read_roll(data, path.name, ReadOptions("music21")), path.name

@@ -25,7 +25,8 @@ ALLOWED_IMPORTS = {
     # A primer is a MIDI file.
     "pianogen.sampling": f"{TOP} pianogen.models pianogen.data pianogen.midi",
     "pianogen.evaluation": f"{TOP} pianogen.models pianogen.data",
-    "preprocess": f"{TOP} pianogen.midi",
+    "preprocess": f"{TOP} pianogen.midi preprocess.archives",
+    "preprocess.archives": f"{TOP} pianogen.midi",
     "jobs.configuration": f"{TOP} pianogen.training",
     "jobs.cluster": f"{TOP} jobs.configuration",
     "jobs.records": f"{TOP} jobs.configuration jobs.cluster",

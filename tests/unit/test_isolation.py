@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason
-from preprocess.outcome import Status
-from preprocess.shard import Entry, read_entries, read_rolls
+from preprocess.shard import read_records
 from tests.programs import misbehaving
+from tests.support.made_corpus import made_midi
 from tests.support.processes import ENVIRONMENT, descendants, finished, has_ended, wait_until
+from tests.support.shard_files import Record, read_shard
 
 PROGRAM = [sys.executable, misbehaving.__file__]
 REASONS = {
@@ -48,8 +50,8 @@ class Results:
     folder: Path
     counts: dict[str, list[int]]
 
-    def entries(self, misbehavior: str) -> list[Entry]:
-        return list(read_entries(self.folder / f"shard-{misbehavior}"))
+    def records(self, misbehavior: str) -> list[Record]:
+        return read_shard(self.folder / f"shard-{misbehavior}")
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +66,32 @@ def test_every_misbehavior_has_an_expected_reason() -> None:
     assert set(REASONS) == set(misbehaving.MISBEHAVIORS)
 
 
+def test_seeking_in_an_archive_is_not_charged_to_the_input(results: Results) -> None:
+    assert results.counts[misbehaving.LONG_SEEK] == [3, 0]
+    assert [record.reason for record in results.records(misbehaving.LONG_SEEK)] == [None] * 3
+
+
 @pytest.mark.parametrize("misbehavior", REASONS)
 def test_misbehaving_input_is_rejected_and_its_neighbors_are_kept(results: Results, misbehavior: str) -> None:
-    first, bad, last = results.entries(misbehavior)
-    assert (first.name, Path(bad.name).stem, last.name) == ("first.mid", misbehavior, "last.mid")
-    assert (bad.status, bad.reason, bad.counts, bad.steps) == (Status.REJECTED, REASONS[misbehavior], None, 0)
+    first, bad, last = results.records(misbehavior)
+    assert [record.number for record in (first, bad, last)] == [0, 1, 2]
+    assert (bad.reason, bad.roll) == (REASONS[misbehavior], None)
     assert bad.message
-    assert [(entry.status, entry.reason) for entry in (first, last)] == [(Status.KEPT, None)] * 2
-    assert [sum(map(len, read_rolls([entry]))) for entry in (first, last)] == [first.steps, last.steps]
+    for seed, record in ((0, first), (2, last)):
+        assert record.reason is None
+        assert record.roll == read_roll(made_midi(seed), "a.mid")[0]
     assert results.counts[misbehavior] == [3, 1]
 
 
 @pytest.mark.parametrize("misbehavior", REASONS)
 def test_shard_ends_with_a_complete_record(results: Results, misbehavior: str) -> None:
-    last = results.entries(misbehavior)[-1]
-    assert (results.folder / f"shard-{misbehavior}").stat().st_size == last.end
+    shard = results.folder / f"shard-{misbehavior}"
+    assert shard.stat().st_size == [end for _, end in read_records(shard)][-1]
 
 
 @pytest.mark.parametrize("misbehavior", MESSAGES)
 def test_message_states_how_the_worker_process_ended(results: Results, misbehavior: str) -> None:
-    assert results.entries(misbehavior)[1].message == MESSAGES[misbehavior]
+    assert results.records(misbehavior)[1].message == MESSAGES[misbehavior]
 
 
 def sleeping_program(folder: Path) -> "subprocess.Popen[str]":
@@ -95,7 +103,7 @@ def host_and_worker(rank: "subprocess.Popen[str]", folder: Path) -> tuple[int, i
     assert rank.stdout is not None
     assert rank.stdout.readline() == "started\n"
     shard = folder / "shard-sleeps"
-    wait_until(lambda: shard.exists() and len(list(read_entries(shard))) == 1, "the first input is finished")
+    wait_until(lambda: shard.exists() and len(read_shard(shard)) == 1, "the first input is finished")
     host, worker = descendants(rank.pid)
     return host, worker
 
@@ -105,7 +113,7 @@ def test_killed_rank_leaves_no_process_behind(tmp_path: Path) -> None:
         children = host_and_worker(rank, tmp_path)
         rank.kill()
     wait_until(lambda: all(map(has_ended, children)), "host process and worker process end with their rank")
-    assert [entry.name for entry in read_entries(tmp_path / "shard-sleeps")] == ["first.mid"]
+    assert [record.number for record in read_shard(tmp_path / "shard-sleeps")] == [0]
 
 
 def test_killed_host_process_is_reported_and_leaves_no_worker_process_behind(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from pianogen.store import Split, Store
 from pianogen.window import Window
 from tests.support.made_music import made_roll, store_of
 from tests.support.made_networks import made_joint
+from tests.support.rolls import roll_in_4_4
 
 KEYS = range(30, 60)
 SETTINGS: list[dict[str, Any]] = [
@@ -39,7 +40,7 @@ def made_piece(seed: int, steps: int) -> Roll:
     """A piece of KEYS whose first third returns at the end."""
     parts = [made_roll(seed, steps // 3), made_roll(seed + 1, steps // 3), made_roll(seed, steps // 3)]
     packed, tempo_us = (np.concatenate([getattr(part, name) for part in parts]) for name in ("packed", "tempo_us"))
-    return Roll(packed, tempo_us)
+    return roll_in_4_4(packed, tempo_us)
 
 
 def chunks_of(folder: Path, piece: Roll, chunk_steps: int = CHUNK_STEPS) -> list[Window]:
@@ -55,6 +56,11 @@ def rows_of(window: Window) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(states[:, 1:]), tf.constant(states[:, :-1] != SILENT)
 
 
+def next_position(window: Window, row: int) -> tf.Tensor:
+    """(B,) int32 bar positions of the row after a row of a window."""
+    return tf.cast(window.bar_position[:, row + 1], tf.int32)
+
+
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: Path) -> None:
     """The history of `step` equals the context of windows, and the state is carried from window to window."""
@@ -65,8 +71,8 @@ def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: P
         output, read_state = network.read(window, read_state)
         expected = network.row_losses(output, window)
         for row in range(CHUNK_STEPS):
-            stepped, state = network.step(window.packed[:, row], window.tempo_us[:, row], state)
-            rows = Window(window.packed[:, row : row + 2], window.tempo_us[:, row : row + 2])
+            stepped, state = network.step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
+            rows = Window(*(column[:, row : row + 2] for column in window[:3]))
             for name, losses in network.row_losses(stepped, rows).items():
                 assert losses.numpy() == pytest.approx(expected[name][:, row : row + 1].numpy(), rel=1e-5, abs=1e-5)
 
@@ -76,8 +82,8 @@ def test_likelihood_of_a_row_does_not_depend_on_later_rows(settings: dict[str, A
     network, piece = made_joint(settings, KEYS), made_piece(3, 48)
     changed = made_piece(7, 48)
     for step in (1, 20, 30):
-        mixed = Roll(np.concatenate([piece.packed[:step], changed.packed[step:]]), changed.tempo_us)
-        (one,), (other,) = (chunks_of(tmp_path, Roll(roll.packed, piece.tempo_us), 48) for roll in (piece, mixed))
+        mixed = roll_in_4_4(np.concatenate([piece.packed[:step], changed.packed[step:]]), changed.tempo_us)
+        (one,), (other,) = (chunks_of(tmp_path, roll_in_4_4(roll.packed, piece.tempo_us), 48) for roll in (piece, mixed))
         likelihoods = []
         for window in (one, other):
             output, _ = network.read(window, network.initial_state(1, 0, 500_000))
@@ -225,7 +231,7 @@ def test_mixed_precision_computes_in_16_bits_and_returns_32(settings: dict[str, 
     assert {tensor.dtype for tensor in tf.nest.flatten(state.keys)} == {tf.float16}
     likelihood = 0.0
     for row in range(24):
-        output, state = network.step(window.packed[:, row], window.tempo_us[:, row], state)
-        rows = Window(window.packed[:, row : row + 2], window.tempo_us[:, row : row + 2])
+        output, state = network.step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
+        rows = Window(*(column[:, row : row + 2] for column in window[:3]))
         likelihood += float(network.row_losses(output, rows)["loss"][0, 0])
     assert likelihood / 24 == pytest.approx(float(losses["loss"][0]), rel=1e-2)

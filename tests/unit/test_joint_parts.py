@@ -117,7 +117,7 @@ def test_impossible_class_is_never_drawn() -> None:
 def made_tempo_network() -> tuple[TempoNetwork, TempoOutput, tf.Tensor]:
     """A network with random weights, its output for 1 row of 1,000 pieces, and the states of that row."""
     keras.utils.set_random_seed(4)
-    network = TempoNetwork("lstm")
+    network = TempoNetwork("lstm", 4)
     units = tf.repeat(tf.random.stateless_normal([1, 1, 48], [1, 1]), 1_000, axis=1)
     output, states = TempoOutput(units, tf.fill([1, 1_000], 612_345)), tf.zeros([1, 1_000, NUM_KEYS], tf.uint8)
     network.distribution(output, states).log_likelihood(output.before_us)
@@ -160,14 +160,14 @@ def test_drawn_tempos_follow_their_distribution() -> None:
 def test_number_of_parameters_grows_with_the_keys_in_use() -> None:
     model = ModelConfig(name="joint", units=48)
     sizes = [networks.build(Config(model=model), range(14, stop)).keras.count_params() for stop in (67, 68)]
-    assert sizes == [80_514, 80_514 + 3 * 48]
+    assert sizes == [82_818, 82_818 + 3 * 48]
 
 
 def test_unused_keys_have_a_small_fixed_probability_and_can_be_drawn() -> None:
     keras.utils.set_random_seed(1)
     network = networks.build(Config(model=ModelConfig(name="joint", units=4)), range(40, 44))
     silence = tf.zeros([1, 22], tf.uint8)
-    output, _ = network.step(silence, tf.constant([500_000]), network.initial_state(1, 4, 500_000))
+    output, _ = network.step(silence, tf.constant([500_000]), tf.constant([0]), network.initial_state(1, 4, 500_000))
     states, sounding = np.zeros((3, 1, 1, NUM_KEYS), np.uint8), np.zeros((3, 1, 1, NUM_KEYS), bool)
     states[1, ..., 10] = ONSET
     states[2, ..., 80], sounding[2, ..., 80] = HOLD, True

@@ -13,9 +13,8 @@ from pianogen.config import Config, LossName, ModelConfig, ModelName
 from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT
 from pianogen.training import networks
-from pianogen.window import Window
 from tests.support.made_music import made_roll
-from tests.support.made_networks import REPORT_MODELS, STATE_HEAD_MODELS, made_network, made_windows, predict_row
+from tests.support.made_networks import REPORT_MODELS, STATE_HEAD_MODELS, made_network, made_windows, predict_row, window_of
 
 LOSSES: list[LossName] = ["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 CROSSENTROPIES: list[LossName] = ["crossentropy", "weighted_crossentropy", "focal"]
@@ -35,7 +34,7 @@ def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float]
     roll = made_roll(9, steps=33)
     packed = np.stack([roll.packed[:17], roll.packed[16:]])
     tempo_us = np.stack([roll.tempo_us[:17], roll.tempo_us[16:]]).astype(np.int32)
-    losses = network.losses(Window(packed, tempo_us), training=True)
+    losses = network.losses(window_of(packed, tempo_us), training=True)
     assert losses["loss"].numpy() == pytest.approx(loss, rel=1e-5)
     assert losses["categorical_crossentropy"].numpy() == pytest.approx(crossentropy, rel=1e-5)
 

@@ -12,13 +12,14 @@ import pytest
 from jobs.export import index, midi_files
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
+from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
-from pianogen.roll import Roll
 from pianogen.roll_plot import plot_roll
 from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Pieces, Split, Store, StoreError, write_store
 from tests.support.made_music import made_roll, store_of
+from tests.support.rolls import roll_in_4_4
 
 SOURCE = SampleSource(run="0003-gru", checkpoint="ckpt-7")
 
@@ -58,7 +59,7 @@ def test_exported_corpus_is_read_as_its_rolls(corpus: Path, tmp_path: Path) -> N
     midi_files.write_folder([corpus], out, 1)
     with Store(corpus) as store:
         for index, name in enumerate(store.pieces.name):
-            roll, _ = read_roll((out / name).read_bytes(), name, keep_rests=True)
+            roll, _ = read_roll((out / name).read_bytes(), name, ReadOptions(keep_rests=True))
             assert roll == store.roll(index)
             assert (out / name).with_suffix(".png").read_bytes() == plot_roll(roll)
     assert len(contents(out)) == 2 * 4 + 1
@@ -159,7 +160,7 @@ def test_damaged_store_leaves_no_archive(corpus: Path, tmp_path: Path) -> None:
 
 def test_tempo_that_midi_cannot_represent_is_an_error_with_its_piece(tmp_path: Path) -> None:
     roll = made_roll(1, 20)
-    store = store_of(tmp_path / "c.h5", [Roll(roll.packed, np.full(20, 1 << 25, np.uint32))], [Split.NONE])
+    store = store_of(tmp_path / "c.h5", [roll_in_4_4(roll.packed, np.full(20, 1 << 25, np.uint32))], [Split.NONE])
     with pytest.raises(StoreError, match=r"c\.h5: A/000\.mid: step 0 has a tempo of 33554432"):
         midi_files.write_folder([store], tmp_path / "out", 1)
 

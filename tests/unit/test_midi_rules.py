@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-from pianogen.midi.reader import MidiParser, read_roll
-from tests.support.reference_reader import HOLD, ONSET, Event, Track, encode_midi, expected_roll
+from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.reader import read_roll
+from tests.support.reference_reader import HOLD, ONSET, Event, Options, Track, encode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 
 TPQ = 8  # a step is 2 ticks, so that odd ticks are exactly between two steps
@@ -120,6 +122,29 @@ TEMPOS = {
 }
 
 
+def meter(numerator: int, power: int) -> Event:
+    return ("meter", numerator, power)
+
+
+# One note of six steps from tick 24, step 12, on.
+METERS = {
+    "default_is_4_4": (case({24: [on()], 36: [off()]}), [12, 13, 14, 15, 0, 1]),
+    "waltz": (case({0: [meter(3, 2)], 24: [on()], 36: [off()]}), [0, 1, 2, 3, 4, 5]),
+    "compound": (case({0: [meter(5, 3)], 24: [on()], 36: [off()]}), [2, 3, 4, 5, 6, 7]),
+    "bar_starts_at_the_time_signature": (case({24: [on()], 28: [meter(4, 2)], 36: [off()]}), [12, 13, 0, 1, 2, 3]),
+    "signature_takes_effect_at_its_nearest_step": (case({24: [on()], 29: [meter(4, 2)], 36: [off()]}), [12, 13, 0, 1, 2, 3]),
+    "equal_signature_starts_a_bar": (case({0: [meter(3, 2)], 24: [on()], 30: [meter(3, 2)], 36: [off()]}), [0, 1, 2, 0, 1, 2]),
+    "last_of_one_tick_wins": (case({0: [meter(3, 2), meter(2, 2)], 24: [on()], 36: [off()]}), [4, 5, 6, 7, 0, 1]),
+    "last_track_wins": (case({0: [meter(2, 2)], 24: [on()], 36: [off()]}, {0: [meter(3, 2)]}), [0, 1, 2, 3, 4, 5]),
+    "bar_of_no_steps_is_ignored": (case({0: [meter(3, 2)], 24: [meter(0, 2), on()], 36: [off()]}), [0, 1, 2, 3, 4, 5]),
+    "bar_of_half_a_step_is_ignored": (case({0: [meter(3, 2)], 24: [meter(1, 5), on()], 36: [off()]}), [0, 1, 2, 3, 4, 5]),
+    "bar_of_256_steps_is_ignored": (case({0: [meter(3, 2)], 24: [meter(16, 0), on()], 36: [off()]}), [0, 1, 2, 3, 4, 5]),
+    "bar_of_255_steps": (case({0: [meter(255, 4)], 24: [on()], 36: [off()]}), [12, 13, 14, 15, 16, 17]),
+    "two_bytes_suffice": (case({0: [("meta", 0x58, b"\x03\x02")], 24: [on()], 36: [off()]}), [0, 1, 2, 3, 4, 5]),
+    "one_byte_is_ignored": (case({0: [("meta", 0x58, b"\x03")], 24: [on()], 36: [off()]}), [12, 13, 14, 15, 0, 1]),
+}
+
+
 def tracks_of(case: Case) -> tuple[list[Track], list[int]]:
     """The tracks, and their end ticks."""
     tracks = [[(tick, event) for tick, events in track.items() for event in events] for track in case.tracks]
@@ -138,7 +163,7 @@ def test_notes_become_onsets_and_holds(case: Case, parser: MidiParser) -> None:
     expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.cells == cells_of_lines(case.keys)
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser)), expected)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -148,7 +173,25 @@ def test_tempo_is_that_in_force_at_the_step(case: Case, tempo_us: list[int], par
     expected = expected_roll(TPQ, tracks, end_ticks)
     assert expected.tempo_us == tempo_us
     assert {name: expected.counts[name] for name in case.counts} == case.counts
-    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", parser), expected)
+    assert_equals(read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser)), expected)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(("case", "bar_position"), [pytest.param(*row, id=name) for name, row in METERS.items()])
+def test_bar_position_follows_the_time_signatures(case: Case, bar_position: list[int], parser: MidiParser) -> None:
+    tracks, end_ticks = tracks_of(case)
+    roll, _ = read_roll(encode_midi(TPQ, tracks, end_ticks), "case.mid", ReadOptions(parser))
+    assert roll.bar_position.tolist() == bar_position
+
+
+@pytest.mark.parametrize("steps_per_quarter", STEPS_PER_QUARTER_CHOICES)
+def test_steps_per_quarter_divide_notes_tempos_and_bars(steps_per_quarter: int) -> None:
+    tracks: list[Track] = [[(0, meter(3, 2)), (96, on()), (96, tempo(7)), (97, off()), (192, on()), (480, off())]]
+    roll, _ = read_roll(encode_midi(96, tracks, [480]), "case.mid", ReadOptions(steps_per_quarter=steps_per_quarter))
+    assert (roll.steps_per_quarter, roll.first_step, len(roll)) == (steps_per_quarter, steps_per_quarter, 4 * steps_per_quarter)
+    assert roll.bar_position.tolist() == [(steps_per_quarter + step) % (3 * steps_per_quarter) for step in range(len(roll))]
+    assert np.flatnonzero(roll.states[:, 39] == ONSET).tolist() == [0, steps_per_quarter]
+    assert set(roll.tempo_us.tolist()) == {7}
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -158,7 +201,10 @@ def test_last_tempo_of_a_tick_wins_among_many(parser: MidiParser) -> None:
     ]
     tracks[0].append((20, on()))
     data = encode_midi(TPQ, tracks, [20] * 8)
-    assert_equals(read_roll(data, "tempos.mid", parser, keep_rests=True), expected_roll(TPQ, tracks, [20] * 8, keep_rests=True))
+    assert_equals(
+        read_roll(data, "tempos.mid", ReadOptions(parser, keep_rests=True)),
+        expected_roll(TPQ, tracks, [20] * 8, Options(keep_rests=True)),
+    )
 
 
 RESTS: list[Track] = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14, tempo(5))], [(20, pedal(0))]]
@@ -166,14 +212,14 @@ RESTS: list[Track] = [[(0, tempo(9)), (2, tempo(7)), (8, on()), (12, off()), (14
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_trimmed_roll_starts_with_the_tempo_in_force(parser: MidiParser) -> None:
-    roll, counts = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser)
+    roll, counts = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", ReadOptions(parser))
     assert (roll.first_step, roll.tempo_us.tolist()) == (4, [7, 7])
     assert (counts.tempo_seen, counts.tempo_kept) == (3, 1)
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_kept_rests_reach_from_the_first_step_to_the_end_of_the_longest_track(parser: MidiParser) -> None:
-    roll, _ = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", parser, keep_rests=True)
+    roll, _ = read_roll(encode_midi(TPQ, RESTS, [14, 23]), "rests.mid", ReadOptions(parser, keep_rests=True))
     assert (roll.first_step, roll.tempo_us.tolist()) == (0, [9, *[7] * 6, *[5] * 4])
 
 

@@ -22,14 +22,17 @@ from tests.support.made_networks import (
     made_network,
     made_windows,
     predict_row,
+    window_of,
 )
 
 UNIDIRECTIONAL = [name for name in REPORT_MODELS if name != "bidirectional"]
 PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 
+NO_BARS = tf.constant([0])  # the models of the report do not read bar positions
+
 
 def test_every_model_is_tested() -> None:
-    assert sorted(networks.NETWORKS) == sorted([*REPORT_MODELS, "joint"])  # tests/unit/test_joint.py tests "joint"
+    assert sorted(networks.REPORT_NETWORKS) == REPORT_MODELS  # tests/unit/test_joint.py tests "joint"
 
 
 def flat(output: Any) -> np.ndarray:
@@ -72,7 +75,7 @@ def read_by_steps(network: Network, piece: Window) -> tuple[list[Any], Any]:
     outputs, num_rows = [], rows.packed.shape[1]
     state = network.initial_state(len(rows.packed), num_rows, SILENCE_US)
     for row in range(num_rows):
-        output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], state)
+        output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], NO_BARS, state)
         outputs.append(output)
     return outputs, state
 
@@ -84,7 +87,7 @@ def test_first_row_of_a_piece_is_predicted_from_a_window_of_silence(name: ModelN
     first, _ = read_by_steps(network, piece)
     assert_equal_outputs(first[0], predict_row(network, after_silence(piece), WINDOW_STEPS))
     other_tempo, _ = network.step(
-        np.zeros((2, 22), np.uint8), np.full(2, 2 * SILENCE_US, np.int32), network.initial_state(2, 1, 2 * SILENCE_US)
+        np.zeros((2, 22), np.uint8), np.full(2, 2 * SILENCE_US, np.int32), NO_BARS, network.initial_state(2, 1, 2 * SILENCE_US)
     )
     assert not np.allclose(flat(first[0]), flat(other_tempo), atol=1e-4), "the silence must have the given tempo"
 
@@ -108,11 +111,11 @@ def test_windows_in_parts_predict_the_same_as_steps(name: ModelName, parts: list
     state = network.initial_state(2, 0, SILENCE_US)
     for num_rows in parts:
         end = first + num_rows + 1
-        output, state = network.read(Window(rows.packed[:, first:end], rows.tempo_us[:, first:end]), state)
+        output, state = network.read(window_of(rows.packed[:, first:end], rows.tempo_us[:, first:end]), state)
         assert all(tensor.shape[:2] == (2, num_rows) for tensor in tf.nest.flatten(output))
         outputs.append(output)
         first += num_rows
-    expected_outputs, expected_state = read_by_steps(network, Window(piece.packed[:, :-1], piece.tempo_us[:, :-1]))
+    expected_outputs, expected_state = read_by_steps(network, window_of(piece.packed[:, :-1], piece.tempo_us[:, :-1]))
     output, expected = (tf.nest.map_structure(lambda *rows: tf.concat(rows, 1), *some) for some in (outputs, expected_outputs))
     assert_equal_outputs(output, expected)
     assert_equal_outputs(state, expected_state)
@@ -126,9 +129,9 @@ def test_compiled_loop_carries_the_state(name: ModelName) -> None:
     @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def read() -> Any:
         rows = tf.nest.map_structure(tf.constant, after_silence(piece, 1))
-        output, state = network.step(rows.packed[:, 0], rows.tempo_us[:, 0], network.initial_state(1, 9, SILENCE_US))
+        output, state = network.step(rows.packed[:, 0], rows.tempo_us[:, 0], NO_BARS, network.initial_state(1, 9, SILENCE_US))
         for row in tf.range(1, 9):
-            output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], state)
+            output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], NO_BARS, state)
         return output
 
     assert_equal_outputs(read(), read_by_steps(network, piece)[0][-1])
@@ -145,7 +148,7 @@ def test_row_losses_of_a_piece_are_the_losses_of_windows_that_end_with_its_rows(
     for row in range(9):
         first = row if name == "bidirectional" else 0
         end = WINDOW_STEPS + row + 1
-        losses = network.losses(Window(rows.packed[:, first:end], rows.tempo_us[:, first:end]), training=False)
+        losses = network.losses(window_of(rows.packed[:, first:end], rows.tempo_us[:, first:end]), training=False)
         for metric, values in losses.items():
             assert row_losses[metric][:, row].numpy() == pytest.approx(values.numpy(), rel=1e-5)
 
@@ -154,13 +157,13 @@ def test_row_losses_of_a_piece_are_the_losses_of_windows_that_end_with_its_rows(
 def test_training_on_every_row_averages_over_the_prefixes_of_a_window(name: ModelName) -> None:
     every, last = made_network(name, predict="every"), made_network(name)
     last.keras.set_weights(every.keras.get_weights())
-    packed, tempo_us, _ = made_windows(steps=7, batch=2)
+    packed, tempo_us, *_ = made_windows(steps=7, batch=2)
     outputs = every.keras([packed, tempo_us])
     assert_equal_outputs(
-        tf.nest.map_structure(lambda rows: rows[:, -1:], outputs), predict_row(last, Window(packed, tempo_us), 7)
+        tf.nest.map_structure(lambda rows: rows[:, -1:], outputs), predict_row(last, window_of(packed, tempo_us), 7)
     )
-    prefix_losses = [last.losses(Window(packed[:, :end], tempo_us[:, :end]), training=False) for end in range(2, 8)]
-    for metric, value in every.losses(Window(packed, tempo_us), training=False).items():
+    prefix_losses = [last.losses(window_of(packed[:, :end], tempo_us[:, :end]), training=False) for end in range(2, 8)]
+    for metric, value in every.losses(window_of(packed, tempo_us), training=False).items():
         assert np.allclose(value, np.mean([losses[metric] for losses in prefix_losses], axis=0), rtol=1e-5)
 
 

@@ -12,6 +12,7 @@ from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
 from pianogen.roll_plot import plot_roll
 from tests.support.made_music import made_roll
 from tests.support.made_sweep import dense_states
+from tests.support.rolls import roll_in_4_4
 
 LEFT, TOP, STEP, KEY = 66, 12, 3, 3  # pixels
 LINE_STEPS, LINE = 512, 330
@@ -42,15 +43,31 @@ def test_plot_shows_every_cell(seed: int, steps: int) -> None:
 
 @pytest.mark.parametrize(("steps", "lines"), [(1, 1), (512, 1), (513, 2), (5_000, 10)])
 def test_long_roll_is_plotted_in_several_lines(steps: int, lines: int) -> None:
-    roll = Roll(np.zeros((steps, 22), np.uint8), np.full(steps, 500_000, np.uint32))
+    roll = roll_in_4_4(np.zeros((steps, 22), np.uint8), np.full(steps, 500_000, np.uint32))
     height, width = colors_of(plot_roll(roll)).shape
     assert height == lines * LINE
     assert width <= LEFT + LINE_STEPS * STEP + TOP
 
 
+BAR_COLOR, BACKGROUND = 0xE4E9ED, 0xFFFFFF
+
+
+def test_bar_lines_are_at_position_0_and_lines_end_at_bar_lines() -> None:
+    """A pickup of 4 steps, bars of 12 steps, then bars of 18; the first line ends at the last bar line up to step 512."""
+    positions = np.concatenate([np.arange(8, 12), np.tile(np.arange(12), 20), np.tile(np.arange(18), 20)]).astype(np.uint8)
+    roll = Roll(np.zeros((len(positions), 22), np.uint8), np.full(len(positions), 500_000, np.uint32), positions)
+    colors = colors_of(plot_roll(roll))
+    row = TOP + (87 - 40) * KEY + 1  # a white key without a line above it
+    found = np.flatnonzero(colors[row, LEFT:] == BAR_COLOR)
+    last = 4 + 240 + 14 * 18  # 496
+    assert found.tolist() == [STEP * step for step in np.flatnonzero(positions == 0) if step < last]
+    second = np.flatnonzero(colors[LINE + row, LEFT:] == BAR_COLOR)
+    assert second.tolist() == [STEP * (step - last) for step in np.flatnonzero(positions == 0) if step >= last]
+
+
 def test_faster_tempo_is_plotted_higher() -> None:
     tempo_us = np.repeat(np.array([600_000, 300_000, 400_000], np.uint32), 16)
-    colors = colors_of(plot_roll(Roll(np.zeros((48, 22), np.uint8), tempo_us)))
+    colors = colors_of(plot_roll(roll_in_4_4(np.zeros((48, 22), np.uint8), tempo_us)))
     heights = [np.flatnonzero(colors[:, LEFT + step * STEP + 1] == TEMPO_COLOR).tolist() for step in (4, 20, 40)]
     assert [len(height) for height in heights] == [1, 1, 1]
     assert heights[1] < heights[2] < heights[0]
@@ -59,10 +76,10 @@ def test_faster_tempo_is_plotted_higher() -> None:
 @pytest.mark.parametrize("tempo_us", [1, 500_000, 16_777_215])
 def test_any_tempo_can_be_plotted(tempo_us: int) -> None:
     steps = 40
-    roll = Roll(made_roll(1, steps).packed, np.full(steps, tempo_us, np.uint32))
+    roll = roll_in_4_4(made_roll(1, steps).packed, np.full(steps, tempo_us, np.uint32))
     assert np.array_equal(plotted_states(plot_roll(roll), steps), roll.states)
 
 
 def test_plot_of_a_sample_is_small() -> None:
     assert len(plot_roll(made_roll(1, 512))) < 12_000
-    assert len(plot_roll(Roll(pack(dense_states(512)), np.full(512, 500_000, np.uint32)))) < 20_000
+    assert len(plot_roll(roll_in_4_4(pack(dense_states(512)), np.full(512, 500_000, np.uint32)))) < 20_000

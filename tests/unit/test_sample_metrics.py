@@ -9,12 +9,13 @@ from pianogen.evaluation.collapse import find_collapse
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack, unpack
 from tests.support.made_music import made_roll
+from tests.support.rolls import roll_in_4_4
 
 STEPS = 512
 
 
 def roll_of(states: np.ndarray) -> Roll:
-    return Roll(pack(states), np.full(len(states), 500_000, np.uint32))
+    return roll_in_4_4(pack(states), np.full(len(states), 500_000, np.uint32))
 
 
 def silence() -> np.ndarray:

@@ -1,6 +1,7 @@
 """Samples are legal, independent of each other, and follow the statistics of the corpus."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +17,15 @@ from pianogen.errors import Interrupted, UsageError
 from pianogen.midi.writer import write_midi
 from pianogen.models.features import tempo_us_of
 from pianogen.models.network import NUM_UNIFORMS, Network
-from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, unpack
+from pianogen.roll import HOLD, ONSET, PACKED_BYTES, SILENT, Roll, equal_bars, pack, unpack
 from pianogen.sampling.decision import ThresholdRule
 from pianogen.sampling.draw import Sampler, draw_to_store
 from pianogen.sampling.sample_store import SampleSource
 from pianogen.store import Split, Store
 from pianogen.training import networks
-from pianogen.window import Window
 from tests.support.made_music import made_roll, made_store
-from tests.support.made_networks import made_network
+from tests.support.made_networks import made_joint, made_network, window_of
+from tests.support.rolls import roll_in_4_4
 
 WINDOW_STEPS = 12
 
@@ -126,7 +127,7 @@ def test_sample_continues_silence_and_the_first_steps_of_the_primer(
     assert len(roll) == 30
     assert is_legal(roll)
     expected = {
-        steps: predicted_tempo_us(network, corpus.median_tempo_us, Roll(piece.packed[:steps], piece.tempo_us[:steps]))
+        steps: predicted_tempo_us(network, corpus.median_tempo_us, roll_in_4_4(piece.packed[:steps], piece.tempo_us[:steps]))
         for steps in (0, 10, 39, 40)
     }
     used_steps = 10 if primer_steps == 10 else 40
@@ -156,7 +157,7 @@ def test_fixed_tempo_is_that_of_every_step_and_of_the_silence_before(corpus: Sta
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"not a MIDI file", write_midi(Roll(np.zeros((4, 22), np.uint8), np.full(4, 500_000, np.uint32)))]
+    "content", [None, b"not a MIDI file", write_midi(roll_in_4_4(np.zeros((4, 22), np.uint8), np.full(4, 500_000, np.uint32)))]
 )
 def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "theme.mid"
@@ -164,6 +165,64 @@ def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, t
         path.write_bytes(content)
     with pytest.raises(UsageError, match=r"cannot read the primer .*theme\.mid"):
         draw_samples(network, corpus, num=1, steps=4, primer=str(path))
+
+
+BARS = np.concatenate([np.arange(8, 12), np.tile(np.arange(12), 2), np.arange(5)]).astype(
+    np.uint8
+)  # 3/4, incomplete at both ends
+
+
+def primer_with_bars(path: Path, bar_position: np.ndarray, steps_per_quarter: int = 4) -> str:
+    """A primer without rests that has these bar positions."""
+    states = np.zeros((len(bar_position), 88), np.uint8)
+    states[:, 40] = ONSET
+    tempo_us = np.full(len(states), 500_000, np.uint32)
+    path.write_bytes(write_midi(Roll(pack(states), tempo_us, bar_position, steps_per_quarter=steps_per_quarter)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("bars", "settings", "expected"),
+    [
+        (None, {}, [*range(16), *range(16)]),
+        (None, {"meter": "3/4"}, [*range(12), *range(12)]),
+        (BARS, {}, [*range(5, 12), *range(12)]),
+        (BARS, {"meter": "4/4"}, [*range(5, 16), *range(16)]),
+        (BARS, {"meter": "2/8"}, [*range(4), *range(4)]),
+        (BARS, {"primer_steps": 4}, [*range(16), *range(16)]),
+        (BARS[:7], {}, [*range(3, 16), *range(16)]),
+    ],
+)
+def test_bars_of_samples_continue_those_of_the_primer(
+    network: Network, corpus: Statistics, tmp_path: Path, bars: np.ndarray | None, settings: dict[str, Any], expected: list[int]
+) -> None:
+    primer = None if bars is None else primer_with_bars(tmp_path / "theme.mid", bars)
+    rolls = draw_samples(network, corpus, num=2, steps=len(expected), primer=primer, **settings)
+    assert [roll.bar_position.tolist() for roll in rolls] == [expected] * 2
+
+
+def test_samples_have_the_steps_per_quarter_of_the_corpus(network: Network, corpus: Statistics, tmp_path: Path) -> None:
+    corpus = replace(corpus, steps_per_quarter=12)
+    primer = primer_with_bars(tmp_path / "theme.mid", equal_bars(40, 36), 12)
+    (roll,) = draw_samples(network, corpus, num=1, steps=40, primer=primer, meter="1/4")
+    assert roll.steps_per_quarter == 12
+    assert roll.bar_position.tolist() == [*range(4, 12), *range(12), *range(12), *range(8)]
+
+
+@pytest.mark.parametrize(("meter", "steps"), [("1/32", "0.5"), ("64/4", "256")])
+def test_meter_without_a_whole_number_of_at_most_255_steps_is_refused(
+    network: Network, corpus: Statistics, meter: str, steps: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"sampling\.meter: a bar of {meter} has {steps} steps with 4 steps per quarter note"):
+        draw_samples(network, corpus, num=1, steps=4, meter=meter)
+
+
+def test_bar_positions_change_what_the_joint_model_draws(corpus: Statistics) -> None:
+    network = made_joint({}, range(30, 60))
+    settings = {"num": 1, "steps": 40, "threshold": None}
+    one, other = (draw_samples(network, corpus, meter=meter, **settings)[0] for meter in ("4/4", "3/4"))
+    assert np.array_equal(one.packed[:12], other.packed[:12])  # the bars differ from step 12 on
+    assert not np.array_equal(one.packed, other.packed)
 
 
 def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tmp_path: Path) -> None:
@@ -186,6 +245,7 @@ def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tm
                 "threshold": "dynamic",
                 "primer": None,
                 "primer_steps": None,
+                "meter": None,
                 "tempo": "drawn",
                 "best_of": 1,
             }
@@ -213,7 +273,7 @@ def nats_per_note(network: Network, corpus: Statistics, roll: Roll) -> float:
     """The negative log-likelihood per onset of a sample, read as one window after silence."""
     packed = np.concatenate([np.zeros((1, 22), np.uint8), roll.packed])[np.newaxis]
     tempo_us = np.append(corpus.median_tempo_us, roll.tempo_us)[np.newaxis].astype(np.int32)
-    output, _ = network.read(Window(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
+    output, _ = network.read(window_of(packed, tempo_us), network.initial_state(1, 0, corpus.median_tempo_us))
     states = unpack(packed[0])[np.newaxis]
     return -float(tf.reduce_sum(network.log_likelihood(output, states[:, 1:], states[:, :-1] != SILENT))) / roll.num_notes
 

@@ -42,10 +42,10 @@ def found_rows(path: Path) -> list[dict[str, str]]:
     except Rejection as rejection:
         return [{"file": path.name, "rejected": rejection.reason, "notes": "", "tempos": "", "bars": ""}]
     rows = []
-    for tune in tunes:
-        assert isinstance(tune.events, Events), tune.events
-        assert tune.notes_lost == 0
-        rows.append(row_of(path.name if tune.number is None else f"{path.name}#{tune.number}", tune.events))
+    for number, events in enumerate(tunes, 1):
+        assert isinstance(events, Events), events
+        assert events.notes_lost == 0
+        rows.append(row_of(path.name if len(tunes) == 1 else f"{path.name}#{number}", events))
     return rows
 
 

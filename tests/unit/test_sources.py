@@ -1,9 +1,11 @@
 """The inputs of a corpus: which files are inputs, their names, and the rejection of unreadable files."""
 
+import gzip
 import os
 import re
-import shutil
 import socket
+import tracemalloc
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from hypothesis import strategies as st
 from pianogen.errors import UsageError
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
-from preprocess.sources import Input, group_of, scan
+from preprocess.inputs import Input, Inputs
+from preprocess.sources import group_of, scan
+from preprocess.unread import Unread
+from tests.support.archives import KINDS
 
 
 def folder_with(folder: Path, *names: bytes) -> Path:
@@ -29,8 +34,8 @@ def folder_with(folder: Path, *names: bytes) -> Path:
 NO_INDEXES = Path("no corpus here has a compressed archive")
 
 
-def inputs_of(*corpora: object) -> list[Input]:
-    return scan(list(map(str, corpora)), NO_INDEXES)
+def inputs_of(*corpora: object) -> Inputs:
+    return scan(list(map(str, corpora)), NO_INDEXES, Unread())
 
 
 def names_of(*corpora: object) -> list[str]:
@@ -121,7 +126,10 @@ def test_other_files_are_not_inputs(tmp_path: Path) -> None:
         b"a.txt",
         b"mid",
         b".mid",
-        b"a.mid.gz",
+        b".mid.gz",
+        b"a.gz",
+        b"a.abc.gz",
+        b"a.mid.bz2",
         b"a.mid~",
         b"a.mid.part",
         b"a.wav",
@@ -241,6 +249,59 @@ def test_same_corpus_twice_is_an_error(tmp_path: Path) -> None:
         names_of(tmp_path, tmp_path)
 
 
+NFC, NFD = (unicodedata.normalize(form, "Dvořák/é.mid") for form in ("NFC", "NFD"))
+
+
+def test_names_are_compared_in_nfc_and_kept_as_they_are(tmp_path: Path) -> None:
+    composed, decomposed = folder_with(tmp_path / "1", NFC.encode()), folder_with(tmp_path / "2", NFD.encode())
+    assert names_of(decomposed) == [NFD] != [NFC]
+    folder_with(composed, b"Dvos.mid")  # in order of code points, this name is between the two
+    with pytest.raises(UsageError, match=r"two inputs have the name .*rename one of them"):
+        names_of(composed, decomposed)
+    with pytest.raises(UsageError, match=r"two inputs have the name"):
+        names_of(folder_with(composed, NFD.encode()))
+
+
+def test_names_that_differ_in_case_only_are_different(tmp_path: Path) -> None:
+    assert names_of(folder_with(tmp_path, b"A.mid", b"a.mid", b"a.MID")) == ["A.mid", "a.MID", "a.mid"]
+
+
+@pytest.mark.parametrize("name", ["a.mid.gz", "b.MIDI.GZ", "c.kar.gz"])
+def test_compressed_midi_file_is_an_input(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"one ") + gzip.compress(b"file"))
+    (source,) = inputs_of(tmp_path)
+    assert (source.name, source.read(NO_INDEXES)) == (name, b"one file")
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:20], lambda data: b"MThd" + data, lambda _: b"x"])
+def test_damaged_compressed_midi_file_is_rejected(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "a.mid.gz").write_bytes(change(gzip.compress(bytes(range(256)))))
+    (source,) = inputs_of(tmp_path)
+    with pytest.raises(Rejection, match="the gzip data is damaged") as caught:
+        source.read(NO_INDEXES)
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+def test_compressed_midi_file_is_decompressed_up_to_the_size_limit_only(tmp_path: Path) -> None:
+    for name, size in (("allowed.mid.gz", MAX_BYTES), ("bomb.mid.gz", 64 * MAX_BYTES), ("over.mid.gz", MAX_BYTES + 1)):
+        with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:
+            for begin in range(0, size, 1 << 20):
+                file.write(bytes(min(1 << 20, size - begin)))
+    allowed, bomb, over = inputs_of(tmp_path)
+    assert len(allowed.read(NO_INDEXES)) == MAX_BYTES
+    tracemalloc.start()
+    try:
+        assert reason_of(bomb) == reason_of(over) == Reason.TOO_LARGE
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_macos_writes_are_no_inputs(tmp_path: Path) -> None:
+    folder_with(tmp_path, b"a.mid", b"._a.mid", b"Bach/._b.mid", b"__MACOSX/Bach/b.mid", b"Bach/__MACOSX/c.mid", b"._all.zip")
+    assert names_of(tmp_path) == ["a.mid"]
+
+
 def test_missing_corpus_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         names_of(tmp_path / "none")
@@ -280,33 +341,18 @@ def test_unknown_bundled_corpus_is_an_error_that_lists_the_valid_names(name: str
     assert names_of(f"music21:{valid[0]}")
 
 
-def packed_as(kind: str, folder: Path, path: Path) -> Path:
-    """An archive of a folder's content."""
-    return Path(shutil.make_archive(str(path), {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[kind], folder))
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize("kind", ["dangling_link", "fifo", "socket", "link_to_an_endless_device"])
+def test_archive_that_is_not_a_regular_file_is_an_error(tmp_path: Path, name: str, kind: str) -> None:
+    UNREADABLE[kind](tmp_path / name)
+    with pytest.raises(UsageError, match=r"cannot be read as an archive \((not a regular file|\[Errno 2\])"):
+        names_of(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_has_the_inputs_of_its_folder(tmp_path: Path, kind: str) -> None:
-    names = [b"a.mid", b"B/b.mid", b"B/deep/two words.mid", "C/größe.mid".encode(), b"C/readme.txt"]
-    folder = folder_with(tmp_path / "folder", *names)
-    archive = packed_as(kind, folder, tmp_path / "packed")
-    (tmp_path / "indexes").mkdir()
-    packed = scan([str(archive)], tmp_path / "indexes")
-    plain = inputs_of(folder)
-    assert [(source.name, source.size) for source in packed] == [(source.name, source.size) for source in plain]
-    assert [source.read(tmp_path / "indexes") for source in packed] == [source.read(NO_INDEXES) for source in plain]
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
-def test_archive_in_a_folder_counts_as_a_folder_with_its_name(tmp_path: Path, kind: str) -> None:
-    archive = packed_as(kind, folder_with(tmp_path / "folder", b"B/b.mid"), tmp_path / "corpus" / "packed")
-    (source,) = scan([str(tmp_path / "corpus")], tmp_path)
-    assert source.name == f"{archive.name}/B/b.mid"
-
-
-@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
-def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_archive_is_an_error_that_shows_its_path(tmp_path: Path, kind: str) -> None:
+    name = f"a.{kind}"
     (tmp_path / name).write_bytes(b"not an archive" * 99)
     with pytest.raises(UsageError, match="cannot be read as an archive") as caught:
-        scan([str(tmp_path / name)], tmp_path)
+        scan([str(tmp_path / name)], tmp_path, Unread())
     assert str(tmp_path / name) in str(caught.value)

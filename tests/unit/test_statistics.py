@@ -19,6 +19,7 @@ from pianogen.models.features import features
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, store_of
+from tests.support.rolls import roll_in_4_4
 
 WINDOW_STEPS, STRIDE = 30, 7
 
@@ -81,7 +82,7 @@ def as_features(roll: Roll) -> np.ndarray:
 
 random_roll = st.integers(1, 5).flatmap(
     lambda steps: st.builds(
-        lambda states, tempo_us: Roll(pack(states), tempo_us),
+        lambda states, tempo_us: roll_in_4_4(pack(states), tempo_us),
         stn.arrays(np.uint8, (steps, 88), elements=st.integers(0, 2), fill=st.just(0)),
         stn.arrays(np.uint32, steps, elements=st.integers(1, 16_777_215)),
     )

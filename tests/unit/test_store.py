@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.roll import Roll
+from pianogen.roll import Roll, join
 from pianogen.store import Kind, Pieces, Split, Store, StoreError, write_store
 from pianogen.store.blocks import cut_blocks
 from tests.support.made_music import empty_roll, made_roll, made_store
 from tests.support.processes import descendants, finished, started
-from tests.support.random_store import COLUMNS, PROVENANCE, joined, multi_chunk_store, random_roll, store_error, table_of
+from tests.support.random_store import COLUMNS, PROVENANCE, multi_chunk_store, random_roll, store_error, table_of
 
 # File names contain no NUL, and preprocessing escapes surrogates before a name is stored.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -75,6 +76,23 @@ def test_read_pieces_concatenates_their_rolls(stored: Path, data: st.DataObject)
         store.read_pieces(np.array(indices, np.int64), result)
     assert result.packed.tobytes() == b"".join(roll.packed.tobytes() for roll in rolls)
     assert result.tempo_us.tobytes() == b"".join(roll.tempo_us.tobytes() for roll in rolls)
+    assert result.bar_position.tobytes() == b"".join(roll.bar_position.tobytes() for roll in rolls)
+
+
+@pytest.mark.parametrize("steps_per_quarter", [4, 24])
+def test_rolls_have_the_steps_per_quarter_of_their_store(tmp_path: Path, steps_per_quarter: int) -> None:
+    path, roll = tmp_path / "a.h5", replace(random_roll(1, 9), steps_per_quarter=steps_per_quarter)
+    write_store(path, "corpus", table_of([roll]), [roll], PROVENANCE)
+    with Store(path) as store:
+        assert store.steps_per_quarter == steps_per_quarter
+        assert store.roll(0) == roll
+
+
+def test_rolls_of_different_steps_per_quarter_are_an_error(tmp_path: Path) -> None:
+    rolls = [random_roll(1, 9), replace(random_roll(2, 9), steps_per_quarter=12)]
+    with pytest.raises(StoreError, match="one roll has 12 steps per quarter note, others 4"):
+        write_store(tmp_path / "a.h5", "corpus", table_of(rolls), rolls, PROVENANCE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_store_of_several_blocks_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -100,7 +118,7 @@ def test_equal_arguments_give_equal_bytes(tmp_path: Path) -> None:
 def test_bytes_do_not_depend_on_how_many_pieces_a_roll_contains(tmp_path: Path, num_joined: int) -> None:
     # Several blocks of more chunks than HDF5 keeps in memory: the order in which chunks are written shows in the file.
     rolls = [random_roll(seed, steps) for seed, steps in enumerate(np.random.default_rng(0).integers(0, 8_000, 300).tolist())]
-    groups = [joined(rolls[first : first + num_joined]) for first in range(0, len(rolls), num_joined)]
+    groups = [join(rolls[first : first + num_joined]) for first in range(0, len(rolls), num_joined)]
     for name, written in (("a.h5", rolls), ("b.h5", groups)):
         write_store(tmp_path / name, "corpus", table_of(rolls), iter(written), PROVENANCE)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -118,23 +136,23 @@ def test_blocks_depend_only_on_the_lengths_of_the_pieces(
 ) -> None:
     rolls = [random_roll(seed, steps) for seed, steps in enumerate(lengths)]
     bounds = sorted({0, len(rolls), *(cut for cut in cuts if cut < len(rolls))})
-    groups = [joined(rolls[first:last]) for first, last in pairwise(bounds)]
+    groups = [join(rolls[first:last]) for first, last in pairwise(bounds)]
     pieces, block_steps = table_of(rolls), chunk_steps * num_chunks
     blocks = list(cut_blocks(pieces, rolls, chunk_steps, block_steps))
     assert list(cut_blocks(pieces, groups, chunk_steps, block_steps)) == blocks
     assert all(len(block) % chunk_steps == 0 for block in blocks[:-1])
-    assert joined(blocks) == Roll(joined(rolls).packed, joined(rolls).tempo_us)
+    assert join(blocks) == join(rolls)
 
 
 def test_layout_is_the_documented_one(stored: Path) -> None:
     with h5py.File(stored, "r") as file:
-        assert set(file) == {"roll", "tempo_us", "piece"}
+        assert set(file) == {"roll", "tempo_us", "bar_position", "piece"}
         assert set(file["piece"]) == set(COLUMNS)
         attributes = dict(file.attrs)
         assert json.loads(attributes.pop("provenance")) == PROVENANCE
         assert len(attributes.pop("fingerprint")) == 64
         assert attributes == {
-            "schema": "pianogen-store/1",
+            "schema": "pianogen-store/2",
             "kind": "corpus",
             "complete": True,
             "steps_per_quarter": 4,
@@ -143,13 +161,14 @@ def test_layout_is_the_documented_one(stored: Path) -> None:
         }
         assert (file["roll"].shape, file["roll"].dtype) == ((24_493, 22), np.dtype("u1"))
         assert (file["tempo_us"].shape, file["tempo_us"].dtype) == ((24_493,), np.dtype("<u4"))
+        assert (file["bar_position"].shape, file["bar_position"].dtype) == ((24_493,), np.dtype("u1"))
         types = {name: file["piece"][name].dtype for name in COLUMNS}
         numbers = {"offset": "<u8", "steps": "<u4", "first_step": "<u4", "notes": "<u4", "split": "u1"}
         assert {name: types[name] for name in numbers} == {name: np.dtype(dtype) for name, dtype in numbers.items()}
         assert all(h5py.check_string_dtype(types[name]).encoding == "utf-8" for name in ("name", "group", "sha256"))
         assert [name.decode() for name in file["piece/name"]] == ["a.mid", "B/ä.mid", "B/c d.mid", "C/\\xff.mid", "C/é\n.mid"]
         assert file["piece/offset"][:].tolist() == [0, 9_000, 9_001, 16_001, 24_193]
-        for dataset in [file["roll"], file["tempo_us"], *file["piece"].values()]:
+        for dataset in [file["roll"], file["tempo_us"], file["bar_position"], *file["piece"].values()]:
             assert dataset.fletcher32, dataset.name
             assert dataset.chunks, dataset.name
 
@@ -162,7 +181,7 @@ def test_packed_rows_are_onset_bits_then_hold_bits(tmp_path: Path) -> None:
     assert np.array_equal(rows[:, 88:], roll.states == 2)
 
 
-def test_fingerprint_is_the_hash_of_steps_split_roll_and_tempo(stored: Path) -> None:
+def test_fingerprint_is_the_hash_of_steps_split_roll_tempo_and_bar_position(stored: Path) -> None:
     with h5py.File(stored, "r") as file:
         digest = hashlib.sha256()
         for values, dtype in (
@@ -170,6 +189,7 @@ def test_fingerprint_is_the_hash_of_steps_split_roll_and_tempo(stored: Path) -> 
             (file["piece/split"], "u1"),
             (file["roll"], "u1"),
             (file["tempo_us"], "<u4"),
+            (file["bar_position"], "u1"),
         ):
             digest.update(values[:].astype(dtype).tobytes())
         assert file.attrs["fingerprint"] == digest.hexdigest()
@@ -195,15 +215,15 @@ def failing(rolls: list[Roll]) -> Iterator[Roll]:
 
 def cut(roll: Roll, at: int) -> list[Roll]:
     """The rows of a roll in two parts."""
-    return [Roll(roll.packed[part], roll.tempo_us[part]) for part in (slice(at), slice(at, None))]
+    return [roll.rows(None, at), roll.rows(at, None)]
 
 
 WRONG_ROLLS: dict[str, Callable[[list[Roll]], Iterable[Roll]]] = {
-    "one_too_short": lambda rolls: [rolls[0], Roll(rolls[1].packed[1:], rolls[1].tempo_us[1:])],
+    "one_too_short": lambda rolls: [rolls[0], rolls[1].rows(1, None)],
     "one_too_few": lambda rolls: rolls[:1],
     "one_too_many": lambda rolls: [*rolls, rolls[0]],
-    "one_step_moved_to_the_next_roll": lambda rolls: cut(joined(rolls), len(rolls[0]) - 1),
-    "joined_with_one_too_many": lambda rolls: [joined([*rolls, rolls[0]])],
+    "one_step_moved_to_the_next_roll": lambda rolls: cut(join(rolls), len(rolls[0]) - 1),
+    "joined_with_one_too_many": lambda rolls: [join([*rolls, rolls[0]])],
 }
 
 
@@ -244,6 +264,7 @@ import sys, time
 from pathlib import Path
 from tests.support.random_store import random_roll, table_of
 from pianogen.store import write_store
+from tests.support.rolls import roll_in_4_4
 
 def rolls():
     yield random_roll(0, 600_000)
@@ -292,7 +313,7 @@ def test_info_describes_a_store(stored: Path) -> None:
         "kind": "corpus",
         "pieces": "5 (train 2, valid 1, test 1, none 1)",
         "groups": str(len({"a.mi", "B/ä.", "B/c ", "C/\\x", "C/é\n"})),
-        "steps": "24,493",
+        "steps": "24,493, 4 per quarter note",
         "notes": f"{notes:,}",
         "fingerprint": fingerprint,
         "made by: version": "1",

@@ -18,9 +18,8 @@ def transpose(packed: np.ndarray, random: np.ndarray, max_semitones: int) -> np.
     start, nothing = steps * np.arange(count), np.zeros(0, np.int32)
     packed, ranges = packed.reshape(-1, PACKED_BYTES), KeyRanges(*np.empty((2, count * steps), np.uint8))
     find_key_ranges(packed, ranges)
-    rows = Rows(packed, np.zeros(count * steps, np.int32), Matches(nothing, nothing), ranges)
-    zeros = np.zeros(count, np.int32)
-    places = Places(start, start + steps, zeros, zeros, random)
+    rows = Rows(packed, np.zeros(count * steps, np.int32), np.zeros(count * steps, np.uint8), Matches(nothing, nothing), ranges)
+    places = Places(start, start + steps, np.zeros(count, np.int32), random)
     return np.asarray(gather_windows(rows, places, steps + 1, max_semitones).packed)[:, 1:]
 
 

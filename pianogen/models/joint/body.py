@@ -26,12 +26,13 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         cell: lstm, gru or mlstm.
         units: U.
         keys: the keys in use.
+        steps_per_quarter: steps of a quarter note.
         copy: whether the model reads the longest match.
     """
 
-    def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
+    def __init__(self, cell: str, units: int, keys: range, steps_per_quarter: int, *, copy: bool) -> None:
         super().__init__(name="body", autocast=False)
-        self._units, self._keys, self._copy = units, keys, copy
+        self._units, self._keys, self._steps_per_quarter, self._copy = units, keys, steps_per_quarter, copy
         self._neighbours = Banded(_REACH, _REACH, units, name="neighbours")
         self._own = linear(units, "own", gain=0.5, bias=None)
         self._pitch_classes = RelativePitchClasses(keys, units, name="pitch_classes")
@@ -58,7 +59,8 @@ class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         total = over_rows(self._neighbours, key_channels(rows, self._keys, copy=self._copy))
         total += over_rows(self._own, own_features(rows, self._keys))
         total += over_rows(self._pitch_classes, pitch_class_features(rows))
-        total += self._step(step_features(rows, copy=self._copy))[:, :, tf.newaxis]
+        step = self._step(step_features(rows, self._steps_per_quarter, copy=self._copy))
+        total += step[:, :, tf.newaxis]
         return tf.nn.relu(total + self._tables(rows.semitones))
 
 
@@ -69,12 +71,13 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         cell: lstm, gru or mlstm.
         units: number of units of the recurrent layer.
         keys: the keys in use.
+        steps_per_quarter: steps of a quarter note.
         copy: whether the model reads the longest match.
     """
 
-    def __init__(self, cell: str, units: int, keys: range, *, copy: bool) -> None:
+    def __init__(self, cell: str, units: int, keys: range, steps_per_quarter: int, *, copy: bool) -> None:
         super().__init__(name="body", autocast=False)
-        self._keys, self._copy = keys, copy
+        self._keys, self._steps_per_quarter, self._copy = keys, steps_per_quarter, copy
         self._recurrence = Recurrence(cell, units)
         self._keys_layer = linear(len(keys) * _DENSE_KEY_UNITS, "keys")
 
@@ -90,7 +93,8 @@ class DenseBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         channels = key_channels(rows, self._keys, copy=self._copy)
         shape = tf.shape(channels)
         flat = tf.reshape(channels, [channels.shape[0], shape[1], channels.shape[2] * channels.shape[3]])
-        features = tf.concat([flat, pitch_class_features(rows), step_features(rows, copy=self._copy)], axis=-1)
+        step = step_features(rows, self._steps_per_quarter, copy=self._copy)
+        features = tf.concat([flat, pitch_class_features(rows), step], axis=-1)
         output, state = self._recurrence(features, state)
         return tf.reshape(self._keys_layer(output), [shape[0], shape[1], len(self._keys), _DENSE_KEY_UNITS]), state
 

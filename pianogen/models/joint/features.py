@@ -7,6 +7,7 @@ from pianogen.models.joint.rows import PITCH_CLASSES, Rows, count_pitch_classes,
 from pianogen.roll import HOLD, ONSET
 from pianogen.window import PROFILE_DECAYS
 
+_BAR_QUARTERS, _PHRASE_BARS = 6, 4
 _MOST_COUNTED = 5  # sounding keys below or above
 _DISTANCE_OCTAVES = 11  # no match; 1, 2..3, 4..7, ... steps; 512 steps and more
 # Brings the expected number of decayed onsets to the order of 1.
@@ -50,8 +51,14 @@ def pitch_class_features(rows: Rows) -> tf.Tensor:
     return tf.concat([sounding, profile], axis=-1)
 
 
-def step_features(rows: Rows, *, copy: bool) -> tf.Tensor:
-    """(T, B, G) float32 of each row: its position, how many keys sounded, the match, the tempo."""
+def meter_features(rows: Rows, steps_per_quarter: int) -> tf.Tensor:
+    """(T, B, 7 * steps_per_quarter) float32: the position in the first six quarter notes of the bar, and in its quarter note."""
+    in_bar = tf.one_hot(rows.bar_position, _BAR_QUARTERS * steps_per_quarter)
+    return tf.concat([in_bar, tf.one_hot(rows.bar_position % steps_per_quarter, steps_per_quarter)], axis=-1)
+
+
+def step_features(rows: Rows, steps_per_quarter: int, *, copy: bool) -> tf.Tensor:
+    """(T, B, G) float32 of each row: its place in the meter, how many keys sounded, the match, the tempo."""
     num_sounding = tf.reduce_sum(tf.cast(rows.before > 0, tf.float32), axis=-1)
     num_onsets = tf.reduce_sum(tf.cast(rows.before == ONSET, tf.float32), axis=-1)
     numbers = [
@@ -66,9 +73,8 @@ def step_features(rows: Rows, *, copy: bool) -> tf.Tensor:
     return tf.concat(
         [
             *distances,
-            tf.one_hot(rows.position % 16, 16),
-            tf.one_hot(rows.position % 12, 12),
-            tf.one_hot(rows.position // 16 % 4, 4),
+            meter_features(rows, steps_per_quarter),
+            tf.one_hot(rows.bar % _PHRASE_BARS, _PHRASE_BARS),
             one_hot_count(num_sounding, 8),
             one_hot_count(num_onsets, 6),
             tf.stack(numbers, axis=-1),

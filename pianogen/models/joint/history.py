@@ -21,6 +21,7 @@ class History(NamedTuple):
         match_steps: (B, N) int32; [j] is the number of rows up to row j that equal those up to the last row.
         since_onset, duration: (B, 88) float32 and profile: (B, D, 12) float32 of the next row, see `Rows`.
         step: () int32 step of the next row; -1 until the row of silence before the first row was read.
+        bar: (B,) int32 number of the bar of the next row, see `Rows`.
     """
 
     packed: tf.Tensor
@@ -29,6 +30,7 @@ class History(NamedTuple):
     duration: tf.Tensor
     profile: tf.Tensor
     step: tf.Tensor
+    bar: tf.Tensor
 
 
 def empty(batch: int, num_steps: int) -> History:
@@ -40,15 +42,17 @@ def empty(batch: int, num_steps: int) -> History:
         duration=tf.zeros([batch, NUM_KEYS]),
         profile=tf.zeros([batch, len(PROFILE_DECAYS), PITCH_CLASSES]),
         step=tf.constant(-1),
+        bar=tf.fill([batch], -1),
     )
 
 
-def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor) -> tuple[History, Rows]:
+def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor) -> tuple[History, Rows]:
     """Reads a row, and computes what is known before the next one.
 
     Args:
         packed: (B, 22) uint8.
         tempo_us: (B,) int32.
+        bar_position: (B,) int32 of the next row.
 
     Returns:
         The history, and `Rows` of T = 1.
@@ -69,6 +73,7 @@ def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor) -> tuple[Hist
         duration=tf.where(onset, 1.0, tf.where(states == HOLD, tf.minimum(history.duration + 1, LONGEST), 0.0)),
         profile=history.profile * profile_factors() + count_pitch_classes(onset)[:, tf.newaxis],
         step=history.step + 1,
+        bar=history.bar + tf.cast(bar_position == 0, tf.int32),
     )
     step = tf.fill(tf.shape(tempo_us), history.step)[tf.newaxis]
     return history, Rows(
@@ -80,7 +85,8 @@ def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor) -> tuple[Hist
         match_steps=longest[tf.newaxis],
         match_distance=tf.where(longest > 0, history.step - match, 0)[tf.newaxis],
         step=step,
-        position=step,
+        bar_position=bar_position[tf.newaxis],
+        bar=history.bar[tf.newaxis],
         tempo_us=tf.where(step > 0, tempo_us[tf.newaxis], DEFAULT_TEMPO_US),
         semitones=tf.zeros_like(tempo_us),
     )

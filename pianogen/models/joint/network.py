@@ -76,7 +76,8 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
     @classmethod
     def from_config(cls, config: dict[str, Any], **_options: Any) -> "JointModel":
         """The model with initial weights that Keras saved; see `joint_model`."""
-        return joint_model(ModelConfig(**config["settings"]), range(*config["keys"]), config["dropout"])
+        keys, steps_per_quarter = range(*config["keys"]), config["steps_per_quarter"]
+        return joint_model(ModelConfig(**config["settings"]), keys, steps_per_quarter, config["dropout"])
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of `joint_model` as JSON values."""
@@ -84,13 +85,18 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
             raise NotImplementedError("an ensemble is not saved: its members are")
         return self._origin
 
+    @property
+    def steps_per_quarter(self) -> int:
+        """Steps of a quarter note."""
+        return int(self.get_config()["steps_per_quarter"])
+
     def build(self, _shape: Any) -> None:
         """Nothing: the layers in this one are built when they are first called."""
 
     def call(self, window: list[tf.Tensor]) -> tf.Tensor:
-        """The loss of each row, (B, W), from [packed, tempo_us, *context]."""
-        packed, tempo_us, *context = window
-        rows = Window(packed, tempo_us, Context(*context))
+        """The loss of each row, (B, W), from [packed, tempo_us, bar_position, *context]."""
+        packed, tempo_us, bar_position, *context = window
+        rows = Window(packed, tempo_us, bar_position, Context(*context))
         output, _ = self.predict_rows(rows_of(rows), self.recurrent_state(len(packed)), None)
         return self.row_losses(output, rows, None)["loss"]
 
@@ -134,16 +140,23 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         return states, tf.transpose(tempo_distribution.draw(numbers))
 
 
-def joint_model(config: ModelConfig, keys: range, dropout: float) -> JointModel:
+def joint_model(config: ModelConfig, keys: range, steps_per_quarter: int, dropout: float) -> JointModel:
     """A joint model with initial weights.
 
     Args:
         keys: the keys in use: the keys of the train split and those between them.
+        steps_per_quarter: steps of a quarter note.
         dropout: share of the units that training drops.
     """
-    origin = {"settings": config.model_dump(), "keys": (keys.start, keys.stop), "dropout": dropout}
-    body = _BODIES[config.body](config.cell, config.units, keys, copy=config.copies)
-    return JointModel(body, _HEADS[config.head](_HEAD_UNITS, keys, dropout), TempoNetwork(config.cell), dropout, origin)
+    origin = {
+        "settings": config.model_dump(),
+        "keys": (keys.start, keys.stop),
+        "steps_per_quarter": steps_per_quarter,
+        "dropout": dropout,
+    }
+    body = _BODIES[config.body](config.cell, config.units, keys, steps_per_quarter, copy=config.copies)
+    tempo = TempoNetwork(config.cell, steps_per_quarter)
+    return JointModel(body, _HEADS[config.head](_HEAD_UNITS, keys, dropout), tempo, dropout, origin)
 
 
 def joint_ensemble(members: Sequence[JointModel]) -> JointModel:
@@ -198,9 +211,9 @@ class Joint:
         losses: dict[str, tf.Tensor] = self.keras.row_losses(output, window, None)
         return losses
 
-    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, state: State) -> tuple[Output, State]:
+    def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor, state: State) -> tuple[Output, State]:
         """See `Network.step`."""
-        next_history, rows = history.read(state.history, packed, tempo_us)
+        next_history, rows = history.read(state.history, packed, tempo_us, bar_position)
         output, recurrent = self.keras.predict_rows(rows, (state.keys, state.tempo), None)
         return output, State(next_history, *recurrent)
 
@@ -237,7 +250,7 @@ def _draw_unused(sounding: tf.Tensor, uniforms: tf.Tensor, keys: range) -> tf.Te
 
 def _window_of_silence() -> list[tf.Tensor]:
     """The tensors of a window of one row."""
-    integers = {"step": (1,), "first_step": (1,), "semitones": (1,), "match_steps": (1, 1), "match_distance": (1, 1)}
+    integers = {"step": (1,), "bars": (1,), "semitones": (1,), "match_steps": (1, 1), "match_distance": (1, 1)}
     context = Context(
         **{name: tf.zeros(shape, tf.int32) for name, shape in integers.items()},
         match=tf.zeros((1, 1, PACKED_BYTES), tf.uint8),
@@ -245,4 +258,5 @@ def _window_of_silence() -> list[tf.Tensor]:
         duration=tf.zeros((1, NUM_KEYS), tf.uint8),
         profile=tf.zeros((1, len(PROFILE_DECAYS), PITCH_CLASSES)),
     )
-    return [tf.zeros((1, 2, PACKED_BYTES), tf.uint8), tf.fill((1, 2), DEFAULT_TEMPO_US), *context]
+    packed, bar_position = tf.zeros((1, 2, PACKED_BYTES), tf.uint8), tf.zeros((1, 2), tf.uint8)
+    return [packed, tf.fill((1, 2), DEFAULT_TEMPO_US), bar_position, *context]

@@ -26,7 +26,8 @@ class Rows(NamedTuple):
         match_steps: (T, B) int32 length of that match.
         match_distance: (T, B) int32 steps from the row that followed the match.
         step: (T, B) int32 step of the row in its piece.
-        position: (T, B) int32 step of the row in the untrimmed piece.
+        bar_position: (T, B) int32 steps of the row since the last bar line.
+        bar: (T, B) int32 number of the bar of the row in its piece; -1 before the first bar line.
         tempo_us: (T, B) int32 tempo of the row before; 120 bpm before the first row of a piece.
         semitones: (B,) int32 transposition.
     """
@@ -39,7 +40,8 @@ class Rows(NamedTuple):
     match_steps: tf.Tensor
     match_distance: tf.Tensor
     step: tf.Tensor
-    position: tf.Tensor
+    bar_position: tf.Tensor
+    bar: tf.Tensor
     tempo_us: tf.Tensor
     semitones: tf.Tensor
 
@@ -55,6 +57,7 @@ def rows_of(window: Window) -> Rows:
         raise ValueError("the joint model reads the context of windows, and this window has none")
     before = _time_first(unpack_rows(window.packed[:, :-1]))
     step = context.step + tf.range(before.shape[0])[:, tf.newaxis]
+    bar_position = tf.cast(_time_first(window.bar_position[:, 1:]), tf.int32)
     return Rows(
         before=before,
         since_onset=_since(before == ONSET, 1 - tf.cast(context.since_onset, tf.float32)),
@@ -64,7 +67,8 @@ def rows_of(window: Window) -> Rows:
         match_steps=_time_first(context.match_steps),
         match_distance=_time_first(context.match_distance),
         step=step,
-        position=context.first_step + step,
+        bar_position=bar_position,
+        bar=context.bars - 1 + tf.cumsum(tf.cast(bar_position == 0, tf.int32)),
         tempo_us=tf.where(step > 0, _time_first(window.tempo_us[:, :-1]), DEFAULT_TEMPO_US),
         semitones=context.semitones,
     )

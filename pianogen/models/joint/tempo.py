@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pianogen.models.joint.features import meter_features
 from pianogen.models.joint.layers import linear
 from pianogen.models.joint.recurrence import Recurrence
 from pianogen.models.joint.rows import Rows, octaves
@@ -32,10 +33,16 @@ class TempoOutput(NamedTuple):
 
 
 class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """A recurrent network for the tempo; it has no weights in common with that of the keys."""
+    """A recurrent network for the tempo; it has no weights in common with that of the keys.
 
-    def __init__(self, cell: str) -> None:
+    Args:
+        cell: lstm, gru or mlstm.
+        steps_per_quarter: steps of a quarter note.
+    """
+
+    def __init__(self, cell: str, steps_per_quarter: int) -> None:
         super().__init__(name="tempo", autocast=False)
+        self._steps_per_quarter = steps_per_quarter
         self._recurrence = Recurrence(cell, _UNITS)
         self._hidden = keras.layers.Dense(_UNITS, activation="relu", name="hidden")
         self._output = linear(1 + 3 * _NUM_COMPONENTS, "output", gain=0.1, dtype="float32")
@@ -64,7 +71,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
             num_onsets / 4,
             num_sounding / 8,
         ]
-        features = tf.concat([tf.stack(numbers, axis=-1), tf.one_hot(rows.position % 16, 16)], axis=-1)
+        features = tf.concat([tf.stack(numbers, axis=-1), meter_features(rows, self._steps_per_quarter)], axis=-1)
         units, recurrent = self._recurrence(features, recurrent)
         return TempoOutput(units, rows.tempo_us), [*recurrent, rows.tempo_us[-1]]
 

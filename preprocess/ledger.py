@@ -1,0 +1,51 @@
+"""The ledger: a CSV file with the outcome of every piece, in order of name."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from pianogen import atomic
+from pianogen.midi.counts import Counts
+from preprocess.near_duplicates import NONE
+from preprocess.outcome import Status
+from preprocess.piece_table import KEPT, REASONS, PieceTable
+from preprocess.selection import Selection
+
+_NUM_NOTE_COUNTS = Counts._fields.index("tempo_seen")
+_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:]]
+COLUMNS = ["name", "status", "reason", "message", "steps", *_COUNTS, "similar_to", "similarity"]
+_NO_COUNTS = [""] * (1 + len(_COUNTS))
+_NO_SIMILAR: list[object] = ["", ""]
+_BLOCK_PIECES = 4_096
+
+
+def write_ledger(path: Path, table: PieceTable, selection: Selection) -> None:
+    """Writes the ledger."""
+    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        # All text is quoted: the csv module would write a name with a carriage return without quotes.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(COLUMNS)
+        writer.writerows(_ledger_rows(table, selection))
+
+
+def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[object]]:
+    def name_of(index: int) -> str:
+        return table.name(int(selection.number[index]))
+
+    for begin in range(0, len(selection.number), _BLOCK_PIECES):
+        block = slice(begin, begin + _BLOCK_PIECES)
+        numbers, rows = selection.number[block], table.rows[selection.number[block]]
+        decisions = (selection.first[block], *(column[block] for column in selection.similar))
+        columns = (column.tolist() for column in (rows["reason"], rows["steps"], rows["counts"], *decisions))
+        pieces = zip(table.names(numbers), numbers.tolist(), *columns, strict=True)
+        for index, (name, number, reason, steps, counts, first, earlier, similarity) in enumerate(pieces, begin):
+            if reason != KEPT:
+                yield [name, Status.REJECTED, REASONS[reason], table.text(number), *_NO_COUNTS, *_NO_SIMILAR]
+                continue
+            status, message = Status.KEPT, ""
+            if first != index:
+                relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
+                status, message = Status.DUPLICATE, f"{relation} to {name_of(first)}"
+            similar = _NO_SIMILAR if earlier == NONE else [name_of(earlier), round(similarity, 2)]
+            counts.insert(_NUM_NOTE_COUNTS, table.text(number))
+            yield [name, status, "", message, steps, *counts, *similar]

@@ -1,0 +1,134 @@
+"""The search for near-duplicates among pieces, by banded locality-sensitive hashing of their MinHash signatures.
+
+A band is a set of four bytes of the signature. Pieces whose four bytes are equal share a bucket of this band, and are compared.
+Two pieces of similarity 0.5 share a bucket of one of the 128 bands with a probability of 0.9999; of similarity 0.1, with 0.012.
+In a large bucket a piece is compared with the first piece and the four pieces before it alone, so that time and memory are
+linear in the number of pieces, whatever they contain.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pianogen.midi.signature import NUM_BINS, similarity_of
+
+REPORTED_SIMILARITY = 0.5
+DROPPED_SIMILARITY = 0.8
+NONE = -1
+_BAND_BYTES = 4
+# Band b of a family consists of the bytes (4b, 4b + 1, 4b + 2, 4b + 3) times its factor. No two families have two bytes of a band
+# in common, and every family uses each byte once.
+_FACTORS = (1, 9, 37, 53)
+_NUM_PREDECESSORS = 4
+_MAX_COMPARISONS = 1 << 16  # pairs of signatures that are compared at a time, which takes 32 MB
+
+
+class Similar(NamedTuple):
+    """The most similar earlier piece of every piece.
+
+    Attributes:
+        earlier: (P,) int64 index, NONE if no earlier piece has a similarity of 0.5 or more.
+        similarity: (P,) float64 estimate, 0 if there is none.
+    """
+
+    earlier: np.ndarray
+    similarity: np.ndarray
+
+
+def find_similar(signatures: np.ndarray, rows: np.ndarray) -> Similar:
+    """The most similar earlier piece of every piece, the first one found if several are equally similar.
+
+    Args:
+        signatures: (N, 128) uint8, of which only some rows belong to the pieces.
+        rows: (P,) int64 row of each piece, NONE for a piece without shingles.
+    """
+    earlier = np.full(len(rows), NONE)
+    num_equal = np.zeros(len(rows), np.int64)
+    searched = np.flatnonzero(rows != NONE)
+    for one, other in _candidates(signatures, rows[searched]):
+        first, second = searched[one], searched[other]
+        is_open = (num_equal[second] < NUM_BINS) & (earlier[second] != first)
+        first, second = first[is_open], second[is_open]
+        count = _count_equal(signatures, rows[first], rows[second])
+        is_better = count > num_equal[second]
+        earlier[second[is_better]], num_equal[second[is_better]] = first[is_better], count[is_better]
+    similarity = similarity_of(num_equal)
+    is_reported = similarity >= REPORTED_SIMILARITY
+    return Similar(np.where(is_reported, earlier, NONE), np.where(is_reported, similarity, 0.0))
+
+
+def drop_similar(signatures: np.ndarray, rows: np.ndarray) -> tuple[Similar, np.ndarray]:
+    """Drops, in order, every piece to which an earlier piece that remains has a similarity of 0.8 or more.
+
+    Args:
+        signatures, rows: as in `find_similar`.
+
+    Returns:
+        For a piece that remains, the most similar one of the earlier pieces that remain; for a dropped piece, the first of the
+        earlier ones of similarity 0.8 or more that remain. And (P,) bool, which pieces are dropped.
+    """
+    remaining_one = np.arange(len(rows))  # the piece that remains in the place of each
+    for pair in _find_pairs(signatures, rows).tolist():
+        later, earlier = pair >> 32, pair & 0xFFFF_FFFF
+        first = int(remaining_one[earlier])
+        if remaining_one[later] == later and (first == earlier or _is_repeat(signatures, rows[first], rows[later])):
+            remaining_one[later] = first
+    is_dropped = remaining_one != np.arange(len(rows))
+    remaining, dropped = np.flatnonzero(~is_dropped), np.flatnonzero(is_dropped)
+    similar = find_similar(signatures, rows[remaining])
+    result = Similar(remaining_one, np.zeros(len(rows)))
+    result.earlier[remaining] = np.where(similar.earlier == NONE, NONE, remaining[similar.earlier])
+    result.similarity[remaining] = similar.similarity
+    result.similarity[dropped] = similarity_of(_count_equal(signatures, rows[result.earlier[dropped]], rows[dropped]))
+    return result, is_dropped
+
+
+def _is_repeat(signatures: np.ndarray, first: int, later: int) -> bool:
+    """Whether the similarity of the pieces in two rows is 0.8 or more."""
+    return bool(similarity_of(np.sum(signatures[first] == signatures[later])) >= DROPPED_SIMILARITY)
+
+
+def _find_pairs(signatures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(N,) uint64 pairs of similarity 0.8 or more in order: the later piece in the upper half, the earlier one in the lower."""
+    pairs = np.empty(0, np.uint64)
+    searched = np.flatnonzero(rows != NONE)
+    for one, other in _candidates(signatures, rows[searched]):
+        first, second = searched[one], searched[other]
+        is_similar = similarity_of(_count_equal(signatures, rows[first], rows[second])) >= DROPPED_SIMILARITY
+        if is_similar.any():
+            pairs = np.union1d(pairs, second[is_similar].astype(np.uint64) << np.uint64(32) | first[is_similar].astype(np.uint64))
+    return pairs
+
+
+def _count_equal(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N,) int64: the number of equal bytes in the signatures in two rows each."""
+    counts = np.empty(len(first), np.int64)
+    for start in range(0, len(first), _MAX_COMPARISONS):
+        block = slice(start, start + _MAX_COMPARISONS)
+        counts[block] = np.count_nonzero(signatures[first[block]] == signatures[second[block]], axis=1)
+    return counts
+
+
+def _candidates(signatures: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of pieces that share a bucket, the earlier piece first; every piece at most once among the later ones."""
+    number = np.arange(len(rows), dtype=np.uint64)
+    for key in _band_keys(signatures, rows):
+        ordered = np.sort(key.astype(np.uint64) << np.uint64(32) | number)
+        bucket, piece = ordered >> np.uint64(32), (ordered & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+        starts = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1]))
+        sizes = np.diff(np.append(starts, len(bucket)))
+        position = np.arange(len(bucket)) - np.repeat(starts, sizes)
+        later = np.flatnonzero(position > 0)
+        yield piece[later - position[later]], piece[later]
+        for distance in range(1, _NUM_PREDECESSORS + 1):
+            later = np.flatnonzero(position > distance)
+            yield piece[later - distance], piece[later]
+
+
+def _band_keys(signatures: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """(P,) uint32 for every band: the bytes of the band."""
+    for factor in _FACTORS:
+        for band in range(NUM_BINS // _BAND_BYTES):
+            columns = factor * np.arange(_BAND_BYTES * band, _BAND_BYTES * (band + 1)) % NUM_BINS
+            yield signatures[rows[:, None], columns].view(np.uint32)[:, 0]

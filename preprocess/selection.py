@@ -1,0 +1,143 @@
+"""The pieces of a store: which ones are kept, which ones they resemble, and their splits and groups."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from pianogen.errors import UsageError
+from pianogen.store import Split
+from preprocess.metadata import NO_GROUP, Metadata, Target
+from preprocess.near_duplicates import NONE, Similar, drop_similar, find_similar
+from preprocess.piece_table import KEPT, PieceTable
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Decisions on all P pieces, in order of name.
+
+    Attributes:
+        number: (P,) int64 number of the piece in the table.
+        first: (P,) int64 index of the piece that is kept: itself, or an earlier one that is equal or, if near-duplicates are
+            dropped, similar; NONE if rejected.
+        similar: the most similar earlier piece that is kept.
+        split: (P,) uint8.
+        group: (P,) int32 index in the groups of the metadata; NO_GROUP is the folder.
+    """
+
+    number: np.ndarray
+    first: np.ndarray
+    similar: Similar
+    split: np.ndarray
+    group: np.ndarray
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(K,) int64 indices of the pieces that are kept."""
+        return np.flatnonzero(self.first == np.arange(len(self.first)))
+
+    @property
+    def is_near_duplicate(self) -> np.ndarray:
+        """(K,) bool: the kept pieces that resemble an earlier one."""
+        return np.asarray(self.similar.earlier[self.kept] != NONE)
+
+    @property
+    def is_across_splits(self) -> np.ndarray:
+        """(K,) bool: the kept pieces whose most similar earlier piece is in another split."""
+        kept = self.kept
+        split, other = self.split[kept], self.split[self.similar.earlier[kept]]
+        is_across = (split != other) & (split != Split.NONE) & (other != Split.NONE)
+        return np.asarray(self.is_near_duplicate & is_across)
+
+
+def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> Selection:
+    """Decides on all pieces.
+
+    Args:
+        should_drop: whether near-duplicates of similarity 0.8 and above are dropped.
+
+    Raises:
+        UsageError: the metadata names a tune that its score does not have.
+    """
+    number = table.order()
+    first = _find_first_equal(table.rows["content"][number], table.rows["reason"][number] == KEPT)
+    first, similar = _find_near_duplicates(table, number, first, should_drop)
+    split, group = table.rows["split"][number], np.full(len(number), NO_GROUP, np.int32)
+    if metadata is not None:
+        listed_split, group = _look_up(table, number, metadata)
+        source = _find_sources(table, number, first, listed_split, group)
+        group = np.where(source == NONE, NO_GROUP, group[source])
+        if metadata.has_splits:
+            split = np.where(source == NONE, Split.NONE, listed_split[source]).astype(np.uint8)
+    return Selection(number, first, similar, split, group)
+
+
+def _find_first_equal(content: np.ndarray, is_read: np.ndarray) -> np.ndarray:
+    """(P,) int64 index of the first piece of equal content, NONE where `is_read` is False."""
+    read = np.flatnonzero(is_read)
+    by_content = read[np.lexsort((content[read, 1], content[read, 0]))]  # a stable sort: equal pieces stay in order of name
+    is_first = np.append(True, (content[by_content[1:]] != content[by_content[:-1]]).any(axis=1))[: len(read)]
+    begins = np.flatnonzero(is_first)
+    first = np.full(len(content), NONE)
+    first[by_content] = np.repeat(by_content[begins], np.diff(np.append(begins, len(read))))
+    return first
+
+
+def _find_near_duplicates(
+    table: PieceTable, number: np.ndarray, first: np.ndarray, should_drop: bool
+) -> tuple[np.ndarray, Similar]:
+    """The most similar earlier piece of every piece that is not equal to an earlier one, and `first` without dropped pieces."""
+    distinct = np.flatnonzero(first == np.arange(len(first)))
+    searched = np.where(table.rows["has_signature"][number[distinct]], number[distinct], NONE)
+    is_dropped = np.zeros(len(distinct), np.bool_)
+    if should_drop:
+        found, is_dropped = drop_similar(table.signatures, searched)
+    else:
+        found = find_similar(table.signatures, searched)
+    similar = Similar(np.full(len(first), NONE), np.zeros(len(first)))
+    has_similar = found.earlier != NONE
+    similar.earlier[distinct[has_similar]] = distinct[found.earlier[has_similar]]
+    similar.similarity[distinct] = found.similarity
+    dropped = distinct[is_dropped]
+    first = first.copy()
+    first[dropped] = similar.earlier[dropped]
+    first[first != NONE] = first[first[first != NONE]]  # the equals of a dropped piece
+    return first, similar
+
+
+def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple[np.ndarray, np.ndarray]:
+    """Split and group of every piece in the metadata."""
+    sources = table.rows["input"][number]
+    split, group = metadata.split[sources], metadata.group[sources]
+    if metadata.tunes:
+        tunes = table.rows["tune"][number]
+        index_of = {Target(int(sources[index]), int(tunes[index])): index for index in np.flatnonzero(tunes).tolist()}
+        for target, (tune_group, tune_split) in metadata.tunes.items():
+            index = index_of.get(target)
+            if index is None:
+                raise UsageError(
+                    f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes"
+                )
+            split[index], group[index] = tune_split, tune_group
+    return split, group
+
+
+def _find_sources(table: PieceTable, number: np.ndarray, first: np.ndarray, split: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """(P,) int64 index of the piece whose metadata a kept piece takes, NONE if the metadata has none of its equals.
+
+    If the metadata lists several equal pieces, the first by name decides. Otherwise an unlisted copy with an earlier name would
+    take a piece of a published corpus out of its split.
+    """
+    listed = np.flatnonzero(((split != Split.NONE) | (group != NO_GROUP)) & (first != NONE))
+    source = np.full(len(first), NONE)
+    source[first[listed[::-1]]] = listed[::-1]  # of several values for an element, NumPy assigns the last
+    deciding = source[first[listed]]
+    for one, other in zip(*(indices[split[deciding] != split[listed]].tolist() for indices in (deciding, listed)), strict=True):
+        _log.warning(
+            "%s and %s become one piece of the split %s, although the metadata assigns the second to %s",
+            *(table.name(number[index]) for index in (one, other)),
+            *(Split(split[index]).name.lower() for index in (one, other)),
+        )
+    return source
