@@ -52,6 +52,7 @@ def transpose(chromatic: int, octaves: int = 0, staff: str = "") -> str:
 TIE_START, TIE_STOP = '<tie type="start"/>', '<tie type="stop"/>'
 STAFF_2 = "<staff>2</staff>"
 C4 = note("C4")
+REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,17 @@ C4 = note("C4")
 )
 def test_notes_of_a_part(measures: list[str], attributes: str, expected: str) -> None:
     assert shown(score(part(*measures, attributes=attributes))) == expected
+
+
+def test_repeated_measures_with_their_notes_are_read() -> None:
+    assert shown(score(part(C4, REPEATED + C4))) == "0:60+4 4:60+4"
+
+
+def test_part_that_lacks_measures_in_time_wise_music_stays_in_place() -> None:
+    divisions = "<attributes><divisions>4</divisions></attributes>"
+    first = f'<measure><part id="A">{divisions}{C4}</part></measure>'
+    second = f'<measure><part id="A">{C4}</part><part id="B">{divisions}{note("E4")}</part></measure>'
+    assert shown(f"<score-timewise>{first}{second}</score-timewise>") == "0:60+4 4:60+4 4:64+4"
 
 
 def test_namespaces_do_not_matter() -> None:
@@ -254,6 +266,7 @@ def rejection_of(data: str | bytes) -> Rejection:
             score(part(C4 + '<barline location="middle"><repeat direction="backward"/></barline>')),
             "measure 1 has a repeat sign in its",
         ),
+        (score(part(C4, REPEATED + note("r"))), "a sign repeats measures whose notes are not written"),
         (score(part(C4 + '<sound dalsegno="x"/>')), "bar 1 has a D.S., and there is no segno"),
         (score(part(C4 + "<direction><direction-type><words>Menuet D.C.</words></direction-type></direction>")), "'Menuet D.C.'"),
     ],

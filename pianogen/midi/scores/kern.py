@@ -50,7 +50,11 @@ def read_kern(text: str) -> list[Score | ScoreError]:
     Raises:
         ScoreError: the file contains no **kern.
     """
-    rows = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line and not line.startswith("!!")]
+    rows = [
+        (number, line.rstrip().split("\t"))
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.startswith("!!")
+    ]
     starts = [
         index
         for index, (_, tokens) in enumerate(rows)

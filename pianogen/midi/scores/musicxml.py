@@ -48,11 +48,9 @@ def _parts(root: Element) -> list[list[Element]]:
     if root.tag == "score-partwise":
         return [part.findall("measure") for part in root.findall("part")]
     if root.tag == "score-timewise":
-        parts: dict[str, list[Element]] = {}
-        for measure in root.findall("measure"):
-            for part in measure.findall("part"):
-                parts.setdefault(part.get("id", ""), []).append(part)
-        return list(parts.values())
+        measures = [{part.get("id"): part for part in measure.findall("part")} for measure in root.findall("measure")]
+        names = dict.fromkeys(name for measure in measures for name in measure)
+        return [[measure.get(name, Element("part")) for measure in measures] for name in names]
     raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
 
 
@@ -66,6 +64,7 @@ class _Part:
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
         percussion_staves: the numbers of the staves with a percussion clef.
+        is_repeating: a sign repeats earlier measures, which programs write with or without their notes.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
         num_graces: grace notes since the last other note.
@@ -76,6 +75,7 @@ class _Part:
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
     percussion_staves: set[str] = field(default_factory=set)
+    is_repeating: bool = False
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
     num_graces: int = 0
@@ -95,6 +95,8 @@ class _Part:
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
             bar.length = max(bar.length, self.cursor)
+        if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
+            raise ScoreError("a sign repeats measures whose notes are not written (<measure-repeat>); write them out")
 
     def _duration(self, element: Element) -> Fraction:
         return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
@@ -105,6 +107,8 @@ class _Part:
             self.divisions = divisions
         for time in attributes.findall("time"):
             self.nominal_length = _measure_length(time) or self.nominal_length
+        for repeat in attributes.findall("measure-style/measure-repeat"):
+            self.is_repeating = repeat.get("type") == "start"
         for clef in attributes.findall("clef"):
             is_percussion = clef.findtext("sign") == "percussion"
             (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
