@@ -18,7 +18,7 @@ from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.roll import DEFAULT_TEMPO_US
 
-MAX_NOTES = 4_194_304
+MAX_NOTES = 1_048_576
 _BASE_TICKS_PER_QUARTER = 96
 _MAX_TICKS_PER_QUARTER = 1 << 31
 _MAX_TICK = 1 << 52

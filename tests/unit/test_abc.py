@@ -123,6 +123,10 @@ def test_voices_share_their_bars_and_each_has_its_own_key() -> None:
     assert shown(events_of(text, ".abc")) == "0:48+4 0:60+4 4:48+4 4:62+4 8:54+8 8:64+8"
 
 
+def test_fields_between_the_key_and_the_first_voice_concern_all_voices() -> None:
+    assert shown(events_of("X:1\nM:4/4\nK:C\nL:1/4\nK:D\nV:1\nF2|\nV:2\nC2|\n", ".abc")) == "0:61+8 0:66+8"
+
+
 def test_percussion_voice_is_on_the_drum_channel() -> None:
     assert shown(events_of("X:1\nL:1/4\nK:C\nV:1\nC|\nV:2 clef=perc\nB|\n", ".abc")) == "0:60+4 0:drum+4"
 

@@ -1,12 +1,13 @@
 """The order of the bars is the one that the form of a score implies, wherever its marks stand, and it is bounded."""
 
+from fractions import Fraction
 from random import Random
 
 import pytest
 
 from pianogen.midi.scores.bar_order import MAX_BARS, order_of_bars, order_of_marks
 from pianogen.midi.scores.errors import ScoreError
-from pianogen.midi.scores.score import Bar, Marks, Score, Section
+from pianogen.midi.scores.score import Bar, Marks, Note, Score, Section
 from tests.support.made_scores import made_form, marks_of, played
 
 _LETTERS = {"|:": "forward", "F": "fine", "DC": "da_capo"}
@@ -87,7 +88,6 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
     ("bars", "message"),
     [
         (["", "DS"], r"bar 2 has a D\.S\., and there is no segno"),
-        (["F", "DC", "", ""], "leave out 2 of 4 bars, the first of them bar 3"),
         (["TO", "DC"], "bar 1 has a To Coda, and there is no coda"),
         ([f":|{MAX_BARS + 1}"], "more than 131072 bars"),
         (["", f"[{10**9}", ":|"], "more than 131072 bars"),
@@ -97,3 +97,12 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
 def test_order_in_doubt_or_without_bound_is_an_error(bars: list[str], message: str) -> None:
     with pytest.raises(ScoreError, match=message):
         order_of_marks(marks(*bars))
+
+
+def test_notes_that_are_never_played_are_an_error_and_empty_bars_are_not() -> None:
+    note = Note(Fraction(0), Fraction(1), 60, "")
+    bars = [Bar(notes=[note], marks=mark) for mark in marks("F", "DC", "")]
+    with pytest.raises(ScoreError, match="leave out 1 of 3 bars, the first of them bar 3"):
+        order_of_bars(Score(bars))
+    bars[2].notes.clear()
+    assert order_of_bars(Score(bars)) == [0, 1, 0]

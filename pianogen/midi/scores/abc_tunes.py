@@ -160,7 +160,7 @@ class _Tune:
         return self.voices[name]
 
     def _read_field(self, letter: str, value: str) -> None:
-        voice = self._current_voice() if self.is_body else self.model
+        voice = self.voice or self.model  # fields before the first voice concern all voices
         if letter == "K":
             signature = abc_fields.key_signature(value)
             voice.signature = voice.signature if signature is None else signature
@@ -225,7 +225,7 @@ class _Tune:
     def _read_directive(self, directive: str) -> None:
         """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
         words = directive.split()
-        voice = self._current_voice() if self.is_body else self.model
+        voice = self.voice or self.model
         if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
             voice.accidental_scope = words[1]
         elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pianogen.midi.scores.errors import ScoreError
-from pianogen.midi.scores.score import Marks, Score
+from pianogen.midi.scores.score import Bar, Marks, Score
 
 MAX_BARS = 131_072
 
@@ -38,12 +38,14 @@ def order_of_bars(score: Score) -> list[int]:
     """The indices of the bars of a score in the order of play.
 
     Raises:
-        ScoreError: a D.S. without a segno, bars that are never played, or more than 131,072 bars.
+        ScoreError: a D.S. without a segno, bars with notes that are never played, or more than 131,072 bars.
     """
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
-        return order_of_marks(marks)
-    order: list[int] = []
+        order = order_of_marks(marks)
+        _check_all_played(order, score.bars)
+        return order
+    order = []
     for begin, end, is_expanded in score.sections:
         bars = range(end - begin) if is_expanded else order_of_marks(marks[begin:end])
         order += [begin + bar for bar in bars]
@@ -55,7 +57,7 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
     """The indices of bars with these marks in the order of play.
 
     Raises:
-        ScoreError: as `order_of_bars`.
+        ScoreError: as `order_of_bars`, except for bars that are never played.
     """
     section_of = [section for section in _sections(marks) for _ in range(section.begin, section.end)]
     to_coda = _to_coda(marks)
@@ -83,7 +85,6 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
                 num_heard = max(order) + 1
                 bar, is_returning = _target(marks, played), True
                 break
-    _check_all_played(order, len(marks))
     return order
 
 
@@ -207,11 +208,11 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
 
 
-def _check_all_played(order: Sequence[int], num_bars: int) -> None:
-    missing = sorted(set(range(num_bars)) - set(order))
+def _check_all_played(order: Sequence[int], bars: Sequence[Bar]) -> None:
+    missing = sorted({index for index, bar in enumerate(bars) if bar.notes}.difference(order))
     if missing:
         raise ScoreError(
-            f"D.C., D.S., Fine and Coda leave out {len(missing)} of {num_bars} bars, the first of them bar {missing[0] + 1}; "
+            f"D.C., D.S., Fine and Coda leave out {len(missing)} of {len(bars)} bars, the first of them bar {missing[0] + 1}; "
             "correct these signs, or split the file into its movements"
         )
 
