@@ -55,6 +55,7 @@ bench: env
 	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'
 	python -m benchmarks.parse '$(CORPUS)'
 	python -m benchmarks.preprocess '$(CORPUS)'
+	python -m benchmarks.scores
 	python -m benchmarks.scale
 	python -m benchmarks.input
 	rm -rf bench

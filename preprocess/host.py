@@ -62,8 +62,11 @@ def _run(connection: Connection, shard: Path, options: ReadOptions, limits: Limi
     release_compiler()
     worker = None
     while (chunk := receive_inputs(connection)) is not None:
-        if options.parser == "music21" or any(is_score(source.name) for source in chunk):
-            import pianogen.midi.music21_reader  # noqa: F401 - worker processes inherit the imported module
+        # Worker processes inherit the imported modules.
+        if options.parser == "music21":
+            import pianogen.midi.music21_reader
+        if any(is_score(source.name) for source in chunk):
+            import pianogen.midi.score_reader  # noqa: F401
         if worker is None:
             handle = os.open(shard, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             seek = functools.partial(Input.seek, index_folder=shard.parent)

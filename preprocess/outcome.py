@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pianogen.midi.counts import Counts
 from pianogen.midi.options import ReadOptions
-from pianogen.midi.reader import Piece, read_each_piece
+from pianogen.midi.reader import Piece, read_pieces
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.signature import MinHash
 from pianogen.roll import Roll
@@ -62,7 +62,7 @@ def convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Out
     try:
         data = source.read(index_folder)
         digest = hashlib.sha256(data).hexdigest()
-        pieces = read_each_piece(data, source.name, options)
+        pieces = read_pieces(data, source.name, options)
     except Rejection as rejection:
         return [rejected(rejection.reason, str(rejection), digest)]
     return [_outcome_of(piece, digest) for piece in pieces]

@@ -1,6 +1,7 @@
 """The entry point of this folder: the bytes of a MIDI file or score to rolls."""
 
 import os.path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pianogen.midi.counts import Counts
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
-SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
-SCORE_SUFFIXES = frozenset(SCORE_FORMATS)
+SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
 
 
 def is_input(name: str) -> bool:
@@ -23,7 +23,7 @@ def is_input(name: str) -> bool:
 
 
 def is_score(name: str) -> bool:
-    """Whether a file with this name is a score, which music21 reads."""
+    """Whether a file with this name is a score."""
     return _suffix(name) in SCORE_SUFFIXES
 
 
@@ -41,26 +41,15 @@ class Piece(NamedTuple):
     repairs: tuple[str, ...]
 
 
-def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece]:
+def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece | Rejection]:
     """The pieces of a MIDI file or score: one, or one for each tune of a score that contains several.
 
     Args:
         data: the content of the file.
         name: the name of the file; the suffix distinguishes scores from MIDI files.
 
-    Raises:
-        Rejection: the file, or one of its pieces, cannot become a roll.
-    """
-    pieces = []
-    for piece in read_each_piece(data, name, options):
-        if isinstance(piece, Rejection):
-            raise piece
-        pieces.append(piece)
-    return pieces
-
-
-def read_each_piece(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece | Rejection]:
-    """The pieces as in `read_pieces`; in place of a piece that cannot become a roll, the reason.
+    Returns:
+        The pieces in the order of the file, or why a piece cannot become a roll.
 
     Raises:
         Rejection: the file cannot be read.
@@ -69,13 +58,15 @@ def read_each_piece(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIO
         raise too_large(len(data))
     tunes = _read_events(data, name, options)
     names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [_read_piece(name, events, options) for name, events in zip(names, tunes, strict=True)]
+    return [_piece(name, events, options) for name, events in zip(names, tunes, strict=True)]
 
 
-def _read_piece(name: str, events: "Events", options: ReadOptions) -> Piece | Rejection:
-    # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
+def _piece(name: str, events: "Events | Rejection", options: ReadOptions) -> Piece | Rejection:
+    # Imported here because numba takes 0.3 s and 100 MB, and many modules import this one only for its constants.
     from pianogen.midi.quantize import quantize
 
+    if isinstance(events, Rejection):
+        return events
     try:
         return Piece(name, *quantize(events, options), events.repairs)
     except Rejection as rejection:
@@ -83,21 +74,26 @@ def _read_piece(name: str, events: "Events", options: ReadOptions) -> Piece | Re
 
 
 def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
-    """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
+    """The roll of the first piece of a MIDI file or score; see `read_pieces`.
+
+    Raises:
+        Rejection: the first piece cannot become a roll.
+    """
     piece = read_pieces(data, name, options)[0]
+    if isinstance(piece, Rejection):
+        raise piece
     return piece.roll, piece.counts
 
 
-def _read_events(data: bytes, name: str, options: ReadOptions) -> "list[Events]":
+def _read_events(data: bytes, name: str, options: ReadOptions) -> "Sequence[Events | Rejection]":
     """The events of each piece of an input."""
+    if is_score(name):
+        from pianogen.midi.score_reader import read_score
+
+        return read_score(data, _suffix(name))
     from pianogen.midi import smf
     from pianogen.midi.quantize import quantize
 
-    if is_score(name):
-        from pianogen.midi import music21_reader
-
-        suffix = _suffix(name)
-        return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
     scan = smf.scan(data, options.sustain)
     if options.parser == "smf":
         return [scan.events]

@@ -90,7 +90,7 @@ def test_ledger_has_one_row_per_input_and_the_store_every_kept_piece(corpus: Pat
     assert len(rows) == NUM_INPUTS
     assert [row["name"] for row in rows] == sorted(row["name"] for row in rows)
     assert {row["name"]: row["reason"] for row in rows if row["status"] == "rejected"} == {
-        "0 endless.musicxml": "timeout",
+        "0 endless.abc": "timeout",
         "refused/broken.musicxml": "bad_score",
         "refused/cut.mid": "truncated",
         "refused/drums.mid": "no_notes",

@@ -22,6 +22,6 @@ def test_worker_ranks_exit_in_order_when_rank_0_fails(num_chunks: int) -> None:
 
 
 def test_submit_does_not_wait_for_the_chunk_in_progress(tmp_path: Path) -> None:
-    (tmp_path / "endless.musicxml").write_text(ENDLESS)
+    (tmp_path / "endless.abc").write_text(ENDLESS)
     done = finished([sys.executable, str(PROGRAMS / "busy_host.py"), str(tmp_path)])
     assert (done.returncode, done.stdout) == (0, "none, 1 1, 256 256, 256 256, 256 256\n"), done.stderr

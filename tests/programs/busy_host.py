@@ -1,6 +1,6 @@
 """Submits three long chunks to a host process that is busy with an input for a second; prints what each `collect` returns.
 
-python busy_host.py FOLDER    FOLDER holds endless.musicxml
+python busy_host.py FOLDER    FOLDER holds endless.abc
 """
 
 import sys
@@ -14,7 +14,7 @@ from preprocess.worker import Limits
 
 def main(folder: Path) -> None:
     isolation = Isolation(folder / "shard", ReadOptions(), Limits(cpu_s=1))
-    isolation.submit([Input("endless.musicxml", str(folder / "endless.musicxml"), 1, 0)])
+    isolation.submit([Input("endless.abc", str(folder / "endless.abc"), 1, 0)])
     for chunk in range(3):  # names so long that three chunks are more than a pipe holds
         isolation.submit([Input(f"{chunk} {number:0>200}.mid", f"/nowhere/{number:0>200}", 1, 0) for number in range(256)])
     results = [isolation.collect(0)]

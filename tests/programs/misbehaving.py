@@ -91,9 +91,9 @@ def misbehaving_append(handle: int, number: int, outcomes: Sequence[Outcome]) ->
 def make_chunk(folder: Path, misbehavior: str) -> list[Input]:
     """Two valid inputs with a misbehaving one between them."""
     folder.mkdir()
-    names = ["first.mid", f"{misbehavior}.musicxml" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
+    names = ["first.mid", f"{misbehavior}.abc" if misbehavior == ENDLESS_SCORE else f"{misbehavior}.mid", "last.mid"]
     for seed, name in enumerate(names):
-        (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".musicxml") else made_midi(seed))
+        (folder / name).write_bytes(ENDLESS.encode() if name.endswith(".abc") else made_midi(seed))
     if misbehavior == LONG_SEEK:
         with tarfile.open(folder / "a.tar", "w") as tar:
             for name in names:

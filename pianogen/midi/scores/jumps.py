@@ -1,0 +1,47 @@
+"""The words and signs for the order of bars: D.C., D.S., To Coda, Fine, segno and coda, and their effect on a bar's marks."""
+
+import re
+from collections.abc import Mapping
+
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.score import Marks
+
+_DA_CAPO = r"(?:d\. ?c\b\.?|dc\b|da ?capo\b\.?)"
+_DAL_SEGNO = r"(?:d\. ?s\b\.?|ds\b|da?l ?segno\b\.?)"
+_WHERE = r" ?(?:(?:al|e|ma|poi|senza).*)?"
+# The names are those of MusicXML's element `sound`.
+_WORDS = {
+    "dacapo": re.compile(_DA_CAPO + _WHERE),
+    "dalsegno": re.compile(_DAL_SEGNO + _WHERE),
+    "tocoda": re.compile(r"(?:to|al|alla|da) ?coda"),
+    "coda": re.compile(r"coda"),
+    "segno": re.compile(r"segno"),
+    "fine": re.compile(r"fine"),
+}
+_RETURN = re.compile(rf"\b(?:{_DA_CAPO}|{_DAL_SEGNO})")
+
+
+def jumps_of_words(text: str) -> dict[str, str]:
+    """The jump or sign that a text names, with an empty label.
+
+    Raises:
+        ScoreError: a D.C. or D.S. to a place that only the words name, such as "Menuetto D.C.".
+    """
+    words = " ".join(text.lower().split()).strip("., ")
+    jumps = {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
+    if not jumps and _RETURN.search(words):
+        quoted = " ".join(text.split())
+        raise ScoreError(f"the words {quoted!r} return to a place that has no sign; write D.C., or D.S. and a segno")
+    return jumps
+
+
+def add_jumps(marks: Marks, jumps: Mapping[str, str]) -> None:
+    """Adds jumps and signs with their labels to the marks of a bar."""
+    if "segno" in jumps:
+        marks.segno.add(jumps["segno"])
+    if "coda" in jumps:
+        marks.coda.add(jumps["coda"])
+    marks.to_coda = jumps.get("tocoda", marks.to_coda)
+    marks.dal_segno = jumps.get("dalsegno", marks.dal_segno)
+    marks.da_capo |= "dacapo" in jumps
+    marks.fine |= "fine" in jumps

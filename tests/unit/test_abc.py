@@ -1,0 +1,180 @@
+"""ABC tunes: every notation with a meaning for the sound is read, or its tune is rejected by name and the others are kept."""
+
+import pytest
+
+from pianogen.midi.events import Events
+from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.score_reader import read_score
+from tests.support.score_events import events_of, notes_of, steps_of
+
+HEADER = "X:1\nM:4/4\nL:1/4\nK:C\n"
+
+
+def shown(events: Events) -> str:
+    """The notes as start:key+length, in sixteenth notes."""
+    return " ".join(f"{start}:{'drum' if key is None else key}+{length}" for start, key, length in notes_of(events))
+
+
+def keys(text: str) -> list[int | None]:
+    return [note.key for note in notes_of(events_of(text, ".abc"))]
+
+
+@pytest.mark.parametrize(
+    ("music", "expected"),
+    [
+        pytest.param("C/ D// E3/2 F/4 z", "0:60+2 2:62+1 3:64+6 9:65+1", id="lengths"),
+        pytest.param("C,, c' C", "0:36+4 4:84+4 8:60+4", id="octaves"),
+        pytest.param("C>>D E<F", "0:60+7 7:62+1 8:64+2 10:65+6", id="broken_rhythm"),
+        pytest.param('C"^slow">D (E>)F', "0:60+6 6:62+2 8:64+6 14:65+2", id="broken_rhythm_after_other_signs"),
+        pytest.param("(3CDE (3:2:2F2G", "0:60+8/3 8/3:62+8/3 16/3:64+8/3 8:65+16/3 40/3:67+8/3", id="tuplets"),
+        pytest.param("[CE]2 [C2E]", "0:60+8 0:64+8 8:60+8 8:64+4", id="chords"),
+        pytest.param("[C-E]C", "0:60+8 0:64+4", id="tie_of_one_note_of_a_chord"),
+        pytest.param("[CE]-|[CE]", "0:60+8 0:64+8", id="tie_of_a_chord_across_the_bar"),
+        pytest.param("^C-|C C", "0:61+8 8:60+4", id="tied_note_keeps_its_accidental_and_others_do_not"),
+        pytest.param("C-D C", "0:60+4 4:62+4 8:60+4", id="tie_to_another_pitch_is_none"),
+        pytest.param("C2 & E2 | G2", "0:60+8 0:64+8 8:67+8", id="overlay"),
+        pytest.param("[K:G]F [L:1/8]F [M:3/4][K:C]F", "0:66+4 4:66+2 6:65+2", id="inline_fields"),
+        pytest.param("C Z D", "0:60+4 20:62+4", id="rest_of_a_bar"),
+        pytest.param('"Am"C !trill!D .E ~F\\', "0:60+4 4:62+4 8:64+4 12:65+4", id="chord_symbols_and_decorations"),
+        pytest.param("C\nw: la\nD", "0:60+4 4:62+4", id="lyrics"),
+    ],
+)
+def test_music_is_read(music: str, expected: str) -> None:
+    assert shown(events_of(HEADER + music, ".abc")) == expected
+
+
+def test_grace_notes_are_before_their_main_note() -> None:
+    assert shown(events_of(HEADER + "C{DE}F", ".abc")) == "0:60+4 2:62+1 3:64+1 4:65+4"
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("C", [65, 67, 71]),
+        ("G", [66, 67, 71]),
+        ("F", [65, 67, 70]),
+        ("Em", [66, 67, 71]),
+        ("E minor", [66, 67, 71]),
+        ("Ador", [66, 67, 71]),
+        ("D mix", [66, 67, 71]),
+        ("Gb", [65, 66, 70]),
+        ("F#m", [66, 68, 71]),
+        ("HP", [66, 67, 71]),
+        ("none", [65, 67, 71]),
+        ("", [65, 67, 71]),
+        ("D exp _b", [65, 67, 70]),
+        ("G =f ^g", [65, 68, 71]),
+        ("clef=bass", [65, 67, 71]),
+        ("C transpose=-2", [63, 65, 69]),
+        ("C treble-8", [53, 55, 59]),
+        ("C octave=1", [77, 79, 83]),
+    ],
+)
+def test_key_field_gives_accidentals_and_transposition(key: str, expected: list[int]) -> None:
+    assert keys(f"X:1\nL:1/4\nK:{key}\nFGB") == expected
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("pitch", [66, 78, 65]), ("octave", [66, 77, 65]), ("not", [66, 77, 65])])
+def test_accidental_holds_in_its_scope_up_to_the_bar_line(scope: str, expected: list[int]) -> None:
+    text = f"X:1\nL:1/4\n%%propagate-accidentals {scope}\nK:C\n^Ff|F"
+    assert keys(text) == expected
+
+
+@pytest.mark.parametrize(("meter", "length"), [("4/4", 2), ("2/4", 1), ("6/8", 2), ("C|", 2), ("none", 2), ("(2+3)/8", 1)])
+def test_unit_length_without_l_follows_from_the_meter(meter: str, length: int) -> None:
+    (note,) = notes_of(events_of(f"X:1\nM:{meter}\nK:C\nC", ".abc"))
+    assert note.length == length
+
+
+@pytest.mark.parametrize(
+    ("tempo", "tempo_us"),
+    [("1/4=100", 600_000), ("120", 1_000_000), ('"Allegro" 3/8=80', 500_000), ("1/4 1/8=80", 500_000), ("C=60", 2_000_000)],
+)
+def test_tempo_field(tempo: str, tempo_us: int) -> None:
+    events = events_of(f"X:1\nL:1/8\nQ:{tempo}\nK:C\nC", ".abc")
+    assert events.tempos.tempo_us.tolist() == [tempo_us]
+
+
+@pytest.mark.parametrize(
+    ("music", "order"),
+    [
+        ("|:C|1 D:|2 E|]", "C D C E"),
+        ("C|D:|E|F:|", "C D C D E F E F"),
+        ("C::D:|", "C C D D"),
+        ("|::C::|D|", "C C C D"),
+        ("|:C|[1,2 D:|[3 E|]", "C D C D C E"),
+        ("C|D !fine!|E|!D.C.!|", "C D E C D"),
+        ('C|"Fine"D|E|"D.C. al Fine"|', "C D E C D"),
+        ("C|SD|E !D.S.!|", "C D E D E"),
+        ("C|D O|E !D.C.!|O F|", "C D E C D F"),
+    ],
+)
+def test_bars_are_played_in_their_order(music: str, order: str) -> None:
+    names = dict(zip((60, 62, 64, 65), "CDEF", strict=True))
+    assert " ".join(names[key or 0] for key in keys(HEADER + music)) == order
+
+
+def test_order_of_parts_is_obeyed() -> None:
+    assert keys("X:1\nL:1/4\nP:A(BA)2\nK:C\nP:A\nC|\nP:B\n|:D:|\n") == [60, 62, 62, 60, 62, 62, 60]
+
+
+def test_voices_share_their_bars_and_each_has_its_own_key() -> None:
+    text = "X:1\nM:2/4\nL:1/4\nV:1\nV:2 clef=bass transpose=-12\nK:C\nV:1\nCD|E2|\nV:2\nCC|[K:D]F2|\n"
+    assert shown(events_of(text, ".abc")) == "0:48+4 0:60+4 4:48+4 4:62+4 8:54+8 8:64+8"
+
+
+def test_fields_between_the_key_and_the_first_voice_concern_all_voices() -> None:
+    assert shown(events_of("X:1\nM:4/4\nK:C\nL:1/4\nK:D\nV:1\nF2|\nV:2\nC2|\n", ".abc")) == "0:61+8 0:66+8"
+
+
+def test_percussion_voice_is_on_the_drum_channel() -> None:
+    assert shown(events_of("X:1\nL:1/4\nK:C\nV:1\nC|\nV:2 clef=perc\nB|\n", ".abc")) == "0:60+4 0:drum+4"
+
+
+def test_bar_lines_give_the_bars_a_pickup_included() -> None:
+    events = events_of(HEADER + "C|DEFG|A2 z2|]", ".abc")
+    assert steps_of(events.meters.tick, events) == [0, 4, 20]
+
+
+def test_free_text_between_tunes_is_not_music() -> None:
+    tunes = read_score(b"A collection\nX:1\nK:C\nC|\n\nSome words about it\n\nX:2\nK:C\nD|\n", ".abc")
+    assert [shown(events) for events in tunes if isinstance(events, Events)] == ["0:60+2", "0:62+2"]
+
+
+def test_bad_tune_does_not_lose_the_others() -> None:
+    tunes = read_score(b"X:1\nK:C\nC|\n\nX:2\nK:C\n#|\n\nX:3\nK:C\nE|\n", ".abc")
+    assert [isinstance(events, Rejection) for events in tunes] == [False, True, False]
+    rejection = tunes[1]
+    assert isinstance(rejection, Rejection)
+    assert (rejection.reason, str(rejection)) == (Reason.BAD_SCORE, "line 7: '#|' cannot be read as music")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("m:~n2=o/n/m/n", "the field m: is not supported"),
+        ("s:!D.C.!", "the field s: is not supported"),
+        ("V:1 score=Bc\nC", "the property score= is not supported"),
+        ("%%MIDI rtranspose 2", "the directive %%MIDI rtranspose 2 is not supported"),
+        ("K:H", "the key 'H' is unknown"),
+        ("M:x", "the meter 'x' is unknown"),
+        ("L:x", "the unit note length 'x' is no fraction"),
+        ("[Cz]", r"the chord \[Cz\] cannot be read"),
+        ("V:1\nC|D|\nV:2\nC2|", "bar 1 lasts 1 and 2 quarter notes in different voices"),
+        ("C !D.S.!|", "bar 1 has a D.S., and there is no segno"),
+        ('C "Menuetto D.C."|', "the words 'Menuetto D.C.' return to a place"),
+        ("(&C&E&)|", "cannot be read as music"),
+    ],
+)
+def test_notation_that_would_be_ignored_is_rejected_by_name(text: str, message: str) -> None:
+    (rejection,) = read_score((HEADER + text + "\n").encode(), ".abc")
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.BAD_SCORE
+    with pytest.raises(Rejection, match=message):
+        raise rejection
+
+
+def test_latin_1_and_utf_16_files_are_read() -> None:
+    text = "X:1\nT:Für\nL:1/4\nK:C\nC"
+    for data in (text.encode("latin-1"), text.encode("utf-16"), text.encode("utf-8-sig"), text.replace("\n", "\r").encode()):
+        assert shown(events_of(data, ".abc")) == "0:60+4"

@@ -1,0 +1,40 @@
+"""Words name a jump, or something else, or a return whose place is in doubt."""
+
+import pytest
+
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.jumps import jumps_of_words
+
+
+@pytest.mark.parametrize(
+    ("words", "jump"),
+    [
+        ("D.C.", "dacapo"),
+        ("D. C. al Fine.", "dacapo"),
+        ("D.C.\nal Fine", "dacapo"),
+        ("Da Capo", "dacapo"),
+        ("D.C.alfine", "dacapo"),
+        ("DC al Coda", "dacapo"),
+        ("Da Capo ma senza replicarlo", "dacapo"),
+        ("D.S. al Coda", "dalsegno"),
+        ("Dal Segno", "dalsegno"),
+        ("To Coda", "tocoda"),
+        ("dacoda", "tocoda"),
+        ("Coda", "coda"),
+        ("FINE", "fine"),
+        ("Fine.", "fine"),
+        ("Finale", None),
+        ("codas", None),
+        ("dìs- xe «ed ha", None),
+        ("D", None),
+        ("dolce, c. 60", None),
+    ],
+)
+def test_words_of_a_jump(words: str, jump: str | None) -> None:
+    assert list(jumps_of_words(words)) == ([] if jump is None else [jump])
+
+
+@pytest.mark.parametrize("words", ["Menuetto D.C.", "M.D.C.", "Men. D.C.", "Menuetto da Capo", "ed allora dal segno"])
+def test_return_to_a_place_that_only_words_name_is_in_doubt(words: str) -> None:
+    with pytest.raises(ScoreError, match="return to a place that has no sign"):
+        jumps_of_words(words)

@@ -1,0 +1,295 @@
+"""MusicXML: sounding pitch, voices, ties, grace notes, tempos, measures of any length, containers and encodings."""
+
+import io
+import zipfile
+
+import pytest
+
+from pianogen.midi.rejection import Reason, Rejection
+from pianogen.midi.score_reader import read_score
+from tests.support.score_events import events_of, notes_of, steps_of
+
+
+def note(pitch: str, duration: int = 4, *children: str, attributes: str = "") -> str:
+    """A note such as "C4" or "B-3", "r" for a rest, or "x" without a pitch, with more children in front of its pitch."""
+    names = {"r": "<rest/>", "x": "<unpitched/>"}
+    alter = {"-": "<alter>-1</alter>", "#": "<alter>1</alter>"}.get(pitch[1:2], "")
+    shown = names.get(pitch) or f"<pitch><step>{pitch[0]}</step>{alter}<octave>{pitch[-1]}</octave></pitch>"
+    first = "".join(child for child in children if child.startswith(("<grace", "<cue", "<chord")))
+    rest = "".join(child for child in children if not child.startswith(("<grace", "<cue", "<chord")))
+    length = "" if "<grace/>" in children else f"<duration>{duration}</duration>"
+    return f"<note{attributes}>{first}{shown}{length}{rest}</note>"
+
+
+def backup(duration: int) -> str:
+    return f"<backup><duration>{duration}</duration></backup>"
+
+
+def part(*measures: str, attributes: str = "") -> str:
+    """A part with 4 divisions per quarter note, so that durations are sixteenth notes."""
+    start = f"<attributes><divisions>4</divisions>{attributes}</attributes>"
+    return "".join(f"<measure>{start if index == 0 else ''}{measure}</measure>" for index, measure in enumerate(measures))
+
+
+def score(*parts: str) -> str:
+    return (
+        "<score-partwise>"
+        + "".join(f'<part id="P{index}">{text}</part>' for index, text in enumerate(parts))
+        + "</score-partwise>"
+    )
+
+
+def shown(data: str | bytes, suffix: str = ".musicxml") -> str:
+    """The notes as start:key+length, in sixteenth notes."""
+    notes = notes_of(events_of(data, suffix))
+    return " ".join(f"{start}:{'drum' if key is None else key}+{length}" for start, key, length in notes)
+
+
+def transpose(chromatic: int, octaves: int = 0, staff: str = "") -> str:
+    return f"<transpose{staff}><chromatic>{chromatic}</chromatic><octave-change>{octaves}</octave-change></transpose>"
+
+
+TIE_START, TIE_STOP = '<tie type="start"/>', '<tie type="stop"/>'
+STAFF_2 = "<staff>2</staff>"
+C4 = note("C4")
+REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
+
+
+@pytest.mark.parametrize(
+    ("measures", "attributes", "expected"),
+    [
+        pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
+        pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
+        pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
+        pytest.param([C4], transpose(-2, 1), "0:70+4", id="transposing_instrument"),
+        pytest.param(
+            [C4 + f"<attributes>{transpose(0)}</attributes>" + C4], transpose(-3), "0:57+4 4:60+4", id="change_of_instrument"
+        ),
+        pytest.param(
+            [C4 + note("C4", 4, STAFF_2)], transpose(2) + transpose(0, -1, ' number="2"'), "0:62+4 4:48+4", id="staff_transposed"
+        ),
+        pytest.param([note("C4", 4, "<cue/>") + C4], "", "4:60+4", id="cue_note"),
+        pytest.param([note("C4", attributes=' dynamics="0"') + C4], "", "4:60+4", id="silent_note"),
+        pytest.param([note("C4", attributes=' print-object="no"')], "", "0:60+4", id="invisible_note"),
+        pytest.param([note("x") + C4], "", "0:drum+4 4:60+4", id="unpitched"),
+        pytest.param([C4], "<clef><sign>percussion</sign></clef>", "0:drum+4", id="percussion_clef"),
+        pytest.param(["<harmony><root><root-step>C</root-step></root></harmony>" + C4], "", "0:60+4", id="chord_symbol"),
+        pytest.param([note("C4", 4, TIE_START), note("C4", 4, TIE_STOP) + C4], "", "0:60+8 8:60+4", id="tie_across_the_bar"),
+        pytest.param(
+            [note("C4", 4, TIE_START, "<voice>1</voice>") + note("C4", 4, TIE_STOP, "<voice>5</voice>", STAFF_2)],
+            "",
+            "0:60+8",
+            id="tie_into_another_voice_and_staff",
+        ),
+        pytest.param([note("C4", 4, TIE_START) + note("r") + note("C4", 4, TIE_STOP)], "", "0:60+4 8:60+4", id="tie_over_a_rest"),
+        pytest.param([note("C4", 4, TIE_START) + note("C4")], "", "0:60+4 4:60+4", id="tie_without_an_end"),
+        pytest.param(
+            [
+                note("C4", 4, '<notations><tied type="start"/></notations>')
+                + note("C4", 4, '<notations><tied type="stop"/></notations>')
+            ],
+            "",
+            "0:60+8",
+            id="tie_as_a_sign_only",
+        ),
+        pytest.param(
+            [C4 + "".join(note(pitch, 0, "<grace/>") for pitch in ("D4", "E4")) + note("F4")],
+            "",
+            "0:60+4 2:62+1 3:64+1 4:65+4",
+            id="graces",
+        ),
+        pytest.param(
+            [C4 + note("D4", 0, "<grace/>") + note("F4", 0, "<grace/>", "<chord/>") + note("E4")],
+            "",
+            "0:60+4 3:62+1 3:65+1 4:64+4",
+            id="grace_chord",
+        ),
+        pytest.param(
+            [note("C4", 1) + note("D4", 0, "<grace/>") + note("E4", 1)], "", "0:60+1 1/2:62+1/2 1:64+1", id="grace_in_haste"
+        ),
+        pytest.param(
+            [C4 + note("E4", 0, "<grace/>", TIE_START) + note("E4", 4, TIE_STOP)],
+            "",
+            "0:60+4 3:64+5",
+            id="grace_tied_to_its_note",
+        ),
+        pytest.param([C4 + note("D4", 0, "<grace/>"), C4], "", "0:60+4 3:62+1 4:60+4", id="grace_at_the_end_of_a_bar"),
+    ],
+)
+def test_notes_of_a_part(measures: list[str], attributes: str, expected: str) -> None:
+    assert shown(score(part(*measures, attributes=attributes))) == expected
+
+
+def test_repeated_measures_with_their_notes_are_read() -> None:
+    assert shown(score(part(C4, REPEATED + C4))) == "0:60+4 4:60+4"
+
+
+def test_part_that_lacks_measures_in_time_wise_music_stays_in_place() -> None:
+    divisions = "<attributes><divisions>4</divisions></attributes>"
+    first = f'<measure><part id="A">{divisions}{C4}</part></measure>'
+    second = f'<measure><part id="A">{C4}</part><part id="B">{divisions}{note("E4")}</part></measure>'
+    assert shown(f"<score-timewise>{first}{second}</score-timewise>") == "0:60+4 4:60+4 4:64+4"
+
+
+def test_namespaces_do_not_matter() -> None:
+    assert shown(score(part(C4)).replace("<score-partwise>", '<score-partwise xmlns="urn:x">')) == "0:60+4"
+
+
+def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None:
+    data = score(part(C4, C4), part(note("C3", 8), note("C3", 8)))
+    assert shown(data) == "0:48+8 0:60+4 8:48+8 8:60+4"
+    assert steps_of(events_of(data, ".xml").meters.tick, events_of(data, ".xml")) == [0, 8]
+
+
+def test_measure_without_content_has_the_length_of_the_time_signature() -> None:
+    time = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
+    assert shown(score(part("", C4, attributes=time))) == "10:60+4"
+
+
+@pytest.mark.parametrize(
+    ("direction", "tempo_us"),
+    [
+        ('<sound tempo="90"/>', [666_667]),
+        ('<direction><sound tempo="90.5"/></direction>', [662_983]),
+        ("<metronome><beat-unit>half</beat-unit><per-minute>60</per-minute></metronome>", [500_000]),
+        ("<metronome><beat-unit>quarter</beat-unit><beat-unit-dot/><per-minute>c. 80</per-minute></metronome>", [500_000]),
+        ("<metronome><beat-unit>quarter</beat-unit><beat-unit>half</beat-unit></metronome>", []),
+        ('<sound tempo="0"/>', []),
+        ('<sound tempo="x"/>', []),
+        ('<sound tempo="1"/>', []),
+    ],
+)
+def test_tempo_of_a_mark_in_any_part(direction: str, tempo_us: list[int]) -> None:
+    if direction.startswith("<metronome"):
+        direction = f"<direction><direction-type>{direction}</direction-type></direction>"
+    events = events_of(score(part(C4), part(C4 + direction + C4)), ".musicxml")
+    assert events.tempos.tempo_us.tolist() == tempo_us
+    assert steps_of(events.tempos.tick, events) == [4] * len(tempo_us)
+
+
+def test_tempo_after_a_jump_is_that_of_the_page() -> None:
+    fast, slow = '<sound tempo="120"/>', '<sound tempo="60"/>'
+    events = events_of(score(part(fast + C4, C4 + '<sound fine="yes"/>', slow + C4 + '<sound dacapo="yes"/>')), ".xml")
+    assert events.tempos.tempo_us.tolist() == [500_000, 1_000_000, 500_000]
+    assert steps_of(events.tempos.tick, events) == [0, 8, 12]
+    events = events_of(score(part(C4, slow + C4, '<barline><repeat direction="backward"/></barline>')), ".xml")
+    assert events.tempos.tempo_us.tolist() == [1_000_000, 500_000, 1_000_000]
+
+
+@pytest.mark.parametrize(
+    ("last_measure", "expected"),
+    [
+        ("<direction><direction-type><words>D.C. al Fine</words></direction-type></direction>", [60, 62, 64, 60]),
+        ("<direction><direction-type><words>Da</words><words>Capo</words></direction-type></direction>", [60, 62, 64, 60]),
+        ('<direction><sound dacapo="yes"/></direction>', [60, 62, 64, 60]),
+        ('<sound dacapo="no"/>', [60, 62, 64]),
+        ('<barline location="right"><repeat direction="backward" times="3"/></barline>', [60, 62, 64] * 3),
+    ],
+)
+def test_signs_and_words_for_the_order_of_bars(last_measure: str, expected: list[int]) -> None:
+    fine = "<direction><direction-type><words>Fine</words></direction-type></direction>"
+    notes = notes_of(events_of(score(part(C4 + fine, note("D4"), note("E4") + last_measure)), ".musicxml"))
+    assert [note.key for note in notes] == expected
+
+
+def zipped(**members: str | bytes) -> bytes:
+    """A zip archive; __ in a name is a slash, and _xml at its end the suffix."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_xml", ".xml"), content)
+    return packed.getvalue()
+
+
+def container(*root_files: str) -> str:
+    return "<container><rootfiles>" + "".join(f"<rootfile {file}/>" for file in root_files) + "</rootfiles></container>"
+
+
+MEDIA_TYPE = 'media-type="application/vnd.recordare.musicxml+xml"'
+
+
+def test_container_names_the_score() -> None:
+    other = score(part(note("D4")))
+    names = container('full-path="other.xml" media-type="text/xml"', f'full-path="score.xml" {MEDIA_TYPE}')
+    data = zipped(other_xml=other, score_xml=score(part(C4)), **{"META-INF__container_xml": names})
+    assert shown(data, ".mxl") == "0:60+4"
+    data = zipped(other_xml=other, score_xml=score(part(C4)), **{"META-INF__container_xml": container('full-path="score.xml"')})
+    assert shown(data, ".mxl") == "0:60+4"
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("UTF-8", "utf-8"),
+        ("UTF-8", "utf-8-sig"),
+        ("UTF-16", "utf-16"),
+        ("UTF-16", "utf-16-le"),
+        ("UTF-16", "utf-16-be"),
+        ("UTF-16", "utf-8"),
+        ("ISO-8859-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        ("Shift_JIS", "shift_jis"),
+    ],
+)
+def test_encoding_is_that_of_the_bytes_or_the_declared_one(declared: str, encoding: str) -> None:
+    title = "三味線" if declared == "Shift_JIS" else "Prélude"
+    text = f'<?xml version="1.0" encoding="{declared}"?>' + score(part(C4)).replace(
+        "><part", f"><movement-title>{title}</movement-title><part", 1
+    )
+    assert shown(text.encode(encoding)) == "0:60+4"
+    assert shown(zipped(score_xml=text.encode(encoding)), ".mxl") == "0:60+4"
+
+
+def rejection_of(data: str | bytes) -> Rejection:
+    """Why a score cannot be read."""
+    try:
+        (rejection,) = read_score(data.encode() if isinstance(data, str) else data, ".musicxml")
+    except Rejection as error:
+        return error
+    assert isinstance(rejection, Rejection)
+    return rejection
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("<opus/>", "the root element is <opus>, expected <score-partwise> or <score-timewise>"),
+        ('<?xml version="1.0" encoding="klingon"?><a/>', "the encoding klingon is unknown; convert the file to UTF-8"),
+        (zipped(a_xml="<a/>", b_xml="<b/>"), "2 scores and no META-INF/container.xml that names one of them; expected one score"),
+        (
+            zipped(**{"META-INF__container_xml": container('full-path="x.xml"')}),
+            "META-INF/container.xml names x.xml, which is not in",
+        ),
+        (zipped(**{"META-INF__container_xml": container()}), "META-INF/container.xml names no file"),
+        (score(part(C4, attributes="<transpose><chromatic>0</chromatic><double/></transpose>")), "a part doubled at the octave"),
+        (
+            score(part(C4 + '<barline location="middle"><repeat direction="backward"/></barline>')),
+            "measure 1 has a repeat sign in its",
+        ),
+        (score(part(C4, REPEATED + note("r"))), "a sign repeats measures whose notes are not written"),
+        (score(part(C4 + '<sound dalsegno="x"/>')), "bar 1 has a D.S., and there is no segno"),
+        (score(part(C4 + "<direction><direction-type><words>Menuet D.C.</words></direction-type></direction>")), "'Menuet D.C.'"),
+    ],
+)
+def test_score_in_doubt_is_rejected(data: str | bytes, message: str) -> None:
+    rejection = rejection_of(data)
+    assert rejection.reason is Reason.BAD_SCORE
+    assert message in str(rejection)
+
+
+def test_compressed_score_that_expands_to_gigabytes_is_too_large() -> None:
+    assert rejection_of(zipped(score_xml=b"<a>" + bytes(20_000_000))).reason is Reason.TOO_LARGE
+
+
+def test_repeats_without_bound_are_too_long() -> None:
+    repeat = '<barline location="right"><repeat direction="backward" times="{}"/></barline>'
+    assert rejection_of(score(part(C4 + repeat.format(999_999_999)))).reason is Reason.TOO_LONG
+    assert rejection_of(score(part(C4 * 2_000 + repeat.format(9_999)))).reason is Reason.TOO_LONG
+
+
+def test_notes_without_pitch_or_duration_are_counted_once_for_each_play() -> None:
+    broken = "<note><pitch><step>C</step></pitch><duration>4</duration></note>"
+    broken += "<note><pitch><step>C</step><octave>4</octave></pitch></note>"
+    data = score(part(C4 + broken + '<barline><repeat direction="backward"/></barline>'))
+    assert events_of(data, ".musicxml").notes_lost == 4
+    assert shown(data) == "0:60+4 8:60+4"
