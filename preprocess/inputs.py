@@ -22,7 +22,9 @@ from preprocess.text_column import Names
 GZIP = ".gz"
 _KINDS: tuple[ArchiveKind, ...] = get_args(ArchiveKind)
 _MEMBER = struct.Struct("<BqqiI")  # the fields of Member, the kind as a number
+_MEMBER_ROW = np.dtype({"names": ["offset"], "formats": ["<i8"], "offsets": [1], "itemsize": _MEMBER.size})
 _NO_MEMBER = -1
+_ROW = np.dtype([("path", "<u4"), ("size", "<i8"), ("mtime_ns", "<i8"), ("member", "<i4")])
 
 
 class Input(NamedTuple):
@@ -109,17 +111,20 @@ class Inputs(Sequence[Input]):
 
     def __init__(self, inputs: Iterable[Input]) -> None:
         names: list[str] = []
-        rows = array("q")
+        columns = {"path": array("I"), "size": array("q"), "mtime_ns": array("q"), "member": array("i")}
         paths: dict[tuple[str, bool], int] = {}
         self._members = bytearray()
         for source in inputs:
             names.append(source.name)
-            path = _shorten(source)
-            rows.extend((paths.setdefault(path, len(paths)), source.size, source.mtime_ns, self._add_member(source.member)))
+            row = (paths.setdefault(_shorten(source), len(paths)), source.size, source.mtime_ns, self._add_member(source.member))
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
         self._paths = list(paths)
         order = sorted(range(len(names)), key=names.__getitem__)
         self.names = Names(names[index] for index in order)
-        self._rows = np.frombuffer(rows, np.int64).reshape(-1, 4)[order]
+        self._rows = np.empty(len(names), _ROW)
+        for name, column in columns.items():
+            self._rows[name] = np.frombuffer(column, _ROW[name])[order]
 
     def _add_member(self, member: Member | None) -> int:
         """Stores a member, and returns its number."""
@@ -140,7 +145,7 @@ class Inputs(Sequence[Input]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         name = self.names[index]
-        path, size, mtime_ns, number = self._rows[index].tolist()
+        path, size, mtime_ns, number = self._rows[index].item()
         prefix, has_name = self._paths[path]
         member = None
         if number != _NO_MEMBER:
@@ -154,13 +159,10 @@ class Inputs(Sequence[Input]):
         Args:
             indices: (N,) int64, ascending.
         """
-        path, _, _, number = self._rows[indices].T
-        has_member = number != _NO_MEMBER
-        offsets = np.frombuffer(
-            self._members, np.dtype({"names": ["offset"], "formats": ["<i8"], "offsets": [1], "itemsize": _MEMBER.size})
-        )
-        offset = np.where(has_member, offsets["offset"][number] if len(offsets) else 0, 0)
-        archive = np.where(has_member, path, -1)
+        path, member = self._rows["path"][indices].astype(np.int64), self._rows["member"][indices]
+        has_member = member != _NO_MEMBER
+        archive, offset = np.where(has_member, path, _NO_MEMBER), np.zeros(len(indices), np.int64)
+        offset[has_member] = np.frombuffer(self._members, _MEMBER_ROW)["offset"][member[has_member]]
         ordered = indices[np.lexsort((offset, archive))]
         return LazySequence(len(ordered), lambda positions: [self[index] for index in ordered[positions].tolist()])
 

@@ -21,6 +21,7 @@ _BAND_BYTES = 4
 # in common, and every family uses each byte once.
 _FACTORS = (1, 9, 37, 53)
 _NUM_PREDECESSORS = 4
+_PART_PIECES = 1 << 17
 _MAX_COMPARISONS = 1 << 16  # pairs of signatures that are compared at a time, which takes 32 MB
 
 
@@ -112,19 +113,30 @@ def _count_equal(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) 
 
 def _candidates(signatures: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of pieces that share a bucket, the earlier piece first; every piece at most once among the later ones."""
+    number = np.arange(len(rows), dtype=np.uint64)
     for key in _band_keys(signatures, rows):
-        key = key << np.uint64(32) | np.arange(len(rows), dtype=np.uint64)
+        key <<= np.uint64(32)
+        key |= number
         key.sort()  # by bucket, and within a bucket in order
-        is_shared = key[1:] >> np.uint64(32) == key[:-1] >> np.uint64(32)
-        shared = key[np.append(is_shared, False) | np.append(False, is_shared)[: len(key)]]
-        bucket, piece = shared >> np.uint64(32), (shared & np.uint64(0xFFFF_FFFF)).astype(np.int64)
-        begins = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1])[: len(bucket)])
-        position = np.arange(len(bucket)) - np.repeat(begins, np.diff(np.append(begins, len(bucket))))
-        later = np.flatnonzero(position > 0)
-        yield piece[later - position[later]], piece[later]
-        for distance in range(1, _NUM_PREDECESSORS + 1):
-            later = np.flatnonzero(position > distance)
-            yield piece[later - distance], piece[later]
+        for part in _split(key):
+            bucket, piece = part >> np.uint64(32), (part & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+            begins = np.flatnonzero(np.append(True, bucket[1:] != bucket[:-1]))
+            position = np.arange(len(part)) - np.repeat(begins, np.diff(np.append(begins, len(part))))
+            later = np.flatnonzero(position > 0)
+            yield piece[later - position[later]], piece[later]
+            for distance in range(1, _NUM_PREDECESSORS + 1):
+                later = np.flatnonzero(position > distance)
+                yield piece[later - distance], piece[later]
+
+
+def _split(key: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of complete buckets, which bound the memory for pairs unless a single bucket is large."""
+    begin = 0
+    while begin < len(key):
+        end = min(begin + _PART_PIECES, len(key))
+        end = int(np.searchsorted(key, (key[end - 1] | np.uint64(0xFFFF_FFFF)), side="right"))
+        yield key[begin:end]
+        begin = end
 
 
 def _band_keys(signatures: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -133,5 +145,6 @@ def _band_keys(signatures: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]
         for first in range(0, NUM_BINS, _BAND_BYTES):
             key = np.zeros(len(rows), np.uint64)
             for column in range(first, first + _BAND_BYTES):
-                key = key << np.uint64(8) | signatures[rows, factor * column % NUM_BINS]
+                key <<= np.uint64(8)
+                key |= signatures[rows, factor * column % NUM_BINS]
             yield key
