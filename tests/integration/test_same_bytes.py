@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_corpus import made_midi, with_foreign_chunk
+from tests.support.made_corpus import TUNES, made_midi, with_foreign_chunk
 from tests.support.paths import ROOT
 from tests.support.processes import finished, preprocess_command
 
@@ -40,6 +40,7 @@ FILES = {f"{seed:02}.mid": made_midi(seed) for seed in range(16)} | {
     "3 in other bytes.mid": with_foreign_chunk(made_midi(3)),
     "05 slower.mid": made_midi(5, tempo_us=900_000),
     "6 slower.mid": made_midi(6, tempo_us=900_000),
+    "tunes.abc": TUNES.encode(),
     "text.mid": b"not a MIDI file",
     "truncated.mid": made_midi(4)[:-5],
 }

@@ -9,6 +9,12 @@ from tests.support.made_music import made_roll
 from tests.support.rolls import roll_in_4_4
 
 ABC = "X:1\nT:scale\nM:4/4\nL:1/8\nQ:1/4=120\nK:C\nCDEF GABc|c2 G2 E2 C2|]\n"
+_SCALE = "CDEFGABc"
+# Twelve tunes: the seventh has no notes, and the last four are equal to the first four.
+TUNES = "\n".join(
+    f"X:{number}\nT:tune {number}\nM:4/4\nL:1/8\nK:C\n{'z8' if number == 7 else _SCALE[number % 8 :] + _SCALE[: number % 8]}|]\n"
+    for number in range(1, 13)
+)
 MUSICXML = """<?xml version="1.0"?>
 <score-partwise version="3.1">
   <part-list><score-part id="P1"><part-name>Piano</part-name></score-part></part-list>
