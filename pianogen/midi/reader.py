@@ -1,15 +1,12 @@
 """The entry point of this folder: the bytes of a MIDI file or score to rolls."""
 
 import os.path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pianogen.midi.counts import Counts
 from pianogen.midi.options import DEFAULT_OPTIONS, ReadOptions
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import Roll
-
-if TYPE_CHECKING:
-    from pianogen.midi.events import Events
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
@@ -54,21 +51,6 @@ def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) 
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
     # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
-    from pianogen.midi.quantize import quantize
-
-    tunes = _read_events(data, name, options)
-    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [Piece(name, *quantize(events, options), events.repairs) for name, events in zip(names, tunes, strict=True)]
-
-
-def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
-    """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
-    piece = read_pieces(data, name, options)[0]
-    return piece.roll, piece.counts
-
-
-def _read_events(data: bytes, name: str, options: ReadOptions) -> "list[Events]":
-    """The events of each piece of an input."""
     from pianogen.midi import smf
     from pianogen.midi.quantize import quantize
 
@@ -76,14 +58,24 @@ def _read_events(data: bytes, name: str, options: ReadOptions) -> "list[Events]"
         from pianogen.midi import music21_reader
 
         suffix = _suffix(name)
-        return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
+        tunes = [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
+        names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
+        return [Piece(piece, *quantize(events, options), events.repairs) for piece, events in zip(names, tunes, strict=True)]
     scan = smf.scan(data, options.sustain)
-    if options.parser == "smf":
-        return [scan.events]
-    from pianogen.midi import music21_reader
+    roll, counts = quantize(scan.events, options)
+    if (
+        options.parser == "music21"
+    ):  # only now: music21 is slow, and may exceed the limits of time and memory for a file rejected above
+        from pianogen.midi import music21_reader
 
-    quantize(scan.events, options)  # rejects a file before music21, which is slow, could exceed the limits of time and memory
-    return [music21_reader.read(scan)]
+        roll, counts = quantize(music21_reader.read(scan), options)
+    return [Piece(name, roll, counts, scan.events.repairs)]
+
+
+def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
+    """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
+    piece = read_pieces(data, name, options)[0]
+    return piece.roll, piece.counts
 
 
 def too_large(num_bytes: int) -> Rejection:
