@@ -1,7 +1,7 @@
 """A shard is an append-only file with the outcomes of one rank. A kill at any moment damages its last record at most.
 
 A record has a fixed prefix, a JSON header, and a body, which is the encoded roll (sparse.py). The prefix contains the CRC-32 of
-the header, and the header the CRC-32 of the body. Reading stops at the first incomplete record.
+the header, and the header the checksums of the body. Reading stops at the first incomplete record.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pianogen.roll import Roll
 from pianogen.store import Split
 from preprocess.errors import PreprocessError
 from preprocess.outcome import Outcome, Status
-from preprocess.sparse import decode, encode
+from preprocess.sparse import Encoded, decode, encode
 
 _PREFIX = struct.Struct("<4sIQI")  # magic, header bytes, body bytes, CRC-32 of the header
 _MAGIC = b"PGS2"
@@ -39,7 +39,8 @@ class Entry(NamedTuple):
         first_step: first step of the roll.
         hash_split: the split that the packed rows decide, NONE if rejected.
         content: SHA-256 of the encoded rows and tempos; pieces of equal content are duplicates.
-        checksum: CRC-32 of the body.
+        bar_crc: CRC-32 of the encoded bar positions, with which the body begins.
+        bar_bytes: size of the encoded bar positions.
         shard: the file of the record.
         body_offset: byte offset of the body in that file.
         body_bytes: size of the body.
@@ -55,7 +56,8 @@ class Entry(NamedTuple):
     first_step: int
     hash_split: Split
     content: bytes
-    checksum: int
+    bar_crc: int
+    bar_bytes: int
     shard: Path
     body_offset: int
     body_bytes: int
@@ -70,11 +72,10 @@ def append(handle: int, outcome: Outcome) -> int:
     """Appends one record to a shard opened with O_APPEND, and returns its size in bytes."""
     roll = outcome.roll
     content = hashlib.sha256()
-    body = b""
+    encoded = Encoded(b"", b"", b"", b"")
     hash_split = Split.NONE
     if roll is not None:
         encoded = encode(roll)
-        body = b"".join(encoded)
         content.update(encoded.rows)
         hash_split = split_of(content.digest())
         content.update(encoded.tempo)
@@ -82,11 +83,11 @@ def append(handle: int, outcome: Outcome) -> int:
     header = [
         *(outcome.name, outcome.status, outcome.reason or "", outcome.message, outcome.sha256, outcome.counts),
         *(0 if roll is None else len(roll), 0 if roll is None else roll.first_step, hash_split, content.hexdigest()),
-        zlib.crc32(body),
+        *(zlib.crc32(encoded.bar_position), len(encoded.bar_position)),
     ]
     text = json.dumps(header).encode()
-    prefix = _PREFIX.pack(_MAGIC, len(text), len(body), zlib.crc32(text))
-    record = b"".join([prefix, text, body])
+    prefix = _PREFIX.pack(_MAGIC, len(text), sum(map(len, encoded)), zlib.crc32(text))
+    record = b"".join([prefix, text, *encoded])
     num_written = os.write(handle, record)
     while num_written < len(record):
         num_written += os.write(handle, memoryview(record)[num_written:])
@@ -128,7 +129,7 @@ def read_entries(path: Path, begin: int = 0, end: int | None = None) -> Iterator
 
 
 def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -> Entry:
-    name, status, reason, message, source, counts, steps, first_step, hash_split, content, checksum = json.loads(text)
+    name, status, reason, message, source, counts, steps, first_step, hash_split, content, *bars = json.loads(text)
     return Entry(
         name=name,
         status=Status(status),
@@ -140,7 +141,8 @@ def _parse_header(text: bytes, shard: Path, body_offset: int, body_bytes: int) -
         first_step=first_step,
         hash_split=Split(hash_split),
         content=bytes.fromhex(content),
-        checksum=checksum,
+        bar_crc=bars[0],
+        bar_bytes=bars[1],
         shard=shard,
         body_offset=body_offset,
         body_bytes=body_bytes,
@@ -176,7 +178,8 @@ def _read_bodies(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
                     handles.clear()
                 handle = handles[entry.shard] = files.enter_context(entry.shard.open("rb")).fileno()
             body = os.pread(handle, entry.body_bytes, entry.body_offset)
-            if zlib.crc32(body) != entry.checksum:
+            bars, rest = body[: entry.bar_bytes], memoryview(body)[entry.bar_bytes :]
+            if zlib.crc32(bars) != entry.bar_crc or hashlib.sha256(rest).digest() != entry.content:
                 raise PreprocessError(
                     f"{entry.shard}: the roll of {entry.name} does not match its checksum; "
                     "remove this file and run the same command again"

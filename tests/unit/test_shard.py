@@ -72,7 +72,7 @@ def is_record_of(entry: Entry, outcome: Outcome) -> bool:
     has_fields &= entry.source.hex() == outcome.sha256 and entry.status is outcome.status and entry.reason is outcome.reason
     if outcome.roll is None:
         return has_fields and entry.steps == 0
-    has_split = entry.hash_split == split_of(hashlib.sha256(encode(outcome.roll)[0]).digest())
+    has_split = entry.hash_split == split_of(hashlib.sha256(encode(outcome.roll).rows).digest())
     (rows,) = read_rolls([entry], 4)
     roll = replace(rows, first_step=entry.first_step)
     return has_fields and has_split and roll == outcome.roll and entry.steps == len(outcome.roll)
