@@ -79,8 +79,8 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
                 failure = TRUNCATED
             break
         repairs |= (0 if is_complete else LONG_TRACK) | (EXTRA_TRACKS if is_extra else 0)
-        tracks = buffers.tracks
-        tracks.begin[num_tracks], tracks.end[num_tracks], tracks.has_end[num_tracks] = chunk.begin, track.at, track.has_end
+        place = buffers.tracks[num_tracks]
+        place.begin, place.end, place.has_end = chunk.begin, track.at, track.has_end
         filled = track.filled
         if track.at < end:
             notes_after_end += _count_notes_after_end(data, track, end, buffers)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import NOTES_OFF, ChannelEvents
+from pianogen.midi.events import NOTES_OFF
 from pianogen.midi.grid import Grid, step_of_tick
 from pianogen.midi.streams import CLOSE, DROPPED, NUM_STREAMS, ON, StreamEvents
 from pianogen.roll import NUM_KEYS
@@ -15,7 +15,7 @@ _NEVER = np.iinfo(np.int64).max
 
 
 class _NotesOff(NamedTuple):
-    """(M,) ticks, tracks and channels, track after track, ordered by tick within a track."""
+    """(M,) int64 ticks, tracks and channels, track after track, ordered by tick within a track."""
 
     tick: np.ndarray
     track: np.ndarray
@@ -39,13 +39,21 @@ class _Open(NamedTuple):
 
 
 @kernel
-def add_closings(events: StreamEvents, channel_events: ChannelEvents, grid: Grid) -> StreamEvents:
+def add_closings(events: StreamEvents, channel_events: np.ndarray, grid: Grid) -> StreamEvents:
     """The events with a CLOSE for each stream that may be open at an All Notes Off of its channel in its track."""
-    index = np.flatnonzero(channel_events.kind == NOTES_OFF)
-    if len(index) == 0:
+    num = 0
+    for i in range(len(channel_events)):
+        num += channel_events[i].kind == NOTES_OFF
+    if num == 0:
         return events
-    tick, track, channel = channel_events.tick[index], channel_events.track[index], channel_events.channel[index]
-    return _add_closings(events, _NotesOff(tick, track, channel), grid)
+    notes_off = _NotesOff(np.empty(num, np.int64), np.empty(num, np.int64), np.empty(num, np.int64))
+    num = 0
+    for i in range(len(channel_events)):
+        event = channel_events[i]
+        if event.kind == NOTES_OFF:
+            notes_off.tick[num], notes_off.track[num], notes_off.channel[num] = event.tick, event.track, event.channel
+            num += 1
+    return _add_closings(events, notes_off, grid)
 
 
 @kernel

@@ -52,31 +52,23 @@ class MeterEvents(NamedTuple):
     power: np.ndarray
 
 
-class ChannelEvents(NamedTuple):
-    """Controllers, program changes and system exclusive messages that matter, in the same order as the notes.
-
-    Attributes:
-        tick: (C,) int64, from the start of the file.
-        num_notes: (C,) int64 number of note events before this event in the file.
-        track: (C,) int32.
-        channel: (C,) uint8, 0..15.
-        kind: (C,) uint8: NOTES_OFF (controllers 120 and 123), PEDAL (controller 64), BANK (controller 0), PROGRAM, or RHYTHM (the
-            GS message "use for rhythm part").
-        value: (C,) uint8.
-    """
-
-    tick: np.ndarray
-    num_notes: np.ndarray
-    track: np.ndarray
-    channel: np.ndarray
-    kind: np.ndarray
-    value: np.ndarray
-
-
-def no_channel_events() -> ChannelEvents:
-    """Those of a score."""
-    ticks, bytes_ = np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    return ChannelEvents(ticks, ticks, np.zeros(0, np.int32), bytes_, bytes_, bytes_)
+# Controllers, program changes and system exclusive messages that matter, in the same order as the notes; one array of records,
+# because few files have many of them and a kernel takes longer to return many arrays.
+#   tick       from the start of the file
+#   num_notes  number of note events before this event in the file
+#   channel    0..15
+#   kind       NOTES_OFF (controllers 120 and 123), PEDAL (controller 64), BANK (controller 0), PROGRAM, or RHYTHM (the GS message
+#              "use for rhythm part")
+CHANNEL_EVENT = np.dtype(
+    [
+        ("tick", np.int64),
+        ("num_notes", np.int64),
+        ("track", np.int32),
+        ("channel", np.uint8),
+        ("kind", np.uint8),
+        ("value", np.uint8),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ class Events:
     Attributes:
         ticks_per_quarter: positive.
         end_tick: the end of the longest track.
-        channel_events: none of a score.
+        channel_events: (C,) CHANNEL_EVENT; none of a score.
         notes_lost: note-ons of the source that are not among the notes.
         repairs: what was repaired to read the source, one word each.
     """
@@ -96,6 +88,6 @@ class Events:
     tempos: TempoEvents
     meters: MeterEvents
     end_tick: int
-    channel_events: ChannelEvents
+    channel_events: np.ndarray
     notes_lost: int = 0
     repairs: tuple[str, ...] = ()

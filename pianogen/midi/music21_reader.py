@@ -15,11 +15,11 @@ from music21 import midi
 
 from pianogen.midi.events import (
     BANK,
+    CHANNEL_EVENT,
     NOTES_OFF,
     PEDAL,
     PROGRAM,
     RHYTHM,
-    ChannelEvents,
     Events,
     MeterEvents,
     NoteEvents,
@@ -79,7 +79,6 @@ def _events(parsed: midi.MidiFile) -> Events:
                 channel_events.append((tick, len(notes), index, *channel_event))
         end_tick = max(end_tick, tick)
     note_columns = _columns(notes, 5)
-    channel_columns = _columns(channel_events, 6)
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
         notes=NoteEvents(
@@ -92,10 +91,7 @@ def _events(parsed: midi.MidiFile) -> Events:
         tempos=TempoEvents(*_columns(tempos, 2)),
         meters=MeterEvents(*_columns(meters, 3)),
         end_tick=end_tick,
-        channel_events=ChannelEvents(
-            *(channel_columns[0], channel_columns[1], channel_columns[2].astype(np.int32)),
-            *channel_columns[3:].astype(np.uint8),
-        ),
+        channel_events=np.array(channel_events, CHANNEL_EVENT),
     )
 
 
@@ -105,7 +101,7 @@ def _columns(rows: Sequence[tuple[Any, ...]], num_columns: int) -> np.ndarray:
 
 
 def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:
-    """(channel, kind, value) of an event, as in `ChannelEvents`; None if the event does not matter."""
+    """(channel, kind, value) of an event, as in CHANNEL_EVENT; None if the event does not matter."""
     kind = event.type
     if kind is midi.ChannelVoiceMessages.PROGRAM_CHANGE:
         return event.channel - 1, PROGRAM, event.data

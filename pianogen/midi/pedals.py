@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import PEDAL, ChannelEvents
+from pianogen.midi.events import PEDAL
 
 _DOWN = 64  # a pedal with this value or a larger one is down
 
@@ -30,14 +30,14 @@ def no_pedals() -> Pedals:
     return Pedals(np.zeros(17, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def read_pedals(channel_events: ChannelEvents, end_tick: int) -> Pedals:
+def read_pedals(channel_events: np.ndarray, end_tick: int) -> Pedals:
     """The pedals of a file that ends at a tick."""
-    index = np.flatnonzero(channel_events.kind == PEDAL)
+    events = channel_events[channel_events["kind"] == PEDAL]
     # Stable: of the events of a channel at one tick, the last one by track and position is the last one here.
-    index = index[np.lexsort((channel_events.tick[index], channel_events.channel[index]))]
-    channel, tick = channel_events.channel[index], channel_events.tick[index]
-    is_last = np.append((np.diff(channel) != 0) | (np.diff(tick) != 0), True)[: len(index)]
-    channel, tick, is_down = channel[is_last], tick[is_last], channel_events.value[index][is_last] >= _DOWN
+    events = events[np.lexsort((events["tick"], events["channel"]))]
+    is_last = np.append((np.diff(events["channel"]) != 0) | (np.diff(events["tick"]) != 0), True)[: len(events)]
+    events = events[is_last]
+    channel, tick, is_down = events["channel"], events["tick"].copy(), events["value"] >= _DOWN
     begin = np.searchsorted(channel, np.arange(17)).astype(np.int64)
     return Pedals(begin, tick, _find_hold_ends(begin, tick, is_down, end_tick))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents, no_channel_events
+from pianogen.midi.events import CHANNEL_EVENT, Events, MeterEvents, NoteEvents, TempoEvents
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
@@ -72,7 +72,7 @@ def perform(score: Score) -> Events:
         tempos=_tempo_events(score.bars, order, starts, tpq),
         meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
         end_tick=end_tick,
-        channel_events=no_channel_events(),
+        channel_events=np.zeros(0, CHANNEL_EVENT),
         notes_lost=sum(score.bars[bar].num_lost for bar in order),
     )
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, PROGRAM, RHYTHM, ChannelEvents, NoteEvents
+from pianogen.midi.events import BANK, PROGRAM, RHYTHM, NoteEvents
 
 KEPT, DRUM, OTHER_PROGRAM = range(3)
 _DRUM_CHANNEL = 9
 _DRUM_BANKS = (120, 127)
 
 
-def classify(notes: NoteEvents, channel_events: ChannelEvents, programs: Sequence[int] | None) -> np.ndarray:
+def classify(notes: NoteEvents, channel_events: np.ndarray, programs: Sequence[int] | None) -> np.ndarray:
     """(N,) uint8: KEPT, DRUM or OTHER_PROGRAM for each note event.
 
     Args:
@@ -25,27 +25,25 @@ def classify(notes: NoteEvents, channel_events: ChannelEvents, programs: Sequenc
     """
     if programs is None and _is_plain(channel_events):
         return np.asarray(notes.channel == _DRUM_CHANNEL).view(np.uint8)
-    kind = channel_events.kind
-    index = np.flatnonzero((kind == BANK) | (kind == PROGRAM) | (kind == RHYTHM))
-    index = index[np.lexsort((channel_events.tick[index], channel_events.channel[index]))]  # stable
+    events = channel_events[np.isin(channel_events["kind"], (BANK, PROGRAM, RHYTHM))]
+    events = events[np.lexsort((events["tick"], events["channel"]))]  # stable
     is_wanted = np.ones(128, np.bool_) if programs is None else np.isin(np.arange(128), programs)
-    return np.asarray(_classify(notes, ChannelEvents(*(column[index] for column in channel_events)), is_wanted))
+    return np.asarray(_classify(notes, events, np.searchsorted(events["channel"], np.arange(17)), is_wanted))
 
 
 @kernel
-def _is_plain(events: ChannelEvents) -> bool:
+def _is_plain(events: np.ndarray) -> bool:
     """Whether only the percussion channel is percussion."""
-    for i in range(len(events.kind)):
-        is_drum_bank = events.value[i] == _DRUM_BANKS[0] or events.value[i] == _DRUM_BANKS[1]
-        if events.kind[i] == RHYTHM or (events.kind[i] == BANK and is_drum_bank):
+    for i in range(len(events)):
+        is_drum_bank = events[i].value == _DRUM_BANKS[0] or events[i].value == _DRUM_BANKS[1]
+        if events[i].kind == RHYTHM or (events[i].kind == BANK and is_drum_bank):
             return False
     return True
 
 
 @kernel
-def _classify(notes: NoteEvents, events: ChannelEvents, is_wanted: np.ndarray) -> np.ndarray:
-    """Events are ordered by channel, tick, track and position."""
-    begin = np.searchsorted(events.channel, np.arange(17))
+def _classify(notes: NoteEvents, events: np.ndarray, begin: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+    """Events are ordered by channel, tick, track and position; those of channel c are begin[c] to begin[c + 1] - 1."""
     after = _find_classes(events, begin, is_wanted)
     classes = np.empty(len(notes.tick), np.uint8)
     for i in range(len(notes.tick)):
@@ -54,8 +52,8 @@ def _classify(notes: NoteEvents, events: ChannelEvents, is_wanted: np.ndarray) -
         low, high = begin[channel], begin[channel + 1]
         while low < high:
             middle = (low + high) // 2
-            tick = events.tick[middle]
-            if tick < notes.tick[i] or (tick == notes.tick[i] and events.num_notes[middle] <= i):
+            tick = events[middle].tick
+            if tick < notes.tick[i] or (tick == notes.tick[i] and events[middle].num_notes <= i):
                 low = middle + 1
             else:
                 high = middle
@@ -64,19 +62,19 @@ def _classify(notes: NoteEvents, events: ChannelEvents, is_wanted: np.ndarray) -
 
 
 @kernel
-def _find_classes(events: ChannelEvents, begin: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+def _find_classes(events: np.ndarray, begin: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
     """The class of the notes after each event and before the next one of its channel."""
-    classes = np.empty(len(events.tick), np.uint8)
+    classes = np.empty(len(events), np.uint8)
     for channel in range(16):
         bank = program = 0
         is_drum, is_drum_by_bank = channel == _DRUM_CHANNEL, False
         for i in range(begin[channel], begin[channel + 1]):
-            if events.kind[i] == BANK:
-                bank = events.value[i]
-            elif events.kind[i] == RHYTHM:
-                is_drum, is_drum_by_bank = events.value[i] != 0, False
+            if events[i].kind == BANK:
+                bank = events[i].value
+            elif events[i].kind == RHYTHM:
+                is_drum, is_drum_by_bank = events[i].value != 0, False
             else:
-                program = events.value[i]
+                program = events[i].value
                 if bank == _DRUM_BANKS[0] or bank == _DRUM_BANKS[1]:
                     is_drum = is_drum_by_bank = True
                 elif is_drum_by_bank and channel != _DRUM_CHANNEL:

@@ -8,7 +8,7 @@ from pianogen.kernel_cache import kernel
 from pianogen.midi.cells import Onsets, Range, fill_roll
 from pianogen.midi.closings import add_closings
 from pianogen.midi.counts import Counts
-from pianogen.midi.events import ChannelEvents, Events, NoteEvents
+from pianogen.midi.events import Events, NoteEvents
 from pianogen.midi.filters import check_filters
 from pianogen.midi.grid import Grid, step_of_tick
 from pianogen.midi.options import ReadOptions
@@ -103,7 +103,7 @@ def _no_notes(notes: _Notes, events: Events) -> Rejection:
 
 
 @kernel
-def _read_notes(notes: NoteEvents, classes: np.ndarray, channel_events: ChannelEvents, pedals: Pedals, grid: Grid) -> _Notes:
+def _read_notes(notes: NoteEvents, classes: np.ndarray, channel_events: np.ndarray, pedals: Pedals, grid: Grid) -> _Notes:
     placed = _place(notes, classes, grid)
     sounding = read_streams(add_closings(placed.events, channel_events, grid), pedals, grid)
     onset_steps, stop_steps = placed.onsets.step, sounding.spans.stop

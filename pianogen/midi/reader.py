@@ -1,7 +1,6 @@
 """The entry point of this folder: the bytes of a MIDI file or score to rolls."""
 
 import os.path
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pianogen.midi.counts import Counts
@@ -56,13 +55,30 @@ def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) 
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
-    tunes = _read_events(data, name, options)
-    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [_piece(name, events, options) for name, events in zip(names, tunes, strict=True)]
-
-
-def _piece(name: str, events: "Events | Rejection", options: ReadOptions) -> Piece | Rejection:
     # Imported here because numba takes 0.3 s and 100 MB, and many modules import this one only for its constants.
+    from pianogen.midi import smf
+    from pianogen.midi.quantize import quantize
+
+    if is_score(name):
+        return _read_score(data, name, options)
+    scan = smf.scan(data, options.sustain)
+    roll, counts = quantize(scan.events, options)
+    if options.parser == "music21":  # only now: for a file that is rejected above, it may exceed the limits of time and memory
+        from pianogen.midi import music21_reader
+
+        roll, counts = quantize(music21_reader.read(scan), options)
+    return [Piece(name, roll, counts, scan.events.repairs)]
+
+
+def _read_score(data: bytes, name: str, options: ReadOptions) -> list[Piece | Rejection]:
+    from pianogen.midi.score_reader import read_score
+
+    tunes = read_score(data, _suffix(name))
+    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
+    return [_quantize_tune(name, events, options) for name, events in zip(names, tunes, strict=True)]
+
+
+def _quantize_tune(name: str, events: "Events | Rejection", options: ReadOptions) -> Piece | Rejection:
     from pianogen.midi.quantize import quantize
 
     if isinstance(events, Rejection):
@@ -83,24 +99,6 @@ def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) ->
     if isinstance(piece, Rejection):
         raise piece
     return piece.roll, piece.counts
-
-
-def _read_events(data: bytes, name: str, options: ReadOptions) -> "Sequence[Events | Rejection]":
-    """The events of each piece of an input."""
-    if is_score(name):
-        from pianogen.midi.score_reader import read_score
-
-        return read_score(data, _suffix(name))
-    from pianogen.midi import smf
-    from pianogen.midi.quantize import quantize
-
-    scan = smf.scan(data, options.sustain)
-    if options.parser == "smf":
-        return [scan.events]
-    from pianogen.midi import music21_reader
-
-    quantize(scan.events, options)  # rejects a file before music21, which is slow, could exceed the limits of time and memory
-    return [music21_reader.read(scan)]
 
 
 def too_large(num_bytes: int) -> Rejection:

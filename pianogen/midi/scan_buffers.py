@@ -5,25 +5,20 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import ChannelEvents, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.events import CHANNEL_EVENT, MeterEvents, NoteEvents, TempoEvents
 
-
-class Tracks(NamedTuple):
-    """The content of each track chunk: its first byte, the byte after its last event, and whether that is an end-of-track."""
-
-    begin: np.ndarray
-    end: np.ndarray
-    has_end: np.ndarray
+# The content of a track chunk: its first byte, the byte after its last event, and whether that is an end-of-track.
+TRACK = np.dtype([("begin", np.int64), ("end", np.int64), ("has_end", np.bool_)])
 
 
 class Buffers(NamedTuple):
-    """The events of a file, and its tracks."""
+    """The events of a file, its (C,) CHANNEL_EVENT and its (N,) TRACK."""
 
     notes: NoteEvents
     tempos: TempoEvents
     meters: MeterEvents
-    channel_events: ChannelEvents
-    tracks: Tracks
+    channel_events: np.ndarray
+    tracks: np.ndarray
 
 
 class Filled(NamedTuple):
@@ -40,10 +35,8 @@ def allocate(num_bytes: int) -> Buffers:
     """Buffers for a file of this size."""
     # The shortest events are, after a delta of one byte: a note of two bytes, FF 51 03 and three bytes, FF 58 02 and two bytes,
     # and a program change of one byte. The shortest track is a chunk header.
-    notes, channel_events = num_bytes // 3 + 1, num_bytes // 2 + 1
-    channel_ticks, channel_bytes = np.empty((2, channel_events), np.int64), np.empty((3, channel_events), np.uint8)
+    notes = num_bytes // 3 + 1
     tempos, meters = np.empty((2, num_bytes // 7 + 1), np.int64), np.empty((3, num_bytes // 6 + 1), np.int64)
-    tracks = np.empty((2, num_bytes // 8 + 1), np.int64)
     return Buffers(
         NoteEvents(
             np.empty(notes, np.int64),
@@ -54,15 +47,8 @@ def allocate(num_bytes: int) -> Buffers:
         ),
         TempoEvents(tempos[0], tempos[1]),
         MeterEvents(meters[0], meters[1], meters[2]),
-        ChannelEvents(
-            channel_ticks[0],
-            channel_ticks[1],
-            np.empty(channel_events, np.int32),
-            channel_bytes[0],
-            channel_bytes[1],
-            channel_bytes[2],
-        ),
-        Tracks(tracks[0], tracks[1], np.empty(num_bytes // 8 + 1, np.bool_)),
+        np.empty(num_bytes // 2 + 1, CHANNEL_EVENT),
+        np.empty(num_bytes // 8 + 1, TRACK),
     )
 
 
@@ -75,13 +61,6 @@ def filled_part(buffers: Buffers, filled: Filled, num_tracks: int) -> Buffers:
         NoteEvents(notes.tick[:n], notes.track[:n], notes.channel[:n], notes.key[:n], notes.is_on[:n]),
         TempoEvents(tempos.tick[:t], tempos.tempo_us[:t]),
         MeterEvents(meters.tick[:m], meters.numerator[:m], meters.power[:m]),
-        ChannelEvents(
-            channel_events.tick[:c],
-            channel_events.num_notes[:c],
-            channel_events.track[:c],
-            channel_events.channel[:c],
-            channel_events.kind[:c],
-            channel_events.value[:c],
-        ),
-        Tracks(tracks.begin[:num_tracks], tracks.end[:num_tracks], tracks.has_end[:num_tracks]),
+        channel_events[:c],
+        tracks[:num_tracks],
     )

@@ -19,7 +19,6 @@ import numpy as np
 from pianogen.midi import chunk_scanner, track_scanner
 from pianogen.midi.events import Events
 from pianogen.midi.rejection import Reason, Rejection
-from pianogen.midi.scan_buffers import Tracks
 
 _FAILURES = {
     track_scanner.TRUNCATED: (
@@ -59,20 +58,20 @@ class Scan:
         events: all events.
         midi: the bytes from the header on.
         division: the two bytes of the header that give the ticks per quarter note.
-        tracks: the positions of the tracks in these bytes.
+        tracks: (N,) TRACK, the positions of the tracks in these bytes.
     """
 
     events: Events
     midi: bytes
     division: bytes
-    tracks: Tracks
+    tracks: np.ndarray
 
     def normalise(self) -> bytes:
         """The same music in the simplest form of the format, for readers that support only a part of it.
 
         The result has a header of 6 bytes, and after it only tracks, as many as declared. Each ends with an end-of-track event.
         """
-        tracks = list(zip(*(column.tolist() for column in self.tracks), strict=True))
+        tracks = self.tracks.tolist()
         chunks = [b"MThd", (6).to_bytes(4, "big"), b"\0\1", len(tracks).to_bytes(2, "big"), self.division]
         for begin, end, has_end in tracks:
             track = self.midi[begin:end] + (b"" if has_end else _END_OF_TRACK_EVENT)
@@ -97,7 +96,7 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
     if found.failure != track_scanner.OK:
         reason, message = _FAILURES[found.failure]
         byte = midi[found.at] if found.at < len(midi) else 0
-        message = message.format(at=found.at, byte=byte, num_tracks=len(content.tracks.begin), declared=num_tracks)
+        message = message.format(at=found.at, byte=byte, num_tracks=len(content.tracks), declared=num_tracks)
         raise Rejection(reason, message)
     events = Events(
         ticks_per_quarter,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, ChannelEvents, MeterEvents
+from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, MeterEvents
 from pianogen.midi.scan_buffers import Buffers, Filled
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
@@ -41,14 +41,6 @@ class _MetaOrSysex(NamedTuple):
     at: int
     length: int
     failure: int
-
-
-class _Place(NamedTuple):
-    """The tick of an event, the number of note events before it in the file, and its track."""
-
-    tick: int
-    num_notes: int
-    track: int
 
 
 class TrackStart(NamedTuple):
@@ -142,12 +134,10 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
             elif 0xB0 <= running_status < 0xD0:
                 kind = _kind_of(running_status, data[at], has_pedals)
                 if kind != _OTHER:
-                    channel_events.tick[num_channel_events] = tick
-                    channel_events.num_notes[num_channel_events] = num_notes
-                    channel_events.track[num_channel_events] = track
-                    channel_events.channel[num_channel_events] = running_status & 0x0F
-                    channel_events.kind[num_channel_events] = kind
-                    channel_events.value[num_channel_events] = data[at + size - 1]
+                    channel_event = channel_events[num_channel_events]
+                    channel_event.tick, channel_event.num_notes, channel_event.track = tick, num_notes, track
+                    channel_event.channel, channel_event.kind = running_status & 0x0F, kind
+                    channel_event.value = data[at + size - 1]
                     num_channel_events += 1
             at += size
         else:
@@ -158,8 +148,10 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
             if event.status != _META:
                 running_status = 0
                 if _is_rhythm_message(data, at, event):
-                    place = _Place(tick, num_notes, track)
-                    _write_rhythm(channel_events, num_channel_events, place, data[at + 5] & 0x0F, data[at + 7])
+                    channel_event = channel_events[num_channel_events]
+                    channel_event.tick, channel_event.num_notes, channel_event.track = tick, num_notes, track
+                    channel_event.channel, channel_event.kind = _part_channel(data[at + 5] & 0x0F), RHYTHM
+                    channel_event.value = data[at + 7]
                     num_channel_events += 1
             elif event.meta == _SET_TEMPO:
                 tempo_us = big_endian(data, at, 3) if event.length == 3 else 0
@@ -194,11 +186,9 @@ def _is_rhythm_message(data: np.ndarray, at: int, event: _MetaOrSysex) -> bool:
 
 
 @kernel
-def _write_rhythm(into: ChannelEvents, index: int, place: _Place, part: int, value: int) -> None:
-    """Writes a GS message; part 0 is the percussion channel, the others are the remaining channels in order."""
-    into.tick[index], into.num_notes[index], into.track[index] = place.tick, place.num_notes, place.track
-    into.channel[index] = _DRUM_CHANNEL if part == 0 else part - (part <= _DRUM_CHANNEL)
-    into.kind[index], into.value[index] = RHYTHM, value
+def _part_channel(part: int) -> int:
+    """The channel of a GS part: part 0 is the percussion channel, the others are the remaining channels in order."""
+    return _DRUM_CHANNEL if part == 0 else part - (part <= _DRUM_CHANNEL)
 
 
 @kernel

@@ -233,6 +233,18 @@ WRONG_ARGUMENTS = {
         ["corpus", "--store", "a.h5", "--split-file", "splits.csv"],
         "UsageError: splits.csv:2: no input has the name",
     ),
+    "steps_per_quarter": (["corpus", "--store", "a.h5", "--steps-per-quarter", "5"], "5 (choose from 4, 6, 8, 12, 16, 24)"),
+    "programs": (
+        ["corpus", "--store", "a.h5", "--programs", "0-7,128"],
+        "'128' is not a program or a range of programs from 0 to 127",
+    ),
+    "backward_range_of_programs": (["corpus", "--store", "a.h5", "--programs", "7-0"], "'7-0' is not a program"),
+    "polyphony": (["corpus", "--store", "a.h5", "--max-polyphony", "89"], "'89' is more than 88"),
+    "onsets_per_bar": (["corpus", "--store", "a.h5", "--min-onsets-per-bar", "nan"], "'nan' is not a positive number"),
+    "limits": (
+        ["corpus", "--store", "a.h5", "--min-steps", "9", "--max-steps", "8"],
+        "--min-steps 9 is larger than --max-steps 8",
+    ),
     "unknown_parser": (["corpus", "--store", "a.h5", "--parser", "mido"], "'mido' (choose from 'smf', 'music21')"),
     "share_over_1": (
         ["corpus", "--store", "a.h5", "--max-rejects", "10"],
@@ -321,6 +333,28 @@ def test_store_path_may_have_spaces_quotes_and_invalid_bytes(small: Path, tmp_pa
     assert names_in(tmp_path) == {store.name, store.with_suffix(".ledger.csv").name}
     with Store(store) as made:
         made.verify()
+
+
+def test_options_of_reading_determine_the_store_and_its_provenance(small: Path, small_store: Path, tmp_path: Path) -> None:
+    store = tmp_path / "a.h5"
+    options = ["--steps-per-quarter", 12, "--programs", "0-1,3", "--sustain", "--max-steps", 99_999, "--min-onsets-per-bar", 0.5]
+    done = finished(preprocess_command(0, small, "--store", store, *options))
+    assert done.returncode == 0, done.stderr
+    with Store(store) as fine, Store(small_store) as coarse:
+        fine.verify()
+        assert (fine.steps_per_quarter, coarse.steps_per_quarter) == (12, 4)
+        assert {name: fine.provenance[name] for name in fine.provenance.keys() - {"version"}} == {
+            "parser": "smf",
+            "keep_rests": False,
+            "steps_per_quarter": 12,
+            "programs": [0, 1, 3],
+            "sustain": True,
+            "max_steps": 99_999,
+            "min_onsets_per_bar": 0.5,
+            "split": "hash",
+        }
+        assert set(fine.rows(0, 40).bar_position.tolist()) <= set(range(48))
+        assert fine.roll(0).steps_per_quarter == 12
 
 
 def test_corpus_may_be_a_single_file(tmp_path: Path) -> None:

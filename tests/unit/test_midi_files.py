@@ -87,9 +87,9 @@ def test_index_has_the_parameters_of_samples(tmp_path: Path) -> None:
         "samples-seed9-0000.mid",
         "samples-seed9-0001.mid",
     ]
-    assert list(rows[0].values())[1:] == ["0003-gru", "0", "0", "1.0", "1.0", "0.3", "", "", "drawn", "1", "ckpt-7"]
+    assert list(rows[0].values())[1:] == ["0003-gru", "0", "0", "1.0", "1.0", "0.3", "", "", "", "drawn", "1", "ckpt-7"]
     primer = 'a,"b".mid'
-    assert list(rows[3].values())[1:] == ["0003-gru", "9", "1", "1.0", "1.0", "dynamic", primer, "", "drawn", "1", "ckpt-7"]
+    assert list(rows[3].values())[1:] == ["0003-gru", "9", "1", "1.0", "1.0", "dynamic", primer, "", "", "drawn", "1", "ckpt-7"]
     assert all((tmp_path / "midi" / row["file"]).is_file() for row in rows)
 
 

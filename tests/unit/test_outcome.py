@@ -25,7 +25,7 @@ def test_rejected_tune_leaves_the_other_tunes_of_a_score(tmp_path: Path, monkeyp
     def tunes(*_: object) -> list[Events]:
         return [scan(data).events for data in (made_midi(1), DRUMS, made_midi(2))]
 
-    monkeypatch.setattr("pianogen.midi.reader._read_events", tunes)
+    monkeypatch.setattr("pianogen.midi.score_reader.read_score", tunes)
     first, second, third = converted(tmp_path, "tunes.abc", b"X:1")
     assert (second.reason, second.roll, second.minhash) == (Reason.NO_NOTES, None, None)
     assert second.message

@@ -189,7 +189,7 @@ def primer_with_bars(path: Path, bar_position: np.ndarray, steps_per_quarter: in
         (BARS, {}, [*range(5, 12), *range(12)]),
         (BARS, {"meter": "4/4"}, [*range(5, 16), *range(16)]),
         (BARS, {"meter": "2/8"}, [*range(4), *range(4)]),
-        (BARS, {"primer_steps": 4}, [*range(16), *range(16)]),
+        (BARS, {"primer_steps": 4}, [*range(12, 16), *range(16)]),
         (BARS[:7], {}, [*range(3, 16), *range(16)]),
     ],
 )
