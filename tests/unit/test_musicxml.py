@@ -61,7 +61,7 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
         pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
         pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
         pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
-        pytest.param([C4], transpose(-2, 1), "0:70+4", id="transposing_instrument"),
+        pytest.param([C4, C4], transpose(-2, 1), "0:70+4 4:70+4", id="transposing_instrument"),
         pytest.param(
             [C4 + f"<attributes>{transpose(0)}</attributes>" + C4], transpose(-3), "0:57+4 4:60+4", id="change_of_instrument"
         ),
