@@ -32,7 +32,10 @@ def read_musicxml(data: bytes) -> Score:
             if number == len(score.bars):
                 score.bars.append(Bar())
                 nominal_lengths.append(Fraction(0))
-            part.read_measure(measure, score.bars[number])
+            try:
+                part.read_measure(measure, score.bars[number])
+            except ScoreError as error:
+                raise ScoreError(f"measure {number + 1}: {error}", error.reason) from error
             nominal_lengths[number] = max(nominal_lengths[number], part.nominal_length)
     for measures in parts:
         for number, measure in enumerate(measures):
@@ -87,7 +90,7 @@ class _Part:
             if element.tag == "note":
                 self._read_note(element, bar)
             elif element.tag == "backup":
-                self.cursor = max(Fraction(0), self.cursor - self._duration(element))
+                self._back_up(self._duration(element))
             elif element.tag == "forward":
                 self.cursor += self._duration(element)
             elif element.tag == "attributes":
@@ -97,6 +100,12 @@ class _Part:
             bar.length = max(bar.length, self.cursor)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats measures whose notes are not written (<measure-repeat>); write them out")
+
+    def _back_up(self, duration: Fraction) -> None:
+        """Moves the cursor back; a sum of rounded durations may be one division too long."""
+        if duration > self.cursor + 1 / self.divisions:
+            raise ScoreError(f"a backup of {duration} quarter notes at {self.cursor}, before the start of the measure")
+        self.cursor = max(Fraction(0), self.cursor - duration)
 
     def _duration(self, element: Element) -> Fraction:
         return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
