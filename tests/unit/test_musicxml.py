@@ -141,6 +141,13 @@ def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None
     assert steps_of(events_of(data, ".xml").meters.tick, events_of(data, ".xml")) == [0, 8]
 
 
+def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
+    forward = "<forward><duration>12</duration></forward>"
+    pickup = f"<measure implicit='yes'><attributes><divisions>4</divisions></attributes>{C4}"
+    data = score(f"{pickup}</measure><measure>{C4}{forward}</measure><measure>{C4}</measure>", f"{pickup}{forward}</measure>")
+    assert shown(data) == "0:60+4 0:60+4 4:60+4 20:60+4"
+
+
 def test_measure_without_content_has_the_length_of_the_time_signature() -> None:
     time = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
     assert shown(score(part("", C4, attributes=time))) == "10:60+4"

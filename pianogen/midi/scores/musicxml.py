@@ -86,6 +86,7 @@ class _Part:
     def read_measure(self, measure: Element, bar: Bar) -> None:
         """Adds the content of a measure to the bar that has its index."""
         self.cursor = self.onset = Fraction(0)
+        is_incomplete = measure.get("implicit") == "yes"  # such as a pickup, which some parts fill up with invisible rests
         for element in measure:
             if element.tag == "note":
                 self._read_note(element, bar)
@@ -97,7 +98,8 @@ class _Part:
                 self._read_attributes(element)
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
-            bar.length = max(bar.length, self.cursor)
+            if not (is_incomplete and _is_filling(element)):
+                bar.length = max(bar.length, self.cursor)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats measures whose notes are not written (<measure-repeat>); write them out")
 
@@ -172,6 +174,12 @@ class _Part:
         offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
         moved = sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)) / self.divisions
         return max(Fraction(0), self.cursor + moved)
+
+
+def _is_filling(element: Element) -> bool:
+    """Whether an element fills a measure up without a note or a visible rest."""
+    rest = element.find("rest")
+    return element.tag != "note" or (rest is not None and rest.get("measure") == "yes")
 
 
 def _ties(note: Element) -> set[str | None]:
