@@ -32,7 +32,7 @@ def keys(text: str) -> list[int | None]:
         pytest.param("[CE]-|[CE]", "0:60+8 0:64+8", id="tie_of_a_chord_across_the_bar"),
         pytest.param("^C-|C C", "0:61+8 8:60+4", id="tied_note_keeps_its_accidental_and_others_do_not"),
         pytest.param("C-D C", "0:60+4 4:62+4 8:60+4", id="tie_to_another_pitch_is_none"),
-        pytest.param("C2 & E2 | G2", "0:60+8 0:64+8 8:67+8", id="overlay"),
+        pytest.param("C2 & E3 | G | A", "0:60+8 0:64+12 12:67+4 16:69+4", id="overlay"),
         pytest.param("[K:G]F [L:1/8]F [M:3/4][K:C]F", "0:66+4 4:66+2 6:65+2", id="inline_fields"),
         pytest.param("C Z D", "0:60+4 20:62+4", id="rest_of_a_bar"),
         pytest.param('"Am"C !trill!D .E ~F\\', "0:60+4 4:62+4 8:64+4 12:65+4", id="chord_symbols_and_decorations"),

@@ -48,6 +48,7 @@ def _marks(signs: list[str]) -> Marks:
         pytest.param(["|:", "[1 ] :|", "[2 ]", ""], "1 2 1 3 4", id="two_endings"),
         pytest.param(["|:", "[1 :|", "[2 ] :|", ""], "1 2 1 3 4", id="backward_sign_in_the_last_ending"),
         pytest.param(["|:", "[1,2 ] :|", "[3 ]"], "1 2 1 2 1 3", id="two_numbers_in_an_ending"),
+        pytest.param(["|:", "[1,2 ] :|", ""], "1 2 1 2 1 3", id="third_ending_without_a_sign"),
         pytest.param(["|:", "[1,2 ] :|"], "1 2 1 2", id="all_plays_in_one_ending"),
         pytest.param(["|:", "", "[1 ] :|", "", ""], "1 2 3 1 2 4 5", id="second_ending_without_a_sign"),
         pytest.param(["|:", "", ":|", "[2 ]", ""], "1 2 3 1 2 4 5", id="first_ending_without_a_sign"),

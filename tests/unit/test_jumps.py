@@ -26,6 +26,7 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("Finale", None),
         ("codas", None),
         ("dìs- xe «ed ha", None),
+        ("gli DC", None),
         ("D", None),
         ("dolce, c. 60", None),
     ],

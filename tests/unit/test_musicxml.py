@@ -61,7 +61,7 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
         pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
         pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
         pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
-        pytest.param([C4], transpose(-2, 1), "0:70+4", id="transposing_instrument"),
+        pytest.param([C4, C4], transpose(-2, 1), "0:70+4 4:70+4", id="transposing_instrument"),
         pytest.param(
             [C4 + f"<attributes>{transpose(0)}</attributes>" + C4], transpose(-3), "0:57+4 4:60+4", id="change_of_instrument"
         ),
@@ -139,6 +139,13 @@ def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None
     data = score(part(C4, C4), part(note("C3", 8), note("C3", 8)))
     assert shown(data) == "0:48+8 0:60+4 8:48+8 8:60+4"
     assert steps_of(events_of(data, ".xml").meters.tick, events_of(data, ".xml")) == [0, 8]
+
+
+def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
+    forward = "<forward><duration>12</duration></forward>"
+    pickup = f"<measure implicit='yes'><attributes><divisions>4</divisions></attributes>{C4}"
+    data = score(f"{pickup}</measure><measure>{C4}{forward}</measure><measure>{C4}</measure>", f"{pickup}{forward}</measure>")
+    assert shown(data) == "0:60+4 0:60+4 4:60+4 20:60+4"
 
 
 def test_measure_without_content_has_the_length_of_the_time_signature() -> None:
@@ -266,7 +273,8 @@ def rejection_of(data: str | bytes) -> Rejection:
             score(part(C4 + '<barline location="middle"><repeat direction="backward"/></barline>')),
             "measure 1 has a repeat sign in its",
         ),
-        (score(part(C4, REPEATED + note("r"))), "a sign repeats measures whose notes are not written"),
+        (score(part(C4, C4 + backup(6) + C4)), "measure 2: a backup of 3/2 quarter notes at 1, before the start of the measure"),
+        (score(part(C4, REPEATED + note("r"))), "measure 2: a sign repeats measures whose notes are not written"),
         (score(part(C4 + '<sound dalsegno="x"/>')), "bar 1 has a D.S., and there is no segno"),
         (score(part(C4 + "<direction><direction-type><words>Menuet D.C.</words></direction-type></direction>")), "'Menuet D.C.'"),
     ],

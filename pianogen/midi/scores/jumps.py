@@ -18,7 +18,8 @@ _WORDS = {
     "segno": re.compile(r"segno"),
     "fine": re.compile(r"fine"),
 }
-_RETURN = re.compile(rf"\b(?:{_DA_CAPO}|{_DAL_SEGNO})")
+# Inside other words, only the forms that are nothing else.
+_RETURN = re.compile(r"\b(?:d\. ?[cs]\b|da ?capo\b|da?l ?segno\b)")
 
 
 def jumps_of_words(text: str) -> dict[str, str]:

@@ -32,7 +32,10 @@ def read_musicxml(data: bytes) -> Score:
             if number == len(score.bars):
                 score.bars.append(Bar())
                 nominal_lengths.append(Fraction(0))
-            part.read_measure(measure, score.bars[number])
+            try:
+                part.read_measure(measure, score.bars[number])
+            except ScoreError as error:
+                raise ScoreError(f"measure {number + 1}: {error}", error.reason) from error
             nominal_lengths[number] = max(nominal_lengths[number], part.nominal_length)
     for measures in parts:
         for number, measure in enumerate(measures):
@@ -83,20 +86,28 @@ class _Part:
     def read_measure(self, measure: Element, bar: Bar) -> None:
         """Adds the content of a measure to the bar that has its index."""
         self.cursor = self.onset = Fraction(0)
+        is_incomplete = measure.get("implicit") == "yes"  # such as a pickup, which some parts fill up with invisible rests
         for element in measure:
             if element.tag == "note":
                 self._read_note(element, bar)
             elif element.tag == "backup":
-                self.cursor = max(Fraction(0), self.cursor - self._duration(element))
+                self._back_up(self._duration(element))
             elif element.tag == "forward":
                 self.cursor += self._duration(element)
             elif element.tag == "attributes":
                 self._read_attributes(element)
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
-            bar.length = max(bar.length, self.cursor)
+            if not (is_incomplete and _is_filling(element)):
+                bar.length = max(bar.length, self.cursor)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats measures whose notes are not written (<measure-repeat>); write them out")
+
+    def _back_up(self, duration: Fraction) -> None:
+        """Moves the cursor back; a sum of rounded durations may be one division too long."""
+        if duration > self.cursor + 1 / self.divisions:
+            raise ScoreError(f"a backup of {duration} quarter notes at {self.cursor}, before the start of the measure")
+        self.cursor = max(Fraction(0), self.cursor - duration)
 
     def _duration(self, element: Element) -> Fraction:
         return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
@@ -163,6 +174,12 @@ class _Part:
         offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
         moved = sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)) / self.divisions
         return max(Fraction(0), self.cursor + moved)
+
+
+def _is_filling(element: Element) -> bool:
+    """Whether an element fills a measure up without a note or a visible rest."""
+    rest = element.find("rest")
+    return element.tag != "note" or (rest is not None and rest.get("measure") == "yes")
 
 
 def _ties(note: Element) -> set[str | None]:
