@@ -10,7 +10,6 @@ from pianogen.config import TrainingConfig
 from pianogen.training.agreement import Message
 from pianogen.training.iterations import compile_iterations
 from pianogen.window import Window
-from tests.support.made_networks import window_of
 
 
 class LinearNetwork:
@@ -52,7 +51,8 @@ class Trainer:
         averaged: Any = self._averaged
         self._run = compile_iterations(strategy, network, averaged, optimizer, training)
         rows = tf.data.Dataset.from_tensor_slices(tempos).batch(1).repeat()
-        dataset = rows.map(lambda tempo_us: window_of(tf.zeros((1, tempos.shape[1], 22), tf.uint8), tempo_us))
+        packed = tf.zeros((1, tempos.shape[1], 22), tf.uint8)
+        dataset = rows.map(lambda tempo_us: Window(packed, tempo_us, packed[..., 0]))
         self._batches = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
         self._num_iterations = 0
 
