@@ -61,7 +61,9 @@ def convert(source: Input, options: ReadOptions, index_folder: Path) -> list[Out
     return [_outcome_of(piece, digest) for piece in pieces]
 
 
-def _outcome_of(piece: Piece, digest: str) -> Outcome:
+def _outcome_of(piece: Piece | Rejection, digest: str) -> Outcome:
+    if isinstance(piece, Rejection):
+        return rejected(piece.reason, str(piece), digest)
     # Imported here, because rank 0 uses this module too and must not load numba.
     from pianogen.midi.shingles import minhash
 

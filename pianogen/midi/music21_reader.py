@@ -1,44 +1,18 @@
-"""The events of MIDI files and scores as music21 reads them; the only module that uses music21's readers.
+"""The events of MIDI files as music21 reads them.
 
-A MIDI file never becomes a music21 stream, because streams move and merge notes. A score is always a stream, and music21 exports
-the stream to MIDI events, which are then quantized like those of a MIDI file.
+A file never becomes a music21 stream, because streams move and merge notes.
 """
 
 import gc
-import io
-import lzma
-import re
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from xml.etree import ElementTree
 
 import numpy as np
-from music21 import converter, midi
-from music21.exceptions21 import Music21Exception
-from music21.midi.translate import streamToMidiFile
-from music21.stream import Opus
+from music21 import midi
 
 from pianogen.midi import smf
 from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
-from pianogen.midi.rejection import Reason, Rejection
 
-# What music21's score readers raise for damaged scores: their own errors, and those of Python's containers, numbers and
-# attributes. MemoryError is not among them: `preprocess.isolation` reports it as another reason.
-_SCORE_ERRORS = (
-    Music21Exception,
-    ElementTree.ParseError,
-    zipfile.BadZipFile,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 _NOTE_ON, _NOTE_OFF = midi.ChannelVoiceMessages.NOTE_ON, midi.ChannelVoiceMessages.NOTE_OFF
 
 
@@ -64,59 +38,6 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def read_score(data: bytes, name: str, suffix: str, score_format: str) -> Events:
-    """The events of a score, with its repeats expanded.
-
-    Args:
-        name: the name of the file, for messages.
-        suffix: its suffix in lower case; ".mxl" is compressed MusicXML.
-        score_format: music21's name of the format.
-
-    Raises:
-        Rejection: music21 cannot read the score.
-    """
-    if suffix == ".mxl":
-        _check_zip(data)
-    with tempfile.NamedTemporaryFile(suffix=suffix) as file:  # music21 reads scores only from files
-        file.write(data)
-        file.flush()
-        try:
-            # Without forceSource, music21 keeps parsed files in a cache that concurrent processes corrupt.
-            score = converter.parseFile(file.name, format=score_format, forceSource=True, storePickle=False)
-            if isinstance(score, Opus):
-                raise Rejection(Reason.BAD_SCORE, f"{len(score.scores)} scores in one file, expected one; split the file")
-            return _events(streamToMidiFile(score, addEndDelay=False))
-        except _SCORE_ERRORS as error:
-            raise _bad_score(error, file.name, name) from error
-
-
-def _check_zip(data: bytes) -> None:
-    """Checks compressed MusicXML in memory, where an OSError can only mean damaged data and not a failing disk."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            damaged = archive.testzip()
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise _bad_score(error, "", "") from error
-    if damaged is not None:
-        raise Rejection(Reason.BAD_SCORE, f"music21 cannot read the score: its member {damaged} is damaged")
-
-
-def _bad_score(error: Exception, path: str, name: str) -> Rejection:
-    # Temporary paths and addresses of objects differ between runs whose ledgers must be equal.
-    text = str(error).replace(path, name) if path else str(error)
-    text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)
-    return Rejection(Reason.BAD_SCORE, f"music21 cannot read the score: {type(error).__name__}: {text}")
 
 
 def _events(parsed: midi.MidiFile) -> Events:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16_777_216
 MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
-SCORE_FORMATS = {".mxl": "musicxml", ".musicxml": "musicxml", ".xml": "musicxml", ".krn": "humdrum", ".abc": "abc"}
-SCORE_SUFFIXES = frozenset(SCORE_FORMATS)
+SCORE_SUFFIXES = frozenset({".mxl", ".musicxml", ".xml", ".krn", ".abc"})
 
 
 def is_input(name: str) -> bool:
@@ -23,55 +22,55 @@ def is_input(name: str) -> bool:
 
 
 def is_score(name: str) -> bool:
-    """Whether a file with this name is a score, which music21 reads."""
+    """Whether a file with this name is a score."""
     return _suffix(name) in SCORE_SUFFIXES
 
 
 class Piece(NamedTuple):
-    """One piece of an input.
+    """The roll of a piece, and the counts for its row in the ledger."""
 
-    Attributes:
-        name: the name of the input, with #1, #2, … if the input contains several pieces.
-    """
-
-    name: str
     roll: Roll
     counts: Counts
 
 
-def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece]:
+def read_pieces(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> list[Piece | Rejection]:
     """The pieces of a MIDI file or score: one, or one for each tune of a score that contains several.
 
     Args:
         data: the content of the file.
         name: the name of the file; the suffix distinguishes scores from MIDI files.
 
+    Returns:
+        Each piece in the order of the file, or the reason why this one cannot become a roll.
+
     Raises:
-        Rejection: the file cannot become a roll.
+        Rejection: the file contains no piece that can be read.
     """
     if len(data) > MAX_BYTES:
         raise too_large(len(data))
-    # Imported here because numba and music21 take 0.3 s and 100 MB each, and many modules import this one only for its constants.
-    from pianogen.midi.quantize import quantize
-
-    tunes = _read_events(data, name, options.parser)
-    names = [name] if len(tunes) == 1 else [f"{name}#{number}" for number in range(1, len(tunes) + 1)]
-    return [Piece(name, *quantize(events, options)) for name, events in zip(names, tunes, strict=True)]
+    return [_quantize(events, options) for events in _read_events(data, name, options.parser)]
 
 
-def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> tuple[Roll, Counts]:
-    """The roll of the first piece of a MIDI file or score; see `read_pieces`."""
-    _, roll, counts = read_pieces(data, name, options)[0]
-    return roll, counts
+def read_roll(data: bytes, name: str, options: ReadOptions = DEFAULT_OPTIONS) -> Piece:
+    """The first piece of a MIDI file or score; see `read_pieces`.
+
+    Raises:
+        Rejection: the first piece cannot become a roll.
+    """
+    piece = read_pieces(data, name, options)[0]
+    if isinstance(piece, Rejection):
+        raise piece
+    return piece
 
 
-def _read_events(data: bytes, name: str, parser: MidiParser) -> "list[Events]":
+# The modules below are imported where they are used, because numba and music21 take 0.3 s and 100 MB each, and many modules import
+# this one only for its constants.
+def _read_events(data: bytes, name: str, parser: MidiParser) -> "list[Events | Rejection]":
     """The events of each piece of an input."""
     if is_score(name):
-        from pianogen.midi import music21_reader
+        from pianogen.midi import score_reader
 
-        suffix = _suffix(name)
-        return [music21_reader.read_score(data, name, suffix, SCORE_FORMATS[suffix])]
+        return [tune.events for tune in score_reader.read_score(data, _suffix(name))]
     if parser == "music21":
         from pianogen.midi import music21_reader
 
@@ -79,6 +78,17 @@ def _read_events(data: bytes, name: str, parser: MidiParser) -> "list[Events]":
     from pianogen.midi import smf
 
     return [smf.read(data)]
+
+
+def _quantize(events: "Events | Rejection", options: ReadOptions) -> Piece | Rejection:
+    from pianogen.midi.quantize import quantize
+
+    if isinstance(events, Rejection):
+        return events
+    try:
+        return Piece(*quantize(events, options))
+    except Rejection as rejection:
+        return rejection
 
 
 def too_large(num_bytes: int) -> Rejection:

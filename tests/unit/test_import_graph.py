@@ -16,7 +16,8 @@ TOP = "pianogen pianogen.store"  # the folders that every stage may import
 ALLOWED_IMPORTS = {
     "pianogen": "",
     "pianogen.store": "pianogen",
-    "pianogen.midi": TOP,
+    "pianogen.midi.scores": TOP,
+    "pianogen.midi": f"{TOP} pianogen.midi.scores",
     "pianogen.data": TOP,
     "pianogen.models": TOP,
     "pianogen.models.joint": f"{TOP} pianogen.models",

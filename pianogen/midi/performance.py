@@ -1,0 +1,167 @@
+"""A score to events: the bars in the order of play, grace notes before their main note, ties joined, bar lines as meter events.
+
+Times are ticks here. The number of ticks per quarter note is such that every time of the score is an exact tick.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import accumulate
+from math import lcm
+from typing import NamedTuple
+
+import numpy as np
+
+from pianogen.midi.events import Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.scores.bar_order import order_of_bars
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.score import Bar, Note, Score
+from pianogen.roll import DEFAULT_TEMPO_US
+
+MAX_NOTES = 4_194_304
+_BASE_TICKS_PER_QUARTER = 96
+_MAX_TICKS_PER_QUARTER = 1 << 31
+_MAX_TICK = 1 << 52
+_GRACES_PER_QUARTER = 4  # a grace note is a sixteenth if there is time for it
+_DRUM_CHANNEL = 9
+_DRUM_KEY = 35
+
+
+class _Played(NamedTuple):
+    """A note in the order of play, from `start` up to but not including `stop`, in ticks."""
+
+    start: int
+    stop: int
+    note: Note
+
+
+class _Struck(NamedTuple):
+    """A note with its ties joined: where it sounds, in ticks, and its MIDI note number (None for percussion)."""
+
+    start: int
+    stop: int
+    key: int | None
+
+
+def perform(score: Score) -> Events:
+    """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
+
+    Raises:
+        ScoreError: the order of the bars is in doubt, or the score is too long with its repeats.
+    """
+    order = order_of_bars(score)
+    if sum(len(score.bars[bar].notes) for bar in order) > MAX_NOTES:
+        raise ScoreError(f"more than {MAX_NOTES} notes with all repeats", "too_long")
+    tpq = _ticks_per_quarter(score.bars)
+    *starts, end_tick = accumulate((_ticks(score.bars[bar].length, tpq) for bar in order), initial=0)
+    played = [
+        _Played(start + _ticks(note.onset, tpq), start + _ticks(note.onset + note.duration, tpq), note)
+        for bar, start in zip(order, starts, strict=True)
+        for note in score.bars[bar].notes
+    ]
+    if max((note.stop for note in played), default=end_tick) > _MAX_TICK or end_tick > _MAX_TICK:
+        raise ScoreError("the score is longer than any roll", "too_long")
+    played.sort(key=lambda item: (item.start, item.note.grace is None))
+    bar_lines = np.array(starts, np.int64)
+    return Events(
+        ticks_per_quarter=tpq,
+        notes=_note_events(_join_ties(played, _spans(played, tpq))),
+        tempos=_tempo_events(score.bars, order, starts, tpq),
+        meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
+        end_tick=end_tick,
+    )
+
+
+def _ticks_per_quarter(bars: Iterable[Bar]) -> int:
+    denominators = {_BASE_TICKS_PER_QUARTER}
+    for bar in bars:
+        denominators.add(bar.length.denominator)
+        denominators.update(time.denominator for note in bar.notes for time in (note.onset, note.duration))
+        denominators.update(tempo.onset.denominator for tempo in bar.tempos)
+    tpq = lcm(*denominators)
+    if tpq > _MAX_TICKS_PER_QUARTER:
+        raise ScoreError(f"the durations need {tpq} ticks per quarter note; at most {_MAX_TICKS_PER_QUARTER} are supported")
+    return tpq
+
+
+def _ticks(time: Fraction, tpq: int) -> int:
+    return time.numerator * (tpq // time.denominator)
+
+
+def _spans(played: Sequence[_Played], tpq: int) -> list[tuple[int, int]]:
+    """The ticks at which each note starts and stops to sound: those of the score, and for grace notes earlier ones.
+
+    A run of n grace notes is played in its order before the next note. Each lasts a sixteenth, or less if fewer than n + 1 such
+    durations have passed since the previous note of the voice or the start of the piece. At the very start no time is left, and
+    grace notes start together with the next note.
+    """
+    run_lengths: Counter[tuple[str, int]] = Counter()
+    for start, _, note in played:
+        if note.grace is not None:
+            run_lengths[note.voice, start] = max(run_lengths[note.voice, start], note.grace + 1)
+    previous: defaultdict[str, int] = defaultdict(int)
+    spans: list[tuple[int, int]] = []
+    for start, stop, note in played:
+        if note.grace is None:
+            previous[note.voice] = start
+            spans.append((start, max(stop, start + 1)))
+        else:
+            run_length = run_lengths[note.voice, start]
+            duration = min(tpq // _GRACES_PER_QUARTER, (start - previous[note.voice]) // (run_length + 1))
+            grace_start = start - (run_length - note.grace) * duration
+            spans.append((grace_start, grace_start + max(duration, 1)))
+    return spans
+
+
+def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]]) -> list[_Struck]:
+    """The notes that are struck: a note that ends a tie extends a note of its key that ends where it starts, in any voice."""
+    struck: list[_Struck] = []
+    open_ties: defaultdict[tuple[int | None, int], list[int]] = defaultdict(list)
+    for (start, stop, note), span in zip(played, spans, strict=True):
+        candidates = open_ties[note.key, start] if note.tie_stop else []
+        if candidates:
+            index = candidates.pop(0)
+            struck[index] = struck[index]._replace(stop=span[1])
+        else:
+            index = len(struck)
+            struck.append(_Struck(*span, note.key))
+        if note.tie_start:
+            open_ties[note.key, stop].append(index)
+    return struck
+
+
+def _note_events(struck: Sequence[_Struck]) -> NoteEvents:
+    """A note-on and a note-off for each note, in one track, by tick."""
+    columns = np.array(
+        [(start, stop, _DRUM_KEY if key is None else min(max(key, 0), 127), key is None) for start, stop, key in struck], np.int64
+    )
+    start, stop, key, is_drum = columns.reshape(-1, 4).T
+    tick = np.concatenate([start, stop])
+    by_tick = np.argsort(tick, kind="stable")
+    return NoteEvents(
+        tick=tick[by_tick],
+        track=np.zeros(len(tick), np.int32),
+        channel=np.tile(is_drum * _DRUM_CHANNEL, 2)[by_tick].astype(np.uint8),
+        key=np.tile(key, 2)[by_tick].astype(np.uint8),
+        is_on=np.repeat([True, False], len(start))[by_tick],
+    )
+
+
+def _tempo_events(bars: Sequence[Bar], order: Sequence[int], starts: Sequence[int], tpq: int) -> TempoEvents:
+    """The tempos in the order of play. After a jump the tempo is the one that the page has there."""
+    first_tempo_us: list[int | None] = []  # of each bar: the tempo before its own marks
+    current: int | None = None
+    for bar in bars:
+        first_tempo_us.append(current)
+        current = bar.tempos[-1].tempo_us if bar.tempos else current
+    events: list[tuple[int, int]] = []
+    current = None
+    for index, start in zip(order, starts, strict=True):
+        page_tempo_us = first_tempo_us[index]
+        has_own_tempo = bool(bars[index].tempos) and bars[index].tempos[0].onset == 0
+        if page_tempo_us != current and not has_own_tempo:
+            events.append((start, DEFAULT_TEMPO_US if page_tempo_us is None else page_tempo_us))
+        events += [(start + _ticks(tempo.onset, tpq), tempo.tempo_us) for tempo in bars[index].tempos]
+        current = bars[index].tempos[-1].tempo_us if bars[index].tempos else page_tempo_us
+    columns = np.array(events, np.int64).reshape(-1, 2).T
+    return TempoEvents(tick=columns[0].copy(), tempo_us=columns[1].copy())

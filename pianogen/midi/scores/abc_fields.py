@@ -1,0 +1,173 @@
+"""The values of ABC fields: keys, meters, unit lengths, tempos, orders of parts, and properties of voices.
+
+Source: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1.
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from pianogen.midi.scores.errors import ScoreError
+
+# Fifths above C of the letters, and of the modes against major, by their first three letters.
+_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
+_MODES = {"": 0, "maj": 0, "ion": 0, "m": -3, "min": -3, "aeo": -3, "mix": -1, "dor": -2, "phr": -4, "lyd": 1, "loc": -5}
+_KEY = re.compile(
+    r"\s*(?:(?P<tonic>[A-Ga-g])(?P<accidental>[#b]?)\s*(?P<mode>maj\w*|min\w*|ion\w*|aeo\w*|mix\w*|dor\w*|phr\w*|lyd\w*|loc\w*|m)?"
+    r"|(?P<bagpipe>HP)|(?P<none>none))(?![\w#=])\s*(?P<explicit>exp\b)?",
+    re.IGNORECASE,
+)
+_KEY_ACCIDENTAL = re.compile(r"(?<![\w=])(\^\^|\^|__|_|=)([A-Ga-g])(?=[\s^_=]|$)")
+ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
+_PROPERTY = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|\S+)""")
+_OCTAVE_CLEF = re.compile(r"(?:treble|alto|tenor|bass|[CFG])\d?([+-])(8|15)\b")
+_FRACTION = re.compile(r"(\d{1,4})/(\d{1,4})")
+_TEMPO = re.compile(r"((?:\d{1,4}/\d{1,4}\s*)+)=\s*(\d{1,4}(?:\.\d{1,4})?)")
+_MAX_PARTS = 1_000
+_TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps; their meaning depends on the program
+
+
+class VoiceProperties(NamedTuple):
+    """What K: or V: says about the sound of a voice.
+
+    Attributes:
+        transposition: semitones.
+        is_percussion: the clef is "perc".
+    """
+
+    transposition: int
+    is_percussion: bool
+
+
+def key_signature(text: str) -> dict[str, int] | None:
+    """The alteration of each letter that the key alters; None if the field only changes properties such as the clef.
+
+    Raises:
+        ScoreError: the key is unknown.
+    """
+    match = _KEY.match(text)
+    if match is None:
+        without_properties = _PROPERTY.sub("", text).split()
+        if not text.strip():
+            return {}
+        if not without_properties or re.match(r"(treble|alto|tenor|bass|perc)", without_properties[0]):
+            return None
+        raise ScoreError(f"the key {text.strip()!r} is unknown")
+    signature: dict[str, int] = {}
+    if match["bagpipe"]:
+        signature = {"F": 1, "C": 1}
+    elif match["tonic"] and not match["explicit"]:
+        signature = _signature(match["tonic"].upper(), match["accidental"], (match["mode"] or "").lower())
+    for accidental, letter in _KEY_ACCIDENTAL.findall(_PROPERTY.sub("", text[match.end() :])):
+        signature[letter.upper()] = ACCIDENTALS[accidental]
+    return signature
+
+
+def _signature(tonic: str, accidental: str, mode: str) -> dict[str, int]:
+    fifths = _FIFTHS[tonic] + {"": 0, "#": 7, "b": -7}[accidental.lower()] + _MODES[mode[:3]]
+    letters = list(_FIFTHS) if fifths > 0 else list(reversed(_FIFTHS))
+    signature: dict[str, int] = {}
+    for index in range(abs(fifths)):
+        letter = letters[index % 7]
+        signature[letter] = signature.get(letter, 0) + (1 if fifths > 0 else -1)
+    return signature
+
+
+def voice_properties(text: str) -> VoiceProperties:
+    """The properties in a K: or V: field.
+
+    Raises:
+        ScoreError: a transposition that programs read differently.
+    """
+    properties = {name.lower(): value.strip('"') for name, value in _PROPERTY.findall(text)}
+    if refused := _TRANSPOSING & properties.keys():
+        raise ScoreError(f"the property {min(refused)}= is not supported; write transpose= instead")
+    transposition = integer(properties.get("transpose", properties.get("t", "0"))) + 12 * integer(properties.get("octave", "0"))
+    if clef := _OCTAVE_CLEF.search(text):
+        transposition += int(f"{clef[1]}1") * {"8": 12, "15": 24}[clef[2]]
+    return VoiceProperties(transposition, re.search(r"(?<!\w)perc\b", text) is not None)
+
+
+def integer(text: str) -> int:
+    """A number of semitones or octaves.
+
+    Raises:
+        ScoreError: the text is no such number.
+    """
+    match = re.fullmatch(r"[+-]?\d{1,3}", text)
+    if match is None:
+        raise ScoreError(f"{text!r} is no number of semitones or octaves")
+    return int(text)
+
+
+def meter(text: str) -> tuple[Fraction | None, bool]:
+    """The length of a bar in whole notes, None without a meter, and whether the meter is compound, such as 6/8.
+
+    Raises:
+        ScoreError: the meter is unknown.
+    """
+    text = text.strip()
+    if text in ("C", "C|"):
+        return Fraction(1), False
+    if text.lower() in ("", "none"):
+        return None, False
+    match = re.fullmatch(r"\(?(\d{1,3}(?:\s*\+\s*\d{1,3})*)\)?\s*/\s*(\d{1,3})", text)
+    if match is None or int(match[2]) == 0:
+        raise ScoreError(f"the meter {text!r} is unknown")
+    num_beats = sum(int(number) for number in match[1].split("+"))
+    return Fraction(num_beats, int(match[2])), num_beats > 3 and num_beats % 3 == 0
+
+
+def unit_length(text: str) -> Fraction:
+    """The value of L: in whole notes.
+
+    Raises:
+        ScoreError: the value is no fraction.
+    """
+    match = re.fullmatch(r"(\d{1,3})(?:/(\d{1,4}))?", text.strip())
+    if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
+        raise ScoreError(f"the unit note length {text.strip()!r} is no fraction")
+    return Fraction(int(match[1]), int(match[2] or 1))
+
+
+def quarters_per_minute(text: str, unit: Fraction) -> Fraction | None:
+    """The tempo of Q:, None for a field of words alone.
+
+    Args:
+        unit: the unit note length in whole notes, the beat of the old forms "120" and "C=120".
+    """
+    text = re.sub(r'"[^"]*"', "", text).strip()
+    if match := _TEMPO.fullmatch(text):
+        beats = [(int(numerator), int(denominator)) for numerator, denominator in _FRACTION.findall(match[1])]
+        if any(denominator == 0 for _, denominator in beats):
+            return None
+        return 4 * sum((Fraction(*beat) for beat in beats), Fraction(0)) * Fraction(match[2])
+    if match := re.fullmatch(r"(?:C\d*\s*=\s*)?(\d{1,4}(?:\.\d{1,4})?)", text):
+        return 4 * unit * Fraction(match[1])
+    return None
+
+
+def order_of_parts(text: str) -> list[str]:
+    """The parts of a P: field in the header in the order of play: "A(BC)2" is A B C B C.
+
+    Raises:
+        ScoreError: brackets do not match, or there are more than 1,000 parts.
+    """
+    groups: list[list[list[str]]] = [[]]  # of each open bracket, the parts that each of its items stands for
+    for symbol in re.findall(r"[A-Za-z()]|\d{1,3}", text):
+        if symbol == "(":
+            groups.append([])
+        elif symbol == ")" and len(groups) > 1:
+            closed = groups.pop()
+            groups[-1].append([part for item in closed for part in item])
+        elif symbol.isdigit() and groups[-1]:
+            groups[-1][-1] = groups[-1][-1] * int(symbol)
+        elif symbol.isalpha():
+            groups[-1].append([symbol])
+        else:
+            raise ScoreError(f"the order of parts {text!r} cannot be read")
+        if sum(len(item) for item in groups[-1]) > _MAX_PARTS:
+            raise ScoreError(f"the order of parts {text!r} has more than {_MAX_PARTS} parts")
+    if len(groups) > 1:
+        raise ScoreError(f"the order of parts {text!r} cannot be read")
+    return [part for item in groups[0] for part in item]

@@ -1,0 +1,258 @@
+"""A line of ABC music: notes, chords, grace notes, tuplets, bar lines and endings, added to the bars of a score by one voice."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from pianogen.midi.scores.abc_fields import ACCIDENTALS
+from pianogen.midi.scores.bar_order import MAX_BARS
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
+from pianogen.midi.scores.numbers import ending_numbers
+from pianogen.midi.scores.score import Bar, Note
+
+_PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_LENGTH = r"(?P<{0}num>\d{{0,4}})(?P<{0}slashes>/{{0,8}})(?P<{0}den>\d{{0,4}})"
+_NOTE = r"(?P<{0}accidental>\^\^|\^|__|_|=)?(?P<{0}letter>[A-Ga-g])(?P<{0}octave>[',]*)" + _LENGTH
+_ENDING = r"\d{1,2}(?:\s*[,-]\s*\d{1,2})*"
+TOKEN = re.compile(
+    r'(?P<text>"[^"]*")'
+    r"|!(?P<decoration>[^!|\[\]]{1,40})!|\+(?P<old_decoration>[A-Za-z0-9.]{1,40})\+"
+    r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
+    r"|\{/?(?P<graces>[^}]*)\}-?"
+    rf"|\[\s*(?P<ending>{_ENDING})"
+    rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
+    rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
+    r"|\((?P<tuplet>\d)(?::(?P<in_time>\d?))?(?::(?P<num_notes>\d{0,2}))?"
+    rf"|\[(?P<chord>[^\]|:]*)\]{_LENGTH.format('c')}"
+    rf"|{_NOTE.format('')}"
+    rf"|[zx]{_LENGTH.format('r')}"
+    r"|[ZX](?P<bars>\d{0,3})(?!\w)"
+    r"|(?P<overlay>&)"
+    r"|(?P<symbol>[.~H-Wh-w])"
+    r"|y\d*|\.?[()]|[\s\\`*$!)]"
+)
+_CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
+_CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
+_GRACE_NOTE = re.compile(_NOTE.format(""))
+_AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
+_SIGNS = {"S": "segno", "O": "coda"}
+# The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
+_TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
+
+
+@dataclass(slots=True)
+class Voice:
+    """The state of a voice while its music is read. Lengths of fields are in whole notes, times in quarter notes.
+
+    Attributes:
+        name: unique in the tune.
+        signature: the alteration of each letter by the key.
+        unit: the unit note length.
+        meter: the length of a bar, None without a meter.
+        is_compound: the meter is one of 6/8, 9/8 and their like.
+        transposition: semitones.
+        accidental_scope: where an accidental holds up to the end of the bar: "pitch" (in all octaves), "octave" or "not".
+        bars: of the score; voices share them by index.
+        bar_index: of the bar that is being read, which may not exist yet.
+        cursor: the time in the bar.
+        bar_length: the largest time in the bar, over its overlays.
+        overlay: the number of overlays ("&") in the bar so far.
+        accidentals: by letter and octave (None for all octaves), in this bar.
+        ties: the keys of the last notes that are tied to the next ones, by overlay, letter and octave.
+        num_graces: grace notes since the last other note.
+        broken: the factor for the length of the next note, after ">" or "<".
+        tuplet: the factor for the lengths of the next notes, and their number.
+        lengths: of the bars that the voice has ended, by index.
+    """
+
+    name: str
+    bars: list[Bar]
+    signature: dict[str, int] = field(default_factory=dict)
+    unit: Fraction = Fraction(1, 8)
+    meter: Fraction | None = Fraction(1)
+    is_compound: bool = False
+    transposition: int = 0
+    is_percussion: bool = False
+    accidental_scope: str = "pitch"
+    bar_index: int = 0
+    cursor: Fraction = Fraction(0)
+    bar_length: Fraction = Fraction(0)
+    overlay: int = 0
+    accidentals: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    ties: dict[int, dict[tuple[str, int], int]] = field(default_factory=dict)
+    num_graces: int = 0
+    broken: Fraction = Fraction(1)
+    tuplet: tuple[Fraction, int] = (Fraction(1), 0)
+    lengths: dict[int, Fraction] = field(default_factory=dict)
+
+    @property
+    def bar(self) -> Bar:
+        """The bar that is being read; bars before it that no voice has reached are added, too."""
+        if self.bar_index > MAX_BARS:
+            raise ScoreError(f"more than {MAX_BARS} bars", "too_long")
+        while len(self.bars) <= self.bar_index:
+            self.bars.append(Bar())
+        return self.bars[self.bar_index]
+
+    def end_bar(self) -> None:
+        """Ends the bar, unless nothing has been read since the last bar line."""
+        length = max(self.bar_length, self.cursor)
+        if length > 0:
+            self.bar.length = max(self.bar.length, length)
+            self.lengths[self.bar_index] = length
+            self.bar_index += 1
+            self.cursor = self.bar_length = Fraction(0)
+            self.overlay = 0
+        self.accidentals.clear()
+
+    def read_token(self, token: re.Match[str], text: str) -> int:
+        """Reads one token of the music, and returns the position after it."""
+        end = token.end()
+        if token["letter"]:
+            return self._read_group(_chord_notes(token.group()), token, text, end)
+        if token["chord"] is not None:
+            return self._read_group(_chord_notes(token["chord"]), token, text, end)
+        if token["rnum"] is not None:
+            return self._read_group([], token, text, end)
+        if token["graces"] is not None:
+            self._read_graces(token["graces"])
+        elif token["line"] or token["both"]:
+            self._read_bar_line(token)
+        elif token["ending"]:
+            self.bar.marks.ending_start |= ending_numbers(token["ending"])
+        elif token["text"]:
+            add_jumps(self.bar.marks, jumps_of_words(token["text"]))
+        elif token["tuplet"]:
+            self._read_tuplet(token)
+        elif token["bars"] is not None:
+            self._read_rest_bars(int(token["bars"] or 1))
+        elif token["overlay"]:
+            self.bar_length, self.cursor = max(self.bar_length, self.cursor), Fraction(0)
+            self.overlay += 1
+        elif mark := token["decoration"] or token["old_decoration"] or token["symbol"]:
+            self._read_decoration(mark)
+        return end
+
+    def _read_group(self, notes: Sequence[re.Match[str]], token: re.Match[str], text: str, end: int) -> int:
+        """Reads a note, chord or rest (without notes) with its tie and its ">" or "<"; returns the position after them."""
+        after = _AFTER_NOTE.match(text, end)
+        unit = 4 * self.unit * self.broken * self._next_tuplet_factor()
+        self.broken = Fraction(1)
+        if after is not None and after["broken"]:
+            short = Fraction(1, 2 ** len(after["broken"]))
+            first, self.broken = (2 - short, short) if after["broken"][0] == ">" else (short, 2 - short)
+            unit *= first
+        is_tied = after is not None and bool(after["tie"] or after["late_tie"])
+        outer_length = _length(token, "c")
+        pending_ties = self.ties.pop(self.overlay, {})
+        durations = [_length(note, "") * outer_length * unit for note in notes] or [_length(token, "r") * unit]
+        for note, duration in zip(notes, durations, strict=False):
+            self._add_note(note, duration, is_tied or note["tie"] == "-", pending_ties)
+        self.cursor += durations[0]
+        self.num_graces = 0
+        return end if after is None else after.end()
+
+    def _next_tuplet_factor(self) -> Fraction:
+        factor, num_notes = self.tuplet
+        self.tuplet = (factor, num_notes - 1) if num_notes > 1 else (Fraction(1), 0)
+        return factor
+
+    def _add_note(self, note: re.Match[str], duration: Fraction, is_tied: bool, pending_ties: dict[tuple[str, int], int]) -> None:
+        letter, octave = _letter_and_octave(note)
+        key = pending_ties.get((letter, octave)) if note["accidental"] is None else None
+        if key is None:
+            key = self._key(note)
+        self.bar.notes.append(
+            Note(
+                onset=self.cursor,
+                duration=duration,
+                key=None if self.is_percussion else key,
+                voice=f"{self.name}&{self.overlay}",
+                tie_start=is_tied,
+                tie_stop=pending_ties.get((letter, octave)) == key,
+            )
+        )
+        if is_tied:
+            self.ties.setdefault(self.overlay, {})[letter, octave] = key
+
+    def _key(self, note: re.Match[str]) -> int:
+        """The key of a note by its own accidental, one that holds in the bar, or the key signature."""
+        letter, octave = _letter_and_octave(note)
+        place = (letter, octave if self.accidental_scope == "octave" else None)
+        if note["accidental"] is None:
+            alteration = self.accidentals.get(place, self.signature.get(letter, 0))
+        else:
+            alteration = ACCIDENTALS[note["accidental"]]
+            if self.accidental_scope != "not":
+                self.accidentals[place] = alteration
+        return 12 * (octave + 1) + _PITCH_CLASSES[letter] + alteration + self.transposition
+
+    def _read_graces(self, text: str) -> None:
+        for note in _GRACE_NOTE.finditer(text):
+            self.bar.notes.append(
+                Note(
+                    onset=self.cursor,
+                    duration=Fraction(0),
+                    key=None if self.is_percussion else self._key(note),
+                    voice=f"{self.name}&{self.overlay}",
+                    grace=self.num_graces,
+                )
+            )
+            self.num_graces += 1
+
+    def _read_bar_line(self, token: re.Match[str]) -> None:
+        """Repeat signs, thick and double bar lines, which stop an ending, and the number of an ending directly after the line."""
+        self.end_bar()
+        num_backward = len(token["backward"] or "") or (1 if token["both"] else 0)
+        if self.bar_index > 0:
+            marks = self.bars[self.bar_index - 1].marks
+            marks.plays = max(marks.plays, num_backward + 1)
+            marks.ending_stop |= token["line"] not in (None, "|")
+        if token["forward"] or token["both"]:
+            self.bar.marks.forward = True
+        if ending := token["bar_ending"] or token["both_ending"]:
+            self.bar.marks.ending_start |= ending_numbers(ending)
+
+    def _read_tuplet(self, token: re.Match[str]) -> None:
+        num_played = int(token["tuplet"])
+        in_time = int(token["in_time"] or _TUPLETS.get(num_played, 3 if self.is_compound else 2))
+        if num_played > 0:
+            self.tuplet = Fraction(in_time, num_played), int(token["num_notes"] or num_played)
+
+    def _read_decoration(self, name: str) -> None:
+        add_jumps(self.bar.marks, {_SIGNS[name]: ""} if name in _SIGNS else jumps_of_words(name))
+
+    def _read_rest_bars(self, num_bars: int) -> None:
+        if self.meter is None:
+            raise ScoreError("a rest of whole bars (Z) without a meter")
+        for index in range(num_bars):
+            if index > 0:
+                self.end_bar()
+            self.cursor += 4 * self.meter
+
+
+def _chord_notes(text: str) -> list[re.Match[str]]:
+    """The notes inside the brackets of a chord.
+
+    Raises:
+        ScoreError: the chord contains something else.
+    """
+    notes = list(_CHORD_NOTE.finditer(text))
+    if not notes or not _CHORD_REMAINDER.fullmatch(_CHORD_NOTE.sub("", text)):
+        raise ScoreError(f"the chord [{text}] cannot be read")
+    return notes
+
+
+def _letter_and_octave(note: re.Match[str]) -> tuple[str, int]:
+    octave = (4 if note["letter"].isupper() else 5) + note["octave"].count("'") - note["octave"].count(",")
+    return note["letter"].upper(), octave
+
+
+def _length(token: re.Match[str], prefix: str) -> Fraction:
+    """The length behind a note, chord or rest, as in "2", "3/2", "/" and "//", in units; 1 if there is none."""
+    numerator, slashes, denominator = token[f"{prefix}num"], token[f"{prefix}slashes"], token[f"{prefix}den"]
+    if not slashes:
+        return Fraction(int(numerator or 1))
+    return Fraction(int(numerator or 1), int(denominator or 2 ** len(slashes)))

@@ -1,0 +1,264 @@
+"""ABC to scores: the tunes of a file, their fields, and the voices that share their bars.
+
+Source: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1. A field or a character that has a meaning for the
+sound and is not understood rejects its tune.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from pianogen.midi.scores import abc_fields
+from pianogen.midi.scores.abc_music import TOKEN, Voice
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.numbers import tempo_us_of
+from pianogen.midi.scores.score import Score, Section, Tempo
+
+# "C:|" is music: a note and a repeat sign.
+_FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
+_DIRECTIVE = re.compile(r"(?:%%|I:)\s*(.*)")
+_COMMENT = re.compile(r"(?<!\\)%.*")
+# Fields about the music and not part of it: titles, lyrics, sources, groups and the like. Y: and E: occur in old collections.
+_SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrwU+")
+
+
+def read_abc(text: str) -> list[Score | ScoreError]:
+    """The tunes of a file.
+
+    Raises:
+        ScoreError: the file contains no tune.
+    """
+    tunes = [_read_tune(lines) for lines in _split(text)]
+    if not tunes:
+        raise ScoreError("no tune: no line starts with a field such as X: or K:")
+    return tunes
+
+
+def _split(text: str) -> list[list[tuple[int, str]]]:
+    """The numbered lines of each tune, which begins with X:, after those of the file's header."""
+    header: list[tuple[int, str]] = []
+    tunes: list[list[tuple[int, str]]] = [[]]
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("X:"):
+            tunes.append([])
+        tunes[-1].append((number, line))
+    if len(tunes) > 1 and not any(line.startswith("K:") for _, line in tunes[0]):
+        header = [(number, line) for number, line in tunes[0] if _FIELD.match(line) or line.startswith("%%")]
+        tunes = tunes[1:]
+    return [header + _without_free_text(tune) for tune in tunes if any(_FIELD.match(line) for _, line in tune)]
+
+
+def _without_free_text(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The lines of a tune without the blocks after an empty line that have neither a bar line nor a field."""
+    blocks: list[list[tuple[int, str]]] = [[]]
+    for number, line in lines:
+        if line.strip():
+            blocks[-1].append((number, line))
+        elif blocks[-1]:
+            blocks.append([])
+    is_music = [any("|" in line or _FIELD.match(line) for _, line in block) for block in blocks]
+    return [line for index, block in enumerate(blocks) if index == 0 or is_music[index] for line in block]
+
+
+def _read_tune(lines: Sequence[tuple[int, str]]) -> Score | ScoreError:
+    tune = _Tune()
+    for number, line in lines:
+        try:
+            tune.read_line(line)
+        except ScoreError as error:
+            return ScoreError(f"line {number}: {error}", error.reason)
+    try:
+        return tune.finish()
+    except ScoreError as error:
+        return error
+
+
+@dataclass(slots=True)
+class _Tune:
+    """The state of a tune while its lines are read.
+
+    Attributes:
+        model: the voice of the header's fields, of which new voices are copies.
+        has_unit: the header has L:, so that the unit note length does not follow from the meter.
+        voices: by name.
+        voice: the one that is being read, None before the first music.
+        voice_fields: V: fields of the header, by the name of the voice.
+        tempo: Q: of the header.
+        is_body: the header has ended, with K: or the first music.
+        part_order: P: of the header.
+        part_starts: the first bar of each part, by P: in the body.
+    """
+
+    score: Score = field(default_factory=Score)
+    model: Voice = field(init=False)
+    has_unit: bool = False
+    voices: dict[str, Voice] = field(default_factory=dict)
+    voice: Voice | None = None
+    voice_fields: dict[str, str] = field(default_factory=dict)
+    tempo: str = ""
+    is_body: bool = False
+    part_order: list[str] = field(default_factory=list)
+    part_starts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model = Voice("", self.score.bars)
+
+    def read_line(self, line: str) -> None:
+        """Reads a line of any kind.
+
+        Raises:
+            ScoreError: the line has a meaning for the sound that is not understood.
+        """
+        if directive := _DIRECTIVE.match(line):
+            self._read_directive(directive[1])
+            return
+        line = _COMMENT.sub("", line)
+        if match := _FIELD.match(line):
+            self._read_field(match[1], match[2].strip())
+        elif line.strip():
+            self._begin_body()
+            self._read_music(line)
+
+    def finish(self) -> Score:
+        """The score after the last line.
+
+        Raises:
+            ScoreError: the voices or the parts do not fit together.
+        """
+        for voice in self.voices.values():
+            voice.end_bar()
+        self._check_lengths()
+        self._trim()
+        for bar in self.score.bars:
+            bar.tempos.sort(key=lambda tempo: tempo.onset)
+        if self.part_order:
+            self.score.sections = [self._section(part) for part in self.part_order]
+        return self.score
+
+    def _read_music(self, line: str) -> None:
+        position = 0
+        while position < len(line):
+            token = TOKEN.match(line, position)
+            if token is None:
+                raise ScoreError(f"{line[position : position + 20]!r} cannot be read as music")
+            if token["field"]:
+                self._read_field(token["field"], token["value"].strip())
+                position = token.end()
+            else:
+                position = self._current_voice().read_token(token, line)
+
+    def _current_voice(self) -> Voice:
+        if self.voice is None:
+            self.voice = self._voice_named(next(iter(self.voice_fields), ""))
+        return self.voice
+
+    def _voice_named(self, name: str) -> Voice:
+        if name not in self.voices:
+            self.voices[name] = replace(self.model, name=name, accidentals={}, ties={}, lengths={})
+            self._set_properties(self.voices[name], self.voice_fields.get(name, ""))
+        return self.voices[name]
+
+    def _read_field(self, letter: str, value: str) -> None:
+        voice = self._current_voice() if self.is_body else self.model
+        if letter == "K":
+            signature = abc_fields.key_signature(value)
+            voice.signature = voice.signature if signature is None else signature
+            self._set_properties(voice, value)
+            self._begin_body()
+        elif letter == "M":
+            voice.meter, voice.is_compound = abc_fields.meter(value)
+        elif letter == "L":
+            voice.unit = abc_fields.unit_length(value)
+            self.has_unit = True
+        elif letter == "Q":
+            self._read_tempo(value)
+        elif letter == "V":
+            self._read_voice_field(value)
+        elif letter == "P":
+            self._read_part_field(value)
+        elif letter == "I":
+            self._read_directive(value)
+        elif letter not in _SILENT_FIELDS:
+            raise ScoreError(f"the field {letter}: is not supported")
+
+    def _begin_body(self) -> None:
+        """Ends the header: without L: the unit note length follows from the meter."""
+        if self.is_body:
+            return
+        self.is_body = True
+        if not self.has_unit and self.model.meter is not None and self.model.meter < Fraction(3, 4):
+            self.model.unit = Fraction(1, 16)
+        if self.tempo:
+            self._read_tempo(self.tempo)
+
+    def _set_properties(self, voice: Voice, value: str) -> None:
+        properties = abc_fields.voice_properties(value)
+        voice.transposition += properties.transposition
+        voice.is_percussion |= properties.is_percussion
+
+    def _read_tempo(self, value: str) -> None:
+        if not self.is_body:
+            self.tempo = value
+            return
+        voice = self._current_voice()
+        quarters_per_minute = abc_fields.quarters_per_minute(value, voice.unit)
+        tempo_us = None if quarters_per_minute is None else tempo_us_of(quarters_per_minute)
+        if tempo_us is not None:
+            voice.bar.tempos.append(Tempo(voice.cursor, tempo_us))
+
+    def _read_voice_field(self, value: str) -> None:
+        name, _, properties = value.partition(" ")
+        if not self.is_body or (name not in self.voices and name not in self.voice_fields):
+            self.voice_fields[name] = properties
+        elif properties:
+            self._set_properties(self._voice_named(name), properties)
+        if self.is_body:
+            self.voice = self._voice_named(name)
+
+    def _read_part_field(self, value: str) -> None:
+        if not self.is_body:
+            self.part_order = abc_fields.order_of_parts(value)
+        elif value:
+            self.part_starts.setdefault(value[0], self._current_voice().bar_index)
+
+    def _read_directive(self, directive: str) -> None:
+        """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
+        words = directive.split()
+        voice = self._current_voice() if self.is_body else self.model
+        if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
+            voice.accidental_scope = words[1]
+        elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":
+            voice.transposition += abc_fields.integer(words[2])
+        elif words[:3] == ["MIDI", "channel", "10"]:
+            voice.is_percussion = True
+        elif words[:2] == ["MIDI", "rtranspose"] or words[:1] == ["abc-include"]:
+            raise ScoreError(f"the directive %%{directive} is not supported")
+
+    def _section(self, part: str) -> Section:
+        if part not in self.part_starts:
+            raise ScoreError(f"P: in the header names the part {part}, and no P:{part} follows")
+        begin = self.part_starts[part]
+        later = [start for start in self.part_starts.values() if start > begin]
+        return Section(begin, min(later, default=len(self.score.bars)), is_expanded=False)
+
+    def _check_lengths(self) -> None:
+        """Bars with one index must have one length in all voices, because the voices are aligned by their bar lines."""
+        for index in range(len(self.score.bars)):
+            lengths = {voice.lengths[index] for voice in self.voices.values() if index in voice.lengths}
+            if len(lengths) > 1:
+                raise ScoreError(
+                    f"bar {index + 1} lasts {' and '.join(sorted(map(str, lengths)))} quarter notes in different voices",
+                )
+
+    def _trim(self) -> None:
+        """Removes empty bars at the end; a jump after the last bar line belongs to the bar before the line."""
+        bars = self.score.bars
+        while bars and bars[-1].length == 0 and not bars[-1].notes:
+            marks = bars.pop().marks
+            if bars:
+                last = bars[-1].marks
+                last.da_capo |= marks.da_capo
+                last.fine |= marks.fine
+                last.dal_segno = marks.dal_segno if last.dal_segno is None else last.dal_segno
+                last.to_coda = marks.to_coda if last.to_coda is None else last.to_coda

@@ -1,0 +1,201 @@
+"""The order in which the bars of a score are played: one order for all parts, because the marks of all parts decide it.
+
+A backward repeat sign returns to the start of its section: the bar of the last forward sign, else the bar after the previous
+repeated section, else the first bar. Sections do not nest. A section ends with its backward sign, or with the last of its endings.
+
+D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
+played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.score import Marks, Score
+
+MAX_BARS = 131_072
+
+
+class _Ending(NamedTuple):
+    """The bars of an ending, from `begin` up to but not including `end`, and the plays in which it is played."""
+
+    begin: int
+    end: int
+    numbers: set[int]
+
+
+class _Section(NamedTuple):
+    """Bars from `begin` up to but not including `end`: those before `body_end` are in every play, then the endings follow."""
+
+    begin: int
+    body_end: int
+    end: int
+    num_plays: int
+    endings: list[_Ending]
+
+
+def order_of_bars(score: Score) -> list[int]:
+    """The indices of the bars of a score in the order of play.
+
+    Raises:
+        ScoreError: a D.S. without a segno, or more than 131,072 bars.
+    """
+    marks = [bar.marks for bar in score.bars]
+    if score.sections is None:
+        return order_of_marks(marks)
+    order: list[int] = []
+    for begin, end, is_expanded in score.sections:
+        bars = range(end - begin) if is_expanded else order_of_marks(marks[begin:end])
+        order += [begin + bar for bar in bars]
+        _check_length(order)
+    return order
+
+
+def order_of_marks(marks: Sequence[Marks]) -> list[int]:
+    """The indices of bars with these marks in the order of play.
+
+    Raises:
+        ScoreError: as `order_of_bars`.
+    """
+    section_of = [section for section in _sections(marks) for _ in range(section.begin, section.end)]
+    to_coda = _to_coda(marks)
+    order: list[int] = []
+    obeyed: set[int] = set()  # the bars whose D.C. or D.S. was obeyed
+    num_heard = 0  # the bars before this one were played before the last jump
+    is_returning = False
+    bar = 0
+    while bar < len(marks):
+        plays = _plays(section_of[bar], bar, num_heard)
+        bar = section_of[bar].end
+        for played, is_last_play in plays:
+            order.append(played)
+            _check_length(order)
+            if not is_last_play:
+                continue
+            if is_returning and marks[played].fine:
+                return order
+            if is_returning and played in to_coda:
+                bar, is_returning = _coda(marks, to_coda[played], played), False
+                break
+            if played not in obeyed and (marks[played].da_capo or marks[played].dal_segno is not None):
+                obeyed.add(played)
+                num_heard = max(num_heard, played + 1)
+                bar, is_returning = _target(marks, played), True
+                break
+    return order
+
+
+def _plays(section: _Section, start: int, num_heard: int) -> Iterator[tuple[int, bool]]:
+    """The bars of a section from `start` on in the order of play, and whether each is played for the last time here.
+
+    A section that was heard before, or that is entered in its middle, is played once, as in its last play.
+    """
+    is_repeated = start == section.begin and section.end > num_heard
+    for play in range(1 if is_repeated else section.num_plays, section.num_plays + 1):
+        for bar in range(start, section.body_end):
+            yield bar, play == section.num_plays
+        for ending in section.endings:
+            if play in ending.numbers:
+                for bar in range(max(start, ending.begin), ending.end):
+                    yield bar, play == max(ending.numbers)
+
+
+def _sections(marks: Sequence[Marks]) -> list[_Section]:
+    """The sections of a score, which cover all bars without overlap."""
+    endings = {ending.begin: ending for ending in _endings(marks)}
+    sections: list[_Section] = []
+    begin = bar = 0
+    while bar < len(marks):
+        if marks[bar].forward and bar > begin:
+            sections.append(_Section(begin, bar, bar, 1, []))
+            begin = bar
+        if bar in endings:
+            group = [endings[bar]]
+            while (end := group[-1].end) in endings and not marks[end].forward:
+                group.append(endings[end])
+            if any(marks[ending.end - 1].plays > 1 for ending in group):
+                sections.append(_Section(begin, bar, end, _num_plays(group, is_last=end == len(marks)), group))
+                begin = end
+            bar = end
+            continue
+        bar += 1
+        if marks[bar - 1].plays > 1:
+            sections.append(_Section(begin, bar, bar, marks[bar - 1].plays, []))
+            begin = bar
+    if begin < len(marks):
+        sections.append(_Section(begin, len(marks), len(marks), 1, []))
+    return sections
+
+
+def _endings(marks: Sequence[Marks]) -> list[_Ending]:
+    """The endings; one that is never stopped ends with its backward sign, and before another ending or a forward sign."""
+    endings: list[_Ending] = []
+    bar = 0
+    while bar < len(marks):
+        begin, numbers = bar, marks[bar].ending_start
+        bar += 1
+        if not numbers:
+            continue
+        while (
+            bar < len(marks)
+            and not (marks[bar - 1].ending_stop or marks[bar - 1].plays > 1)
+            and not (marks[bar].ending_start or marks[bar].forward)
+        ):
+            bar += 1
+        endings.append(_Ending(begin, bar, numbers))
+    return endings
+
+
+def _num_plays(endings: Sequence[_Ending], is_last: bool) -> int:
+    """The plays of a section with these endings.
+
+    A single ending is followed by an unmarked one, which is one more play, unless the piece ends with it.
+    """
+    num_plays = max(max(ending.numbers) for ending in endings)
+    if len(endings) == 1 and 1 in endings[0].numbers:
+        return max(2, num_plays if is_last else num_plays + 1)
+    return num_plays
+
+
+def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
+    """The bars after which a return jumps to the coda, and the label of the coda.
+
+    Where only coda signs are drawn, the first of several is the one to jump from.
+    """
+    to_coda = {bar: mark.to_coda for bar, mark in enumerate(marks) if mark.to_coda is not None}
+    codas = [bar for bar, mark in enumerate(marks) if mark.coda]
+    if not to_coda and len(codas) > 1:
+        return {codas[0]: min(marks[codas[-1]].coda)}
+    return to_coda
+
+
+def _coda(marks: Sequence[Marks], label: str, bar: int) -> int:
+    """The bar of the coda with this label, else of the first coda after the bar with To Coda."""
+    codas = [index for index, mark in enumerate(marks) if mark.coda]
+    candidates = [index for index in codas if label in marks[index].coda and index != bar] + [
+        index for index in codas if index > bar
+    ]
+    if not candidates:
+        raise ScoreError(f"bar {bar + 1} has a To Coda, and there is no coda; add the sign to the score")
+    return candidates[0]
+
+
+def _target(marks: Sequence[Marks], bar: int) -> int:
+    """The bar to which the D.C. or D.S. of a bar returns."""
+    label = marks[bar].dal_segno
+    if label is None:
+        return 0
+    segnos = [index for index, mark in enumerate(marks) if mark.segno]
+    candidates = (
+        [index for index in segnos if label in marks[index].segno]
+        + [index for index in reversed(segnos) if index <= bar]
+        + segnos
+    )
+    if not candidates:
+        raise ScoreError(f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
+    return candidates[0]
+
+
+def _check_length(order: Sequence[int]) -> None:
+    if len(order) > MAX_BARS:
+        raise ScoreError(f"more than {MAX_BARS} bars with all repeats", "too_long")

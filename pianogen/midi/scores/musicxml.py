@@ -1,0 +1,181 @@
+"""MusicXML to a score, straight from the tree: a cursor that notes, backups and forwards move through each measure of each part.
+
+Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `transpose` makes sounding. Chord symbols, cue notes
+and notes with dynamics="0" are silent; unpitched notes are percussion.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from xml.etree.ElementTree import Element
+
+from pianogen.midi.scores import musicxml_marks
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.numbers import fraction, nearest_key
+from pianogen.midi.scores.score import Bar, Note, Score
+from pianogen.midi.scores.xml_tree import read_tree
+
+_PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+
+
+def read_musicxml(data: bytes) -> Score:
+    """The score of a MusicXML file, plain or compressed, part-wise or time-wise.
+
+    Raises:
+        ScoreError: the file is damaged, no score, or has a sign without a clear meaning.
+    """
+    score = Score()
+    nominal_lengths: list[Fraction] = []
+    parts = _parts(read_tree(data))
+    for index, measures in enumerate(parts):
+        part = _Part(str(index))
+        for number, measure in enumerate(measures):
+            if number == len(score.bars):
+                score.bars.append(Bar())
+                nominal_lengths.append(Fraction(0))
+            part.read_measure(measure, score.bars[number])
+            nominal_lengths[number] = max(nominal_lengths[number], part.nominal_length)
+        score.notes_lost += part.num_lost
+    for measures in parts:
+        for number, measure in enumerate(measures):
+            musicxml_marks.read_barlines(measure, score.bars, number)
+    for bar, nominal_length in zip(score.bars, nominal_lengths, strict=True):
+        bar.length = bar.length or nominal_length
+        bar.tempos.sort(key=lambda tempo: tempo.onset)
+    return score
+
+
+def _parts(root: Element) -> list[list[Element]]:
+    """The measures of each part."""
+    if root.tag == "score-partwise":
+        return [part.findall("measure") for part in root.findall("part")]
+    if root.tag == "score-timewise":
+        parts: dict[str, list[Element]] = {}
+        for measure in root.findall("measure"):
+            for part in measure.findall("part"):
+                parts.setdefault(part.get("id", ""), []).append(part)
+        return list(parts.values())
+    raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
+
+
+@dataclass(slots=True)
+class _Part:
+    """The state of a part while its measures are read.
+
+    Attributes:
+        name: unique in the score.
+        divisions: the durations of the file are multiples of 1 / divisions quarter notes.
+        nominal_length: of a measure by the time signature, for measures without content.
+        transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
+        percussion_staves: the numbers of the staves with a percussion clef.
+        cursor: the time in the measure.
+        onset: of the last note that is not a further note of a chord.
+        num_graces: grace notes since the last other note.
+        num_lost: notes without a pitch or duration that could be read.
+    """
+
+    name: str
+    divisions: Fraction = Fraction(1)
+    nominal_length: Fraction = Fraction(4)
+    transpositions: dict[str | None, Fraction] = field(default_factory=dict)
+    percussion_staves: set[str] = field(default_factory=set)
+    cursor: Fraction = Fraction(0)
+    onset: Fraction = Fraction(0)
+    num_graces: int = 0
+    num_lost: int = 0
+
+    def read_measure(self, measure: Element, bar: Bar) -> None:
+        """Adds the content of a measure to the bar that has its index."""
+        self.cursor = self.onset = Fraction(0)
+        for element in measure:
+            if element.tag == "note":
+                self._read_note(element, bar)
+            elif element.tag == "backup":
+                self.cursor = max(Fraction(0), self.cursor - self._duration(element))
+            elif element.tag == "forward":
+                self.cursor += self._duration(element)
+            elif element.tag == "attributes":
+                self._read_attributes(element)
+            elif element.tag in ("direction", "sound"):
+                musicxml_marks.read_direction(element, self._sounding_time(element), bar)
+            bar.length = max(bar.length, self.cursor)
+
+    def _duration(self, element: Element) -> Fraction:
+        return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
+
+    def _read_attributes(self, attributes: Element) -> None:
+        divisions = fraction(attributes.findtext("divisions"))
+        if divisions is not None and divisions > 0:
+            self.divisions = divisions
+        for time in attributes.findall("time"):
+            self.nominal_length = _measure_length(time) or self.nominal_length
+        for clef in attributes.findall("clef"):
+            is_percussion = clef.findtext("sign") == "percussion"
+            (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
+        for transpose in attributes.findall("transpose"):
+            if transpose.find("double") is not None:
+                raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
+            chromatic = fraction(transpose.findtext("chromatic")) or Fraction(0)
+            octaves = fraction(transpose.findtext("octave-change")) or Fraction(0)
+            self.transpositions[transpose.get("number")] = chromatic + 12 * octaves
+
+    def _read_note(self, note: Element, bar: Bar) -> None:
+        is_grace = note.find("grace") is not None
+        is_chord = note.find("chord") is not None
+        duration = Fraction(0) if is_grace else self._duration(note)
+        if not is_chord:
+            self.onset = self.cursor
+            self.cursor += duration
+            self.num_graces = self.num_graces + 1 if is_grace else 0
+        if note.find("rest") is not None or note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
+            return
+        staff = note.findtext("staff", "1").strip()
+        is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
+        key = None if is_unpitched else self._key(note, staff)
+        if (key is None and not is_unpitched) or (duration == 0 and not is_grace):
+            self.num_lost += 1
+            return
+        ties = _ties(note)
+        bar.notes.append(
+            Note(
+                onset=self.onset,
+                duration=duration,
+                key=key,
+                voice=f"{self.name}/{note.findtext('voice', '')}",
+                grace=max(0, self.num_graces - 1) if is_grace else None,
+                tie_start="start" in ties,
+                tie_stop="stop" in ties,
+            )
+        )
+
+    def _key(self, note: Element, staff: str) -> int | None:
+        """The key of the sounding pitch, None if the pitch cannot be read."""
+        pitch_class = _PITCH_CLASSES.get(note.findtext("pitch/step", "").strip().upper())
+        octave = fraction(note.findtext("pitch/octave"))
+        if pitch_class is None or octave is None:
+            return None
+        alter = fraction(note.findtext("pitch/alter")) or Fraction(0)
+        transposition = self.transpositions.get(staff, self.transpositions.get(None, Fraction(0)))
+        return nearest_key(12 * (octave + 1) + pitch_class + alter + transposition)
+
+    def _sounding_time(self, direction: Element) -> Fraction:
+        """The time of a direction or sound: the cursor, moved by an offset that concerns the sound."""
+        offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
+        moved = sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)) / self.divisions
+        return max(Fraction(0), self.cursor + moved)
+
+
+def _ties(note: Element) -> set[str | None]:
+    """The types of the ties, which some programs write only as signs (`tied`)."""
+    return {tie.get("type") for tie in (*note.findall("tie"), *note.findall("notations/tied"))}
+
+
+def _measure_length(time: Element) -> Fraction | None:
+    """The length of a measure in quarter notes, None without a number (senza misura)."""
+    length = Fraction(0)
+    for beats, beat_type in zip(time.findall("beats"), time.findall("beat-type"), strict=False):
+        num_beats = [fraction(beat) for beat in (beats.text or "").split("+")]
+        unit = fraction(beat_type.text)
+        if unit is None or unit <= 0 or None in num_beats:
+            return None
+        length += sum((beat for beat in num_beats if beat is not None), Fraction(0)) * 4 / unit
+    return length or None

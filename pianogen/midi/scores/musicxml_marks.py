@@ -1,0 +1,99 @@
+"""The tempos of MusicXML, and its marks for the order of the bars: barlines, and directions with sound, words or signs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from xml.etree.ElementTree import Element
+
+from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
+from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
+from pianogen.midi.scores.score import Bar, Tempo
+
+_JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")  # attributes of `sound`
+_BEAT_UNITS = {
+    "maxima": Fraction(32),
+    "long": Fraction(16),
+    "breve": Fraction(8),
+    "whole": Fraction(4),
+    "half": Fraction(2),
+    "quarter": Fraction(1),
+    "eighth": Fraction(1, 2),
+    "16th": Fraction(1, 4),
+    "32nd": Fraction(1, 8),
+    "64th": Fraction(1, 16),
+}
+
+
+def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
+    """Adds the tempo and the marks of a direction, or of a sound outside of one, to the bar in which it stands.
+
+    Args:
+        time: from the start of the bar, in quarter notes.
+    """
+    sound = element if element.tag == "sound" else element.find("sound")
+    attributes = {} if sound is None else sound.attrib
+    tempo_us = _sound_tempo_us(attributes) or _metronome_us(element)
+    if tempo_us is not None:
+        bar.tempos.append(Tempo(time, tempo_us))
+    jumps = {jump: attributes[jump] for jump in _JUMPS if attributes.get(jump, "no") != "no"}
+    add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
+
+
+def _sound_tempo_us(attributes: Mapping[str, str]) -> int | None:
+    tempo = fraction(attributes.get("tempo"))
+    return None if tempo is None else tempo_us_of(tempo)
+
+
+def _metronome_us(direction: Element) -> int | None:
+    """The tempo of a metronome mark with a number, as in "quarter = 120" or "quarter = ca. 60-66" (its first number)."""
+    metronome = direction.find("direction-type/metronome")
+    if metronome is None:
+        return None
+    unit = _BEAT_UNITS.get(metronome.findtext("beat-unit", "").strip())
+    number = re.search(r"\d+(\.\d+)?", metronome.findtext("per-minute", ""))
+    if unit is None or number is None or len(metronome.findall("beat-unit")) > 1:
+        return None
+    dots = len(metronome.findall("beat-unit-dot"))
+    beats_per_minute = fraction(number[0])
+    return None if beats_per_minute is None else tempo_us_of(beats_per_minute * unit * (2 - Fraction(1, 2**dots)))
+
+
+def _jumps_of_words(direction: Element) -> dict[str, str]:
+    text = " ".join("".join(words.itertext()) for words in direction.findall("direction-type/words"))
+    return jumps_of_words(text)
+
+
+def _jumps_of_signs(direction: Element) -> dict[str, str]:
+    return {sign: "" for sign in ("segno", "coda") if direction.find(f"direction-type/{sign}") is not None}
+
+
+def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
+    """Adds the repeats, endings and signs of a measure's barlines to the marks of its bar and the bars beside it.
+
+    Args:
+        bars: all bars.
+        index: of the measure's bar.
+
+    Raises:
+        ScoreError: a repeat sign inside a measure.
+    """
+    for barline in measure.findall("barline"):
+        location = barline.get("location", "right")
+        repeat = barline.find("repeat")
+        if repeat is not None and location == "middle":
+            raise ScoreError(f"measure {index + 1} has a repeat sign in its middle; split the measure there")
+        if repeat is not None and repeat.get("direction") == "forward":
+            starting = index if location == "left" else index + 1
+            if starting < len(bars):
+                bars[starting].marks.forward = True
+        if repeat is not None and repeat.get("direction") == "backward":
+            ending = index if location == "right" else index - 1
+            if ending >= 0:
+                bars[ending].marks.plays = max(bars[ending].marks.plays, int(fraction(repeat.get("times")) or 2))
+        for ending_sign in barline.findall("ending"):
+            if ending_sign.get("type") == "start":
+                bars[index].marks.ending_start |= ending_numbers(ending_sign.get("number", ""))
+            else:
+                bars[index].marks.ending_stop = True
+        add_jumps(bars[index].marks, {sign: "" for sign in ("segno", "coda") if barline.find(sign) is not None})

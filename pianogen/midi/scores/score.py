@@ -1,0 +1,105 @@
+"""A parsed score: bars that all parts share, each with its notes, tempos, and the marks that decide the order of the bars."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Note(NamedTuple):
+    """A note of the score, at sounding pitch. All times are in quarter notes.
+
+    Attributes:
+        onset: from the start of its bar. A grace note has the onset of the note that follows it.
+        duration: 0 for a grace note.
+        key: the MIDI note number, or None for unpitched percussion.
+        voice: the voice, unique within the score; grace notes are played after the previous note of their voice.
+        grace: the position in a run of grace notes, from 0; None for other notes.
+        tie_start: a tie connects the note with a later one.
+        tie_stop: a tie connects the note with an earlier one.
+    """
+
+    onset: Fraction
+    duration: Fraction
+    key: int | None
+    voice: str
+    grace: int | None = None
+    tie_start: bool = False
+    tie_stop: bool = False
+
+
+class Tempo(NamedTuple):
+    """A tempo in microseconds per quarter note, and its onset in quarter notes from the start of its bar."""
+
+    onset: Fraction
+    tempo_us: int
+
+
+@dataclass(slots=True)
+class Marks:
+    """What the bars of all parts with one index say about the order of the bars.
+
+    Attributes:
+        forward: a forward repeat sign stands at the start of the bar.
+        plays: a backward repeat sign at the end of the bar asks for this many plays of its section; 1 without a sign.
+        ending_start: the numbers of the ending that starts with the bar; empty if none does.
+        ending_stop: an ending stops with the bar.
+        segno: the labels of the segnos at the start of the bar.
+        coda: the labels of the codas at the start of the bar.
+        to_coda: the label of the coda to which "To Coda" at the end of the bar jumps; None without this mark.
+        da_capo: "D.C." stands at the end of the bar.
+        dal_segno: the label of the segno to which "D.S." at the end of the bar jumps; None without this mark.
+        fine: "Fine" stands at the end of the bar.
+    """
+
+    forward: bool = False
+    plays: int = 1
+    ending_start: set[int] = field(default_factory=set)
+    ending_stop: bool = False
+    segno: set[str] = field(default_factory=set)
+    coda: set[str] = field(default_factory=set)
+    to_coda: str | None = None
+    da_capo: bool = False
+    dal_segno: str | None = None
+    fine: bool = False
+
+
+@dataclass(slots=True)
+class Bar:
+    """The bars of all parts with one index, which start together.
+
+    Attributes:
+        length: in quarter notes; the next bar starts after it.
+        notes: the notes of all parts.
+    """
+
+    length: Fraction = Fraction(0)
+    notes: list[Note] = field(default_factory=list)
+    tempos: list[Tempo] = field(default_factory=list)
+    marks: Marks = field(default_factory=Marks)
+
+
+class Section(NamedTuple):
+    """Bars from `begin` up to but not including `end`, in a score that lists the order of its sections.
+
+    Attributes:
+        is_expanded: the list of sections contains the repeats already, so that the repeat signs have no meaning.
+    """
+
+    begin: int
+    end: int
+    is_expanded: bool
+
+
+@dataclass(slots=True)
+class Score:
+    """One piece.
+
+    Attributes:
+        bars: in the order of the page.
+        sections: the order in which sections are played; None if only the marks of the bars decide.
+        notes_lost: notes of the source without a pitch or a time that could be read.
+    """
+
+    bars: list[Bar] = field(default_factory=list)
+    sections: list[Section] | None = None
+    notes_lost: int = 0

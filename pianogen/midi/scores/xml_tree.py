@@ -1,0 +1,108 @@
+"""The XML tree of a MusicXML file: its encoding, and the container of compressed MusicXML."""
+
+import codecs
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from xml.etree import ElementTree
+
+from pianogen.midi.scores.errors import ScoreError
+
+MAX_XML_BYTES = 16_777_216
+_MEDIA_TYPE = "application/vnd.recordare.musicxml+xml"
+_CONTAINER = "META-INF/container.xml"
+_DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# What zipfile raises for a damaged archive; in memory an OSError can only mean damaged data and not a failing disk.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def read_tree(data: bytes) -> ElementTree.Element:
+    """The root of MusicXML, plain or compressed, whose tags have no namespaces.
+
+    Raises:
+        ScoreError: the data is damaged, or larger than 16,777,216 bytes when it is uncompressed.
+    """
+    if data.startswith(b"PK\x03\x04"):
+        data = _read_container(data)
+    return _parse(data)
+
+
+def _parse(data: bytes) -> ElementTree.Element:
+    try:
+        root = ElementTree.fromstring(_decode(data))
+    except (ElementTree.ParseError, UnicodeError) as error:
+        raise ScoreError(f"not well-formed XML: {error}") from error
+    for element in root.iter():
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def _decode(data: bytes) -> str:
+    """The text of an XML file: its byte order mark decides, then the first two bytes, then the declaration, else UTF-8."""
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if data.startswith(b"<\0"):
+        return data.decode("utf-16-le")
+    if data.startswith(b"\0<"):
+        return data.decode("utf-16-be")
+    declared = _DECLARED_ENCODING.match(data.lstrip())
+    encoding = declared[1].decode() if declared else "utf-8"
+    if encoding.lower().startswith(("utf-16", "utf-32", "ucs-")):
+        encoding = "utf-8"  # the declaration was kept when another program converted the file
+    try:
+        return data.decode(encoding)
+    except LookupError as error:
+        raise ScoreError(f"the encoding {encoding} is unknown; convert the file to UTF-8") from error
+
+
+def _read_container(data: bytes) -> bytes:
+    """The score of compressed MusicXML: the one that META-INF/container.xml names, without this file the only one."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            name = _root_file(_read_member(archive, _CONTAINER)) if _CONTAINER in names else _only_score(names)
+            if name not in names:
+                raise ScoreError(f"{_CONTAINER} names {name}, which is not in the file")
+            return _read_member(archive, name)
+    except _ZIP_ERRORS as error:
+        raise ScoreError(f"the compressed score is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as member:
+        content = member.read(MAX_XML_BYTES + 1)
+    if len(content) > MAX_XML_BYTES:
+        raise ScoreError(f"{name} in the compressed score has more than {MAX_XML_BYTES:,} bytes", "too_large")
+    return content
+
+
+def _root_file(container: bytes) -> str:
+    root_files = list(_parse(container).iter("rootfile"))
+    scores = [file for file in root_files if file.get("media-type") == _MEDIA_TYPE] or root_files
+    paths = [path for file in scores if (path := file.get("full-path"))]
+    if not paths:
+        raise ScoreError(f"{_CONTAINER} names no file")
+    return paths[0]
+
+
+def _only_score(names: list[str]) -> str:
+    scores = [
+        name for name in names if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF/", "__MACOSX/"))
+    ]
+    if len(scores) != 1:
+        raise ScoreError(f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
+    return scores[0]
