@@ -1,6 +1,6 @@
 """The note, tempo and meter events of one MIDI file: what the readers return and the quantizer takes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -64,4 +64,3 @@ class Events:
     tempos: TempoEvents
     meters: MeterEvents
     end_tick: int
-    meters: MeterEvents = field(default_factory=lambda: MeterEvents(*np.empty((3, 0), np.int64)))
