@@ -132,6 +132,7 @@ def test_report_shows_every_run_chart_and_sample(sweep: Sweep, page: "Page") -> 
         "collapsed: no key sounds at 95 % of the steps",
         "collapsed: 95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
     }
+    assert page.get_by_text("no decoded samples").evaluate_all("all => all.map(text => text.parentElement.id)") == ["run-19"]
     for number in (0, 3, 5):
         link = page.locator(f"#run-{number} .track a").last.get_attribute("href") or ""
         assert (sweep.collected / unquote(link)).is_file()

@@ -43,7 +43,6 @@ const ANNOUNCEMENTS = {
   playing: (track) => `Playing ${track.name}`,
   paused: (track) => `Paused ${track.name}`,
   stopped: () => "Stopped",
-  moved: (track) => `${track.name} from ${clock(player.position)}`,
 };
 const player = new Player(showChange);
 const tracks = [...document.querySelectorAll(".track")].map((figure) => new Track(figure));
@@ -60,17 +59,22 @@ function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
-function showChange(event) {
+function showChange(state) {
   if (lastTrack !== player.track) lastTrack?.update();
   lastTrack = player.track;
-  announcement.textContent = ANNOUNCEMENTS[event](player.track);
+  announce(ANNOUNCEMENTS[state](player.track));
   player.track.update();
   showTime();
-  if (event === "playing") {
+  if (state === "playing") {
     player.track.figure.scrollIntoView({ block: "nearest" });
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(animate);
   }
+}
+
+/** Shows a text, which screen readers read if it is new. */
+function announce(text) {
+  if (announcement.textContent !== text) announcement.textContent = text;
 }
 
 function showTime() {

@@ -6,8 +6,8 @@ const START_DELAY_S = 0.05; // for the first notes to be scheduled
 const PAUSE_BETWEEN_S = 1; // between two samples
 
 /**
- * Plays one track at a time: an object with a `roll`. `onChange(event)` is called after each change of the state, with one of the
- * events "playing", "paused", "stopped" and "moved".
+ * Plays one track at a time: an object with a `roll`. `onChange(state)` is called after each change of the state or the
+ * position by a command, with "playing", "paused" or "stopped".
  */
 class Player {
   #onChange;
@@ -37,10 +37,11 @@ class Player {
     this.#piano?.volume.gain.setTargetAtTime(volume, this.#piano.context.currentTime, STOP_S);
   }
 
-  /** Plays a track from its start, or the current track from its position. */
+  /** Plays a track from its start, or the current track from its position if that is not its end. */
   play(track) {
+    const isResumed = track === this.track && this.position < track.roll.duration;
     if (track !== this.track) this.#playlist = [];
-    this.#start(track, track === this.track ? this.position : 0);
+    this.#start(track, isResumed ? this.position : 0);
   }
 
   /** Plays tracks one after another; silent ones are skipped. */
@@ -69,7 +70,7 @@ class Player {
     } else {
       this.track = track;
       this.#pausedAt = position;
-      this.#onChange("moved");
+      this.#onChange("paused");
     }
   }
 
@@ -80,8 +81,7 @@ class Player {
     this.#end(0);
     this.track = track;
     this.#piano.prepare(new Set(track.roll.notes.map(({ key }) => key)));
-    const isAtEnd = position >= track.roll.duration;
-    this.#playback = new Playback(this.#piano, track.roll, isAtEnd ? 0 : position, context.currentTime + START_DELAY_S);
+    this.#playback = new Playback(this.#piano, track.roll, position, context.currentTime + START_DELAY_S);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     this.#onChange("playing");

@@ -48,8 +48,8 @@ class RollView {
 
   /** Draws the visible steps, and the playhead at a time in seconds; null for none. */
   draw(position) {
+    this.#scale();
     const width = this.element.clientWidth;
-    this.#scale(width);
     const context = this.#clear(width);
     const first = this.element.scrollLeft / this.#stepPx;
     const visible = { context, first, last: first + (width - LEFT_PX) / this.#stepPx, width };
@@ -73,18 +73,21 @@ class RollView {
 
   /** The seconds of the roll at a horizontal position in the window; null to the left of the first step. */
   timeAt(clientX) {
+    this.#scale();
     const left = clientX - this.element.getBoundingClientRect().left - LEFT_PX;
     return left < 0 ? null : this.roll.timeAt((left + this.element.scrollLeft) / this.#stepPx);
   }
 
   /** Scrolls to a time in seconds if it is not visible. */
   follow(position) {
+    this.#scale();
     const left = this.#left(this.roll.stepAt(position));
     if (left < LEFT_PX || left > this.element.clientWidth - MARGIN_PX) this.element.scrollLeft += left - LEFT_PX - MIN_NUMBER_PX;
   }
 
   /** Adapts the width of a step to the width of the page and the zoom; the step in the middle stays there. */
-  #scale(width) {
+  #scale() {
+    const width = this.element.clientWidth;
     const fitted = (width - LEFT_PX - MARGIN_PX) / this.roll.numSteps;
     const stepPx = RollView.isFitted ? fitted : Math.min(Math.max(fitted, MIN_STEP_PX), MAX_STEP_PX) * RollView.zoom;
     if (stepPx === this.#stepPx) return;
