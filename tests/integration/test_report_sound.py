@@ -327,14 +327,25 @@ def test_zoom_widens_rolls_and_keeps_their_middle(odd: OddSamples, page: "Page")
     assert page.evaluate(middle, index) == pytest.approx(before, abs=10)
 
 
-def test_playhead_stays_visible_in_a_long_roll(odd: OddSamples, page: "Page") -> None:
-    index = odd.index("long")
-    slider = track(page, index).get_by_role("slider")
+def test_roll_scrolls_with_the_playhead_and_not_against_the_user(odd: OddSamples, page: "Page") -> None:
+    slider = track(page, odd.index("long")).get_by_role("slider")
+    scroll_left = "element => element.scrollLeft"
     slider.focus()
     page.keyboard.press("End")
-    assert slider.evaluate("element => element.scrollLeft") > 18_000
+    assert slider.evaluate(scroll_left) > 18_000
     page.keyboard.press("Home")
-    assert slider.evaluate("element => element.scrollLeft") == 0
+    assert slider.evaluate(scroll_left) == 0
+    box = slider.bounding_box()
+    assert box is not None
+    slider.click(position={"x": box["width"] - 12, "y": 50})
+    page.keyboard.press("Space")
+    page.wait_for_function("element => element.scrollLeft > 1_000", arg=slider.element_handle())
+    slider.evaluate("element => { element.scrollLeft = 9_000; }")
+    position = state(page)["position"]
+    wait_until(page, f"player.position > {position + 0.5}")
+    assert slider.evaluate(scroll_left) == 9_000
+    page.keyboard.press("ArrowRight")
+    assert slider.evaluate(scroll_left) < 3_000
 
 
 def test_every_control_has_a_name_and_the_order_of_focus_is_that_of_the_page(odd: OddSamples, page: "Page") -> None:

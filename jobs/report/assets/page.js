@@ -53,6 +53,7 @@ const announcement = controls.querySelector("[role=status]");
 const time = controls.querySelector(".time");
 let lastTrack = null;
 let frame = 0;
+let lastPosition = 0;
 
 /** Seconds as minutes and seconds. */
 function clock(seconds) {
@@ -67,6 +68,8 @@ function showChange(state) {
   showTime();
   if (state === "playing") {
     player.track.figure.scrollIntoView({ block: "nearest" });
+    player.track.view.reveal(player.position);
+    lastPosition = player.position;
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(animate);
   }
@@ -81,9 +84,12 @@ function showTime() {
   time.textContent = `${clock(player.position)} / ${clock(player.track.roll.duration)}`;
 }
 
+/** Moves the playhead. The roll scrolls when the playhead leaves it, but not after the user scrolled away from the playhead. */
 function animate() {
   if (!player.isPlaying) return;
-  player.track.view.follow(player.position);
+  const { view } = player.track;
+  if (view.isVisible(lastPosition)) view.reveal(player.position);
+  lastPosition = player.position;
   player.track.updatePosition();
   showTime();
   frame = requestAnimationFrame(animate);
@@ -117,7 +123,7 @@ function handleKey(event, track) {
   else if (step !== undefined) player.seek(track, track.roll.timeAt(step));
   else return;
   event.preventDefault();
-  track.view.follow(player.position);
+  track.view.reveal(player.position);
 }
 
 function drawAll() {
@@ -142,7 +148,7 @@ for (const track of tracks) {
   observer.observe(track.figure);
   track.button.addEventListener("click", () => toggle(track));
   track.slider.addEventListener("keydown", (event) => handleKey(event, track));
-  track.slider.addEventListener("scroll", () => track.update());
+  track.slider.addEventListener("scroll", () => track.updatePosition());
   track.slider.addEventListener("click", (event) => {
     const seconds = track.view.timeAt(event.clientX);
     if (seconds !== null) player.seek(track, seconds);
@@ -154,7 +160,9 @@ for (const button of document.querySelectorAll(".play-all")) {
   button.addEventListener("click", () => player.playAll(tracks.filter((track) => container.contains(track.figure))));
 }
 controls.querySelector(".stop").addEventListener("click", () => { if (player.track) player.stop(); });
-controls.querySelector("[name=volume]").addEventListener("input", (event) => { player.volume = (event.target.value / 100) ** 2; });
+controls.querySelector("[name=volume]").addEventListener("input", (event) => {
+  player.volume = (event.target.value / 100) ** 2; // loudness is perceived on a curve
+});
 controls.querySelector("[name=zoom]").addEventListener("input", (event) => {
   RollView.zoom = Number(event.target.value);
   drawAll();

@@ -78,11 +78,17 @@ class RollView {
     return left < 0 ? null : this.roll.timeAt((left + this.element.scrollLeft) / this.#stepPx);
   }
 
-  /** Scrolls to a time in seconds if it is not visible. */
-  follow(position) {
+  /** Whether the element shows the step at a time in seconds. */
+  isVisible(position) {
     this.#scale();
     const left = this.#left(this.roll.stepAt(position));
-    if (left < LEFT_PX || left > this.element.clientWidth - MARGIN_PX) this.element.scrollLeft += left - LEFT_PX - MIN_NUMBER_PX;
+    return left >= LEFT_PX && left <= this.element.clientWidth - MARGIN_PX;
+  }
+
+  /** Scrolls to a time in seconds if it is not visible. */
+  reveal(position) {
+    if (this.isVisible(position)) return;
+    this.element.scrollLeft += this.#left(this.roll.stepAt(position)) - LEFT_PX - MIN_NUMBER_PX;
   }
 
   /** Adapts the width of a step to the width of the page and the zoom; the step in the middle stays there. */
