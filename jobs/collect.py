@@ -17,6 +17,7 @@ from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores, read_parameters
 from jobs.report import page
 from jobs.report.figures import RunSamples, Sample, SampleSet
+from jobs.report.roll_text import encode_roll
 from pianogen import atomic, command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.evaluation.sample_metrics import measure
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m jobs.collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
-        "and a plot of every sample).",
+        "and every sample as a piano roll that the page plays).",
         epilog="example:\n  python -m jobs.collect runs/quick --out collected",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
@@ -71,8 +72,8 @@ def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
             file = f"{run.name}/{name}"
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(out / file, files[name])
-            plot = files.get(index.plot_name(name), b"")
-            samples.append(Sample(store.pieces.name[number], file, parameters[number], plot, measure(store.roll(number))))
+            roll = store.roll(number)
+            samples.append(Sample(store.pieces.name[number], file, parameters[number], encode_roll(roll), measure(roll)))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         _log.warning(
@@ -82,14 +83,13 @@ def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
 
 
 def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:
-    """The MIDI files and plots of a store as content by file name, read from the folder or from the archive of the store."""
-    all_names = [*names, *map(index.plot_name, names)]
-    files = {name: (folder / name).read_bytes() for name in all_names if (folder / name).is_file()}
+    """The MIDI files of a store as content by file name, read from the folder or from the archive of the store."""
+    files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     path = folder / f"{stem}.zip"
     if path.is_file():
         try:
             with ZipFile(path) as archive:
-                files |= {name: archive.read(name) for name in set(all_names) & set(archive.namelist())}
+                files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
         except (BadZipFile, zlib.error) as error:
             raise PianogenError(f"{path} is damaged ({error}); remove it and decode the run again") from error
     return files

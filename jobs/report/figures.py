@@ -21,14 +21,14 @@ class Sample:
         title: its name in its store.
         file: path of its MIDI file below the folder of the report.
         parameters: those that it was drawn with.
-        plot: a PNG; b"" if there is none.
+        roll: its notes, see `encode_roll`.
         metrics: of its roll.
     """
 
     title: str
     file: str
     parameters: SampleParameters
-    plot: bytes
+    roll: str
     metrics: SampleMetrics
 
 

@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML file with a table of the runs, their curves and their samples; it needs no network."""
+"""The report of a sweep: one HTML file with a table of the runs, their curves and playable samples; it needs no network."""
 
 import base64
 import hashlib
@@ -15,6 +15,8 @@ from jobs.report.comparison import Cell, Column, compare
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from pianogen.evaluation import collapse
 
+_STYLES = ("report.css", "player.css")
+_SCRIPTS = ("table.js", "roll.js", "piano.js", "playback.js", "player.js", "roll_view.js", "page.js")  # in order of dependence
 _CHARTS = {"loss": "Training loss", "valid_loss": "Validation loss"}
 
 
@@ -30,11 +32,10 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
     columns, common = compare(runs)
     names = Column("run", [Cell(run.name, run.name) for run in runs], is_number=False)
     states = Column("state", [Cell(run.state, run.state) for run in runs], is_number=False)
-    script = _source("report.js")
+    script = _assets(_SCRIPTS)
     environment = Environment(
-        loader=PackageLoader("jobs.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("jobs.report", "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
     return environment.get_template("report.html.jinja").render(
         sweep=sweep,
         summary=_summary(runs),
@@ -44,15 +45,17 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         charts=_charts(runs),
         size=curves.SIZE,
         collapse_definitions=collapse.DEFINITIONS,
-        style=Markup(_source("report.css")),
+        style=Markup(_assets(_STYLES)),
         script=Markup(script),
         # The Content-Security-Policy allows only this script, whatever text the names contain.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _source(name: str) -> str:
-    return (files("jobs.report") / name).read_text(encoding="utf-8")
+def _assets(names: Sequence[str]) -> str:
+    """The contents of files, joined."""
+    folder = files("jobs.report") / "assets"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def _summary(runs: Sequence[RunFigures]) -> str:
