@@ -1,5 +1,6 @@
 """Training in processes that are killed or receive signals, and on several replicas and workers, has the same result."""
 
+import itertools
 import json
 import random
 import signal
@@ -30,7 +31,6 @@ from tests.support.processes import ENVIRONMENT, finished, wait_until
 from tests.support.runs import SETTINGS, are_equal, attempt, iteration_of, prepare, state_of, weights_of
 
 SPLITS = [Split.TRAIN] * 6 + [Split.VALID]
-REPORT = SETTINGS["training"]
 # The best epoch is not the last one.
 MODERN = {
     "batch": 8,
@@ -75,33 +75,29 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 
 @pytest.mark.parametrize(
     ("replicas", "sections", "num_signals"),
-    [(1, {"training": REPORT}, 3), (2, {"training": MODERN}, 2), (1, JOINT, 1)],
+    [(1, {}, 4), (2, {"training": MODERN}, 2), (1, JOINT, 2)],
     ids=["report", "modern-replicas", "joint"],
 )
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any], num_signals: int
 ) -> None:
-    runs = {
-        name: prepare(tmp_path / name, store, logical_devices=replicas, **sections)
-        for name in ("uninterrupted", "killed", "interrupted")
-    }
-    assert finished(attempt(runs["uninterrupted"])).returncode == 0
-    last = iteration_of(runs["uninterrupted"])
-    generator = random.Random(replicas)
-    for name, number, code, state in (
-        ("killed", signal.SIGKILL, -signal.SIGKILL, "failed"),
-        ("interrupted", signal.SIGUSR2, 3, "waiting"),
-    ):
-        run = runs[name]
-        for iteration in sorted(generator.sample(range(1, last - last // 4), num_signals)):
-            assert signal_at(run, iteration, number) == code
-            assert state_of(run)[0] == state
-        assert finished(attempt(run)).returncode == 0
-        assert state_of(run) == ("done", "")
-        assert are_equal(run, runs["uninterrupted"])
-        assert len(run.read_provenance().attempts) == num_signals + 1
-        results = [json.loads((finished_run.path / "result.json").read_text()) for finished_run in (run, runs["uninterrupted"])]
-        assert results[0]["samples"] == results[1]["samples"]
+    """Every other attempt is killed, and the others receive a shutdown signal."""
+    uninterrupted, resumed = (
+        prepare(tmp_path / name, store, logical_devices=replicas, **sections) for name in ("uninterrupted", "resumed")
+    )
+    assert finished(attempt(uninterrupted)).returncode == 0
+    last = iteration_of(uninterrupted)
+    iterations = sorted(random.Random(replicas).sample(range(1, last - last // 4), num_signals))
+    outcomes = ((signal.SIGKILL, -signal.SIGKILL, "failed"), (signal.SIGUSR2, 3, "waiting"))
+    for iteration, (number, code, state) in zip(iterations, itertools.cycle(outcomes), strict=False):
+        assert signal_at(resumed, iteration, number) == code
+        assert state_of(resumed)[0] == state
+    assert finished(attempt(resumed)).returncode == 0
+    assert state_of(resumed) == ("done", "")
+    assert are_equal(resumed, uninterrupted)
+    assert len(resumed.read_provenance().attempts) == num_signals + 1
+    results = [json.loads((run.path / "result.json").read_text()) for run in (resumed, uninterrupted)]
+    assert results[0]["samples"] == results[1]["samples"]
 
 
 def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path, store: Path) -> None:
@@ -127,11 +123,7 @@ def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path,
             assert (mean_loss() == pytest.approx(valid_losses[-1], rel=1e-6)) == is_validated
 
 
-@pytest.mark.parametrize(
-    "sections",
-    [{"training": {"batch": 8}}, {"training": MODERN}, JOINT_WITHOUT_DROPOUT],
-    ids=["report", "modern", "joint"],
-)
+@pytest.mark.parametrize("sections", [{"training": MODERN}, JOINT_WITHOUT_DROPOUT], ids=["modern", "joint"])
 def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Path, sections: dict[str, Any]) -> None:
     weights = {}
     for name, replicas, num_workers in (("one", 1, 1), ("replicas", 2, 1), ("workers", 1, 2)):
