@@ -13,6 +13,7 @@ from pianogen.roll import DEFAULT_TEMPO_US, MAX_BAR_POSITION, PACKED_BYTES
 _HOLD_BYTE = PACKED_BYTES // 2
 _MAX_POWER = 15  # 2**15 parts of a whole note are more than the steps of the longest bar
 _NONE = -1
+_NEVER = np.iinfo(np.int64).max
 
 
 class Onsets(NamedTuple):
@@ -97,17 +98,28 @@ def _fill_tempo(steps: Range, grid: Grid, tempos: TempoEvents, tempo_us: np.ndar
 def _fill_bar_position(steps: Range, grid: Grid, meters: MeterEvents, bar_position: np.ndarray) -> None:
     """Fills the positions in the bars of the last time signature, or since the last bar line."""
     order = _order_of(meters.tick)
-    bar_line, bar = 0, 4 * grid.steps  # 4/4 before the first event
-    at = 0
-    for i in range(steps.num_steps):
-        step = steps.first + i
-        while at < len(order) and step_of_tick(meters.tick[order[at]], grid) <= step:
+    bar = 4 * grid.steps  # 4/4 before the first event
+    position = (steps.first - 1) % bar
+    at, event_step = 0, _event_step(meters, order, 0, grid)
+    for i in range(steps.num_steps):  # counts, because a division takes as long as the rest of a step
+        position += 1
+        if position == bar:
+            position = 0
+        while event_step <= steps.first + i:
             bar_steps = _bar_steps(meters.numerator[order[at]], meters.power[order[at]], grid.steps)
             if bar_steps != _NONE:
-                bar_line, bar = step_of_tick(meters.tick[order[at]], grid), bar_steps
+                bar, position = bar_steps, steps.first + i - event_step
+                if bar > 0:
+                    position %= bar
             at += 1
-        position = step - bar_line
-        bar_position[i] = min(position, MAX_BAR_POSITION) if bar == 0 else position % bar
+            event_step = _event_step(meters, order, at, grid)
+        bar_position[i] = min(position, MAX_BAR_POSITION)
+
+
+@kernel
+def _event_step(meters: MeterEvents, order: np.ndarray, at: int, grid: Grid) -> int:
+    """The step of an event, _NEVER after the last one."""
+    return step_of_tick(meters.tick[order[at]], grid) if at < len(order) else _NEVER
 
 
 @kernel

@@ -352,6 +352,7 @@ def test_options_of_reading_determine_the_store_and_its_provenance(small: Path, 
             "max_steps": 99_999,
             "min_onsets_per_bar": 0.5,
             "split": "hash",
+            "near_duplicates": {"rule": "keep", "found": 0, "across_splits": 0},
         }
         assert set(fine.rows(0, 40).bar_position.tolist()) <= set(range(48))
         assert fine.roll(0).steps_per_quarter == 12
