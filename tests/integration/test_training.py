@@ -75,7 +75,7 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 
 @pytest.mark.parametrize(
     ("replicas", "sections", "num_signals"),
-    [(1, {}, 4), (2, {"training": MODERN}, 2), (1, JOINT, 2)],
+    [(1, {}, 2), (2, {"training": MODERN}, 2), (1, JOINT, 2)],
     ids=["report", "modern-replicas", "joint"],
 )
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
