@@ -122,7 +122,9 @@ def _read(reader: str, path: Path) -> Reading:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             onsets = _READERS[reader](path)
-    except Exception:  # noqa: BLE001 - other packages raise errors of many types for files that they cannot read
+    except Exception:  # other packages raise errors of many types for files that they cannot read
+        if reader == _OWN:
+            raise
         onsets = Counter()
     return Reading(onsets or None, time.perf_counter() - start)
 
@@ -135,10 +137,11 @@ def _onsets(events: Events) -> Onsets:
 
 
 def _read_own(path: Path) -> Onsets:
-    events = read_score(path.read_bytes(), path.suffix)[0]
-    if isinstance(events, Rejection):
-        raise events
-    return _onsets(events)
+    try:
+        events = read_score(path.read_bytes(), path.suffix)[0]
+    except Rejection:
+        return Counter()
+    return Counter() if isinstance(events, Rejection) else _onsets(events)
 
 
 def _read_with_music21(path: Path) -> Onsets:

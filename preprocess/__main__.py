@@ -160,7 +160,7 @@ def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str,
     return provenance
 
 
-def _parse(arguments: Sequence[str]) -> Settings:
+def _parser() -> command.Parser:
     parser = command.Parser(
         prog="python -m preprocess",
         description="Convert a corpus of MIDI files and scores to one store of piano rolls and a ledger of every input.\n"
@@ -181,8 +181,8 @@ def _parse(arguments: Sequence[str]) -> Settings:
         *("--metadata", "--split-file"),
         type=Path,
         metavar="CSV",
-        help="groups and splits by name, such as the file of MAESTRO or ASAP; if it has a column split, pieces "
-        "that it does not list get no split",
+        help="a CSV file with the group and split of each piece, such as that of MAESTRO or ASAP; if it has a column split, "
+        "pieces that it does not list get no split",
     )
     parser.add_argument(
         "--metadata-columns",
@@ -207,6 +207,11 @@ def _parse(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
     parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
     add_read_options(parser)
+    return parser
+
+
+def _parse(arguments: Sequence[str]) -> Settings:
+    parser = _parser()
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
         parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")

@@ -154,7 +154,7 @@ class Inputs(Sequence[Input]):
         return Input(name, prefix + name if has_name else prefix, size, mtime_ns, member, index)
 
     def in_reading_order(self, indices: np.ndarray) -> Sequence[Input]:
-        """Some inputs: files by name, then the members of each archive by position.
+        """Some inputs: files sorted by name, then the members of each archive sorted by offset.
 
         Args:
             indices: (N,) int64, ascending.

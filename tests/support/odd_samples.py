@@ -19,7 +19,7 @@ A4 = 48
 
 @dataclass(frozen=True, slots=True)
 class OddSamples:
-    """A report, and the rolls of its samples by name, in the order of the page.
+    """A report, and the rolls of its samples, keyed by the names of the samples in the order of the page.
 
     The first two samples are those of a `made_sweep`: 64 steps each, silent and with an onset at every step.
     """

@@ -34,7 +34,7 @@ def read(folder: Path, text: str | bytes, names: Sequence[str], columns: Columns
 
 
 def assigned(metadata: Metadata, names: Sequence[str]) -> dict[str, tuple[str | None, Split]]:
-    """Group and split by name."""
+    """The group and the split of each name."""
     return {
         name: (None if group == NO_GROUP else metadata.groups[group], Split(split))
         for name, group, split in zip(sorted(names), metadata.group.tolist(), metadata.split.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Files built after public bug reports: what becomes of each MIDI file, with both parsers."""
+"""MIDI files built after public bug reports: the outcome of each, with both parsers."""
 
 from typing import NamedTuple
 

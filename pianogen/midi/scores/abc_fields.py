@@ -92,11 +92,11 @@ def integer(text: str) -> int:
     """A number of semitones or octaves.
 
     Raises:
-        ScoreError: the text is no such number.
+        ScoreError: the text is not an integer of at most three digits.
     """
     match = re.fullmatch(r"[+-]?\d{1,3}", text)
     if match is None:
-        raise ScoreError(f"{text!r} is no number of semitones or octaves")
+        raise ScoreError(f"{text!r} is not an integer; a transposition is a number of semitones or octaves, such as -12")
     return int(text)
 
 

@@ -81,9 +81,9 @@ class _Tune:
     Attributes:
         model: the voice of the header's fields, of which new voices are copies.
         has_unit: the header has L:, so that the unit note length does not follow from the meter.
-        voices: by name.
-        voice: the one that is being read, None before the first music.
-        voice_fields: V: fields of the header, by the name of the voice.
+        voices: the voices, keyed by their names.
+        voice: the voice that is being read, None before the first music.
+        voice_fields: the V: fields of the header, keyed by the names of the voices.
         tempo: Q: of the header.
         is_body: the header has ended, with K: or the first music.
         part_order: P: of the header.
