@@ -27,6 +27,7 @@ _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _JOINT_OPTIMIZER = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
 _DENSE_UNITS = 256  # default with model.body: dense
+_TYPES = ("int", "float", "str", "bool")  # pydantic adds them to the place of an error, for a value of several types
 
 
 class ConfigError(UsageError):
@@ -290,7 +291,12 @@ def validate(schema: type[_SectionType], values: dict[str, Any], source: str) ->
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_message(schema, detail, source) for detail in error.errors())) from None
+        # A value that may have one of several types has an error for each of them.
+        by_place: dict[str, list[str]] = {}
+        for detail in error.errors():
+            place, problem = _describe_error(schema, detail)
+            by_place.setdefault(place, []).append(problem)
+        raise ConfigError("\n".join(f"{source}: {place} {', or '.join(found)}" for place, found in by_place.items())) from None
 
 
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -323,17 +329,19 @@ def dump_yaml(values: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def _message(schema: Any, detail: Any, source: str) -> str:
-    keys = [str(part) for part in detail["loc"] if not str(part).startswith(("constrained-float", "float", "literal["))]
-    place = f"{source}: {'.'.join(keys)}"
+def _describe_error(schema: Any, detail: Any) -> tuple[str, str]:
+    """The dotted key of an error, and the problem."""
+    parts = [str(part) for part in detail["loc"]]
+    keys = [part for part in parts if part not in _TYPES and not part.startswith(("constrained-", "literal[", "function-", "["))]
+    place = ".".join(keys)
     if detail["type"] == "extra_forbidden":
         for key in keys[:-1]:
             schema = schema.model_fields[key].annotation
         names = [field.alias or name for name, field in schema.model_fields.items()]
-        return f"{place} is not a key; {_suggestion(keys[-1], names)}"
+        return place, f"is not a key; {_suggestion(keys[-1], names)}"
     if detail["type"] == "missing":
-        return f"{place} is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
-    return f"{place} is {detail['input']!r}; {detail['msg']}"
+        return place, "is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
+    return place, f"is {detail['input']!r}; {detail['msg']}"
 
 
 def _suggestion(name: str, valid: list[str]) -> str:

@@ -1,18 +1,15 @@
 """The runs of a sweep file: a base configuration, a list `runs` of variations, and a `grid` that multiplies them."""
 
-import copy
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
+from jobs.configuration.settings import Settings, by_key, nest, parse_overrides
 from pianogen import config
 from pianogen.combinations import check_combinations
 from pianogen.config import ConfigError
@@ -39,18 +36,15 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
-    values = config.load_yaml(path)
-    for text in overrides:
-        key, value = _parse_override(text)
-        if key.startswith("grid."):
-            values.setdefault("grid", {})
-            _mapping(values, "grid", path)[key.removeprefix("grid.")] = value
-            continue
-        varied = [*_mapping(values, "grid", path), *(name for run in _runs(values, path) for name in run)]
-        if key in varied:
-            raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
-        _set(values, key, value, f"override {text!r}")
-    return values
+    changes = parse_overrides(overrides)
+    values = config.load_yaml(path) | {key: changes.pop(key) for key in ("runs", "grid") if key in changes}
+    base, runs, grid = _layers(values, path)
+    grid |= {key.removeprefix("grid."): changes.pop(key) for key in list(changes) if key.startswith("grid.")}
+    varied = {key for settings in [*runs, *_choices(grid, path)] for key in settings}
+    if ineffective := sorted(varied & changes.keys()):
+        key = ineffective[0]
+        raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
+    return nest(base | changes, str(path)) | ({"runs": runs} if runs else {}) | ({"grid": grid} if grid else {})
 
 
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -59,21 +53,7 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     Raises:
         ConfigError: an override is not valid.
     """
-    values = copy.deepcopy(values)
-    for text in overrides:
-        key, value = _parse_override(text)
-        _set(values, key, value, f"override {text!r}")
-    return values
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{text!r} is not an override; expected key=value, such as training.epochs=3")
-    try:
-        return key, YAML(typ="safe", pure=True).load(value)
-    except (ValueError, YAMLError) as error:
-        raise ConfigError(f"the value of {text!r} is not valid YAML: {error}; quote it, or correct it") from error
+    return nest(by_key(values, "config.yaml") | parse_overrides(overrides), " ".join(overrides))
 
 
 def expand(values: dict[str, Any], where: Path) -> list[Variation]:
@@ -83,59 +63,50 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
         where: the source of the values, for messages.
 
     Raises:
-        ConfigError: a configuration is not valid, two runs are equal, or runs request different resources.
+        ConfigError: a configuration is not valid, a run and the grid set the same key, or two runs are equal.
     """
-    base = {key: value for key, value in values.items() if key not in ("grid", "runs")}
-    grid, runs = _mapping(values, "grid", where), _runs(values, where) or [{}]
-    for key, choices in grid.items():
-        if not isinstance(choices, list) or not choices:
-            raise ConfigError(f"{where}: grid.{key} is {choices!r}, expected a list of values")
+    base, runs, grid = _layers(values, where)
+    choices = list(_choices(grid, where))
     variations = []
-    for run in runs:
-        for choice in itertools.product(*grid.values()):
-            varied = {**run, **dict(zip(grid, choice, strict=True))}
-            resolved = copy.deepcopy(base)
-            for key, value in varied.items():
-                _set(resolved, key, value, str(where))
-            parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
-            check_combinations(parsed, str(where))  # different paths may have been those of one run
-            variations.append(Variation(_label(varied) or ("ensemble" if parsed.model.ensemble else parsed.model.name), parsed))
+    for run, choice in itertools.product(runs or [{}], choices):
+        if both := sorted(run.keys() & choice.keys()):
+            raise ConfigError(f"{where}: {both[0]} is in runs and in grid; remove it from one of them")
+        varied = run | choice
+        resolved = nest(base | varied, str(where))
+        parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
+        check_combinations(parsed, str(where))  # different paths may have been those of one run
+        variations.append(Variation(_label(varied) or ("ensemble" if parsed.model.ensemble else parsed.model.name), parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):
         raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; remove one of them")
-    if any(variation.config.slurm != variations[0].config.slurm for variation in variations):
-        raise ConfigError(
-            f"{where}: its runs have different slurm settings, but a job array has one set of resources: write two sweeps"
-        )
     return variations
 
 
-def _mapping(values: dict[str, Any], key: str, where: Path) -> dict[str, Any]:
-    mapping = values.get(key, {})
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{where}: {key} is {mapping!r}, expected a mapping of dotted keys to lists of values")
-    return mapping
-
-
-def _runs(values: dict[str, Any], where: Path) -> list[dict[str, Any]]:
-    runs = values.get("runs", [])
+def _layers(values: dict[str, Any], where: Path) -> tuple[Settings, list[Settings], Settings]:
+    """The base configuration, the runs that vary it, and the grid: each by dotted key."""
+    runs, grid = values.get("runs", []), values.get("grid", {})
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
-        raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of dotted keys to values")
-    return runs
+        raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of keys to values")
+    if not isinstance(grid, dict):
+        raise ConfigError(f"{where}: grid is {grid!r}, expected a mapping of keys to lists of values")
+    base = {key: value for key, value in values.items() if key not in ("grid", "runs")}
+    return by_key(base, str(where)), [by_key(run, f"{where}: runs") for run in runs], by_key(grid, f"{where}: grid")
 
 
-def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{where}: {section} in {key} is a value, not a section; correct the key")
-    values[last] = value
+def _choices(grid: Settings, where: Path) -> Iterator[Settings]:
+    """Every combination of the values of the grid."""
+    for key, choices in grid.items():
+        if not isinstance(choices, list) or not choices:
+            raise ConfigError(f"{where}: grid.{key} is {choices!r}, expected a list of values")
+    for choice in itertools.product(*grid.values()):
+        yield by_key(dict(zip(grid, choice, strict=True)), f"{where}: grid")
 
 
 def _label(varied: dict[str, Any]) -> str:
     parts = []
     for key, value in varied.items():
+        if key.startswith("slurm."):
+            continue
         name = "" if key == "model.name" else key.rpartition(".")[2]
         values = value if isinstance(value, list) else [value]
         text = "+".join(Path(text).name if key == "model.ensemble" else text for text in map(str, values))

@@ -1,13 +1,51 @@
 """The configuration of a run: the settings that change its result, and the devices and resources that execute it."""
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
+from jobs.configuration.settings import by_key, nest
 from pianogen import config
 from pianogen.combinations import check_combinations
 from pianogen.config import Config, ConfigError, Section
 from pianogen.training.resources import Devices
+
+_TIMEOUT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+# Options of sbatch that slurm.extra may not change, because the jobs would not be found or not work.
+_RESERVED_OPTIONS = {
+    "array": "set slurm.max_parallel",
+    "job-name": "jobs are found by their names",
+    "output": "status reads this file",
+    "error": "status reads this file",
+    "nodes": "set slurm.nodes",
+    "ntasks": "set slurm.nodes; each node has one task",
+    "ntasks-per-node": "each node has one task",
+    "dependency": "set slurm.max_parallel; submit after the other jobs have ended",
+    "wait": "use status --watch",
+    "wrap": "the script is fixed",
+    "parsable": "the output of sbatch is parsed",
+    "test-only": "use --dry-run",
+    "chdir": "paths are absolute",
+}
+
+OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]+(-[a-z0-9]+)*$")]  # a long option
+OptionValue = bool | int | Annotated[str, Field(pattern=r"^[^\r\n]+$")] | None
+
+
+def _parse_timeout(value: object) -> object:
+    """Minutes, from a text in a format of sbatch: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S; rounded up, as Slurm does."""
+    if not isinstance(value, str):
+        return value
+    match = _TIMEOUT.fullmatch(value)
+    if match is None:
+        raise ValueError('expected minutes, or a time limit of sbatch such as "8:00:00" or "1-12"')
+    days, *fields = match.groups()
+    numbers = [int(field) for field in fields if field is not None]
+    if days is None and len(numbers) < 3:
+        numbers = [0, *numbers]
+    hours, minutes, seconds = [*numbers, 0, 0][:3]
+    return 24 * 60 * int(days or 0) + 60 * hours + minutes + (seconds > 0)
 
 
 class SlurmConfig(Section):
@@ -17,23 +55,44 @@ class SlurmConfig(Section):
         partition: None is the default of the site.
         cpu_partition: the partition of decoding jobs, which need no GPU; None is the default of the site.
         account: None is the default of the user.
-        timeout_min: time limit of one attempt.
+        timeout_min: time limit of one attempt in minutes, or as text in a format of sbatch, such as "8:00:00" or "1-12"; also
+            spelled `timeout`.
+        signal_lead_s: time from the signal that announces the time limit to the limit, in which an attempt writes a checkpoint.
         nodes: nodes that train one run together.
-        gpus_per_node: 0 for `device: cpu`.
+        gpus_per_node: 0 for `device: cpu`; a number, or type and number, such as "a100:2".
         cpus_per_task: cores on each node; also the number of threads of TensorFlow.
-        memory_gb: memory on each node.
+        memory_gb: memory on each node; None is the default of the site.
         max_parallel: jobs of one sweep that may run at a time.
+        extra: other options of sbatch by name, passed as they are; true is an option without a value, None removes an option.
+        notify: a mail address or a shell command, for the end of the last job of a submission.
     """
 
     partition: str | None = None
     cpu_partition: str | None = None
     account: str | None = None
-    timeout_min: int = Field(default=240, ge=1)
+    timeout_min: Annotated[int, Field(ge=1), BeforeValidator(_parse_timeout)] = 240
+    signal_lead_s: int = Field(default=90, ge=30, le=3_600)
     nodes: int = Field(default=1, ge=1)
-    gpus_per_node: int = Field(default=0, ge=0)
+    gpus_per_node: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*:[1-9][0-9]*$")] = 0
     cpus_per_task: int = Field(default=4, ge=1)
-    memory_gb: int = Field(default=16, ge=1)
+    memory_gb: int | None = Field(default=16, ge=1)
     max_parallel: int = Field(default=16, ge=1)
+    extra: dict[OptionName, OptionValue] = Field(default={})
+    notify: Annotated[str, Field(pattern=r"^[^\r\n]+$")] | None = None
+
+    @property
+    def num_gpus(self) -> int:
+        """The number of GPUs on each node."""
+        return int(str(self.gpus_per_node).rpartition(":")[2])
+
+    @field_validator("extra")
+    @classmethod
+    def _check_extra(cls, extra: dict[str, object]) -> dict[str, object]:
+        for name in extra.keys() & _RESERVED_OPTIONS.keys():
+            raise ValueError(f"{name} cannot be changed: {_RESERVED_OPTIONS[name]}")
+        for name in [name for name, value in extra.items() if value is False]:
+            raise ValueError(f"{name} is false; set it to null to remove the option, or to true")
+        return extra
 
 
 class RunConfig(Config):
@@ -54,7 +113,7 @@ class RunConfig(Config):
     @property
     def devices(self) -> Devices:
         """The devices of each node."""
-        num = self.slurm.gpus_per_node if self.device == "gpu" else self.logical_devices
+        num = self.slurm.num_gpus if self.device == "gpu" else self.logical_devices
         return Devices(self.device, num, self.slurm.cpus_per_task)
 
 
@@ -67,8 +126,8 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
     Raises:
         ConfigError: a key is unknown or missing, a value has the wrong type or range, or settings contradict each other.
     """
-    run = config.validate(RunConfig, values, where)
-    replicas = max(run.logical_devices, run.slurm.gpus_per_node) * run.slurm.nodes
+    run = config.validate(RunConfig, nest(by_key(values, where), where), where)
+    replicas = max(run.logical_devices, run.slurm.num_gpus) * run.slurm.nodes
     if run.model.ensemble and replicas > 1:
         raise ConfigError(f"{where}: model.ensemble with {replicas} replicas; an ensemble uses one device of one node: set 1")
     if run.training.batch % replicas:
@@ -80,7 +139,7 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
             f"{where}: logical_devices {run.logical_devices} with device gpu, but logical devices share a CPU; "
             "remove one of the two"
         )
-    if (run.device == "gpu") != (run.slurm.gpus_per_node > 0):
+    if (run.device == "gpu") != (run.slurm.num_gpus > 0):
         raise ConfigError(
             f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
             "gpu needs one or more GPUs, cpu needs 0"

@@ -114,7 +114,7 @@ def _batch(out: Path, planned: Sequence[PlannedRun]) -> Batch:
 
 def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], is_shared: bool) -> None:
     configs = [entry.config for entry in planned]
-    replicas = max(config.logical_devices * max(1, config.slurm.gpus_per_node) for config in configs)
+    replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
     if cluster == "debug" and replicas > 1 and len(planned) > 1:
         raise UsageError(
             f"{len(planned)} runs of {replicas} replicas cannot be trained in one process: TensorFlow sets up its devices once; "

@@ -226,6 +226,54 @@ def test_overrides_replace_settings_of_the_sweep(tmp_path: Path) -> None:
     assert variation.config.model.name == "gru"
 
 
+@pytest.mark.parametrize("runs", ["[{training: {learning_rate: 0.001}}]", "[{training.learning_rate: 0.001}]"])
+def test_sections_of_runs_and_overrides_keep_the_other_keys(tmp_path: Path, runs: str) -> None:
+    base = "device: cpu\ntraining: {batch: 16, seed: 7}\nslurm: {timeout_min: 30, memory_gb: 2, extra: {qos: short}}\n"
+    path = write_sweep(tmp_path, f"{base}runs: {runs}\ngrid: {{training: {{epochs: [1, 2]}}}}\n")
+    overrides = ["slurm={memory_gb: 3, timeout: 1-2}", "slurm.extra.constraint=a100", "grid={training.epochs: [4]}"]
+    (variation,) = grid.expand(grid.load_sweep(path, overrides), path)
+    training, resources = variation.config.training, variation.config.slurm
+    assert variation.label == "learning_rate0.001-epochs4"
+    assert (training.learning_rate, training.epochs, training.batch, training.seed) == (0.001, 4, 16, 7)
+    assert (resources.memory_gb, resources.timeout_min, resources.extra) == (3, 26 * 60, {"qos": "short", "constraint": "a100"})
+    changed = grid.override(variation.config.model_dump(mode="json"), ["slurm={memory_gb: null}"])
+    assert run_config.parse(changed, "source").slurm == resources.model_copy(update={"memory_gb": None})
+
+
+@pytest.mark.parametrize(
+    "text", ["my #1.mid", " a.mid", "a: b.mid", "&a b", "*a", "!a", "# a", "0012", "2020-01-01", "a\nb", "- a"]
+)
+def test_text_of_an_override_reaches_the_configuration_as_typed(tmp_path: Path, text: str) -> None:
+    path = write_sweep(tmp_path, "device: cpu\n")
+    assert grid.load_sweep(path, [f"sampling.primer={text}"])["sampling"]["primer"] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("30", 30), ("30:01", 31), ("8:00:00", 480), ("1-12", 2_160), ("1-0:30", 1_470), ("0-1:0:1", 61), (45, 45)],
+)
+def test_time_limit_is_given_in_minutes_or_as_sbatch_accepts_it(text: object, minutes: int) -> None:
+    assert run_config.parse({"device": "cpu", "slurm": {"timeout": text}}, "source").slurm.timeout_min == minutes
+
+
+@pytest.mark.parametrize(
+    ("slurm", "message"),
+    [
+        ({"timeout": "8h"}, "slurm.timeout_min is '8h'"),
+        ({"gpus_per_node": "a100"}, "slurm.gpus_per_node is 'a100'"),
+        ({"gpus_per_node": "a100:2"}, "device cpu with slurm.gpus_per_node a100:2"),
+        ({"extra": {"array": "0-3"}}, "array cannot be changed: set slurm.max_parallel"),
+        ({"extra": {"requeue": False}}, "requeue is false; set it to null"),
+        ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),
+        ({"extra": {"comment": "a\n#SBATCH --begin=now"}}, "slurm.extra.comment"),
+    ],
+)
+def test_invalid_options_of_sbatch_are_refused(slurm: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_config.parse({"device": "cpu", "slurm": slurm}, "source")
+    assert message in str(caught.value)
+
+
 def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_sweep(
         tmp_path,
@@ -264,7 +312,16 @@ def test_settings_of_training_do_not_apply_to_an_ensemble(sections: dict[str, An
         ("device: cpu\nruns: {training.batch: 64}\n", [], "expected a list of mappings"),
         ("device: cpu\nruns: [{model.name: base}, {model.units: 64}]\n", [], "same configuration"),
         ("device: cpu\ngrid: {training.bach: [1]}\n", [], "did you mean batch?"),
-        ("device: cpu\nruns: [{model.units: 8}, {slurm.timeout_min: 9}]\n", [], "different slurm settings"),
+        ("device: cpu\nruns: [{training.seed: 1}]\ngrid: {training: {seed: [2]}}\n", [], "training.seed is in runs and in grid"),
+        ("device: cpu\ngrid: {1: [2]}\n", [], "grid: 1 is not a key"),
+        ("device: cpu\nruns: [{training: {true: 2}}]\n", [], "runs: True is not a key"),
+        ("device: cpu\ntraining: {batch: 8}\ntraining.batch: 16\n", [], "training.batch is set twice"),
+        ("device: cpu\nslurm: {timeout: 8:00:00, timeout_min: 480}\n", [], "slurm.timeout_min is set twice"),
+        ("device: cpu\nruns: [{training: {seed: 1}}]\n", ["training={seed: 4}"], "training.seed is varied"),
+        ("device: cpu\n", ["training={epochs: 4}", "training.epochs=3"], "training.epochs is set by another override too"),
+        ("device: cpu\n", ["slurm={}"], "states no setting"),
+        ("device: cpu\ntraining: {batch: 8}\n", ["training=null"], "training is a section, not a value"),
+        ("device: cpu\n", ["data.groups=[a] # b"], "YAML ignores ' # b'"),
         ("device: cpu\n", ["training.batch"], "expected key=value"),
         ("device: cpu\n", ["device.batch=1"], "a value, not a section"),
         ("- a list\n", [], "expected a mapping"),
