@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
+from pianogen import arithmetic
+
 VERBOSE = "PIANOGEN_VERBOSE"
 _PACKAGES = ("pianogen", "preprocess", "jobs", "benchmarks")
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -51,10 +53,14 @@ def configure(verbose: bool = False) -> None:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its informational messages, unless verbose output was requested.
+    """Imports TensorFlow with fixed arithmetic, and without its informational messages unless verbose output was requested.
 
     Its shared libraries write these messages while they are loaded, before TF_CPP_MIN_LOG_LEVEL takes effect.
+
+    Raises:
+        UsageError: a variable of the environment would change results.
     """
+    arithmetic.fix()
     with nullcontext() if _is_verbose() else _without_tensorflow_info():
         import tensorflow  # noqa: F401
 

@@ -118,6 +118,7 @@ def _try_models(store: Path, configs: Sequence[str]) -> None:
     logs.configure()
     if not os.environ.get(logs.VERBOSE):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # GPU builds of TensorFlow report the missing GPU as an error
+    logs.import_tensorflow()
     from pianogen.training import model_check
 
     with Store(store) as opened:

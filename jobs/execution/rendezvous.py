@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jobs.cluster import environment
 from jobs.cluster.own_job import OwnJob
 from jobs.records.run_directory import Run
 from pianogen.errors import PianogenError
@@ -44,8 +45,12 @@ def meet(run: Run, own: OwnJob) -> Iterator[Workers]:
         raise WorkerError(
             f"workers {missing} of {own.num_tasks} did not start within {_TIMEOUT_S:.0f} s; see {run.path / 'log'}, and resubmit"
         )
+    addresses = [path.read_text() for path in paths]
+    # gRPC would send the messages of the workers to a proxy that http_proxy names, and they would wait for each other forever.
+    hosts = ",".join(address.rpartition(":")[0] for address in addresses)
     try:
-        yield Workers(own.rank, [path.read_text() for path in paths])
+        with environment.modified({"no_grpc_proxy": hosts}):
+            yield Workers(own.rank, addresses)
     finally:
         if own.rank == 0:
             shutil.rmtree(folder)

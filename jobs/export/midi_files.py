@@ -77,7 +77,7 @@ def _record_fingerprints(out: Path, fingerprints: Mapping[str, str]) -> None:
         PianogenError: the folder has files of another store of the same name.
     """
     path = out / _FINGERPRINTS_FILE
-    recorded = json.loads(path.read_text()) if path.is_file() else {}
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name, fingerprint in fingerprints.items():
         _check_fingerprint(out, name, fingerprint, recorded.get(name, fingerprint))
     if not fingerprints.keys() <= recorded.keys():

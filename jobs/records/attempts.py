@@ -11,7 +11,7 @@ import pianogen
 from jobs.cluster.own_job import OwnJob
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import Run
-from pianogen import lock
+from pianogen import arithmetic, lock
 
 # Disk space that an attempt reserves, so that it can record its end when the disk is full.
 _RESERVE, _RESERVE_BYTES = Path("log", "reserve"), 2**15
@@ -34,6 +34,7 @@ def begin_attempt(run: Run, own: OwnJob, submission: str) -> Path:
         submission=submission,
         code=Path(pianogen.__file__).parents[1].name,
         log=f"log/attempt-{len(provenance.attempts) + 1:02d}.log",
+        environment=arithmetic.recorded(),
     )
     provenance = replace(provenance, attempts=[*provenance.attempts, attempt])
     run.write_provenance(provenance)

@@ -43,6 +43,7 @@ class Attempt:
         error: the message of a failed attempt.
         devices: names of TensorFlow's devices; of a finished attempt.
         iterations_per_s: of a finished attempt that trained.
+        environment: the variables that TensorFlow and its libraries read.
         cpu_s: processor time of an attempt that finished or was interrupted, all threads of the first worker.
     """
 
@@ -60,6 +61,7 @@ class Attempt:
     devices: list[str] | None = None
     iterations_per_s: float | None = None
     cpu_s: float | None = None
+    environment: dict[str, str] | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -131,5 +131,5 @@ def write_runs(
 def write_config(run: Run, settings: RunConfig) -> None:
     """Replaces config.yaml if it differs."""
     text = config.dump_yaml(settings.model_dump(mode="json"))
-    if not run.config_file.is_file() or run.config_file.read_text() != text:
+    if not run.config_file.is_file() or run.config_file.read_text(encoding="utf-8") != text:
         atomic.write_text(run.config_file, text)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,7 +16,13 @@ _TRAINING_COLOR, _VALIDATION_COLOR = "#1f5f8b", "#d1603d"
 
 
 def draw_curves(rows: Sequence[Row], metrics: Sequence[str], path: Path) -> None:
-    """Plots each of the metrics on the train and valid splits by epoch."""
+    """Plots each of the metrics on the train and valid splits by epoch, without the settings of the user's matplotlibrc."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        _draw(rows, metrics, path)
+
+
+def _draw(rows: Sequence[Row], metrics: Sequence[str], path: Path) -> None:
     figure = Figure(figsize=(4 * len(metrics), 3.6), layout="constrained")
     epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, len(metrics)), metrics, strict=True):

@@ -321,7 +321,9 @@ def test_two_nodes_wait_for_the_record_of_their_submission_and_train_as_one(slur
     training = {"epochs": 1_000, "max_iterations": 200, "batch": 16}
     two = Sweep(slurm, tmp_path, tmp_path / "two", training=training, slurm=RESOURCES | {"nodes": 2})
     delay_s = 20
-    assert "queued 1 jobs" in succeeded(two.submit(PATH=path_with_slow_git(slurm, tmp_path, delay_s)))
+    # The jobs inherit a proxy, which the workers must not use for each other.
+    proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    assert "queued 1 jobs" in succeeded(two.submit(PATH=path_with_slow_git(slurm, tmp_path, delay_s), **proxy))
     (run,) = two.runs()
     started_s = datetime.fromisoformat(slurm.field(two.job_of(0), "StartTime")).timestamp()
     assert started_s < run.config_file.stat().st_mtime - delay_s

@@ -1,4 +1,4 @@
-"""TensorFlow's start-up messages are silenced unless the user asks for verbose output."""
+"""TensorFlow is imported without its start-up messages, unless the user asks for them, and without the user's Keras settings."""
 
 import os
 import subprocess
@@ -41,6 +41,19 @@ def test_start_up_messages_are_shown_when_verbose(arguments: list[str], variable
     lines = standard_error(*arguments, **variables)
     assert lines[-1].endswith(" INFO loaded TensorFlow")
     assert any("oneDNN" in line for line in lines), lines
+
+
+def test_settings_of_keras_are_those_of_the_program(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"floatx": "float16", "epsilon": 0.5, "backend": "jax"}')
+    program = (
+        "from pianogen import logs; logs.import_tensorflow(); from keras.config import *; print(floatx(), epsilon(), backend())"
+    )
+    variables = os.environ | {"HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "float32 1e-07 tensorflow\n"
 
 
 def test_error_messages_of_the_import_are_shown(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Variables that change results are refused, others are recorded; plots do not depend on the user's matplotlibrc."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from pianogen import arithmetic
+from pianogen.errors import UsageError
+from pianogen.training.curves import draw_curves
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true"),
+        ("XLA_FLAGS", "--xla_dump_to=/tmp --xla_no_such_flag=1"),
+        ("TF_XLA_FLAGS", "--tf_xla_auto_jit=2"),
+        ("TF_ENABLE_ONEDNN_OPTS", "0"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+    ],
+)
+def test_variable_that_changes_results_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{name}=.*unset {name}"):
+        arithmetic.fix()
+
+
+def test_other_variables_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"XLA_FLAGS": "--xla_gpu_cuda_data_dir=/opt/cuda", "KERAS_BACKEND": "jax", "HOME": "/h"})
+    arithmetic.fix()
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+    recorded = arithmetic.recorded()
+    assert recorded["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/opt/cuda"
+    assert "HOME" not in recorded
+
+
+def test_curves_do_not_depend_on_the_settings_of_the_user(tmp_path: Path) -> None:
+    rows = [{"epoch": epoch, "iteration": epoch, "loss": 1 / epoch, "error": epoch} for epoch in (1, 2)]
+    draw_curves(rows, ["loss", "error"], tmp_path / "default.png")
+    with matplotlib.rc_context({"text.usetex": True, "lines.linewidth": 9, "axes.facecolor": "black"}):
+        draw_curves(rows, ["loss", "error"], tmp_path / "user.png")
+        assert matplotlib.rcParams["lines.linewidth"] == 9
+    assert (tmp_path / "user.png").read_bytes() == (tmp_path / "default.png").read_bytes()
