@@ -24,8 +24,10 @@ _REFUSED = (
 )
 # Flags in XLA_FLAGS that say where XLA finds its tools and what it writes beside its work.
 _HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_")
-_RECORDED = ("CUDA_", "CUDNN_", "DNNL_", "GRPC_", "HDF5_", "KERAS_", "KMP_", "LANG", "LC_", "MKL_", "NCCL_", "NVIDIA_")
-_RECORDED += ("OMP_", "ONEDNN_", "OPENBLAS_", "TF_", "XLA_")
+_RECORDED = (
+    *("CUDA_", "CUDNN_", "DNNL_", "GRPC_", "HDF5_", "KERAS_", "KMP_", "LANG", "LC_", "MKL_", "NCCL_"),
+    *("NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "TF_", "XLA_"),
+)
 
 
 def fix() -> None:

@@ -69,10 +69,10 @@ class Progress:
         self._bar: Bar | None = None
         if sys.stderr.isatty():
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[unit]}  {task.fields[rate]}  {task.fields[note]}"),
+                TextColumn("{task.fields[unit]}  {task.fields[rate]}  {task.fields[note]}", markup=False),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )

@@ -13,7 +13,7 @@ from typing import Literal
 
 import submitit
 
-from jobs.cluster import code_snapshot, environment, site, slurm
+from jobs.cluster import code_snapshot, environment, path_text, site, slurm
 from jobs.cluster.slurm import Array, SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.records import submissions
@@ -92,8 +92,11 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
 
     Raises:
         SlurmRefusal: sbatch rejected the jobs; nothing is queued or written.
+        UsageError: a path has characters that jobs cannot use; nothing is queued or written.
         JobError: jobs on this machine failed, after all were executed; or sbatch rejected a part of the jobs.
     """
+    if cluster != "debug":
+        path_text.check([batch.folder.absolute(), *map(Path, batch.arguments)])
     if cluster == "slurm":
         return _queue(batch, write_inputs)
     write_inputs()

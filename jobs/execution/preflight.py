@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from jobs.cluster import environment, path_visibility, slurm
+from jobs.cluster import environment, path_text, path_visibility, slurm
 from jobs.configuration.run_config import RunConfig
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
@@ -15,7 +15,6 @@ from pianogen import logs
 from pianogen.errors import PianogenError, UsageError
 from pianogen.store import Store
 
-_UNUSABLE_IN_PATHS = ":%\n"  # they separate the paths of PYTHONPATH, mark fields of log names, and end lines of scripts
 _MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut down 90 s before the limit
 
 
@@ -99,9 +98,7 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
     """
     if cluster == "debug":
         return
-    for path in paths:
-        if characters := set(str(path)) & set(_UNUSABLE_IN_PATHS):
-            raise UsageError(f"{path} contains {characters.pop()!r}, which job scripts and PYTHONPATH cannot hold; rename it")
+    path_text.check(paths)
     if cluster == "local":
         return
     if batch.resources.timeout_min <= _MIN_TIMEOUT_MIN:

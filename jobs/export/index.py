@@ -63,13 +63,14 @@ class StoreContent:
 def midi_names(store: Store) -> list[str]:
     """The path of each piece's MIDI file below the output folder.
 
-    Samples have the name of their store as a prefix, because the stores of a run share a folder.
+    Names are distinct in file systems that ignore case, too, such as those of macOS and Windows: the second of two such names
+    ends with a hash. Samples have the name of their store as a prefix, because the stores of a run share a folder.
 
     Raises:
         PianogenError: the name of a piece is outside of the output folder, or two names conflict.
     """
     prefix = f"{store.path.stem}-" if store.kind == "samples" else ""
-    names = [prefix + midi_name(name) for name in store.pieces.name]
+    names = _distinct([prefix + midi_name(name) for name in store.pieces.name])
     if len(set(names)) < len(names):
         raise PianogenError(f"{store.path}: two pieces have the same MIDI file name; rename one of them in the corpus")
     files = {"index.csv", *names, *map(plot_name, names)}
@@ -80,6 +81,17 @@ def midi_names(store: Store) -> list[str]:
                     f"{store.path}: {folder} is both a file and the folder of {name}; rename one of the pieces in the corpus"
                 )
     return names
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Appends a hash to every name that differs only in case from an earlier one."""
+    spellings: dict[str, str] = {}
+    return [name if spellings.setdefault(name.casefold(), name) == name else _with_hash(name) for name in names]
+
+
+def _with_hash(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{_hashed(path.stem, name.encode(errors='surrogateescape'))}.mid"))
 
 
 def midi_name(piece: str) -> str:
@@ -133,5 +145,10 @@ def _shortened(part: str) -> str:
     data = part.encode(errors="surrogateescape")
     if len(data) <= _MAX_STEM_BYTES or (len(data) <= _MAX_STEM_BYTES + len(".mid") and part.endswith(".mid")):
         return part
-    start = data[: _MAX_STEM_BYTES - _DIGEST_LENGTH - 1].decode(errors="ignore")
+    return _hashed(part, data)
+
+
+def _hashed(part: str, data: bytes) -> str:
+    """A part of a path, shortened if necessary, with a hash of bytes that identify it."""
+    start = part.encode(errors="surrogateescape")[: _MAX_STEM_BYTES - _DIGEST_LENGTH - 1].decode(errors="ignore")
     return f"{start}-{hashlib.sha256(data).hexdigest()[:_DIGEST_LENGTH]}"

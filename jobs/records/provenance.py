@@ -1,5 +1,6 @@
 """provenance.json: the store, the code and the command that a run was submitted with, and a record of each of its attempts."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pianogen
 from pianogen.store import Store
 
 _PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "h5py", "music21", "submitit")
+_MAX_DIFF_BYTES = 2**16
 
 
 class Outcome(StrEnum):
@@ -98,10 +100,17 @@ class StoreReference:
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The checkout that a run was submitted from: its commit, and the uncommitted changes as a diff."""
+    """The checkout that a run was submitted from; the submission has a snapshot of the code itself.
+
+    Attributes:
+        commit: hash of the commit.
+        diff: the uncommitted changes, at most their first 64 KiB.
+        diff_sha256: hash of the complete diff if `diff` is only its start; otherwise None.
+    """
 
     commit: str
     diff: str
+    diff_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +136,9 @@ class Provenance:
     attempts: list[Attempt]
 
     @classmethod
-    def of_submission(cls, identity: str, config: dict[str, dict[str, Any]], store: Store) -> Self:
+    def of_submission(cls, identity: str, config: dict[str, dict[str, Any]], store: Store, git: GitState | None) -> Self:
         """The provenance of a run that is submitted by this process."""
-        return cls(identity, config, StoreReference.of(store), sys.argv, _git_state(), _versions(), [])
+        return cls(identity, config, StoreReference.of(store), sys.argv, git, _versions(), [])
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
@@ -161,14 +170,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _git_state() -> GitState | None:
-    """The commit and the uncommitted changes of the code; None if the code is not in a checkout."""
-    folder = Path(pianogen.__file__).parent
+def read_git_state(folder: Path = Path(pianogen.__file__).parent) -> GitState | None:
+    """The commit and the uncommitted changes of the checkout of a folder, such as that of the code; None if it is in none."""
     try:
         commit, diff = (
-            subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, errors="replace", check=True).stdout
+            subprocess.run(["git", "-C", folder, *command], capture_output=True, check=True).stdout
             for command in (["rev-parse", "HEAD"], ["diff", "HEAD"])
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return GitState(commit.strip(), diff)
+    is_complete = len(diff) <= _MAX_DIFF_BYTES
+    text = diff[:_MAX_DIFF_BYTES].decode(errors="replace")
+    return GitState(commit.decode().strip(), text, None if is_complete else hashlib.sha256(diff).hexdigest())

@@ -1,7 +1,8 @@
 """The JSON files of a sweep's directory: each is parsed where it is read, and replaced atomically."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,4 +36,17 @@ def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
 
 def write(path: Path, content: Any) -> None:
     """Replaces a JSON file."""
-    atomic.write_text(path, json.dumps(content, indent=2) + "\n")
+    atomic.write_text(path, to_json(content) + "\n")
+
+
+def to_json(content: Any) -> str:
+    """The JSON text of a value; numbers that are infinite or NaN, which JSON cannot express, are null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

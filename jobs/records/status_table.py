@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import sys
 import time
@@ -16,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs.cluster.client import SlurmError
-from jobs.records import status, sweep_directory
+from jobs.records import record_file, status, sweep_directory
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.status import Status
@@ -72,7 +71,7 @@ def show(target: Path, as_json: bool) -> int:
     """Prints the table once."""
     rows = read(target)
     if as_json:
-        print(json.dumps([row.flat() for row in rows], indent=2))
+        print(record_file.to_json([row.flat() for row in rows]))
     else:
         _console().print(_table(rows))
     _try_to_write(target, rows)
@@ -103,7 +102,8 @@ def _try_to_write(target: Path, rows: Sequence[Row]) -> None:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
+    # Without markup: a reason or the name of a folder may contain brackets.
+    return Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, markup=False, emoji=False, highlight=False)
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.configuration.grid import Variation
 from jobs.configuration.run_config import RunConfig
-from jobs.records.provenance import Provenance, StoreReference
+from jobs.records.provenance import Provenance, StoreReference, read_git_state
 from jobs.records.run_directory import Run
 from pianogen import atomic, config
 from pianogen.errors import UsageError
@@ -117,12 +117,13 @@ def write_runs(
     """
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "sweep.yaml", config.dump_yaml(values))
+    git = read_git_state()
     for entry in planned:
         if entry.run in busy:
             continue
         if entry.is_new:
             entry.run.path.mkdir(exist_ok=True)  # a killed submission may have created it
-            entry.run.write_provenance(Provenance.of_submission(entry.identity, entry.config.result_settings(), store))
+            entry.run.write_provenance(Provenance.of_submission(entry.identity, entry.config.result_settings(), store, git))
         elif (provenance := entry.run.read_provenance()).store != StoreReference.of(store):  # the store was moved
             entry.run.write_provenance(replace(provenance, store=StoreReference.of(store)))
         write_config(entry.run, entry.config)  # last: a directory without it is not a run

@@ -1,6 +1,9 @@
 """Checkpoints of a run: written completely and fsynced before the pointer names them; the last few are kept."""
 
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -43,7 +46,8 @@ class Checkpoints:
         if path is None:
             return
         try:
-            state.restore(path).assert_consumed()
+            with without_brackets(Path(path)) as readable:
+                state.restore(str(readable)).assert_consumed()
         except (ValueError, AssertionError, tf.errors.OpError) as error:
             raise CheckpointError(
                 f"cannot restore checkpoint {path} ({_first_line(error)}): it is damaged, or the model in config.yaml is a "
@@ -86,6 +90,15 @@ class Checkpoints:
                     "free disk space and submit the run again"
                 ) from error
         self._saved_at = time.monotonic()
+
+
+@contextmanager
+def without_brackets(path: Path) -> Iterator[Path]:
+    """The path of a checkpoint through a temporary link: TensorFlow reads its name as a pattern in which [ab] is one letter."""
+    with tempfile.TemporaryDirectory(prefix="pianogen-") as folder:
+        link = Path(folder, "checkpoints")
+        link.symlink_to(path.parent.absolute())
+        yield link / path.name
 
 
 def _fsync_files(prefix: str) -> None:

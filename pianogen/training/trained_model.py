@@ -30,15 +30,15 @@ def load_trained_model(config: Config, keys: range, run: Path, steps_per_quarter
     keras.mixed_precision.set_global_policy("mixed_float16" if config.training.mixed_precision else "float32")
     if config.model.ensemble:
         return load_ensemble(config.model.ensemble, steps_per_quarter), "none"
-    path, checkpoint = run / "model.keras", tf.train.latest_checkpoint(run / "checkpoints")
-    if not path.is_file() or checkpoint is None:
+    path, state = run / "model.keras", tf.train.get_checkpoint_state(str(run / "checkpoints"))
+    if not path.is_file() or state is None:
         raise TrainedModelError(f"{run} has no model.keras or no checkpoint; complete its training first")
     network = networks.build(config, keys, steps_per_quarter)
     try:
         network.keras.load_weights(path)
     except ValueError as error:
         raise TrainedModelError(f"{path} belongs to a different model than {run / 'config.yaml'}: {error}") from error
-    return network, Path(checkpoint).name
+    return network, Path(state.model_checkpoint_path).name
 
 
 def load_ensemble(runs: Sequence[str], steps_per_quarter: int = STEPS_PER_QUARTER) -> Network:

@@ -1,7 +1,10 @@
 """The records of a sweep's directory, after users, full disks and other programs have changed it."""
 
+import hashlib
 import json
+import math
 import shutil
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +14,10 @@ import tensorflow as tf
 
 from jobs.cluster.own_job import OwnJob
 from jobs.execution.run_job import run_job
-from jobs.records import attempts, submissions
+from jobs.records import attempts, status_table, submissions
+from jobs.records.provenance import read_git_state
 from jobs.records.record_file import RecordError
+from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
@@ -36,6 +41,48 @@ def test_copy_of_a_run_is_refused(tmp_path: Path, store: Path) -> None:
     shutil.copytree(run.path, run.path.with_name(run.name + ".bak"))
     with pytest.raises(UsageError, match="are the same run; move the copy out"):
         create_runs(tmp_path / "sweep", store, SETTINGS)
+
+
+def test_status_shows_brackets_and_infinite_figures(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets are markup for the library that prints the table, and JSON has no infinite numbers."""
+    out = tmp_path / "exp[lr]"
+    failed, done = create_runs(out, store, SETTINGS | {"grid": {"training.seed": [0, 1]}})
+    message = "[/job:worker/replica:0/task:1] is gone [bold] :smile:"
+    attempts.begin_attempt(failed, OwnJob(), "")
+    attempts.end_attempt(failed, error=message)
+    figures = {"epoch": 1, "loss": 0.5, "valid_loss": math.inf}
+    done.write_result(Result("ckpt-1", 1, 1, figures, math.inf, None, {"valid": {"network": {"nats_per_step": math.nan}}}, []))
+    assert status_table.show(out, as_json=False) == 0
+    assert message in capsys.readouterr().out
+    status_table.show(out, as_json=True)
+    rows = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert [row["reason"] for row in rows] == [message, ""]
+    assert (rows[1]["loss"], rows[1]["valid_loss"], rows[1]["best_valid_loss"], rows[1]["valid_nats_per_step"]) == (
+        0.5,
+        *[None] * 3,
+    )
+
+
+def test_long_diff_of_the_checkout_is_cut_and_hashed(tmp_path: Path) -> None:
+    def git(*arguments: str) -> bytes:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", "-C", tmp_path, *identity, *arguments], capture_output=True, check=True).stdout
+
+    git("init", "--quiet")
+    (tmp_path / "data.txt").write_text("one\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message=data")
+    (tmp_path / "data.txt").write_text("two\n")
+    state = read_git_state(tmp_path)
+    assert state is not None
+    assert (state.diff, state.diff_sha256) == (git("diff", "HEAD").decode(), None)
+    (tmp_path / "data.txt").write_text("two\n" * 200_000)
+    state = read_git_state(tmp_path)
+    assert state is not None
+    diff = git("diff", "HEAD")
+    assert len(state.diff) == 65_536
+    assert diff.startswith(state.diff.encode())
+    assert state.diff_sha256 == hashlib.sha256(diff).hexdigest()
 
 
 def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:

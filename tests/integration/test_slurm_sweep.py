@@ -25,6 +25,7 @@ from tests.support.paths import PROGRAMS, ROOT
 from tests.support.processes import finished, wait_until
 from tests.support.runs import are_equal, iteration_of, weights_of
 from tests.support.slurm_cluster import SlurmCluster
+from tests.unit.test_path_text import USABLE
 
 _TIMEOUT_S = 250  # a command may train several runs in the foreground
 RESOURCES = {"cpus_per_task": 1, "memory_gb": 2, "timeout_min": 15, "max_parallel": 3}
@@ -82,13 +83,14 @@ def succeeded(command: "subprocess.CompletedProcess[str]") -> str:
 
 def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tmp_path: Path) -> None:
     grid = {"training.seed": [0, 1], "model.name": ["base", "gru"]}
-    on_slurm = Sweep(slurm, tmp_path / "a folder", tmp_path / "a folder" / "my runs", grid=grid)
+    folder = tmp_path / f"a {USABLE}"
+    on_slurm = Sweep(slurm, folder, folder / "my runs", grid=grid)
     assert "queued 4 jobs" in succeeded(on_slurm.submit())
     assert set(on_slurm.states()) <= {"waiting", "running", "done"}
     assert "0 to start" in succeeded(on_slurm.submit())  # queued and running runs are not queued twice
     assert "queued 4 jobs" in succeeded(on_slurm.call("jobs.decode", on_slurm.out, "--cluster", "slurm"))  # after the training
     on_slurm.wait_for(*["done"] * 4)
-    local = Sweep(slurm, tmp_path / "a folder", tmp_path / "local", grid=grid | {"training.seed": [0]})
+    local = Sweep(slurm, folder, tmp_path / "local", grid=grid | {"training.seed": [0]})
     succeeded(local.submit("--cluster", "local"))
     for one, other in zip(on_slurm.runs()[:2], local.runs(), strict=True):
         assert one.name == other.name  # samples.h5 contains it
@@ -106,7 +108,7 @@ def test_results_on_slurm_equal_those_of_local_processes(slurm: SlurmCluster, tm
 def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_path: Path) -> None:
     training = {"epochs": 1_000, "max_iterations": 3_000, "batch": 16}
     changes: dict[str, Any] = {"training": training, "checkpoints": {"every_iterations": 60}}
-    sweep = Sweep(slurm, tmp_path, tmp_path / "runs", **changes)
+    sweep = Sweep(slurm, tmp_path, tmp_path / "runs [lr]", **changes)  # TensorFlow reads names of checkpoints as patterns
     succeeded(sweep.submit())
     (run,) = sweep.runs()
 

@@ -197,6 +197,18 @@ def test_names_that_collide_are_an_error(tmp_path: Path, names: list[str], messa
     assert not (tmp_path / "c.zip").exists()
 
 
+def test_names_that_differ_only_in_case_stay_distinct_where_case_is_ignored(tmp_path: Path) -> None:
+    store = store_with_names(tmp_path / "c.h5", "A/Prelude.mid", "a/prelude.mid", "a/prelude.MID.mid", "a/other.mid")
+    with Store(store) as opened:
+        names = index.midi_names(opened)
+    assert (names[0], names[2:]) == ("A/Prelude.mid", ["a/prelude.MID.mid", "a/other.mid"])
+    assert names[1].startswith("a/prelude-")
+    midi_files.write_archive(store, tmp_path / "c.zip", 1)
+    with ZipFile(tmp_path / "c.zip") as archive:
+        assert len({name.casefold() for name in archive.namelist()}) == 1 + 2 * len(names)
+        assert archive.read(names[1]) == write_midi(made_roll(1, 8))
+
+
 def test_unusual_names_are_kept(tmp_path: Path) -> None:
     names = ["Ä ö.mid", "a.MID", "a.kar", "a\\\\b\\xff.mid", "b/c d/é'\"<&>.mid", "con:.mid", ".mid"]
     store = store_with_names(tmp_path / "c.h5", *names)
