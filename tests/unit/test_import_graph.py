@@ -25,6 +25,7 @@ ALLOWED_IMPORTS = {
     # A primer is a MIDI file.
     "pianogen.sampling": f"{TOP} pianogen.models pianogen.data pianogen.midi",
     "pianogen.evaluation": f"{TOP} pianogen.models pianogen.data",
+    "pianogen.api": f"{TOP} pianogen.midi pianogen.data pianogen.models pianogen.training pianogen.sampling",
     "preprocess": f"{TOP} pianogen.midi preprocess.archives",
     "preprocess.archives": f"{TOP} pianogen.midi",
     "jobs.configuration": f"{TOP} pianogen.training",
@@ -74,7 +75,7 @@ def test_allowed_imports_have_no_circle() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_top_package_imports_no_module(package: str) -> None:
-    assert imports_of(package) == set()
+    assert {name for name in imports_of(package) if is_own(name)} == set()
 
 
 @pytest.mark.parametrize("library", ALLOWED_IMPORTERS)
