@@ -63,4 +63,4 @@ def _string(key: int) -> np.ndarray:
     for number in np.flatnonzero(is_heard).tolist():
         partial_decay_s = decay_s / (0.7 + 0.3 * partial[number])
         sound += strength[number] * np.sin(2 * np.pi * hz[number] * seconds) * np.exp(-seconds / partial_decay_s)
-    return (sound / np.sqrt(np.mean(sound[: SAMPLE_RATE // 5] ** 2))).astype(np.float32)
+    return np.asarray(sound / np.sqrt(np.mean(sound[: SAMPLE_RATE // 5] ** 2)), np.float32)
