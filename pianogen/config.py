@@ -1,6 +1,5 @@
 """The configuration of a run: what changes its result, and how often its checkpoints are written."""
 
-import difflib
 import hashlib
 import io
 import json
@@ -12,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, suggestion
 
 ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
+RESULT_SECTIONS = ("model", "data", "training", "sampling")  # the sections that change the result of a run
 # Defaults with model.name joint, where they differ from those of the sections.
 _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"units": 48},
@@ -272,7 +272,7 @@ class Config(Section):
 
     def result_settings(self) -> dict[str, dict[str, Any]]:
         """The sections that change the result of a run, as JSON values."""
-        return self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
+        return self.model_dump(mode="json", include=set(RESULT_SECTIONS))
 
 
 _SectionType = TypeVar("_SectionType", bound=Section)
@@ -330,12 +330,7 @@ def _message(schema: Any, detail: Any, source: str) -> str:
         for key in keys[:-1]:
             schema = schema.model_fields[key].annotation
         names = [field.alias or name for name, field in schema.model_fields.items()]
-        return f"{place} is not a key; {_suggestion(keys[-1], names)}"
+        return f"{place} is not a key; {suggestion(keys[-1], names)}"
     if detail["type"] == "missing":
         return f"{place} is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
     return f"{place} is {detail['input']!r}; {detail['msg']}"
-
-
-def _suggestion(name: str, valid: list[str]) -> str:
-    similar = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"
