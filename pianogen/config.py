@@ -142,6 +142,8 @@ class TrainingConfig(Section):
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
         seed: seed of the initial weights, of the order of windows and of dropout.
+        tracker: "wandb" (Weights & Biases), or a tracker of your own as package.module:Class, beside TensorBoard; the result does
+            not depend on it.
     """
 
     batch: int = Field(default=64, ge=1)
@@ -162,6 +164,7 @@ class TrainingConfig(Section):
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    tracker: str | None = None
 
     @property
     def learning_rate_varies(self) -> bool:
@@ -272,7 +275,7 @@ class Config(Section):
 
     def result_settings(self) -> dict[str, dict[str, Any]]:
         """The sections that change the result of a run, as JSON values."""
-        return self.model_dump(mode="json", include=set(RESULT_SECTIONS))
+        return self.model_dump(mode="json", include=set(RESULT_SECTIONS), exclude={"training": {"tracker"}})
 
 
 _SectionType = TypeVar("_SectionType", bound=Section)
