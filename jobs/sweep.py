@@ -1,4 +1,4 @@
-"""Sweeps of training runs: submit, status, resubmit, cancel.
+"""Sweeps of training runs: submit, status, resubmit, cancel, logs, options.
 
 python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3
 python -m jobs.sweep status runs/quick
@@ -9,72 +9,137 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from jobs.configuration.options import describe_options
 from jobs.execution.cancel import cancel
 from jobs.execution.launch import Cluster
 from jobs.execution.resubmit import resubmit
 from jobs.execution.submit import dry_run, submit
-from jobs.records import status_table
+from jobs.records import run_logs, status_table
+from jobs.records.selection import is_result_setting
 from pianogen import command
+from pianogen.command import Parser, Subcommand
 
-_ACTIONS = ("submit", "status", "resubmit", "cancel")
+_PROG = "python -m jobs.sweep"
+_SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m jobs.sweep`."""
-    parser = _parser()
+    subcommands = {
+        "submit": Subcommand("check every run of a sweep, create its directory, and queue its job", _submit),
+        "status": Subcommand("show which runs are waiting, running, done or failed, and why", _status),
+        "resubmit": Subcommand("submit the runs that are neither done, queued nor running", _resubmit),
+        "cancel": Subcommand("cancel queued and running jobs; their runs can be resubmitted", _cancel),
+        "logs": Subcommand("print the logs of runs", _logs),
+        "options": Subcommand("list every key of a sweep file with its type, default and meaning", _options),
+    }
+    return command.run_subcommand(_PROG, "Train the models of a sweep file on a store.", subcommands, arguments)
+
+
+def _submit(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} submit",
+        description="Check every run of a sweep, create its directory, and queue its job. Runs that are done, queued or running\n"
+        "are left as they are, so the same command continues an interrupted submission.",
+        epilog="examples:\n"
+        f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --dry-run\n"
+        f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3",
+    )
+    parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml", help="the sweep file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that override the sweep file; see the subcommand options"
+    )
+    parser.add_argument("--store", type=Path, required=True, help="the corpus to train on")
+    parser.add_argument("--out", type=Path, required=True, metavar="runs/NAME", help="the sweep directory")
+    _add_cluster(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the runs and the job script, write nothing"
+    )
+    parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
     options = parser.parse(arguments)
-    target, overrides, cluster = options.target, options.overrides, options.cluster
-    match options.action:
-        case "status":
-            return status_table.watch(target) if options.watch else status_table.show(target, options.json)
-        case "resubmit":
-            resubmit(target, overrides, cluster)
-        case "cancel":
-            cancel(target)
-        case "submit":
-            if options.store is None or options.out is None:
-                parser.error("submit requires --store and --out")
-            action = dry_run if options.dry_run else submit
-            action(target, overrides, options.store, options.out, cluster, options.shared)
+    action = dry_run if options.dry_run else submit
+    action(options.sweep, options.overrides, options.store, options.out, options.cluster, options.shared)
     return 0
 
 
-def _parser() -> command.Parser:
-    parser = command.Parser(
-        prog="python -m jobs.sweep",
-        description="submit    check every run of a sweep, create its directory, and queue its job\n"
-        "status    show which runs are waiting, running, done or failed, and why\n"
-        "resubmit  show why runs are not done, and submit those that are neither queued nor running\n"
-        "cancel    cancel queued and running jobs; runs resume from their last checkpoint when resubmitted",
-        epilog="examples:\n"
-        "  python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --dry-run\n"
-        "  python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3\n"
-        "  python -m jobs.sweep status runs/quick --watch\n"
-        "  python -m jobs.sweep resubmit runs/quick slurm.memory_gb=32",
+def _status(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} status",
+        description="Show which runs are waiting, running, done or failed, and why; and update runs.csv.",
+        epilog=f"examples:\n  {_PROG} status runs/quick --watch\n  {_PROG} status runs/quick 3 5-9 model.name=gru",
     )
-    parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
-    parser.add_argument(
-        "target", type=Path, metavar="SWEEP.yaml|runs/NAME", help="submit: the sweep file; others: a sweep directory or one run"
+    _add_target(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", action="store_true", help="refresh until no run is queued or running")
+    options = parser.parse(arguments)
+    if options.watch and options.json:
+        parser.error("--watch shows a table; leave out --json or --watch")
+    if options.watch:
+        return status_table.watch(options.target, options.selection)
+    return status_table.show(options.target, options.selection, options.json)
+
+
+def _resubmit(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} resubmit",
+        description="Show why runs are not done, and submit those that are neither queued nor running. They resume from their\n"
+        "last checkpoint.",
+        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9",
     )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="submit: settings that override the sweep file; resubmit: settings that do not change results, such as "
-        "slurm.timeout_min=480",
+    _add_target(parser, "; settings that do not change results, such as slurm.timeout_min=480, override those of the runs")
+    _add_cluster(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
+    options = parser.parse(arguments)
+    overrides = [text for text in options.selection if "=" in text and not is_result_setting(text)]
+    selection = [text for text in options.selection if text not in overrides]
+    resubmit(options.target, selection, overrides, options.cluster, options.dry_run)
+    return 0
+
+
+def _cancel(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} cancel",
+        description="Cancel queued and running jobs. Running ones write a checkpoint; resubmitted runs resume from it.",
+        epilog=f"examples:\n  {_PROG} cancel runs/quick\n  {_PROG} cancel runs/quick model.name=gru --dry-run",
     )
-    parser.add_argument("--store", type=Path, help="submit: the corpus to train on")
-    parser.add_argument("--out", type=Path, metavar="runs/NAME", help="submit: the sweep directory")
-    parser.add_argument(
-        "--cluster", choices=get_args(Cluster), default="slurm", help="submit, resubmit: where jobs run (default: slurm)"
+    _add_target(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show what would be cancelled; cancel nothing")
+    options = parser.parse(arguments)
+    cancel(options.target, options.selection, options.dry_run)
+    return 0
+
+
+def _logs(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} logs",
+        description="Print the log of the last attempt of each run.",
+        epilog=f"examples:\n  {_PROG} logs runs/quick 3\n  {_PROG} logs runs/quick 3 --follow",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="submit: check everything, print the runs and the job script, write nothing"
+    _add_target(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="print what is appended, of a single run, until Ctrl-C")
+    options = parser.parse(arguments)
+    run_logs.show(options.target, options.selection, options.follow)
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} options",
+        description="List every key of a sweep file with its type, default and meaning.",
+        epilog=f"examples:\n  {_PROG} options\n  {_PROG} options training",
     )
-    parser.add_argument("--shared", action="store_true", help="submit: skip the check that the nodes see these paths")
-    parser.add_argument("--json", action="store_true", help="status: print JSON")
-    parser.add_argument("--watch", action="store_true", help="status: refresh every 15 s until no run is queued or running")
-    return parser
+    parser.add_argument("prefix", nargs="?", default="", metavar="SECTION", help="list only keys that begin with this text")
+    print(describe_options(parser.parse(arguments).prefix))
+    return 0
+
+
+def _add_target(parser: Parser, also: str = "") -> None:
+    parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
+    parser.add_argument("selection", nargs="*", metavar="SELECTION", help=_SELECTION + also)
+
+
+def _add_cluster(parser: Parser) -> None:
+    parser.add_argument("--cluster", choices=get_args(Cluster), default="slurm", help="where jobs run (default: slurm)")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""The command-line interface that all commands share: help, --verbose, error messages and exit codes."""
+"""The command-line interface that all commands share: subcommands, help, --verbose, error messages and exit codes."""
 
 import argparse
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from pianogen import logs
-from pianogen.errors import PianogenError
+from pianogen.errors import PianogenError, suggestion
+
+Main = Callable[[Sequence[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,9 +22,45 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parses positional arguments and options in any order, and configures logging."""
-        options = self.parse_intermixed_args(arguments)
+        options, unknown = self.parse_known_intermixed_args(arguments)
+        if unknown:
+            self.error(f"{unknown[0]} is not an argument of this command{self._suggestion(unknown[0])}")
         logs.configure(options.verbose)
         return options
+
+    def _suggestion(self, argument: str) -> str:
+        valid = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        if not argument.startswith("-"):
+            return f"; see {self.prog} --help"
+        return f"; {suggestion(argument.partition('=')[0], valid)}"
+
+
+class Subcommand(NamedTuple):
+    """A subcommand: its line in the help of the command, and its function."""
+
+    summary: str
+    main: Main
+
+
+def run_subcommand(prog: str, description: str, subcommands: Mapping[str, Subcommand], arguments: Sequence[str]) -> int:
+    """Runs the subcommand that the first argument names, with the other arguments.
+
+    Args:
+        prog: the name of the command.
+        description: what the command does.
+    """
+    name = arguments[0] if arguments else ""
+    if name in subcommands:
+        return subcommands[name].main(arguments[1:])
+    width = max(map(len, subcommands))
+    lines = "\n".join(f"  {name:<{width}}  {subcommand.summary}" for name, subcommand in subcommands.items())
+    usage = f"usage: {prog} {{{','.join(subcommands)}}} ..."
+    if name in ("-h", "--help"):
+        print(f"{usage}\n\n{description}\n\n{lines}\n\n{prog} SUBCOMMAND --help describes a subcommand.")
+        return 0
+    problem = f"{name!r} is not a subcommand" if name else "a subcommand is missing"
+    print(f"{usage}\n{prog}: error: {problem}; {suggestion(name, list(subcommands))}", file=sys.stderr)
+    return 2
 
 
 def positive_int(text: str) -> int:
@@ -31,7 +70,7 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
+def run(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,6 +1,5 @@
 """The configuration of a run: what changes its result, and how often its checkpoints are written."""
 
-import difflib
 import hashlib
 import io
 import json
@@ -12,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, suggestion
 
 ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
+RESULT_SECTIONS = ("model", "data", "training", "sampling")  # the sections that change the result of a run
 # Defaults with model.name joint, where they differ from those of the sections.
 _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"units": 48},
@@ -143,6 +143,8 @@ class TrainingConfig(Section):
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
         seed: seed of the initial weights, of the order of windows and of dropout.
+        tracker: "wandb" (Weights & Biases), or a tracker of your own as package.module:Class, beside TensorBoard; the result does
+            not depend on it.
     """
 
     batch: int = Field(default=64, ge=1)
@@ -163,6 +165,7 @@ class TrainingConfig(Section):
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    tracker: str | None = None
 
     @property
     def learning_rate_varies(self) -> bool:
@@ -273,7 +276,7 @@ class Config(Section):
 
     def result_settings(self) -> dict[str, dict[str, Any]]:
         """The sections that change the result of a run, as JSON values."""
-        return self.model_dump(mode="json", include={"model", "data", "training", "sampling"})
+        return self.model_dump(mode="json", include=set(RESULT_SECTIONS), exclude={"training": {"tracker"}})
 
 
 _SectionType = TypeVar("_SectionType", bound=Section)
@@ -338,12 +341,7 @@ def _describe_error(schema: Any, detail: Any) -> tuple[str, str]:
         for key in keys[:-1]:
             schema = schema.model_fields[key].annotation
         names = [field.alias or name for name, field in schema.model_fields.items()]
-        return place, f"is not a key; {_suggestion(keys[-1], names)}"
+        return place, f"is not a key; {suggestion(keys[-1], names)}"
     if detail["type"] == "missing":
         return place, "is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
     return place, f"is {detail['input']!r}; {detail['msg']}"
-
-
-def _suggestion(name: str, valid: list[str]) -> str:
-    similar = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"

@@ -3,6 +3,9 @@
 A message states what failed, where, what was found and what was expected, and the next action.
 """
 
+import difflib
+from collections.abc import Sequence
+
 
 class PianogenError(Exception):
     """Base class of the errors of this package; a command prints their message without a traceback."""
@@ -18,3 +21,9 @@ class UsageError(PianogenError):
 
 class Interrupted(PianogenError):
     """A shutdown signal ended the work early; finished work is kept, and the next attempt resumes from it."""
+
+
+def suggestion(name: str, valid: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the nearest valid one, and all of them."""
+    similar = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"

@@ -17,12 +17,13 @@ STEPS_PER_QUARTER = 4  # a step is a sixteenth note unless preprocessing is give
 PACKED_BYTES = 22
 MAX_BAR_POSITION = 255
 MAX_TEMPO_US = 16_777_215  # the largest that fits the three bytes of a tempo event
+US_PER_MINUTE = 60_000_000
 DEFAULT_TEMPO_US = 500_000  # in force before the first tempo event (Standard MIDI Files 1.0)
 
 SILENT, ONSET, HOLD = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Roll:
     """The state of each key at each step of a piece, the tempo, and the position in the bar.
 
@@ -51,6 +52,19 @@ class Roll:
             and np.array_equal(self.bar_position, other.bar_position)
             and (self.first_step, self.steps_per_quarter) == (other.first_step, other.steps_per_quarter)
         )
+
+    def __repr__(self) -> str:
+        tempo = "no tempo"
+        if len(self):
+            slowest, fastest = (round(US_PER_MINUTE / int(us)) for us in (self.tempo_us.max(), self.tempo_us.min()))
+            tempo = f"{slowest} bpm" if slowest == fastest else f"{slowest} to {fastest} bpm"
+        return f"Roll({len(self):,} steps, {self.num_notes:,} notes, {tempo})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The plot of the roll, which Jupyter shows."""
+        from pianogen.roll_plot import plot_roll  # loads Pillow
+
+        return plot_roll(self) if len(self) else None
 
     def rows(self, start: int | None, stop: int | None) -> Self:
         """A range of rows; `first_step` is 0, because the range is no longer the complete piece."""

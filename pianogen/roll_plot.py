@@ -7,11 +7,10 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageFont
 
-from pianogen.roll import LOWEST_KEY, NUM_KEYS, Roll
+from pianogen.roll import LOWEST_KEY, NUM_KEYS, US_PER_MINUTE, Roll
 
 _LINE_STEPS = 512  # at most; a line ends at a bar line if it can
 _NUMBERED_BARS = 4  # every fourth bar has a number
-_US_PER_MINUTE = 60_000_000
 
 _STEP_PX, _KEY_PX, _TEMPO_PX = 3, 3, 24
 _KEYS_PX = NUM_KEYS * _KEY_PX
@@ -31,7 +30,7 @@ def plot_roll(roll: Roll) -> bytes:
     bar_lines = np.flatnonzero(roll.bar_position == 0)
     lines = _divide_into_lines(bar_lines, len(roll))
     width = max(stop - start for start, stop in lines)
-    bpm = _US_PER_MINUTE / roll.tempo_us
+    bpm = US_PER_MINUTE / roll.tempo_us
     slowest, fastest = round(bpm.min()), round(bpm.max())
     span = bpm.max() - bpm.min()
     heights = (bpm - bpm.min()) / span if span else np.full(len(roll), 0.5)

@@ -36,6 +36,7 @@ if [[ -n ${PIANOGEN_MODULES:-} ]]; then
     # shellcheck disable=SC2086 # several modules
     module load $PIANOGEN_MODULES || fail "module load $PIANOGEN_MODULES failed; correct PIANOGEN_MODULES in $site"
 fi
+export PYTHONSAFEPATH=1 # python -m must not run a file preprocess.py of the folder in which the job was submitted
 python=python
 if [[ -n ${PIANOGEN_ACTIVATE:-} ]]; then
     eval "$PIANOGEN_ACTIVATE" || fail "'$PIANOGEN_ACTIVATE' failed; correct PIANOGEN_ACTIVATE in $site"

@@ -2,30 +2,42 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, submissions, sweep_directory
+from jobs.records import attempts, submissions
 from jobs.records.run_directory import Run
+from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS
 
 
-def cancel(target: Path) -> None:
-    """Cancels the jobs of a sweep or of one run, and asks its processes on this machine to shut down.
+def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
+    """Cancels the jobs of a sweep, of some of its runs or of one run, and asks its processes on this machine to shut down.
 
     Running ones write a checkpoint before they exit.
 
+    Args:
+        selection: see `open_selected`.
+        is_dry_run: print what would be cancelled, and cancel nothing.
+
     Raises:
+        UsageError: the selection matches no run.
         SlurmError: Slurm does not respond.
     """
-    runs = sweep_directory.open_runs(target)
-    if not Run(target).config_file.is_file():  # the complete sweep
-        submissions.cancel_local(runs[0].sweep / JOBS)
+    runs = open_selected(target, selection)
     jobs = submissions.live_jobs(runs)
-    if jobs:
-        slurm.cancel(jobs)
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
     local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
+    if is_dry_run:
+        for name in sorted({*jobs.values(), *(run.name for run in owners)}):
+            print(name)
+        print(f"{len(jobs)} jobs and {len(local)} processes of this machine would be cancelled; nothing was cancelled")
+        return
+    if not selection and not Run(target).config_file.is_file():  # the complete sweep
+        submissions.cancel_local(runs[0].sweep / JOBS)
+    if jobs:
+        slurm.cancel(jobs)
     for pid in local:
         os.kill(pid, signal.SIGTERM)
     print(f"cancelled {len(jobs)} jobs, and sent SIGTERM to {len(local)} processes of this machine; status shows when they end")

@@ -11,23 +11,29 @@ from jobs.execution.launch import Batch, Cluster
 from jobs.execution.run_job import run_job
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.selection import open_selected
 from jobs.records.status import State
 from jobs.records.sweep_directory import JOBS
 from pianogen.config import ConfigError
 
 
-def resubmit(target: Path, overrides: Sequence[str], cluster: Cluster) -> None:
+def resubmit(
+    target: Path, selection: Sequence[str], overrides: Sequence[str], cluster: Cluster, is_dry_run: bool = False
+) -> None:
     """Prints why runs of a sweep, or one run, are not done, and submits those that are not active.
 
     Args:
+        selection: see `open_selected`.
         overrides: key=value, applied to the configurations; they may not change results.
+        is_dry_run: check and print what would be submitted, and submit and write nothing.
 
     Raises:
-        UsageError: an override would change a result, or Slurm rejected the jobs; nothing is written.
+        UsageError: the selection matches no run, an override would change a result, or Slurm rejected the jobs; nothing is
+            written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
-    runs = sweep_directory.open_runs(target)
+    runs = open_selected(target, selection)
     with submissions.exclusive(runs[0].sweep):
         sweep_directory.find_runs(runs[0].sweep)  # refuses copies of runs
         selected = []
@@ -43,6 +49,9 @@ def resubmit(target: Path, overrides: Sequence[str], cluster: Cluster) -> None:
             batches.setdefault(config.slurm, {})[run] = config
         for resources, configs in batches.items():
             preflight.check_resources(cluster, _batch(resources, configs), [runs[0].sweep], is_shared=True)
+        if is_dry_run:
+            print("nothing was submitted or written")
+            return
         for resources, configs in batches.items():
             submit.start(cluster, _batch(resources, configs), functools.partial(_write, configs))
 

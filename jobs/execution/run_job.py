@@ -11,6 +11,7 @@ from jobs.cluster.client import SlurmError
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim, job_files, rendezvous
 from jobs.execution.shutdown import ShutdownFlag
+from jobs.execution.tracking import tracked
 from jobs.records import attempts
 from jobs.records.provenance import Outcome
 from jobs.records.result import Result
@@ -138,17 +139,21 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.training.trained_model import load_trained_model
 
     config = run.read_config()
-    with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
-        statistics = train_statistics(store, config.data)
-        if config.model.ensemble:
-            find_strategy(config.devices, workers)
-            network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
-            trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
-        else:
-            trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
-        evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
-    sampler = Sampler(trained.network, config.sampling, statistics)
-    rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+    with tracked(run, config.training.tracker) as trackers:
+        with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
+            statistics = train_statistics(store, config.data)
+            if config.model.ensemble:
+                find_strategy(config.devices, workers)
+                network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
+                trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
+            else:
+                trained = train(
+                    config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers=trackers
+                )
+            evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
+        sampler = Sampler(trained.network, config.sampling, statistics)
+        rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+        trackers.log_samples(int(trained.history[-1]["iteration"]) if trained.history else 0, rolls)
     result = Result(
         checkpoint=trained.checkpoint,
         parameters=trained.network.keras.count_params(),

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs.cluster.client import SlurmError
-from jobs.records import record_file, status, sweep_directory
+from jobs.records import record_file, status
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.selection import open_selected
 from jobs.records.status import Status
 from pianogen import atomic
 from pianogen.config import flatten
@@ -50,9 +51,9 @@ class Row:
         return {"run": self.run, **current, "progress": _describe_progress(self.status), **self.settings, **self.figures}
 
 
-def read(target: Path) -> list[Row]:
-    """A row for each run of a sweep, or for the one run."""
-    runs = sweep_directory.open_runs(target)
+def read(target: Path, selection: Sequence[str] = ()) -> list[Row]:
+    """A row for each run of a sweep, for the selected ones, or for the one run; see `open_selected`."""
+    runs = open_selected(target, selection)
     return [_row(run, entry) for run, entry in status.read_statuses(runs).items()]
 
 
@@ -67,25 +68,27 @@ def write(target: Path, rows: Sequence[Row]) -> None:
         atomic.write_text(target / "runs.csv", text.getvalue())
 
 
-def show(target: Path, as_json: bool) -> int:
+def show(target: Path, selection: Sequence[str], as_json: bool) -> int:
     """Prints the table once."""
-    rows = read(target)
+    rows = read(target, selection)
     if as_json:
         print(record_file.to_json([row.flat() for row in rows]))
     else:
         _console().print(_table(rows))
-    _try_to_write(target, rows)
+    if not selection:
+        _try_to_write(target, rows)
     return 0
 
 
-def watch(target: Path) -> int:
+def watch(target: Path, selection: Sequence[str] = ()) -> int:
     """Refreshes the table until no run is active."""
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
             try:
-                rows = read(target)
+                rows = read(target, selection)
                 live.update(_table(rows), refresh=True)
-                _try_to_write(target, rows)
+                if not selection:
+                    _try_to_write(target, rows)
                 if not any(row.status.is_active for row in rows):
                     return 0
             except SlurmError as error:

@@ -11,26 +11,40 @@ from pathlib import Path
 import numpy as np
 
 from pianogen import command
+from pianogen.command import Parser, Subcommand
 from pianogen.store import Split, Store
+
+_PROG = "python -m pianogen.store"
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m pianogen.store`."""
-    parser = command.Parser(
-        prog="python -m pianogen.store",
-        description="Describe a store, or verify all of its checksums.",
-        epilog="example:\n  python -m pianogen.store verify corpus.h5",
-    )
-    parser.add_argument("action", choices=["info", "verify"], help="info prints a table; verify reads and checks every row")
-    parser.add_argument("store", type=Path, help="the HDF5 file that preprocessing or sampling has written")
-    options = parser.parse(arguments)
-    with Store(options.store) as store:
-        if options.action == "verify":
-            store.verify()
-            print(f"{store.path} is valid: {len(store.pieces):,} pieces, {store.num_steps:,} steps; all checksums match")
-        else:
-            print(_describe(store))
+    subcommands = {
+        "info": Subcommand("describe a store", _info),
+        "verify": Subcommand("read every row of a store, and compare all checksums", _verify),
+    }
+    return command.run_subcommand(_PROG, "Describe or verify a store.", subcommands, arguments)
+
+
+def _info(arguments: Sequence[str]) -> int:
+    with Store(_parse("info", "Describe a store.", arguments)) as store:
+        print(_describe(store))
     return 0
+
+
+def _verify(arguments: Sequence[str]) -> int:
+    with Store(_parse("verify", "Read every row of a store, and compare all checksums.", arguments)) as store:
+        store.verify()
+        print(f"{store.path} is valid: {len(store):,} pieces, {store.num_steps:,} steps; all checksums match")
+    return 0
+
+
+def _parse(name: str, description: str, arguments: Sequence[str]) -> Path:
+    """The path of the store."""
+    parser = Parser(f"{_PROG} {name}", description, f"example:\n  {_PROG} {name} corpus.h5")
+    parser.add_argument("store", type=Path, help="the HDF5 file that preprocessing or sampling has written")
+    path: Path = parser.parse(arguments).store
+    return path
 
 
 def _describe(store: Store) -> str:

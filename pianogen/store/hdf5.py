@@ -7,10 +7,11 @@
 attributes             schema, kind, complete (set at the end), steps_per_quarter, num_pieces, num_steps, fingerprint, provenance
 """
 
+import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -141,7 +142,7 @@ def _update_digest(digest: "hashlib._Hash", rows: h5py.Dataset) -> None:
 
 
 class Store:
-    """A complete store, open for reading; a context manager.
+    """A complete store, open for reading: a sequence of rolls, which can be looked up by name too; a context manager.
 
     Attributes:
         path: the file.
@@ -152,13 +153,13 @@ class Store:
         provenance: what determined the content.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         """Opens a store and reads its table of pieces.
 
         Raises:
             StoreError: the file does not exist, is not HDF5, has another schema, is incomplete, or its table is damaged.
         """
-        self.path = path
+        self.path = path = Path(path)
         if not path.is_file():
             raise StoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
         try:
@@ -208,6 +209,33 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.path}: {len(self):,} pieces, {self.num_steps:,} steps, kind {self.kind})"
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, piece: int | str) -> Roll:
+        """The roll of a piece, by its index or name.
+
+        Raises:
+            IndexError, KeyError: the store has no such piece.
+            StoreError: a checksum does not match.
+        """
+        if isinstance(piece, str):
+            if piece not in self._index:
+                raise KeyError(f"{self.path} has no piece {piece!r}, expected a name in pieces.name")
+            return self.roll(self._index[piece])
+        return self.roll(range(len(self))[piece])
+
+    def __iter__(self) -> Iterator[Roll]:
+        return map(self.roll, range(len(self)))
+
+    @functools.cached_property
+    def _index(self) -> dict[str, int]:
+        """The index of each piece by name."""
+        return {name: index for index, name in enumerate(self.pieces.name)}
 
     @property
     def num_steps(self) -> int:

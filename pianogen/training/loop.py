@@ -23,6 +23,7 @@ from pianogen.errors import Interrupted, PianogenError
 from pianogen.models.network import Network
 from pianogen.progress import Progress
 from pianogen.store import Split, Store
+from pianogen.tracking.tracker import NO_TRACKERS, Trackers
 from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
@@ -71,10 +72,11 @@ def train(
     devices: Devices = Devices(),
     workers: Workers = Workers(),
     shutdown_requested: Callable[[], bool] = lambda: False,
+    trackers: Trackers = NO_TRACKERS,
 ) -> TrainingResult:
     """Trains a run to its end, from its last checkpoint if there is one.
 
-    Writes checkpoints/, metrics.csv, tensorboard/, curves.png, model.keras and log/progress.json in the directory of the run.
+    Writes checkpoints/, metrics.csv, curves.png, model.keras and log/progress.json in the directory of the run.
 
     Args:
         statistics: statistics of the train split.
@@ -82,6 +84,7 @@ def train(
         devices: the devices of this process.
         workers: the processes that train the run together.
         shutdown_requested: called about once a second. True makes all workers exit after writing a checkpoint.
+        trackers: receive the metrics.
 
     Raises:
         Interrupted: a shutdown was requested; the checkpoint is written.
@@ -91,7 +94,7 @@ def train(
         WindowError: the store has no window to train on.
         ConfigError: the warm-up is as long as the run or longer.
     """
-    return _Loop(config, store, statistics, run, devices, workers, shutdown_requested).run()
+    return _Loop(config, store, statistics, run, devices, workers, shutdown_requested, trackers).run()
 
 
 class _Loop:
@@ -106,8 +109,10 @@ class _Loop:
         devices: Devices,
         workers: Workers,
         shutdown_requested: Callable[[], bool],
+        trackers: Trackers,
     ) -> None:
         self._config, self._run, self._workers, self._shutdown_requested = config, run, workers, shutdown_requested
+        self._trackers = trackers
         self._strategy = find_strategy(devices, workers)
         keras.utils.set_random_seed(config.training.seed)
         with self._strategy.scope():
@@ -159,10 +164,7 @@ class _Loop:
             _log.warning("the valid split has no window: validation metrics and early stopping are disabled")
         label, last = f"train {self._run.name}", self._epoch_ends[-1]
         record = self._run / "log" / "progress.json" if self._is_writer else None
-        with (
-            Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress,
-            self._summary_writer().as_default(),
-        ):
+        with Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress:
             for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
                 self._run_epoch(epoch, begin, end, progress)
                 if end > self._history.last_iteration:
@@ -174,9 +176,11 @@ class _Loop:
         """Runs the iterations of an epoch, several per compiled call; the result does not depend on how many."""
         while (iteration := int(self._iteration)) < end:
             num_iterations = min(self._call_length.max_iterations, self._checkpoints.next_due(iteration, end) - iteration)
+            total_loss = float(self._totals[0])
             message = self._call(epoch, iteration, num_iterations)
             self._call_length.update(num_iterations, message.last_call_s)
             iteration += num_iterations
+            self._trackers.log(iteration, {"iteration_loss": (float(self._totals[0]) - total_loss) / num_iterations})
             progress.advance(num_iterations, f"epoch {epoch}, loss {self._totals[0] / (iteration - begin):.5f}")
             if iteration < end:
                 if message.shutdown_requested:
@@ -225,8 +229,7 @@ class _Loop:
             self._early_stopping.update(row["valid_loss"])
         if self._config.training.learning_rate_varies:
             row["learning_rate"] = float(self._optimizer.learning_rate)
-        for name, value in row.items():
-            tf.summary.scalar(name, value, step=end)
+        self._trackers.log(end, row)
         self._totals.assign(tf.zeros_like(self._totals))
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
@@ -250,11 +253,6 @@ class _Loop:
         num_local = num_replicas // self._workers.size
         parts = range(self._workers.rank * num_local, (self._workers.rank + 1) * num_local)
         return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_replicas, parts)
-
-    def _summary_writer(self) -> tf.summary.SummaryWriter:
-        if self._is_writer:
-            return tf.summary.create_file_writer(str(self._run / "tensorboard"))
-        return tf.summary.create_noop_writer()
 
     @property
     def _is_writer(self) -> bool:

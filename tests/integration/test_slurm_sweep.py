@@ -249,7 +249,7 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
 
     refused = sweep.call("jobs.sweep", "resubmit", sweep.out, "training.max_iterations=50")
     assert refused.returncode == 2
-    assert "would change the result" in refused.stderr
+    assert "has training.max_iterations=50, found" in refused.stderr
     (blocked.path / "checkpoints").unlink()
     for run in sweep.runs():
         assert run.read_config().slurm.memory_gb == 2

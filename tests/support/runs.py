@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-import pianogen.training.networks  # noqa: F401 - Keras finds the layers of saved models in it
 from jobs.configuration import grid
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
@@ -62,6 +60,10 @@ def iteration_of(run: Run) -> int:
 
 def weights_of(path: Path) -> list[np.ndarray]:
     """The weights in a model.keras."""
+    import keras  # here, because many tests need no TensorFlow
+
+    import pianogen.training.networks  # noqa: F401 - Keras finds the layers of saved models in it
+
     weights: list[np.ndarray] = keras.models.load_model(path).get_weights()
     return weights
 

@@ -3,6 +3,8 @@
 import re
 from fractions import Fraction
 
+from pianogen.roll import US_PER_MINUTE
+
 _NUMBER = re.compile(r"\s*(-?\d{1,12}(?:\.\d{0,12})?|-?\.\d{1,12})\s*")
 _RANGE = re.compile(r"(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _MAX_TEMPO_US = 0xFFFFFF
@@ -31,5 +33,5 @@ def tempo_us_of(quarters_per_minute: Fraction) -> int | None:
     """Microseconds per quarter note, or None for a tempo that a MIDI file cannot express, such as 0."""
     if quarters_per_minute <= 0:
         return None
-    tempo_us = round(60_000_000 / quarters_per_minute)
+    tempo_us = round(US_PER_MINUTE / quarters_per_minute)
     return tempo_us if 1 <= tempo_us <= _MAX_TEMPO_US else None

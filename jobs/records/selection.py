@@ -1,0 +1,69 @@
+"""The selection of some runs of a sweep: by number, by range of numbers, and by the values of settings."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.configuration.settings import parse_overrides
+from jobs.records import sweep_directory
+from jobs.records.run_directory import Run
+from pianogen.config import RESULT_SECTIONS, flatten
+from pianogen.errors import UsageError, suggestion
+
+_NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def open_selected(target: Path, selection: Sequence[str]) -> list[Run]:
+    """The selected runs of a sweep in order; all of them, or the one run, without a selection.
+
+    Args:
+        selection: numbers such as 3, ranges such as 5-9, of which a run must match one; and settings such as model.name=gru, of
+            which a run must match all.
+
+    Raises:
+        UsageError: `target` is not a sweep or a run, a part of the selection is not valid, or it matches no run.
+    """
+    runs = sweep_directory.open_runs(target)
+    numbers = [text for text in selection if "=" not in text]
+    if numbers:
+        selected = {run for text in numbers for run in _by_number(target, runs, text)}
+        runs = [run for run in runs if run in selected]
+    for text in selection:
+        if "=" in text:
+            runs = _by_setting(target, runs, text)
+    return runs
+
+
+def is_result_setting(text: str) -> bool:
+    """Whether `key=value` names a setting that changes the result of a run, which a selection can compare."""
+    return text.partition(".")[0] in RESULT_SECTIONS
+
+
+def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
+    match = _NUMBERS.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} selects no runs; expected a number such as 3, a range such as 5-9, or key=value")
+    first, last = int(match[1]), int(match[2] or match[1])
+    selected = [run for run in runs if first <= _number(run) <= last]
+    if not selected:
+        raise UsageError(f"{target} has no run {text}; its numbers are {_number(runs[0])} to {_number(runs[-1])}")
+    return selected
+
+
+def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
+    ((key, value),) = parse_overrides([text]).items()
+    settings = {run: flatten(run.read_provenance().config) for run in runs}
+    valid = list(settings[runs[0]])
+    if key not in valid:
+        raise UsageError(f"{text!r} selects no runs: {key} is not a setting; {suggestion(key, valid)}")
+    selected = [run for run in runs if settings[run][key] == value]
+    if not selected:
+        found = ", ".join(dict.fromkeys(str(settings[run][key]) for run in runs))
+        raise UsageError(
+            f"no selected run of {target} has {text}, found {found}; to train with another value, submit the sweep with it"
+        )
+    return selected
+
+
+def _number(run: Run) -> int:
+    return int(run.name.partition("-")[0])

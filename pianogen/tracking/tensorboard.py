@@ -1,0 +1,45 @@
+"""TensorBoard: metrics by iteration, hyperparameters, and the samples as plots and sound, in event files."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-untyped]  # it has no type information
+
+from pianogen.roll import Roll
+from pianogen.roll_plot import plot_roll
+from pianogen.sound import SAMPLE_RATE, render
+from pianogen.tracking.tracker import History, TrackedRun
+
+MAX_SAMPLES = 4  # that are shown
+
+
+class TensorBoard:
+    """A `Tracker` that writes event files to tensorboard/ in the directory of the run."""
+
+    errors: tuple[type[Exception], ...] = (tf.errors.OpError, OSError)
+
+    def start(self, run: TrackedRun, history: History) -> None:  # noqa: ARG002 - of the interface
+        """Opens an event file. It repeats nothing: TensorBoard reads the files of all attempts."""
+        self._writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+        settings = {key: value for key, value in run.settings.items() if isinstance(value, bool | int | float | str)}
+        with self._writer.as_default():
+            hparams.hparams(settings, trial_id=run.identity)
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Writes scalars."""
+        with self._writer.as_default(step=iteration):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def log_samples(self, iteration: int, rolls: Sequence[Roll]) -> None:
+        """Writes the plots and the sound of the first samples."""
+        with self._writer.as_default(step=iteration):
+            for number, roll in enumerate(rolls[:MAX_SAMPLES]):
+                image = tf.io.decode_png(plot_roll(roll), channels=3)
+                tf.summary.image(f"sample {number}", image[tf.newaxis])
+                tf.summary.audio(f"sample {number}", np.reshape(render(roll), (1, -1, 1)), SAMPLE_RATE)
+
+    def finish(self) -> None:
+        """Closes the event file."""
+        self._writer.close()

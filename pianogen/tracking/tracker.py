@@ -1,0 +1,120 @@
+"""The interface of a tracker, and the trackers of a run.
+
+A tracker of your own is a class with these four methods and `errors`; `training.tracker: package.module:Class` uses it.
+docs/trackers.md has an example.
+"""
+
+import importlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pianogen.errors import UsageError
+from pianogen.roll import Roll
+
+History = Sequence[Mapping[str, float]]
+BUILT_IN = {"wandb": "pianogen.tracking.weights_and_biases:WeightsAndBiases"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """The run that a tracker shows.
+
+    Attributes:
+        path: the directory of the run, in the directory of its sweep.
+        identity: hash of its settings and its store; the same for every attempt.
+        settings: by dotted key, such as `training.batch`.
+    """
+
+    path: Path
+    identity: str
+    settings: Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """Shows the course of a training."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """The exceptions of the methods that mean the tracker cannot be reached. They end its use, not the training."""
+
+    def start(self, run: TrackedRun, history: History) -> None:
+        """Called at the start of every attempt.
+
+        Args:
+            history: the epochs of earlier attempts, as `log` received them; `iteration` and the metrics.
+        """
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Called at the end of an epoch with its metrics, and within an epoch with the mean loss since the previous call."""
+
+    def log_samples(self, iteration: int, rolls: Sequence[Roll]) -> None:
+        """Called with the samples of the trained model."""
+
+    def finish(self) -> None:
+        """Called at the end of every attempt."""
+
+
+class Trackers:
+    """The trackers of a run. One that fails is not called again, because a training must not depend on it.
+
+    They start when they are first needed: only then have the devices of TensorFlow been set up, which a tracker may use.
+
+    Args:
+        trackers: not started.
+        run: the run.
+        read_history: the epochs of earlier attempts.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker], run: TrackedRun, read_history: Callable[[], History]) -> None:
+        self._waiting, self._started = list(trackers), list[Tracker]()
+        self._run, self._read_history = run, read_history
+
+    def log(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Logs metrics to all trackers."""
+        self._start()
+        self._call("log", iteration, values)
+
+    def log_samples(self, iteration: int, rolls: Sequence[Roll]) -> None:
+        """Logs samples to all trackers."""
+        self._start()
+        self._call("log_samples", iteration, rolls)
+
+    def finish(self) -> None:
+        """Ends all trackers."""
+        self._call("finish")
+
+    def _start(self) -> None:
+        if self._waiting:
+            self._started, self._waiting = self._waiting, []
+            self._call("start", self._run, self._read_history())
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for tracker in list(self._started):
+            try:
+                getattr(tracker, method)(*arguments)
+            except tracker.errors as error:
+                _log.warning("%s failed in %s, and is not used again: %s", type(tracker).__name__, method, error)
+                self._started.remove(tracker)
+
+
+NO_TRACKERS = Trackers([], TrackedRun(Path(), "", {}), list)
+
+
+def find_tracker(name: str) -> type[Tracker]:
+    """The class of a tracker: "wandb", or `package.module:Class`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    module, _, class_name = BUILT_IN.get(name, name).partition(":")
+    try:
+        tracker: type[Tracker] = getattr(importlib.import_module(module), class_name)
+    except (ImportError, AttributeError) as error:
+        extra = f"; install it with pip install '.[{name}]'" if name in BUILT_IN else ""
+        expected = "expected wandb, or package.module:Class"
+        raise UsageError(f"training.tracker {name} cannot be imported ({error}), {expected}{extra}") from error
+    return tracker

@@ -1,0 +1,136 @@
+"""The subcommands of sweeps: their arguments, and the selection of runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import console, sweep
+from jobs.configuration.options import find_options
+from jobs.records.run_directory import Run
+from jobs.records.selection import open_selected
+from pianogen import command
+from pianogen.errors import UsageError
+from pianogen.store import Split
+from tests.support.made_music import made_store
+from tests.support.runs import create_runs
+
+GRID = {"device": "cpu", "grid": {"model.name": ["base", "gru"], "training.batch": [64, 128]}}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Runs 0 to 3: base with batches of 64 and 128, and gru with the same."""
+    return create_runs(tmp_path / "sweep", made_store(tmp_path / "corpus.h5", [Split.TRAIN]), GRID)
+
+
+@pytest.mark.parametrize(
+    ("selection", "numbers"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["2"], [2]),
+        (["3", "0"], [0, 3]),
+        (["1-2"], [1, 2]),
+        (["2-9", "0"], [0, 2, 3]),
+        (["model.name=gru"], [2, 3]),
+        (["model.name=gru", "training.batch=128"], [3]),
+        (["0-2", "training.batch=64"], [0, 2]),
+        (["training.max_iterations=null"], [0, 1, 2, 3]),
+    ],
+)
+def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) -> None:
+    assert open_selected(runs[0].sweep, selection) == [runs[number] for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ("7", "has no run 7; its numbers are 0 to 3"),
+        ("two", "'two' selects no runs; expected a number such as 3, a range such as 5-9, or key=value"),
+        ("model.nam=gru", "model.nam is not a setting; did you mean model.name?"),
+        ("model.name=rnn", "has model.name=rnn, found base, gru; to train with another value, submit the sweep with it"),
+        ("training.batch='64'", "has training.batch='64', found 64, 128"),
+        ("model.name=", "found base, gru"),
+    ],
+)
+def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        open_selected(runs[0].sweep, [selection])
+    assert message in str(raised.value)
+
+
+def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    out = runs[0].sweep
+    assert command.run(sweep.main, ["status", str(out)]) == 0
+    table = (out / "runs.csv").read_text()
+    capsys.readouterr()
+    assert command.run(sweep.main, ["status", str(out), "model.name=gru", "--json"]) == 0
+    assert [row["run"] for row in json.loads(capsys.readouterr().out)] == ["0002-gru-batch64", "0003-gru-batch128"]
+    assert (out / "runs.csv").read_text() == table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a subcommand is missing; valid: submit, status"),
+        (["cancle", "x"], "'cancle' is not a subcommand; did you mean cancel?"),
+        (["status", "x", "--dry-run"], "--dry-run is not an argument of this command; valid:"),
+        (["submit", "x", "--store", "s", "--out", "o", "--dryrun"], "did you mean --dry-run?"),
+        (["submit", "x", "--store", "s"], "the following arguments are required: --out"),
+        (["status", "x", "--watch", "--json"], "leave out --json or --watch"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code: int | str | None = command.run(sweep.main, arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("subcommand", ["submit", "status", "resubmit", "cancel", "logs", "options"])
+def test_every_subcommand_has_its_own_help_with_an_example(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.run(sweep.main, [subcommand, "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: python -m jobs.sweep {subcommand} ")
+    assert f"\n  python -m jobs.sweep {subcommand} " in text.partition("example")[2]
+
+
+def test_dry_runs_start_and_cancel_nothing(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    out = runs[0].sweep
+    before = sorted(path for path in out.rglob("*"))
+    assert command.run(sweep.main, ["resubmit", str(out), "0", "--cluster", "local", "--dry-run"]) == 0
+    assert "1 of 1 runs to start\nnothing was submitted or written" in capsys.readouterr().out
+    assert command.run(sweep.main, ["cancel", str(out), "--dry-run"]) == 0
+    assert "nothing was cancelled" in capsys.readouterr().out
+    assert sorted(path for path in out.rglob("*")) == before
+
+
+def test_logs_of_runs_without_an_attempt_are_refused(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(sweep.main, ["logs", str(runs[0].sweep)]) == 2
+    assert "no selected run of" in capsys.readouterr().err
+
+
+def test_every_option_has_a_type_a_default_and_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {option.key: option for option in find_options()}
+    assert all(option.type and option.default and option.meaning for option in options.values())
+    assert options["training.batch"].default == "64, for joint 8"
+    assert options["training.patience"][1:3] == ("integer or null", "null")
+    assert options["device"].default == "required"
+    assert options["model.copy"][1:3] == ("true|false", "true")
+    assert command.run(sweep.main, ["options", "checkpoints"]) == 0
+    assert len(capsys.readouterr().out.split("\ncheckpoints.")) == 3
+    assert command.run(sweep.main, ["options", "trainig"]) == 2
+
+
+def test_shipped_files_are_copied_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["pianogen", "init", str(tmp_path)])
+    assert console.main() == 0
+    assert (tmp_path / "sweeps" / "quick.yaml").is_file()
+    assert (tmp_path / "slurm" / "preprocess.sh").is_file()
+    assert console.main() == 2
+    assert "exists; nothing was copied" in capsys.readouterr().err
