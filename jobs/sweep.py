@@ -76,7 +76,7 @@ def _status(arguments: Sequence[str]) -> int:
         parser.error("--watch shows a table; leave out --json or --watch")
     if options.watch:
         return status_table.watch(options.target, options.selection)
-    return status_table.show(options.target, options.selection, options.json)
+    return status_table.show(options.target, options.json, options.selection)
 
 
 def _resubmit(arguments: Sequence[str]) -> int:

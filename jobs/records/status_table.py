@@ -68,7 +68,7 @@ def write(target: Path, rows: Sequence[Row]) -> None:
         atomic.write_text(target / "runs.csv", text.getvalue())
 
 
-def show(target: Path, selection: Sequence[str], as_json: bool) -> int:
+def show(target: Path, as_json: bool, selection: Sequence[str] = ()) -> int:
     """Prints the table once."""
     rows = read(target, selection)
     if as_json:
