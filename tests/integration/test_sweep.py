@@ -66,6 +66,9 @@ def assert_finished(run: Path) -> None:
     assert result["loss"] < result["constant_predictor_loss"] * 3
     assert list(result["held_out"]) == ["valid"]
     assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
+    nats = {name: figures.get("nats_per_step") for name, figures in result["held_out"]["valid"]["trivial"].items()}
+    unbeaten = [name for name in ("markov", "marginal") if result["held_out"]["valid"]["network"]["nats_per_step"] >= nats[name]]
+    assert result["held_out"]["valid"]["unbeaten"]["nats_per_step"] == unbeaten
     assert all("collapse" in sample for sample in result["samples"])
     assert len(read_rows(run / "metrics.csv")) == 2
 
