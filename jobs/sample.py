@@ -9,6 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,12 +19,12 @@ from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
 from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.samples import find_drawn
 from jobs.records.status import State
 from pianogen import command, config, logs
 from pianogen.combinations import check_combinations, find_doubts
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
-from pianogen.store import Store
 
 _OPTIONS = tuple(SamplingConfig.model_fields)
 _log = logging.getLogger("jobs.sample")
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     launch.check_cluster(options.cluster)
     given = {key: value for key in _OPTIONS if (value := getattr(options, key)) is not None}
+    if not given:
+        raise UsageError("no sampling setting is given; pass --num for more samples, or a setting of new ones such as --seed")
     if "primer" in given:
         given["primer"] = str(Path(options.primer).resolve())
         if not Path(options.primer).is_file():
@@ -45,13 +49,15 @@ def _parser() -> command.Parser:
     parser = command.Parser(
         prog="python -m jobs.sample",
         description="Draw more samples from every finished run of a sweep, or from one run. What is not given is the run's own\n"
-        "sampling setting. The new stores are named by what differs from it; existing stores are kept.",
+        "sampling setting. --num counts the samples that the run has with the same settings: only the missing ones are drawn.\n"
+        "The new stores are named by what differs from the run's own settings; existing stores are kept.",
         epilog="examples:\n"
         "  python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
+        "  python -m jobs.sample runs/quick --num 16    (with 8 samples in each run: 8 more)\n"
         "  python -m jobs.sample runs/quick/0001-base --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
-    parser.add_argument("--num", type=int, help="number of samples of each run")
+    parser.add_argument("--num", type=int, help="number of samples of each run, with those that it has with the same settings")
     parser.add_argument("--steps", type=int, help="length of a sample in steps of the store")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
@@ -86,12 +92,17 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
             _log.warning("%s is %s, not done; it is skipped", run.path, statuses[run].state)
     if not trained:
         raise UsageError(f"no run of {target} is done; see python -m jobs.sweep status {target}")
-    settings = {run: _settings(run, given) for run in trained}
-    configs = [run.read_config().model_copy(update={"sampling": settings[run]}) for run in trained]
+    requests = [_request(run, given) for run in trained]
+    configs = [run.read_config().model_copy(update={"sampling": _settings(run, given)}) for run in trained]
     for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):
         _log.warning(doubt)
-    missing = [run for run in trained if not _has_samples(run, settings[run])]
-    _log.info("%d of %d finished runs have no samples with these settings yet", len(missing), len(trained))
+    missing = [run for run, request in zip(trained, requests, strict=True) if request.num_missing]
+    _log.info(
+        "%d of %d finished runs have all samples with these settings; %d samples to draw",
+        len(trained) - len(missing),
+        len(trained),
+        sum(request.num_missing for request in requests),
+    )
     if missing:
         function = functools.partial(draw_job, given=given)
         paths = [str(run.path.resolve()) for run in missing]
@@ -99,8 +110,55 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         jobs = launch.launch(cluster, Batch("sample", function, paths, missing[0].path.parent / "jobs", resources))
         if jobs:
             print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
-    for run in trained:
-        print(run.path / _file_name(run, settings[run]))
+    for request in requests:
+        print(*request.stores, sep="\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The samples of a run up to the number of its settings.
+
+    Attributes:
+        settings: those that the samples are drawn with.
+        first: index of the first sample that was not drawn yet.
+        drawn: the stores of the samples before it.
+        path: the store of the samples from it on; unused if no sample is missing.
+    """
+
+    settings: SamplingConfig
+    first: int
+    drawn: list[Path]
+    path: Path
+
+    @property
+    def num_missing(self) -> int:
+        """The number of samples that were not drawn yet."""
+        return max(0, self.settings.num - self.first)
+
+    @property
+    def stores(self) -> list[Path]:
+        """The stores that contain the samples, once the missing ones are drawn."""
+        return [*self.drawn, *([self.path] if self.num_missing else [])]
+
+
+def _request(run: Run, given: dict[str, Any]) -> _Request:
+    """The samples of a run with the settings given on the command line: those that exist, and those that are missing.
+
+    Raises:
+        UsageError: a setting has a wrong value, or does not apply to the model of the run; or the store for the missing samples
+            exists, with other settings that its name does not show, or without the samples before its own.
+    """
+    settings = _settings(run, given)
+    drawn = {path: indices for path, indices in find_drawn(run, settings).items() if min(indices) < settings.num}
+    indices = set(chain.from_iterable(drawn.values()))
+    first = next(index for index in count() if index not in indices)
+    request = _Request(settings, first, list(drawn), run.path / _file_name(run, settings))
+    if request.num_missing and request.path.exists():
+        raise UsageError(
+            f"{request.path} exists, but does not have the samples {first} to {settings.num - 1} with the settings "
+            f"{json.dumps(settings.model_dump(mode='json'))}; move it away, or choose another --seed"
+        )
+    return request
 
 
 def draw_job(path: str, given: dict[str, Any]) -> None:
@@ -119,13 +177,15 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     from pianogen.training.trained_model import load_trained_model
 
     run = Run(Path(path))
-    settings, run_config = _settings(run, given), _one_device(run.read_config())
+    request, run_config = _request(run, given), _one_device(run.read_config())
+    if not request.num_missing:  # another job drew them
+        return
     find_strategy(run_config.devices, Workers())
     with run.open_store() as store:
         statistics = train_statistics(store, run_config.data)
     network, checkpoint = load_trained_model(run_config, statistics.keys, run.path, statistics.steps_per_quarter)
-    sampler = Sampler(network, settings, statistics)
-    draw_to_store(run.path / _file_name(run, settings), sampler, SampleSource(run.name, checkpoint))
+    sampler = Sampler(network, request.settings, statistics)
+    draw_to_store(request.path, sampler, SampleSource(run.name, checkpoint), first=request.first)
 
 
 def _one_device(trained: RunConfig) -> RunConfig:
@@ -147,41 +207,15 @@ def _settings(run: Run, given: dict[str, Any]) -> SamplingConfig:
 
 
 def _file_name(run: Run, settings: SamplingConfig) -> str:
-    """The name of a store of samples: by the settings that differ from those of the run.
-
-    Raises:
-        UsageError: no setting differs, so the samples would be those of samples.h5.
-    """
+    """The name of a store of samples: by the settings that differ from those of the run."""
     own, values = run.read_config().sampling.model_dump(), settings.model_dump()
     parts = [f"{key}{_in_name(key, value)}" for key, value in values.items() if value != own[key]]
-    if not parts:
-        raise UsageError(f"{run.path / 'samples.h5'} has the samples with these settings; change one, for example --seed")
-    return f"samples-{'-'.join(parts)}.h5"
+    return f"{'-'.join(['samples', *parts])}.h5"
 
 
 def _in_name(key: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else Path(value).name if key == "primer" else str(value)
     return re.sub(r"[^A-Za-z0-9._]+", "_", text)
-
-
-def _has_samples(run: Run, settings: SamplingConfig) -> bool:
-    """Whether the run has a store of samples with these settings.
-
-    Raises:
-        UsageError: the store has other settings that its file name does not show.
-    """
-    path = run.path / _file_name(run, settings)
-    if not path.exists():
-        return False
-    expected = settings.model_dump(mode="json")
-    with Store(path) as store:
-        recorded = {key: value for key, value in store.provenance.items() if key != "version"}
-    if recorded != expected:
-        raise UsageError(
-            f"{path} exists with other settings: {json.dumps(recorded)}, expected {json.dumps(expected)}; "
-            "move it away, or choose another --seed"
-        )
-    return True
 
 
 def _number_or_text(text: str) -> str | float:

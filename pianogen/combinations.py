@@ -40,11 +40,14 @@ def find_doubts(config: Config) -> list[str]:
 
 
 def _of_model(model: ModelConfig) -> Iterator[str]:
-    if model.layers is not None and (model.layers > 1) != (model.name == "stacked"):
+    if model.layers is not None and (model.layers > 1) != model.is_stack:
         yield (
             f"model.layers is {model.layers} and model.name is {model.name}; "
-            "only stacked has more than one layer: remove model.layers or set model.name: stacked"
+            "only stacked and feedback have more than one layer: remove model.layers or set model.name: stacked"
         )
+    if model.name != "hyperlstm":
+        for key in _changed(model, "hyper_units", "hyper_embedding"):
+            yield f"model.{key} does not apply to model.name {model.name}; only hyperlstm uses it: remove it"
     if model.has_state_head or model.is_joint:
         for key in _changed(model, "activation", "silence", "dense_layers"):
             yield f"model.{key} does not apply to model.name {model.name}, which predicts states: remove it"

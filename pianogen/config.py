@@ -13,7 +13,9 @@ from ruamel.yaml.error import YAMLError
 
 from pianogen.errors import UsageError, suggestion
 
-ModelName = Literal["base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "split", "pair", "joint"]
+ModelName = Literal[
+    "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
+]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -44,15 +46,18 @@ class ModelConfig(Section):
     """The architecture of the model.
 
     Attributes:
-        name: "base" is the LSTM of the report; "gru", "rnn", "mlstm" and "peephole" are the same model with a GRU, a plain
-            recurrent layer, a multiplicative LSTM and a peephole LSTM. "stacked" has several LSTM layers; "bidirectional" reads a
-            window in both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the
-            tempo. "joint" predicts the keys of a step jointly, see docs/music.md.
+        name: "base" is the LSTM of the report; "gru", "rnn", "mlstm", "peephole" and "hyperlstm" are the same model with a GRU, a
+            plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM. "stacked" has several LSTM layers;
+            "feedback" also has several, each of which reads the previous outputs of all layers. "bidirectional" reads a window in
+            both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the tempo.
+            "joint" predicts the keys of a step jointly, see docs/music.md.
         units: number of units of each recurrent layer; for "joint", the default is 48 with a tied body and 256 with a dense one.
-        layers: number of recurrent layers; None means 2 for "stacked" and 1 for the others.
+        layers: number of recurrent layers; None means 2 for "stacked" and "feedback", and 1 for the others.
         dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
         silence: whether each key has a third feature and output, which is 1 where the key is silent.
+        hyper_units: number of units of the smaller LSTM of "hyperlstm", which scales the weights of the larger one.
+        hyper_embedding: width of each embedding from which "hyperlstm" computes the scales of the weights of one gate.
         cell: recurrent layer of "joint": lstm, gru or mlstm.
         body: body of "joint": "tied" has one recurrent layer whose weights all keys share; "dense" has one that reads all keys
             together.
@@ -69,6 +74,8 @@ class ModelConfig(Section):
     dense_layers: Literal[1, 2] = 2
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
+    hyper_units: int = Field(default=16, ge=1)
+    hyper_embedding: int = Field(default=4, ge=1)
     cell: Literal["lstm", "gru", "mlstm"] = "lstm"
     body: Literal["tied", "dense"] = "tied"
     head: Literal["two_stage", "one_pass"] = "two_stage"
@@ -79,6 +86,16 @@ class ModelConfig(Section):
     def has_state_head(self) -> bool:
         """Whether an output head predicts the state of each key; other models predict keys and tempo as one vector."""
         return self.name in ("split", "pair")
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the model has more than one recurrent layer, one above the other."""
+        return self.name in ("stacked", "feedback")
+
+    @property
+    def num_layers(self) -> int:
+        """The number of recurrent layers, one above the other."""
+        return self.layers or (2 if self.is_stack else 1)
 
     @property
     def default_loss(self) -> LossName:

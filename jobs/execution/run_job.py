@@ -13,6 +13,7 @@ from jobs.execution import claim, job_files, rendezvous
 from jobs.execution.shutdown import ShutdownFlag
 from jobs.execution.tracking import tracked
 from jobs.records import attempts
+from jobs.records.held_out import with_unbeaten
 from jobs.records.provenance import Outcome
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
@@ -161,7 +162,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         metrics=trained.history[-1] if trained.history else {},
         best_valid_loss=min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None),
         constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
-        held_out={split: evaluation.as_json() for split, evaluation in evaluations.items()},
+        held_out={split: with_unbeaten(evaluation.as_json()) for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
     )
     return result, trained.iterations_per_s

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from jobs.records.held_out import MODEL, Measure, describe_unbeaten, find_figure
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -17,7 +19,8 @@ class Result:
             are keys of their own in the file. Empty for an ensemble.
         best_valid_loss: the lowest of all epochs; None without a valid split.
         constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
-        held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.
+        held_out: by split, the measures of the model and of the trivial predictors, see `evaluate_held_out`, and by measure the
+            trivial predictors that the model does not beat.
         samples: the metrics of each sample; see `SampleMetrics`.
     """
 
@@ -48,14 +51,10 @@ class Result:
             content |= value if name == "metrics" else {name: value}
         return content
 
-    def onset_f1(self, split: str) -> float | None:
-        """The onset F1 score on a held-out split: with the static threshold or, without one, of the most probable states."""
-        with_threshold = self.held_out_figure(split, "static_threshold", "onset_f1")
-        return self.held_out_figure(split, "most_probable", "onset_f1") if with_threshold is None else with_threshold
+    def figure(self, split: str, measure: Measure, predictor: str = MODEL) -> float | None:
+        """A figure of the model or of a trivial predictor on a held-out split; None if not measured."""
+        return find_figure(self.held_out.get(split, {}), measure, predictor)
 
-    def held_out_figure(self, split: str, *keys: str) -> float | None:
-        """A figure of the model on a held-out split, such as ("valid", "static_threshold", "onset_f1"); None if not measured."""
-        value: Any = self.held_out.get(split, {}).get("network", {})
-        for key in keys:
-            value = value.get(key, {})
-        return value if isinstance(value, int | float) else None
+    def unbeaten(self, split: str, measure: Measure) -> str:
+        """See `describe_unbeaten`."""
+        return describe_unbeaten(self.held_out.get(split, {}), measure)

@@ -1,10 +1,13 @@
 """The samples in the directory of a run: their stores, and the parameters that each sample was drawn with."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from jobs.records.run_directory import Run
+from pianogen.config import SamplingConfig
 from pianogen.store import Store
 
 
@@ -15,7 +18,7 @@ class SampleParameters:
     Attributes:
         run: name of the run at that time.
         seed: random seed of the store.
-        index: of the sample in the store.
+        index: of the sample; with the settings and the seed, it determines the sample.
         temperature, top_p: see `pianogen.config.SamplingConfig`, as for all settings below.
         threshold: "dynamic", or a static threshold; None for a model that predicts keys jointly.
         primer: path of the primer; None if the sample starts from silence.
@@ -59,6 +62,20 @@ def find_sample_stores(run: Run) -> list[Path]:
     """The stores of a run's samples, those from the end of its training first; leftovers of killed writers are ignored."""
     paths = [path for path in run.path.glob("samples*.h5") if ".h5.tmp-" not in path.name]
     return sorted(paths, key=lambda path: path.stem)
+
+
+def find_drawn(run: Run, settings: SamplingConfig) -> dict[Path, list[int]]:
+    """The stores of samples that were drawn with these settings, of whatever number, and the indices of their samples."""
+    drawn = {}
+    for path in find_sample_stores(run):
+        with Store(path) as store:
+            if _without_number(store.provenance) == _without_number(settings.model_dump(mode="json")):
+                drawn[path] = [parameters.index for parameters in read_parameters(store)]
+    return drawn
+
+
+def _without_number(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("num", "version")}
 
 
 def read_parameters(store: Store) -> list[SampleParameters]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from jobs.cluster.client import SlurmError
 from jobs.records import record_file, status
+from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines, find_figure, find_unbeaten
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
@@ -23,7 +24,15 @@ from jobs.records.status import Status
 from pianogen import atomic
 from pianogen.config import flatten
 
-_TABLE_COLUMNS = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
+_MEASURES = {f"valid_{measure}": measure for measure in Measure}
+_TABLE_COLUMNS = ("epoch", "loss", "valid_loss", *_MEASURES)
+_TRIVIAL_FIGURES = {  # a repeat has no likelihood
+    f"valid_{name}_{measure}": (measure, name)
+    for measure in Measure
+    for name in TRIVIAL
+    if (measure, name) != (Measure.NATS, "repeat")
+}
+_UNBEATEN = "!"
 _REFRESH_S = 15.0
 _LOG_WIDTH = 200
 _log = logging.getLogger(__name__)
@@ -37,18 +46,35 @@ class Row:
         run: name of the run.
         status: its status.
         settings: those that change the result, by dotted key.
-        figures: figures of the result by column; None where the run has none.
+        result: None while the run is not done.
     """
 
     run: str
     status: Status
     settings: dict[str, Any]
-    figures: dict[str, float | None]
+    result: Result | None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Figures of the result by column; None where the run has none."""
+        result = self.result
+        metrics = result.metrics if result else {}
+        return {
+            **{name: metrics.get(name) for name in ("epoch", "loss", "valid_loss")},
+            "best_valid_loss": result.best_valid_loss if result else None,
+            "constant_predictor_loss": result.constant_predictor_loss if result else None,
+            "parameters": result.parameters if result else None,
+            **{column: result.figure("valid", measure) if result else None for column, measure in _MEASURES.items()},
+        }
 
     def flat(self) -> dict[str, Any]:
-        """The row as a mapping, for JSON and CSV."""
+        """The row as a mapping, for JSON and CSV: with the figures of the trivial predictors, and those that are not beaten."""
         current = {"state": self.status.state, "reason": self.status.reason, "job": self.status.job}
-        return {"run": self.run, **current, "progress": _describe_progress(self.status), **self.settings, **self.figures}
+        valid = self.result.held_out.get("valid", {}) if self.result else {}
+        trivial = {column: find_figure(valid, *key) for column, key in _TRIVIAL_FIGURES.items()}
+        unbeaten = {f"valid_{measure}_unbeaten": " ".join(names) for measure, names in find_unbeaten(valid).items()}
+        progress = {"progress": _describe_progress(self.status)}
+        return {"run": self.run, **current, **progress, **self.settings, **self.figures, **trivial, **unbeaten}
 
 
 def read(target: Path, selection: Sequence[str] = ()) -> list[Row]:
@@ -111,20 +137,36 @@ def _console() -> Console:
 
 def _table(rows: Sequence[Row]) -> Table:
     title = status.count([row.status.state for row in rows])  # on top: the end of a long table scrolls out of view
-    table = Table(title=title, title_justify="left", title_style="", box=None, header_style="bold")
+    table = Table(title=title, title_justify="left", title_style="", box=None, header_style="bold", caption_justify="left")
+    table.caption_style = ""
     columns = [name for name in _TABLE_COLUMNS if any(row.figures[name] is not None for row in rows)]
     for column in ("run", "state", *columns, ""):
         table.add_column(column.replace("_", " "))
     for row in rows:
-        figures = [row.figures[name] for name in columns]
-        texts = ["" if figure is None else f"{figure:.4g}" for figure in figures]
         last = "; ".join(part for part in (_describe_progress(row.status), row.status.reason) if part)
-        table.add_row(row.run, row.status.state, *texts, last)
+        table.add_row(row.run, row.status.state, *(_marked_figure(row, name) for name in columns), last)
+    for baseline in find_baselines({row.run: row.result.held_out for row in rows if row.result}):
+        table.add_row(baseline.title, "", *(_baseline_figure(baseline, name) for name in columns), "")
+    if any(row.result and row.result.unbeaten("valid", measure) for row in rows for measure in Measure):
+        table.caption = f"{_UNBEATEN} not better than a trivial predictor in the last rows"
     return table
 
 
+def _marked_figure(row: Row, column: str) -> str:
+    is_unbeaten = column in _MEASURES and row.result and row.result.unbeaten("valid", _MEASURES[column])
+    return _format_figure(row.figures[column]) + (f" {_UNBEATEN}" if is_unbeaten else "")
+
+
+def _baseline_figure(baseline: Baseline, column: str) -> str:
+    return _format_figure(baseline.figures["valid", _MEASURES[column]]) if column in _MEASURES else ""
+
+
+def _format_figure(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.4g}"
+
+
 def _row(run: Run, entry: Status) -> Row:
-    return Row(run.name, entry, flatten(run.read_provenance().config), _figures(run.read_result()))
+    return Row(run.name, entry, flatten(run.read_provenance().config), run.read_result())
 
 
 def _describe_progress(entry: Status) -> str:
@@ -136,16 +178,3 @@ def _describe_progress(entry: Status) -> str:
     minutes, seconds = divmod(round(progress.remaining_s), 60)
     remaining = f"{minutes} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
     return ", ".join(part for part in (f"{progress.done:,} of {progress.total:,} iterations", progress.note, remaining) if part)
-
-
-def _figures(result: Result | None) -> dict[str, float | None]:
-    """The figures in the table and in runs.csv."""
-    metrics = result.metrics if result else {}
-    return {
-        **{name: metrics.get(name) for name in ("epoch", "loss", "valid_loss")},
-        "best_valid_loss": result.best_valid_loss if result else None,
-        "constant_predictor_loss": result.constant_predictor_loss if result else None,
-        "parameters": result.parameters if result else None,
-        "valid_nats_per_step": result.held_out_figure("valid", "nats_per_step") if result else None,
-        "valid_onset_f1": result.onset_f1("valid") if result else None,
-    }

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines
 from jobs.report.figures import RunFigures
 from pianogen.config import ModelConfig
 
@@ -13,11 +14,19 @@ _TITLES = {"model.name": "model", "training.loss": "loss function"}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of the table: its text, and its sort key; empty keys are sorted last."""
+    """A cell of the table.
+
+    Attributes:
+        sort: the sort key; empty keys are sorted last.
+        unbeaten: the trivial predictors that the model does not beat, as a text; '' for none.
+        trivial: the figures of the trivial predictors, as a text; '' for none.
+    """
 
     text: str
     sort: str
     is_best: bool = False
+    unbeaten: str = ""
+    trivial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +35,14 @@ class Column:
 
     Attributes:
         description: the tooltip of the header; '' for none.
+        baselines: the figures of the trivial predictors, as texts in the order of `find_baselines`; empty if they have none.
     """
 
     title: str
     cells: list[Cell]
     is_number: bool
     description: str = ""
+    baselines: Sequence[str] = ()
 
 
 def _pieces(run: RunFigures) -> list[Any]:
@@ -56,6 +67,7 @@ class _Measure:
         number_format: a format specification.
         best: min or max; None if no value is better than another.
         conditions: the settings that must be equal in all runs for the best to be marked.
+        held_out: the split and the measure of a figure that the trivial predictors have too.
     """
 
     title: str
@@ -64,21 +76,29 @@ class _Measure:
     number_format: str
     best: Callable[[Iterable[float]], float] | None = None
     conditions: Callable[[RunFigures], list[Any]] = _pieces
+    held_out: tuple[str, Measure] | None = None
 
 
-def _held_out(run: RunFigures, split: str, *keys: str) -> float | None:
-    return run.result.held_out_figure(split, *keys) if run.result else None
+def _nats(title: str, split: str) -> _Measure:
+    description = f"negative log-likelihood of the {split} split in nats per step, 88 keys together, without the tempo"
+    return _held_out(title, description, split, Measure.NATS, min)
 
 
-def _onset_f1(run: RunFigures, split: str) -> float | None:
-    return run.result.onset_f1(split) if run.result else None
+def _onset_f1(title: str, split: str) -> _Measure:
+    description = (
+        f"F1 of predicted onsets on the {split} split, with the static threshold that is best on the valid split; joint predicts "
+        "its most probable states"
+    )
+    return _held_out(title, description, split, Measure.ONSET_F1, max)
 
 
-_NATS = "negative log-likelihood of the {} split in nats per step, 88 keys together, without the tempo"
-_F1 = (
-    "F1 of predicted onsets on the {} split, with the static threshold that is best on the valid split; joint predicts its most "
-    "probable states"
-)
+def _held_out(title: str, description: str, split: str, measure: Measure, best: Callable[[Iterable[float]], float]) -> _Measure:
+    def read(run: RunFigures) -> float | None:
+        return run.result.figure(split, measure) if run.result else None
+
+    return _Measure(title, description, read, ".3f", best, held_out=(split, measure))
+
+
 _MEASURES = (
     _Measure("parameters", "number of weights of the model", lambda run: run.result.parameters if run.result else None, ",d"),
     _Measure("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d"),
@@ -97,10 +117,10 @@ _MEASURES = (
         lambda run: run.result.constant_predictor_loss if run.result else None,
         ".5f",
     ),
-    _Measure("nats/step", _NATS.format("valid"), lambda run: _held_out(run, "valid", "nats_per_step"), ".3f", min),
-    _Measure("onset F1", _F1.format("valid"), lambda run: _onset_f1(run, "valid"), ".3f", max),
-    _Measure("test nats/step", _NATS.format("test"), lambda run: _held_out(run, "test", "nats_per_step"), ".3f", min),
-    _Measure("test onset F1", _F1.format("test"), lambda run: _onset_f1(run, "test"), ".3f", max),
+    _nats("nats/step", "valid"),
+    _onset_f1("onset F1", "valid"),
+    _nats("test nats/step", "test"),
+    _onset_f1("test onset F1", "test"),
     _Measure("collapsed", "number of samples that collapsed", lambda run: run.num_collapsed, "d"),
 )
 
@@ -135,6 +155,7 @@ def _setting_column(key: str, values: Sequence[Any]) -> Column:
 def _result_columns(runs: Sequence[RunFigures]) -> list[Column]:
     """The columns of the measures that at least one run has; the best value is marked if the runs are comparable."""
     columns = []
+    baselines = baselines_of(runs)
     for measure in _MEASURES:
         values = [measure.read(run) for run in runs]
         finite = [value for value in values if value is not None and math.isfinite(value)]
@@ -142,8 +163,28 @@ def _result_columns(runs: Sequence[RunFigures]) -> list[Column]:
         if any(value is not None for value in values):
             best = measure.best(finite) if measure.best and is_comparable else None
             cells = [_result_cell(value, measure.number_format, best) for value in values]
-            columns.append(Column(measure.title, cells, True, measure.description))
+            if measure.held_out:
+                cells = [_beside_trivial(cell, run, *measure.held_out) for cell, run in zip(cells, runs, strict=True)]
+            texts = [_format(baseline.figures[measure.held_out]) for baseline in baselines] if measure.held_out else []
+            columns.append(Column(measure.title, cells, True, measure.description, texts))
     return columns
+
+
+def baselines_of(runs: Sequence[RunFigures]) -> list[Baseline]:
+    """The trivial predictors beside the runs."""
+    return find_baselines({run.name: run.result.held_out for run in runs if run.result})
+
+
+def _beside_trivial(cell: Cell, run: RunFigures, split: str, measure: Measure) -> Cell:
+    if run.result is None:
+        return cell
+    figures = {title: run.result.figure(split, measure, name) for name, title in TRIVIAL.items()}
+    trivial = ", ".join(f"{title} {_format(figure)}" for title, figure in figures.items() if figure is not None)
+    return replace(cell, trivial=trivial, unbeaten=run.result.unbeaten(split, measure))
+
+
+def _format(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.3f}"
 
 
 def _result_cell(value: float | None, number_format: str, best: float | None) -> Cell:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from jobs.records import status
 from jobs.report import curves
-from jobs.report.comparison import Cell, Column, compare
+from jobs.report.comparison import Cell, Column, baselines_of, compare
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from pianogen.evaluation import collapse
 
@@ -30,7 +30,8 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
     statuses = status.read_statuses([samples.run for samples in samples_of_runs])
     runs = [read_figures(samples, statuses[samples.run]) for samples in samples_of_runs]
     columns, common = compare(runs)
-    names = Column("run", [Cell(run.name, run.name) for run in runs], is_number=False)
+    baselines = [baseline.title for baseline in baselines_of(runs)]
+    names = Column("run", [Cell(run.name, run.name) for run in runs], is_number=False, baselines=baselines)
     states = Column("state", [Cell(run.state, run.state) for run in runs], is_number=False)
     script = _assets(_SCRIPTS)
     environment = Environment(

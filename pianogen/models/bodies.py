@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 
 from pianogen.models.features import Features
+from pianogen.models.feedback import GatedFeedbackLSTMCell
+from pianogen.models.hyperlstm import HyperLSTMCell
 from pianogen.models.mlstm import MultiplicativeLSTMCell
 from pianogen.models.peephole import PeepholeLSTMCell
 from pianogen.roll import PACKED_BYTES
@@ -41,6 +43,24 @@ def mlstm(units: int, return_sequences: bool, name: str) -> keras.layers.RNN:
 def peephole(units: int, return_sequences: bool, name: str) -> keras.layers.RNN:
     """A peephole LSTM layer."""
     return keras.layers.RNN(PeepholeLSTMCell(units), return_sequences=return_sequences, name=name)
+
+
+def hyperlstm(hyper_units: int, embedding: int) -> LayerFactory:
+    """HyperLSTM layers with a smaller LSTM of `hyper_units` and embeddings of width `embedding`."""
+
+    def layer(units: int, return_sequences: bool, name: str) -> keras.layers.RNN:
+        return keras.layers.RNN(HyperLSTMCell(units, hyper_units, embedding), return_sequences=return_sequences, name=name)
+
+    return layer
+
+
+def feedback(num_layers: int) -> LayerFactory:
+    """Gated-feedback LSTMs; each of these Keras layers contains the `num_layers` layers of the stack."""
+
+    def layer(units: int, return_sequences: bool, name: str) -> keras.layers.RNN:
+        return keras.layers.RNN(GatedFeedbackLSTMCell(units, num_layers), return_sequences=return_sequences, name=name)
+
+    return layer
 
 
 def _use_cudnn() -> bool | str:

@@ -62,21 +62,22 @@ class Sampler:
             lambda noise: _draw_steps(network, start, bar_position, decision, config, noise), jit_compile=True
         )
 
-    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False) -> list[Sample]:
-        """Draws `config.num` samples of `config.steps` steps, without the steps of the primer.
+    def draw(self, shutdown_requested: Callable[[], bool] = lambda: False, first: int = 0) -> list[Sample]:
+        """Draws the samples up to the number `config.num`, each of `config.steps` steps, without the steps of the primer.
 
         Args:
             shutdown_requested: called before each batch; True stops the drawing.
+            first: index of the first sample that is drawn.
 
         Raises:
             Interrupted: a shutdown was requested.
         """
         num, best_of = self.config.num, self.config.best_of
 
-        def draw_batch(first: int) -> list[Sample]:
+        def draw_batch(start: int) -> list[Sample]:
             if shutdown_requested():
                 raise Interrupted("received a shutdown signal while drawing samples; the next attempt draws them again")
-            numbers = range(first, first + self._batch)
+            numbers = range(start, start + self._batch)
             noise = np.stack([_noise(self.config, number) for number in numbers], axis=1)
             states, tempo_us, nats = (tensor.numpy() for tensor in self._draw(tf.constant(noise)))
             rolls = [self._make_roll(states[:, i], tempo_us[:, i]) for i in range(self._batch)]
@@ -87,8 +88,11 @@ class Sampler:
 
         num_threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
         with ThreadPoolExecutor(num_threads) as pool:
-            candidates = list(chain.from_iterable(pool.map(draw_batch, range(0, num * best_of, self._batch))))
-        return [_most_probable(candidates[index * best_of : (index + 1) * best_of]) for index in range(num)]
+            # A candidate always has the same place in its batch, so that its arithmetic does not depend on `first`.
+            start = first * best_of // self._batch * self._batch
+            candidates = list(chain.from_iterable(pool.map(draw_batch, range(start, num * best_of, self._batch))))
+        places = (index * best_of - start for index in range(first, num))
+        return [_most_probable(candidates[place : place + best_of]) for place in places]
 
     def _make_roll(self, states: np.ndarray, tempo_us: np.ndarray) -> Roll:
         return Roll(
@@ -98,13 +102,18 @@ class Sampler:
 
 
 def draw_to_store(
-    path: Path, sampler: Sampler, source: SampleSource, shutdown_requested: Callable[[], bool] = lambda: False
+    path: Path,
+    sampler: Sampler,
+    source: SampleSource,
+    shutdown_requested: Callable[[], bool] = lambda: False,
+    first: int = 0,
 ) -> list[Roll]:
     """Draws samples and writes them as a store.
 
     Args:
         source: the run and the checkpoint, which the store records.
         shutdown_requested: called before each batch; True stops the drawing, and no store is written.
+        first: index of the first sample that is drawn.
 
     Returns:
         The samples.
@@ -112,8 +121,8 @@ def draw_to_store(
     Raises:
         Interrupted: a shutdown was requested.
     """
-    samples = sampler.draw(shutdown_requested)
-    write_samples(path, samples, sampler.config, source)
+    samples = sampler.draw(shutdown_requested, first)
+    write_samples(path, samples, sampler.config, source, first)
     return [sample.roll for sample in samples]
 
 

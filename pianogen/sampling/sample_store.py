@@ -41,18 +41,22 @@ class Sample:
     nats_per_note: float = 0.0
 
 
-def write_samples(path: Path, samples: list[Sample], config: SamplingConfig, source: SampleSource) -> None:
-    """Writes samples as a store; each piece records the settings that the sample was drawn with."""
+def write_samples(path: Path, samples: list[Sample], config: SamplingConfig, source: SampleSource, first: int = 0) -> None:
+    """Writes samples as a store; each piece records the settings that the sample was drawn with.
+
+    Args:
+        first: index of the first sample; the index of a sample is its name.
+    """
     rolls = [sample.roll for sample in samples]
     pieces = Pieces(
-        name=[f"{index:04d}" for index in range(len(rolls))],
+        name=[f"{first + number:04d}" for number in range(len(rolls))],
         group=[""] * len(rolls),
         steps=np.array([len(roll) for roll in rolls], np.uint32),
         first_step=np.zeros(len(rolls), np.uint32),
         notes=np.array([roll.num_notes for roll in rolls], np.uint32),
         split=np.full(len(rolls), Split.NONE, np.uint8),
         sha256=[roll.sha256 for roll in rolls],
-        sample=[json.dumps(_record(index, sample, config, source)) for index, sample in enumerate(samples)],
+        sample=[json.dumps(_record(index, sample, config, source)) for index, sample in enumerate(samples, first)],
     )
     write_store(path, "samples", pieces, rolls, {"version": __version__, **config.model_dump(mode="json")})
 

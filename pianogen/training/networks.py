@@ -1,15 +1,26 @@
 """The networks, by the names that the configuration gives the models.
 
 Number of parameters with the 64 units of the report: base 104,963 and gru 89,667, as in the report; rnn 58,499, stacked 137,987,
-bidirectional 178,243, mlstm 120,387, peephole 105,155, split 79,177, pair 140,873. joint has 82,818 with
-its 48 units and 53 keys in use.
+bidirectional 178,243, mlstm 120,387, peephole 105,155, hyperlstm 126,147, feedback 147,177, split 79,177, pair 140,873.
+joint has 82,818 with its 48 units and 53 keys in use.
 """
 
 from collections.abc import Callable
 from functools import partial
 
 from pianogen.config import Config
-from pianogen.models.bodies import Bidirectional, LayerFactory, Unidirectional, gru, lstm, mlstm, peephole, rnn
+from pianogen.models.bodies import (
+    Bidirectional,
+    LayerFactory,
+    Unidirectional,
+    feedback,
+    gru,
+    hyperlstm,
+    lstm,
+    mlstm,
+    peephole,
+    rnn,
+)
 from pianogen.models.features import Features
 from pianogen.models.joint.network import Joint, joint_model
 from pianogen.models.network import Network
@@ -29,11 +40,19 @@ def build(config: Config, keys: range, steps_per_quarter: int = STEPS_PER_QUARTE
     return _joint(config, keys, steps_per_quarter) if config.model.is_joint else REPORT_NETWORKS[config.model.name](config)
 
 
-def _unidirectional(layer: LayerFactory, config: Config) -> Network:
+def _unidirectional(layer: LayerFactory, config: Config, num_layers: int | None = None) -> Network:
     model = config.model
-    num_layers = model.layers or (2 if model.name == "stacked" else 1)
+    num_layers = num_layers or model.num_layers
     body = Unidirectional(Features(silence=model.silence), layer, model.units, num_layers, config.predicts_every_row)
     return Recurrent(config, [body], VectorHead(model, *_loss(config)))
+
+
+def _hyperlstm(config: Config) -> Network:
+    return _unidirectional(hyperlstm(config.model.hyper_units, config.model.hyper_embedding), config)
+
+
+def _feedback(config: Config) -> Network:
+    return _unidirectional(feedback(config.model.num_layers), config, num_layers=1)
 
 
 def _bidirectional(config: Config) -> Network:
@@ -72,6 +91,8 @@ REPORT_NETWORKS: dict[str, Callable[[Config], Network]] = {
     "stacked": partial(_unidirectional, lstm),
     "mlstm": partial(_unidirectional, mlstm),
     "peephole": partial(_unidirectional, peephole),
+    "hyperlstm": _hyperlstm,
+    "feedback": _feedback,
     "bidirectional": _bidirectional,
     "split": _split,
     "pair": _pair,

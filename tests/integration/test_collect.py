@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ import pytest
 from music21.midi import MidiFile
 
 from jobs import collect, decode
+from jobs import sweep as status_command
 from jobs.cluster.own_job import OwnJob
 from jobs.records import attempts
 from jobs.records.run_directory import Run
@@ -137,6 +139,43 @@ def test_report_shows_every_run_chart_and_sample(sweep: Sweep, page: "Page") -> 
         link = page.locator(f"#run-{number} .track a").last.get_attribute("href") or ""
         assert (sweep.collected / unquote(link)).is_file()
         assert page.locator(f"#run-{number} .track a").last.evaluate("link => link.href").startswith(sweep.collected.as_uri())
+
+
+def test_figures_stand_beside_those_of_trivial_predictors(sweep: Sweep, page: "Page") -> None:
+    networks = [result.held_out["valid"]["network"] for run in sweep.runs if (result := run.read_result())]
+    num_unbeaten = sum(network["nats_per_step"] >= 9 for network in networks)
+    num_unbeaten += sum(network["static_threshold"]["onset_f1"] <= 0.2 for network in networks)
+    assert 0 < num_unbeaten < 2 * len(networks)
+    marks = page.locator("tbody .unbeaten")
+    assert marks.count() == page.locator(".facts .unbeaten").count() == num_unbeaten
+    assert all("not better than per-key Markov chain (" in (mark.get_attribute("title") or "") for mark in marks.all())
+    assert page.locator("tfoot th").all_inner_texts() == ["per-key Markov chain", "marginals", "repeat of the last step"]
+    assert page.locator("tfoot tr").first.locator("td").all_inner_texts()[-3:] == ["9.000", "0.200", ""]
+    facts = page.locator(".facts").first.inner_text()
+    assert "(per-key Markov chain 9.000, marginals 10.000)" in facts
+    assert "(per-key Markov chain 0.200, marginals 0.150, repeat of the last step 0.050)" in facts
+
+
+def test_status_shows_trivial_predictors_and_marks_unbeaten_models(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(status_command.main, ["status", str(sweep.out)]) == 0
+    rows = {cells[0]: cells for line in capsys.readouterr().out.splitlines() if (cells := re.split(" {2,}", line.strip()))}
+    assert rows["per-key Markov chain"][1:] == ["9", "0.2"]
+    assert rows["repeat of the last step"][1:] == ["0.05"]
+    assert "! not better than a trivial predictor in the last rows" in rows
+    for run in sweep.runs:
+        if run.name in rows and (result := run.read_result()):
+            network = result.held_out["valid"]["network"]
+            nats, onset_f1 = network["nats_per_step"], network["static_threshold"]["onset_f1"]
+            assert rows[run.name][-2:] == [
+                f"{nats:.4g}" + (" !" if nats >= 9 else ""),
+                f"{onset_f1:.4g}" + (" !" if onset_f1 <= 0.2 else ""),
+            ]
+    with (sweep.out / "runs.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["state"] == "done":
+                assert (row["valid_markov_nats_per_step"], row["valid_repeat_onset_f1"]) == ("9.0", "0.05")
+                nats = float(row["valid_nats_per_step"])
+                assert row["valid_nats_per_step_unbeaten"] == ("markov marginal" if nats >= 10 else "markov" if nats >= 9 else "")
 
 
 def test_table_is_sorted_by_click_and_by_keyboard(page: "Page") -> None:

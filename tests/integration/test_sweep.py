@@ -66,6 +66,9 @@ def assert_finished(run: Path) -> None:
     assert result["loss"] < result["constant_predictor_loss"] * 3
     assert list(result["held_out"]) == ["valid"]
     assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
+    nats = {name: figures.get("nats_per_step") for name, figures in result["held_out"]["valid"]["trivial"].items()}
+    unbeaten = [name for name in ("markov", "marginal") if result["held_out"]["valid"]["network"]["nats_per_step"] >= nats[name]]
+    assert result["held_out"]["valid"]["unbeaten"]["nats_per_step"] == unbeaten
     assert all("collapse" in sample for sample in result["samples"])
     assert len(read_rows(run / "metrics.csv")) == 2
 
@@ -84,12 +87,18 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
     primer.write_bytes(write_midi(made_roll(40, 30)))
     drawn = python("-m", "jobs.sample", runs[0], "--num", 2, "--steps", 24, "--primer", primer, "--seed", 7, "--cluster", "debug")
     assert drawn.returncode == 0, drawn.stderr
+    more = python("-m", "jobs.sample", runs[0], "--num", 5, "--cluster", "debug")
+    assert more.stdout.splitlines() == [str(runs[0] / "samples.h5"), str(runs[0] / "samples-num5.h5")], more.stderr
+    with Store(runs[0] / "samples.h5") as first, Store(runs[0] / "samples-num5.h5") as second:
+        assert (first.pieces.name, second.pieces.name) == (["0000", "0001", "0002"], ["0003", "0004"])
+        records = [json.loads(text) | {"index": 0} for text in (*(first.pieces.sample or ()), *(second.pieces.sample or ()))]
+        assert records == records[:1] * 5, "what is not given is the run's own setting"
     decoded = python("-m", "jobs.decode", out)
     assert decoded.returncode == 0, decoded.stderr
     collected = tmp_path / "collected"
     assert command.run(collect.main, [str(out), "--out", str(collected)]) == 0
     rows = read_rows(collected / "index.csv")
-    assert len(rows) == 3 + 2 + 3
+    assert len(rows) == 3 + 2 + 2 + 3
     assert {row["seed"] for row in rows} == {"0", "7"}
     for row in rows:
         data = (collected / row["file"]).read_bytes()
@@ -97,7 +106,7 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
         assert row["steps"] in ("40", "24")
     report = (collected / "report.html").read_text()
     assert all(run.name in report for run in runs)
-    assert report.count('class="track"') == 8
+    assert report.count('class="track"') == 10
     with Store(runs[0] / "samples.h5") as samples:
         with_notes = {index: roll for index in range(3) if (roll := samples.roll(index)).num_notes}
         assert with_notes

@@ -14,7 +14,19 @@ from pianogen.training import networks
 from pianogen.window import Window
 from tests.support.made_music import made_roll
 
-REPORT_MODELS: list[ModelName] = ["base", "bidirectional", "gru", "mlstm", "pair", "peephole", "rnn", "split", "stacked"]
+REPORT_MODELS: list[ModelName] = [
+    "base",
+    "bidirectional",
+    "feedback",
+    "gru",
+    "hyperlstm",
+    "mlstm",
+    "pair",
+    "peephole",
+    "rnn",
+    "split",
+    "stacked",
+]
 STATE_HEAD_MODELS: list[ModelName] = ["pair", "split"]
 WINDOW_STEPS = 5
 SILENCE_US = 650_000  # tempo of the silence before a piece

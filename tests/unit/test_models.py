@@ -49,6 +49,10 @@ def flat(output: Any) -> np.ndarray:
         ("stacked", 104_963 + 33_024),
         ("mlstm", 104_963 + 177 * 64 + 64 * 64),
         ("peephole", 104_963 + 3 * 64),
+        # The smaller LSTM and its normalization; the embeddings and what they scale; the normalization of the larger LSTM.
+        ("hyperlstm", 104_963 + (64 + 177 + 16 + 1 + 2) * 64 + 2 * 16 + 17 * 32 + 16 * 16 + 12 * 4 * 64 + 10 * 64),
+        # A kernel from the other layer to each, and two global reset gates for each.
+        ("feedback", 104_963 + 33_024 + 2 * 64 * 64 + 2 * (177 + 128 + 1) + 2 * (64 + 128 + 1)),
         ("bidirectional", 178_243),
         ("split", 61_952 + 65 * 264 + 65),
         ("pair", 61_952 + 61_952 - 4 * 64 + 65 * 264 + 65),
@@ -94,7 +98,7 @@ def test_first_row_of_a_piece_is_predicted_from_a_window_of_silence(name: ModelN
 
 @pytest.mark.parametrize("name", REPORT_MODELS)
 def test_steps_predict_the_same_as_windows(name: ModelName) -> None:
-    network = made_network(name, layers=3 if name == "stacked" else None)
+    network = made_network(name, layers=3 if name in ("stacked", "feedback") else None)
     piece = made_windows(steps=12, batch=2)
     rows = after_silence(piece)
     for row, output in enumerate(read_by_steps(network, piece)[0]):
@@ -176,7 +180,7 @@ def test_piece_is_read_the_same_whichever_rows_training_predicts(name: ModelName
     assert_equal_outputs(*outputs)
 
 
-@pytest.mark.parametrize("name", ["base", "gru", "mlstm", "bidirectional", "pair"])
+@pytest.mark.parametrize("name", ["base", "gru", "mlstm", "hyperlstm", "feedback", "bidirectional", "pair"])
 def test_training_lowers_the_loss(name: ModelName) -> None:
     network = made_network(name)
     variables = network.keras.trainable_variables

@@ -253,6 +253,20 @@ def test_samples_are_written_as_a_store(network: Network, corpus: Statistics, tm
         ]
 
 
+def test_samples_from_an_index_on_are_those_of_a_longer_set(network: Network, corpus: Statistics, tmp_path: Path) -> None:
+    """Bit by bit, in the first batch and in the second one."""
+    num, best_of = 12, 3
+    assert network.sampling_batch < num * best_of < 2 * network.sampling_batch
+    sampler = Sampler(network, SamplingConfig(num=num, steps=12, best_of=best_of), corpus)
+    rolls = [sample.roll for sample in sampler.draw()]
+    for first in (1, num - 1):
+        path = tmp_path / f"{first}.h5"
+        assert draw_to_store(path, sampler, SampleSource("0000-base", "ckpt-1"), first=first) == rolls[first:]
+        with Store(path) as store:
+            assert store.pieces.name == [f"{index:04d}" for index in range(first, num)]
+            assert [json.loads(text)["index"] for text in store.pieces.sample or ()] == list(range(first, num))
+
+
 def test_most_probable_candidate_is_kept(network: Network, corpus: Statistics, tmp_path: Path) -> None:
     """The candidates of a sample are the samples of a run without a choice."""
     source = SampleSource("0000-base", "ckpt-1")

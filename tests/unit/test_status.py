@@ -9,6 +9,7 @@ import pytest
 
 from jobs.cluster.job_states import JobPhase, JobState
 from jobs.records import status
+from jobs.records.held_out import Measure
 from jobs.records.provenance import Attempt, Provenance, StoreReference
 from jobs.records.result import Result
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
@@ -159,8 +160,8 @@ def test_records_survive_a_round_trip(tmp_path: Path) -> None:
     result = Result("ckpt-9", 100, 12, {"epoch": 1, "loss": 0.5}, None, 0.25, {"valid": {"network": {"nats_per_step": 7.5}}}, [])
     run.write_result(result)
     assert run.read_result() == result
-    assert result.held_out_figure("valid", "nats_per_step") == 7.5
-    assert result.held_out_figure("test", "nats_per_step") is None
+    assert result.figure("valid", Measure.NATS) == 7.5
+    assert result.figure("test", Measure.NATS) is None
 
 
 def test_run_with_a_result_is_done_however_its_job_ended(tmp_path: Path, job: TrainingJob) -> None:

@@ -1,0 +1,72 @@
+"""jobs.sample draws only the samples that a run does not have yet; `tests/integration/test_sweep.py` draws some."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import sample
+from jobs.records.run_directory import Run
+from jobs.records.samples import find_drawn
+from pianogen import command
+from pianogen.config import SamplingConfig
+from tests.support.made_sweep import made_sweep, write_made_samples
+
+OWN = {"num": 3, "steps": 20, "temperature": 0.7, "threshold": 0.4}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with samples 0 to 2 of its own settings, 3 to 5 in another store, and 0 and 1 of another seed."""
+    values = {"device": "cpu", "sampling": OWN}
+    (run,) = made_sweep(tmp_path / "sweep", 1, 20, epochs=1, values=values)
+    write_made_samples(run, settings(), 0)
+    write_made_samples(run, settings(num=6), 30, "samples-num6.h5", first=3)
+    write_made_samples(run, settings(num=2, seed=4), 60, "samples-num2-seed4.h5")
+    return run
+
+
+def settings(**changes: Any) -> SamplingConfig:
+    return SamplingConfig(**OWN | changes)
+
+
+def test_samples_of_the_same_settings_are_found_whatever_their_number(run: Run) -> None:
+    own = {run.path / "samples.h5": [0, 1, 2], run.path / "samples-num6.h5": [3, 4, 5]}
+    assert find_drawn(run, settings()) == find_drawn(run, settings(num=16)) == own
+    assert find_drawn(run, settings(seed=4)) == {run.path / "samples-num2-seed4.h5": [0, 1]}
+    assert find_drawn(run, settings(temperature=1.0)) == {}
+    assert find_drawn(run, settings(steps=40)) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "stores"),
+    [
+        (["--num", "3"], ["samples.h5"]),
+        (["--num", "2"], ["samples.h5"]),
+        (["--num", "6"], ["samples.h5", "samples-num6.h5"]),
+        (["--num", "5", "--temperature", "0.7"], ["samples.h5", "samples-num6.h5"]),
+        (["--num", "1", "--seed", "4"], ["samples-num2-seed4.h5"]),
+        (["--seed", "0"], ["samples.h5"]),
+    ],
+)
+def test_samples_that_exist_are_not_drawn_again(
+    run: Run, capsys: pytest.CaptureFixture[str], options: list[str], stores: list[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.path.glob("*.h5")}
+    assert command.run(sample.main, [str(run.path), *options]) == 0
+    output = capsys.readouterr()
+    assert sorted(output.out.splitlines()) == sorted(str(run.path / name) for name in stores)
+    assert "1 of 1 finished runs have all samples with these settings; 0 samples to draw" in output.err
+    assert {path.name: path.read_bytes() for path in run.path.glob("*.h5")} == before
+
+
+def test_store_with_other_samples_is_not_overwritten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.path / "samples.h5").unlink()
+    assert command.run(sample.main, [str(run.path), "--num", "6"]) == 2
+    expected = f"{run.path / 'samples-num6.h5'} exists, but does not have the samples 0 to 5 with the settings {{"
+    assert expected in capsys.readouterr().err
+
+
+def test_command_without_a_setting_names_the_next_action(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(sample.main, [str(run.path)]) == 2
+    assert "pass --num for more samples, or a setting of new ones such as --seed" in capsys.readouterr().err
