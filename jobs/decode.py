@@ -123,14 +123,7 @@ def _run_outputs(runs: Sequence[Run], out: Path | None, names_of_live_runs: Coll
 def _resources(runs: Sequence[Run], cpus: int) -> SlurmConfig:
     """The resources of a decoding job, on the partition that the sweep configures for jobs without a GPU."""
     configured = runs[0].read_config().slurm if runs else SlurmConfig()
-    return SlurmConfig(
-        partition=configured.cpu_partition,
-        account=configured.account,
-        timeout_min=_TIMEOUT_MIN,
-        cpus_per_task=cpus,
-        memory_gb=_MEMORY_GB,
-        max_parallel=configured.max_parallel,
-    )
+    return configured.without_gpus(timeout_min=_TIMEOUT_MIN, cpus_per_task=cpus, memory_gb=_MEMORY_GB)
 
 
 def _cpus_per_job(cluster: Cluster, num_jobs: int) -> int:

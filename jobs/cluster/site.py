@@ -1,14 +1,18 @@
 """The site's settings for the jobs of a sweep: the file that slurm/preprocess.sh reads too."""
 
+import logging
 import os
 import shlex
 import subprocess
 from pathlib import Path
 
+import jobs
 from pianogen import atomic
 from pianogen.errors import UsageError
 
-_DEFAULT, _COPY = Path("slurm/site.sh"), "site.sh"
+_DEFAULT = Path(jobs.__file__).parents[1] / "slurm" / "site.sh"
+_COPY = "site.sh"
+_log = logging.getLogger(__name__)
 _LOAD_MODULES = (
     "[[ -z ${PIANOGEN_MODULES:-} ]] || type module &>/dev/null || source /etc/profile\n"
     "[[ -z ${PIANOGEN_MODULES:-} ]] || module load $PIANOGEN_MODULES || exit 1"
@@ -16,7 +20,7 @@ _LOAD_MODULES = (
 
 
 def find() -> Path | None:
-    """The file of site settings: $PIANOGEN_SITE, or slurm/site.sh below the working directory; None if there is none.
+    """The file of site settings: $PIANOGEN_SITE, or slurm/site.sh of the checkout of this code; None if there is none.
 
     Raises:
         UsageError: $PIANOGEN_SITE names a file that does not exist.
@@ -50,7 +54,9 @@ def exported(path: Path | None) -> dict[str, str]:
 
 def copy_to(folder: Path) -> None:
     """Copies the file into the folder of a submission, so that its jobs use the settings of the time of submission."""
-    if path := find():
+    path = find()
+    _log.info("site settings: %s", path or "none; this code is not in a checkout, and PIANOGEN_SITE is not set")
+    if path:
         atomic.write_bytes(folder / _COPY, path.read_bytes())
 
 

@@ -3,10 +3,12 @@
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import submitit
 from submitit.core.utils import FailedJobError
@@ -16,13 +18,23 @@ from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
 from pianogen.errors import UsageError
 
-SIGNAL_DELAY_S = 90  # from the signal that announces the time limit to the limit
 _DEFAULT_MAX_ARRAY_SIZE = 1_001
-# Options that the script sets; environment variables of sbatch have precedence over the script.
-_SCRIPT_OPTIONS = (
-    *("WAIT", "TIMELIMIT", "ARRAY_INX", "JOB_NAME", "OPEN_MODE", "REQUEUE", "NO_REQUEUE"),
-    *("SIGNAL", "MEM_PER_NODE", "GPUS_PER_NODE"),
+_NOTIFY_TIMEOUT_MIN = 30
+# Options that say the same in other ways: one of them in slurm.extra takes the place of those that the program would send.
+_ALTERNATIVES = (
+    {"mem", "mem-per-cpu", "mem-per-gpu"},
+    {"gpus-per-node", "gpus", "gpus-per-task", "gres"},
+    {"cpus-per-task", "cpus-per-gpu"},
+    {"requeue", "no-requeue"},
 )
+_FIXED_OPTIONS = frozenset({"array", "job-name", "open-mode", "output", "error", "wait"})
+# The environment variables of options that are not named like the option.
+_VARIABLES = {
+    "array": ("ARRAY_INX",),
+    "mem": ("MEM_PER_NODE",),
+    "switches": ("REQ_SWITCH", "WAIT4SWITCH"),
+    "time": ("TIMELIMIT",),
+}
 
 
 class SlurmRefusal(UsageError):
@@ -68,7 +80,7 @@ def test(array: Array) -> None:
     Raises:
         SlurmRefusal: sbatch rejected the array.
     """
-    with _sbatch_environment(array.resources):
+    with _sbatch_environment(_decided_options(array)):
         answer = client.run(["sbatch", "--test-only"], script_text(array))
     if answer.returncode != 0:
         raise SlurmRefusal(
@@ -85,7 +97,7 @@ def submit(array: Array) -> list[str]:
     """
     executor = _executor(array)
     try:
-        with _sbatch_environment(array.resources):
+        with _sbatch_environment(_decided_options(array)):
             jobs = executor.map_array(array.function, array.arguments)
     except FailedJobError as error:
         raise SlurmRefusal(
@@ -96,12 +108,59 @@ def submit(array: Array) -> list[str]:
 
 
 def split(array: Array) -> list[Array]:
-    """The array in parts no longer than the site's MaxArraySize; the parts share its limit on jobs that run at a time."""
+    """The array in parts no longer than the site's MaxArraySize; only `submit_parts` limits the jobs of all parts together."""
     shown = client.run(["scontrol", "show", "config"]).stdout
     limit = re.search(r"^MaxArraySize\s*=\s*(\d+)", shown, re.MULTILINE)
     size = int(limit.group(1)) if limit else _DEFAULT_MAX_ARRAY_SIZE
     parts = [array.arguments[start : start + size] for start in range(0, len(array.arguments), size)]
-    return [replace(array, arguments=part, max_parallel=max(1, array.max_parallel // len(parts))) for part in parts]
+    return [replace(array, arguments=part) for part in parts]
+
+
+def submit_parts(parts: Sequence[Array], live: Collection[str]) -> Iterator[list[str]]:
+    """Queues the parts of an array one after another, and yields the ids of the jobs of each.
+
+    Slurm limits the jobs of one array that run at a time. Where the jobs of a part and those queued before it are more than the
+    limit, the part waits until those before it have ended.
+
+    Args:
+        live: jobs of the sweep that are in the queue already.
+
+    Raises:
+        SlurmRefusal: sbatch rejected a part; the next parts are not queued.
+    """
+    before: set[str] = set()
+    beside = set(live)
+    for part in parts:
+        if beside and len(beside) + len(part.arguments) > part.max_parallel:
+            before, beside = {job.partition("_")[0] for job in beside}, set()
+        queued = submit(replace(part, after={*part.after, *before}))
+        beside.update(queued)
+        yield queued
+
+
+def notify(recipient: str, sweep: Path, jobs: Collection[str], resources: SlurmConfig, folder: Path) -> None:
+    """Queues a job that sends a mail or runs a shell command when other jobs have ended.
+
+    Args:
+        recipient: a mail address or a shell command.
+        sweep: the directory of the sweep, which the command finds in $PIANOGEN_SWEEP.
+        folder: for the output of the job.
+
+    Raises:
+        SlurmRefusal: sbatch rejected the job.
+    """
+    is_mail = re.fullmatch(r"[^\s@]+@[^\s@]+", recipient) is not None
+    variables = {"PIANOGEN_SWEEP": str(sweep), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    mail = {"mail-type": "END", "mail-user": recipient} if is_mail else {}
+    options = sbatch_options(resources.without_gpus(timeout_min=_NOTIFY_TIMEOUT_MIN, memory_gb=1), ()) | mail
+    options |= {"job-name": f"{sweep.name}-notify", "output": folder / "notify.log", "dependency": _after(jobs)}
+    lines = ["#!/bin/bash", *(_script_line(name, value) for name, value in options.items())]
+    lines += [*site.setup_lines(folder), f"export {exports}", "true" if is_mail else recipient]
+    with _sbatch_environment(options):
+        answer = client.run(["sbatch"], "\n".join([*lines, ""]))
+    if answer.returncode != 0:
+        raise SlurmRefusal(f"sbatch rejected the job of slurm.notify: {client.error_text(answer.stderr)}; correct slurm.notify")
 
 
 def nodes_of(partition: str | None) -> list[str]:
@@ -125,30 +184,61 @@ def cancel(jobs: Collection[str]) -> None:
     client.checked(["scancel", *sorted(jobs)])
 
 
-def _executor(array: Array) -> submitit.SlurmExecutor:
-    resources = array.resources
-    optional = {
+def sbatch_options(resources: SlurmConfig, after: Collection[str]) -> dict[str, Any]:
+    """The options of sbatch that the configuration of a job decides, by name; true is an option without a value."""
+    extra = resources.extra
+    options = {
         "partition": resources.partition,
         "account": resources.account,
-        "gpus_per_node": resources.gpus_per_node or None,
-        "dependency": f"afterany:{':'.join(sorted(array.after))}" if array.after else None,
+        "time": resources.timeout_min,
+        "signal": f"USR2@{resources.signal_lead_s}",
+        "requeue": True,
+        "cpus-per-task": resources.cpus_per_task,
+        "mem": f"{resources.memory_gb}GB" if resources.memory_gb else None,
+        "gpus-per-node": resources.gpus_per_node or None,
+        "dependency": _after(after),
     }
+    for group in _ALTERNATIVES:
+        if any(name in extra and _takes_the_place_of(name, extra[name]) for name in group):
+            options |= dict.fromkeys(group & options.keys())
+    return {name: value for name, value in (options | extra).items() if value is not None}
+
+
+def _takes_the_place_of(name: str, value: object) -> bool:
+    return value is not None and (name != "gres" or "gpu" in str(value))
+
+
+def _after(jobs: Collection[str]) -> str | None:
+    return f"afterany:{':'.join(sorted(jobs))}" if jobs else None
+
+
+def _decided_options(array: Array) -> dict[str, Any]:
+    """The options that the script of an array decides: those that it has, and those that slurm.extra removes."""
+    return sbatch_options(array.resources, array.after) | array.resources.extra
+
+
+def _script_line(name: str, value: object) -> str:
+    return f"#SBATCH --{name}" if value is True else f"#SBATCH --{name}={shlex.quote(str(value))}"
+
+
+def _executor(array: Array) -> submitit.SlurmExecutor:
+    resources, options = array.resources, sbatch_options(array.resources, array.after)
+    # srun does not inherit --cpus-per-task nor, under --export=NONE, the environment of the job; and without
+    # --kill-on-bad-exit the workers of a run would wait for one that has failed.
+    srun = ["--export=ALL", "--kill-on-bad-exit=1"]
+    if "cpus-per-task" in options:
+        srun.append(f"--cpus-per-task={options['cpus-per-task']}")
     executor = submitit.SlurmExecutor(folder=array.folder)
     executor.update_parameters(
         job_name=array.name,
-        time=resources.timeout_min,
+        time=options.get("time"),
         nodes=resources.nodes,
         ntasks_per_node=1,
-        cpus_per_task=resources.cpus_per_task,
-        mem=f"{resources.memory_gb}GB",
         array_parallelism=array.max_parallel,
-        signal_delay_s=SIGNAL_DELAY_S,
-        additional_parameters={"requeue": True},
+        wckey=None,  # submitit would send its own name
+        additional_parameters=options,
         setup=[*site.setup_lines(array.folder), f"export {_job_variables(array.code)}"],
-        # srun does not inherit --cpus-per-task nor, under --export=NONE, the environment of the job; and without
-        # --kill-on-bad-exit the workers of a run would wait for one that has failed.
-        srun_args=["--export=ALL", f"--cpus-per-task={resources.cpus_per_task}", "--kill-on-bad-exit=1"],
-        **{key: value for key, value in optional.items() if value is not None},
+        srun_args=srun,
     )
     return executor
 
@@ -162,12 +252,23 @@ def _job_variables(code: Path) -> str:
 
 
 @contextmanager
-def _sbatch_environment(resources: SlurmConfig) -> Iterator[None]:
-    """The environment of sbatch: with the site's settings, without the variables of a job that this process may run in."""
+def _sbatch_environment(options: Mapping[str, Any]) -> Iterator[None]:
+    """The environment of sbatch: with the site's settings, without the variables of a job that this process may run in.
+
+    Variables of sbatch have precedence over its script, so those of the options that the script decides are removed.
+
+    Args:
+        options: the options of the script, and those that it leaves out on purpose.
+    """
     of_own_job = [name for name in os.environ if name.startswith(("SLURM_", "SRUN_", "SUBMITIT_"))]
-    options = [*_SCRIPT_OPTIONS, *(["PARTITION"] if resources.partition else []), *(["ACCOUNT"] if resources.account else [])]
-    overriding = {f"SBATCH_{option}" for option in options}
+    decided = _FIXED_OPTIONS.union(options, *(group for group in _ALTERNATIVES if group & options.keys()))
+    overriding = {f"SBATCH_{name}" for option in decided for name in _variables(option)}
     with environment.modified({}, overriding.union(of_own_job) - {"SLURM_CONF", "SLURM_CLUSTERS"}):
         exported = {name: value for name, value in site.exported(site.find()).items() if name not in overriding}
         with environment.modified(exported):
             yield
+
+
+def _variables(option: str) -> tuple[str, ...]:
+    """The environment variables of sbatch for an option, without their prefix."""
+    return _VARIABLES.get(option, (option.upper().replace("-", "_"),))

@@ -1,7 +1,7 @@
 """The configuration of a run: the settings that change its result, and the devices and resources that execute it."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -27,6 +27,8 @@ _RESERVED_OPTIONS = {
     "parsable": "the output of sbatch is parsed",
     "test-only": "use --dry-run",
     "chdir": "paths are absolute",
+    "open-mode": "requeued jobs append to their output",
+    "signal": "set slurm.signal_lead_s",
 }
 
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]+(-[a-z0-9]+)*$")]  # a long option
@@ -84,6 +86,29 @@ class SlurmConfig(Section):
     def num_gpus(self) -> int:
         """The number of GPUs on each node."""
         return int(str(self.gpus_per_node).rpartition(":")[2])
+
+    @property
+    def one_gpu(self) -> int | str:
+        """One GPU of the configured type; 0 without GPUs."""
+        kind, colon, _ = str(self.gpus_per_node).rpartition(":")
+        return f"{kind}:1" if colon else min(1, self.num_gpus)
+
+    @property
+    def is_requeued(self) -> bool:
+        """Whether jobs may be requeued; some sites forbid it."""
+        return "no-requeue" not in self.extra and self.extra.get("requeue", True) is not None
+
+    def without_gpus(self, **changes: Any) -> Self:
+        """The resources of a job that needs no GPU, on the partition for such jobs, with changes."""
+        extra = {
+            name: value
+            for name, value in self.extra.items()
+            if "gpu" not in f"{name}{value}" and name not in ("constraint", "exclusive", "nodelist")
+        }
+        if self.memory_gb is None:
+            changes["memory_gb"] = None
+        common = {"partition": self.cpu_partition, "nodes": 1, "gpus_per_node": 0, "cpus_per_task": 1, "extra": extra}
+        return self.model_copy(update=common | changes)
 
     @field_validator("extra")
     @classmethod

@@ -110,6 +110,20 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
     return []
 
 
+def notify(recipient: str, jobs: Collection[str], batch: Batch) -> None:
+    """Queues a job that sends a mail or runs a command when jobs of a sweep have ended; see `slurm.notify`.
+
+    Args:
+        batch: one of the batches of these jobs.
+
+    Raises:
+        SlurmRefusal: sbatch rejected the job; the others are queued.
+    """
+    place = submissions.create_folder(batch.folder, "notify")
+    site.copy_to(place)
+    slurm.notify(recipient, batch.folder.parent.absolute(), {job.partition("_")[0] for job in jobs}, batch.resources, place)
+
+
 def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
     """Queues a batch as job arrays of at most the site's MaxArraySize."""
     is_first = not batch.folder.exists()
@@ -117,19 +131,19 @@ def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
     try:
         site.copy_to(place)
         parts = slurm.split(batch.array(place, code_snapshot.take(batch.folder)))
-        queued = dict(zip(slurm.submit(parts[0]), parts[0].arguments, strict=True))
+        submitted = slurm.submit_parts(parts, submissions.unfinished_jobs(batch.folder))
+        queued = dict(zip(next(submitted), parts[0].arguments, strict=True))
     except PianogenError:
         shutil.rmtree(batch.folder if is_first else place)
         with suppress(OSError):  # a new sweep has no other files yet
             place.parents[1].rmdir()
         raise
     refusal = None
-    for part in parts[1:]:
-        try:
-            queued |= zip(slurm.submit(part), part.arguments, strict=True)
-        except SlurmRefusal as error:
-            refusal = error
-            break
+    try:
+        for part, jobs in zip(parts[1:], submitted, strict=True):
+            queued |= zip(jobs, part.arguments, strict=True)
+    except SlurmRefusal as error:
+        refusal = error
     write_inputs()
     submissions.record(place, {job: Path(argument).name for job, argument in queued.items()})
     if refusal is not None:

@@ -101,10 +101,12 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
     path_text.check(paths)
     if cluster == "local":
         return
-    if batch.resources.timeout_min <= _MIN_TIMEOUT_MIN:
+    lead_s = batch.resources.signal_lead_s
+    minimum = max(_MIN_TIMEOUT_MIN, 2 * lead_s // 60)
+    if batch.resources.timeout_min <= minimum:
         raise UsageError(
             f"slurm.timeout_min is {batch.resources.timeout_min}, but the start of an attempt takes minutes and its shutdown "
-            f"begins {slurm.SIGNAL_DELAY_S} s before the limit; set it to more than {_MIN_TIMEOUT_MIN}"
+            f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
     if not is_shared:
         path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))

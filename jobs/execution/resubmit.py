@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.configuration import grid, run_config
-from jobs.configuration.run_config import RunConfig, SlurmConfig
+from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight, submit
-from jobs.execution.launch import Batch, Cluster
-from jobs.execution.run_job import run_job
+from jobs.execution.launch import Cluster
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.status import State
-from jobs.records.sweep_directory import JOBS
 from pianogen.config import ConfigError
 
 
@@ -43,22 +41,13 @@ def resubmit(
                 if not entry.is_active:
                     selected.append(run)
         print(f"{len(selected)} of {len(runs)} runs to start", flush=True)
-        batches: dict[SlurmConfig, dict[Run, RunConfig]] = {}
-        for run in selected:
-            config = _override(run, overrides)
-            batches.setdefault(config.slurm, {})[run] = config
-        for resources, configs in batches.items():
-            preflight.check_resources(cluster, _batch(resources, configs), [runs[0].sweep], is_shared=True)
+        batches = submit.batches_of(runs[0].sweep, {run: _override(run, overrides) for run in selected})
+        for batch, _ in batches:
+            preflight.check_resources(cluster, batch, [runs[0].sweep], is_shared=True)
         if is_dry_run:
             print("nothing was submitted or written")
-            return
-        for resources, configs in batches.items():
-            submit.start(cluster, _batch(resources, configs), functools.partial(_write, configs))
-
-
-def _batch(resources: SlurmConfig, configs: dict[Run, RunConfig]) -> Batch:
-    runs = list(configs)
-    return Batch("train", run_job, [str(run.path.absolute()) for run in runs], runs[0].sweep / JOBS, resources)
+        elif batches:
+            submit.start(cluster, [(batch, functools.partial(_write, configs)) for batch, configs in batches])
 
 
 def _write(configs: dict[Run, RunConfig]) -> None:

@@ -23,7 +23,7 @@ from pianogen.evaluation.sample_metrics import measure
 from pianogen.polling import wait_until
 
 _POLL_S = 1.0
-_REQUEUE_TIMEOUT_S = 60.0  # of the 90 s of notice, while Slurm does not respond
+_REQUEUE_SHARE = 2 / 3  # of slurm.signal_lead_s, while Slurm does not respond
 _MAX_ATTEMPTS_WITHOUT_PROGRESS = 10
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         run.write_result(result)
     except Interrupted as error:
         attempts.end_attempt(run, interrupted=str(error), cpu_s=time.process_time() - cpu_start_s)
-        if own.id:
+        if own.id and run.read_config().slurm.is_requeued:
             _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again
@@ -108,7 +108,7 @@ def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
             return False
         return True
 
-    if not wait_until(try_to_requeue, _REQUEUE_TIMEOUT_S, _POLL_S):
+    if not wait_until(try_to_requeue, _REQUEUE_SHARE * run.read_config().slurm.signal_lead_s, _POLL_S):
         attempts.end_attempt(run, interrupted=interrupted, error=f"{interrupted}, but the job was not requeued: {failure}")
         raise failure
 

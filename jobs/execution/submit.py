@@ -1,12 +1,14 @@
 """Submission of a sweep: its runs are checked, their jobs are queued or executed, and their directories are written."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.cluster import slurm
+from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration import grid
 from jobs.configuration.grid import Variation
+from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight
 from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.execution.run_job import run_job
@@ -54,7 +56,8 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
 
         if selected:
             _check(cluster, out, store_path, selected, is_shared)
-            start(cluster, _batch(out, selected), write_runs)
+            first, *others = _batches(out, selected)
+            start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
             write_runs()
             status_table.write(out, status_table.read(out))
@@ -76,28 +79,63 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
     if cluster == "slurm":
-        arrays = slurm.split(_batch(out, planned).preview())
-        print(f"\n{slurm.script_text(arrays[0])}")
-        if len(arrays) > 1:
-            print(f"and {len(arrays) - 1} more of these scripts: the site limits the size of a job array")
+        for batch in _batches(out, planned):
+            arrays = slurm.split(batch.preview())
+            print(f"\n{slurm.script_text(arrays[0])}")
+            if len(arrays) > 1:
+                print(f"and {len(arrays) - 1} more of these scripts: the site limits the size of a job array")
     print(f"{len(planned)} runs; nothing was written")
 
 
-def start(cluster: Cluster, batch: Batch, write_inputs: launch.WriteInputs) -> None:
-    """Launches training jobs, reports them, and updates runs.csv.
+def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]]) -> None:
+    """Launches training jobs, reports them, updates runs.csv, and queues the notification of their end.
+
+    Args:
+        batches: the batches of one sweep, each with the function that writes the files that its jobs read.
 
     Raises:
-        SlurmRefusal, JobError: as `launch.launch`.
+        SlurmRefusal: sbatch rejected the first batch; nothing is queued or written.
+        JobError: jobs failed on this machine, or sbatch rejected some of the jobs.
     """
-    out = batch.folder.parent
-    try:
-        jobs = launch.launch(cluster, batch, write_inputs)
-        if jobs:
-            print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
-    except JobError:
-        status_table.write(out, status_table.read(out))
-        raise
+    out = batches[0][0].folder.parent
+    queued: list[str] = []
+    failures: list[str] = []
+    recipients: dict[str, list[str]] = {}
+    for batch, write_inputs in batches:
+        try:
+            jobs = launch.launch(cluster, batch, write_inputs)
+        except SlurmRefusal as error:
+            if not queued:
+                raise
+            failures.append(str(error))
+        except JobError as error:
+            failures.append(str(error))
+        else:
+            queued += jobs
+            if jobs:
+                print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
+            if jobs and batch.resources.notify:
+                recipients.setdefault(batch.resources.notify, []).extend(jobs)
     status_table.write(out, status_table.read(out))
+    for recipient, jobs in recipients.items():
+        try:
+            launch.notify(recipient, jobs, batches[0][0])
+        except SlurmRefusal as error:
+            failures.append(str(error))
+    if failures:
+        raise JobError("\n".join(failures))
+
+
+def batches_of(sweep: Path, configs: Mapping[Run, RunConfig]) -> list[tuple[Batch, dict[Run, RunConfig]]]:
+    """Training jobs of runs of one sweep, in one batch for each set of resources."""
+    groups: dict[str, dict[Run, RunConfig]] = {}
+    for run, config in configs.items():
+        groups.setdefault(config.slurm.model_dump_json(), {})[run] = config
+    batches = []
+    for group in groups.values():
+        paths = [str(run.path.absolute()) for run in group]
+        batches.append((Batch("train", run_job, paths, sweep / JOBS, next(iter(group.values())).slurm), group))
+    return batches
 
 
 def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[list[PlannedRun], list[Run]]:
@@ -107,9 +145,8 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
     return sweep_directory.plan_runs(out, variations, store.fingerprint, existing, used_names), list(existing.values())
 
 
-def _batch(out: Path, planned: Sequence[PlannedRun]) -> Batch:
-    paths = [str(entry.run.path.absolute()) for entry in planned]
-    return Batch("train", run_job, paths, out / JOBS, planned[0].config.slurm)
+def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:
+    return [batch for batch, _ in batches_of(out, {entry.run: entry.config for entry in planned})]
 
 
 def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], is_shared: bool) -> None:
@@ -121,7 +158,8 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
             "use --cluster local"
         )
     inputs = preflight.check_inputs(store, configs)
-    preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out.absolute(), *inputs], is_shared)
+    for batch in _batches(out, planned):
+        preflight.check_resources(cluster, batch, [store.absolute(), out.absolute(), *inputs], is_shared)
     preflight.check_models(store, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

@@ -125,6 +125,16 @@ def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
     return {job: run_names[job] for job, state in states.items() if state.phase is not JobPhase.ENDED}
 
 
+def unfinished_jobs(jobs: Path) -> set[str]:
+    """The pending and running jobs of all submissions of a sweep.
+
+    Raises:
+        SlurmError: Slurm does not respond.
+    """
+    names = {job: submission.job_name for submission in read_all(jobs) for job in submission.jobs}
+    return {job for job, state in job_states.query_states(names).items() if state.phase is not JobPhase.ENDED}
+
+
 @contextmanager
 def exclusive(sweep: Path) -> Iterator[None]:
     """Holds the lock under which one command at a time submits runs of a sweep.

@@ -159,7 +159,10 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
 
 
 def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """Slurm keeps one record for all tasks of an array that were cancelled before they started."""
+    """Slurm keeps one record for all tasks of an array that were cancelled before they started.
+
+    A run that is added has resources of its own, and waits because the others reach the limit on jobs that run at a time.
+    """
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", grid={"training.seed": [0, 1, 2, 3]})
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     succeeded(sweep.submit())
@@ -167,13 +170,22 @@ def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_pa
     assert sweep.rows()[2]["state"] == "waiting"
     assert "not queued: " in str(sweep.rows()[2]["reason"])
     assert [bool(row["job"]) for row in sweep.rows()] == [True, True, False, True]
-    assert "cancelled 3 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
+    resources = ["slurm={timeout: 1-2, memory_gb: null, signal_lead_s: 200}", "slurm.extra={comment: it's mine, nice: 7}"]
+    added = sweep.submit("grid.training.seed=[0, 1, 3, 4]", *resources, SBATCH_TIMELIMIT="5", SBATCH_COMMENT="other")
+    assert "queued 1 jobs" in succeeded(added)
+    job = sweep.job_of(4)
+    assert slurm.field(job, "Dependency").startswith(f"afterany:{sweep.job_of(0).partition('_')[0]}")
+    assert (slurm.field(job, "TimeLimit"), slurm.field(job, "Nice")) == ("1-02:00:00", "7")
+    assert "Comment=it's mine" in slurm.run("scontrol", "show", "job", job).stdout
+    assert "cancelled 4 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
     wait_until(lambda: not any(row["job"] for row in sweep.rows()), "the jobs to end")
-    assert sweep.states() == ["waiting"] * 4
+    assert sweep.states() == ["waiting"] * 5
     assert all("not queued: " in str(row["reason"]) for row in sweep.rows())
-    assert "queued 4 jobs" in succeeded(sweep.submit())
+    notify = 'slurm.notify=touch "$PIANOGEN_SWEEP/notified"'
+    assert "queued 5 jobs" in succeeded(sweep.submit("grid.training.seed=[0, 1, 2, 3, 4]", notify))
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
-    sweep.wait_for(*["done"] * 4)
+    sweep.wait_for(*["done"] * 5)
+    wait_until((sweep.out / "notified").exists, "the notification")
 
 
 def test_status_distinguishes_jobs_from_processes_outside_of_slurm(slurm: SlurmCluster, tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """The scripts that sbatch gets, and the environment of the processes that submit them; Slurm itself is not needed."""
 
 import os
+import re
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jobs.cluster import environment, slurm
+from jobs.cluster import environment, site, slurm
 from jobs.cluster.slurm import Array
 from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
+from pianogen.errors import UsageError
+from tests.support import fake_slurm
+from tests.support.paths import ROOT
 
 RESOURCES = SlurmConfig(timeout_min=30, memory_gb=2, cpus_per_task=3, max_parallel=2)
 
@@ -37,6 +42,88 @@ def test_script_requests_the_resources_of_the_configuration(array: Array) -> Non
     assert {"array=0-2%2", "cpus-per-task=3", "mem=2GB", "time=30", "requeue", "signal=USR2@90"} <= options
     assert "dependency=afterany:12_0:7" in options
     assert not any(option.startswith(("partition", "account", "gpus-per-node")) for option in options)
+
+
+def options_of(array: Array, **changes: Any) -> set[str]:
+    """The options of sbatch in the script of an array with other resources."""
+    resources = SlurmConfig.model_validate(RESOURCES.model_dump() | changes)
+    lines = slurm.script_text(replace(array, resources=resources)).splitlines()
+    return {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")}
+
+
+def test_options_of_the_site_reach_sbatch(array: Array) -> None:
+    extra = {"qos": "short", "exclude": "n[1-3]", "comment": "it's mine", "exclusive": True, "nice": 5, "cpus-per-task": 2}
+    options = options_of(array, extra=extra, timeout_min="1-0:30", signal_lead_s=300, gpus_per_node="a100:2", memory_gb=None)
+    assert {"qos=short", "exclude='n[1-3]'", "exclusive", "nice=5", "cpus-per-task=2", "time=1470", "signal=USR2@300"} <= options
+    assert {"comment='it'\"'\"'s mine'", "gpus-per-node=a100:2"} <= options
+    assert not any(option.startswith(("mem", "wckey", "cpus-per-task=3")) for option in options)
+
+
+@pytest.mark.parametrize(
+    ("extra", "added", "removed"),
+    [
+        ({"mem": None, "requeue": None}, set(), {"mem=2GB", "requeue"}),
+        ({"mem-per-cpu": "2G", "no-requeue": True}, {"mem-per-cpu=2G", "no-requeue"}, {"mem=2GB", "requeue"}),
+        ({"gres": "gpu:a100:1"}, {"gres=gpu:a100:1"}, {"gpus-per-node=1"}),
+        ({"gres": "lscratch:50"}, {"gres=lscratch:50"}, set()),
+        ({"wckey": "project"}, {"wckey=project"}, set()),
+    ],
+)
+def test_option_of_the_site_takes_the_place_of_the_same_option(
+    array: Array, extra: dict[str, Any], added: set[str], removed: set[str]
+) -> None:
+    before = options_of(array, gpus_per_node=1)
+    assert options_of(array, gpus_per_node=1, extra=extra) == before - removed | added
+
+
+def test_variables_of_sbatch_do_not_change_the_options_of_the_script(
+    array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=f"env > '{tmp_path}/env'")
+    decided = ("QOS", "MEM_PER_NODE", "MEM_PER_CPU", "TIMELIMIT", "NO_REQUEUE", "PARTITION")
+    for name in (*decided, "RESERVATION", "ACCOUNT"):
+        monkeypatch.setenv(f"SBATCH_{name}", "1")
+    resources = SlurmConfig(extra={"qos": "short", "partition": None})
+    slurm.test(replace(array, resources=resources))
+    names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
+    assert {name for name in names if name.startswith("SBATCH_")} == {"SBATCH_RESERVATION", "SBATCH_ACCOUNT"}
+
+
+def test_job_without_gpus_keeps_the_options_of_the_site() -> None:
+    extra = {"qos": "short", "gres": "gpu:a100:2", "constraint": "a100", "gpus-per-task": 1, "mem": None}
+    resources = SlurmConfig(partition="gpu", cpu_partition="cpu", gpus_per_node=2, nodes=2, memory_gb=None, extra=extra)
+    changed = resources.without_gpus(memory_gb=3)
+    assert (changed.partition, changed.num_gpus, changed.nodes, changed.memory_gb) == ("cpu", 0, 1, None)
+    assert changed.extra == {"qos": "short", "mem": None}
+    assert SlurmConfig(gpus_per_node="a100:4").one_gpu == "a100:1"
+
+
+def test_site_settings_are_those_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIANOGEN_SITE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert site.find() == ROOT / "slurm" / "site.sh"
+    monkeypatch.setenv("PIANOGEN_SITE", str(tmp_path / "none.sh"))
+    with pytest.raises(UsageError, match=r"none\.sh, which does not exist"):
+        site.find()
+
+
+def test_parts_of_an_array_share_its_limit(array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that do not fit beside the jobs before them wait for those jobs."""
+    sbatch = f"cat \"$1\" >> '{tmp_path}/scripts'; n=$(grep -c bin/bash '{tmp_path}/scripts'); echo \"Submitted batch job 10$n\""
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, srun="")
+    array.folder.mkdir(parents=True)
+
+    def dependencies(live: list[str], *lengths: int) -> list[str]:
+        (tmp_path / "scripts").unlink(missing_ok=True)
+        parts = [replace(array, arguments=["a"] * length, max_parallel=4) for length in lengths]
+        assert [len(jobs) for jobs in slurm.submit_parts(parts, live)] == list(lengths)
+        scripts = (tmp_path / "scripts").read_text().split("#!/bin/bash")[1:]
+        return [next(iter(re.findall("--dependency=afterany:(.+)", script)), "") for script in scripts]
+
+    assert dependencies([], 2, 2) == ["", ""]
+    assert dependencies([], 3, 2, 2, 1) == ["", "101", "101", "102:103"]
+    assert dependencies(["7_0", "7_1", "9"], 2) == ["7:9"]
+    assert dependencies(["9"], 2) == [""]
 
 
 def test_script_has_python_import_the_snapshot_of_the_code(array: Array, monkeypatch: pytest.MonkeyPatch) -> None:

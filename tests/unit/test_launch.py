@@ -31,7 +31,7 @@ def use_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accepted: int) ->
     """Has sbatch accept this number of arrays; the file that counts its calls."""
     calls = tmp_path / "calls"
     sbatch = SBATCH.format(calls=calls, accepted=accepted)
-    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol="echo 'MaxArraySize = 2'")
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol="echo 'MaxArraySize = 2'", squeue="", sacct="")
     monkeypatch.chdir(tmp_path)
     return calls
 
