@@ -1,4 +1,7 @@
-"""The runs of a sweep file: a base configuration, a list `runs` of variations, and a `grid` that multiplies them."""
+"""The runs of a sweep file: a base configuration, and what varies it.
+
+The runs are the product of the list `runs` of variations, of the `grid`, and of the `random` draws.
+"""
 
 import itertools
 import re
@@ -7,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.configuration import run_config
+from jobs.configuration import draws, run_config
 from jobs.configuration.run_config import RunConfig
 from jobs.configuration.settings import Settings, by_key, nest, parse_overrides
 from pianogen import config
 from pianogen.combinations import check_combinations
 from pianogen.config import ConfigError
+
+_VARIATIONS = ("runs", "grid", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +36,32 @@ class Variation:
 def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The values of a sweep file, with the `key=value` overrides of the command line applied.
 
-    `grid.KEY=[…]` overrides a key of the grid.
+    `grid.KEY=[…]` overrides a key of the grid, `random.num=…` one of the random draws.
 
     Raises:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
     changes = parse_overrides(overrides)
-    values = config.load_yaml(path) | {key: changes.pop(key) for key in ("runs", "grid") if key in changes}
+    values = config.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
     base, runs, grid = _layers(values, path)
     grid |= {key.removeprefix("grid."): changes.pop(key) for key in list(changes) if key.startswith("grid.")}
-    varied = {key for settings in [*runs, *_choices(grid, path)] for key in settings}
+    random = _override_random(values.get("random"), changes, path)
+    varied = {key for settings in [*runs, *_choices(grid, path), *draws.draw(random, str(path))] for key in settings}
     if ineffective := sorted(varied & changes.keys()):
         key = ineffective[0]
         raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
-    return nest(base | changes, str(path)) | ({"runs": runs} if runs else {}) | ({"grid": grid} if grid else {})
+    variations = {"runs": runs, "grid": grid, "random": random}
+    return nest(base | changes, str(path)) | {key: value for key, value in variations.items() if value}
+
+
+def _override_random(random: Any, changes: Settings, path: Path) -> Any:
+    """The section `random` with the overrides that apply to it, which are removed from `changes`."""
+    overrides = {key.removeprefix("random."): changes.pop(key) for key in list(changes) if key.startswith("random.")}
+    if not overrides:
+        return random
+    if not isinstance(random, dict):
+        raise ConfigError(f"random.{next(iter(overrides))}: {path} has no section random; add it to the sweep file")
+    return nest(by_key(random, f"{path}: random") | overrides, f"{path}: random")
 
 
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -57,21 +74,23 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
 
 
 def expand(values: dict[str, Any], where: Path) -> list[Variation]:
-    """Every run of a sweep: each entry of `runs`, times the product of `grid`.
+    """Every run of a sweep: each entry of `runs`, times the product of `grid`, times the random draws.
 
     Args:
         where: the source of the values, for messages.
 
     Raises:
-        ConfigError: a configuration is not valid, a run and the grid set the same key, or two runs are equal.
+        ConfigError: a configuration is not valid, two of `runs`, `grid` and `random` set the same key, or two runs are equal.
     """
     base, runs, grid = _layers(values, where)
-    choices = list(_choices(grid, where))
     variations = []
-    for run, choice in itertools.product(runs or [{}], choices):
-        if both := sorted(run.keys() & choice.keys()):
-            raise ConfigError(f"{where}: {both[0]} is in runs and in grid; remove it from one of them")
-        varied = run | choice
+    for run, choice, drawn in itertools.product(
+        runs or [{}], _choices(grid, where), draws.draw(values.get("random"), str(where))
+    ):
+        varied = run | choice | drawn
+        if len(varied) < len(run) + len(choice) + len(drawn):
+            twice = sorted((run.keys() & choice.keys()) | (run.keys() & drawn.keys()) | (choice.keys() & drawn.keys()))
+            raise ConfigError(f"{where}: {twice[0]} is varied twice in runs, grid and random; remove it from all but one of them")
         resolved = nest(base | varied, str(where))
         parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
         check_combinations(parsed, str(where))  # different paths may have been those of one run
@@ -89,7 +108,7 @@ def _layers(values: dict[str, Any], where: Path) -> tuple[Settings, list[Setting
         raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of keys to values")
     if not isinstance(grid, dict):
         raise ConfigError(f"{where}: grid is {grid!r}, expected a mapping of keys to lists of values")
-    base = {key: value for key, value in values.items() if key not in ("grid", "runs")}
+    base = {key: value for key, value in values.items() if key not in _VARIATIONS}
     return by_key(base, str(where)), [by_key(run, f"{where}: runs") for run in runs], by_key(grid, f"{where}: grid")
 
 

@@ -318,7 +318,11 @@ def test_settings_of_training_do_not_apply_to_an_ensemble(sections: dict[str, An
         ("device: cpu\nruns: {training.batch: 64}\n", [], "expected a list of mappings"),
         ("device: cpu\nruns: [{model.name: base}, {model.units: 64}]\n", [], "same configuration"),
         ("device: cpu\ngrid: {training.bach: [1]}\n", [], "did you mean batch?"),
-        ("device: cpu\nruns: [{training.seed: 1}]\ngrid: {training: {seed: [2]}}\n", [], "training.seed is in runs and in grid"),
+        (
+            "device: cpu\nruns: [{training.seed: 1}]\ngrid: {training: {seed: [2]}}\n",
+            [],
+            "training.seed is varied twice in runs, grid and random",
+        ),
         ("device: cpu\ngrid: {1: [2]}\n", [], "grid: 1 is not a key"),
         ("device: cpu\nruns: [{training: {true: 2}}]\n", [], "runs: True is not a key"),
         ("device: cpu\ntraining: {batch: 8}\ntraining.batch: 16\n", [], "training.batch is set twice"),

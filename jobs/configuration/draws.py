@@ -1,0 +1,94 @@
+"""Random values of settings: `random: {num: 64, seed: 0, space: {training.learning_rate: "loguniform(1e-4, 1e-2)"}}`.
+
+The value of a key in draw i is a function of the seed, i and the key alone. So more draws, or more keys, leave the others as they
+are.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import Field
+
+from jobs.configuration.settings import Settings, by_key
+from pianogen import config
+from pianogen.config import ConfigError, Section
+
+_DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)\s*")
+_DIGITS = 4  # of a drawn number, so that it is readable in the name of a run
+
+Distribution = Callable[[float], Any]  # a value from a number in [0, 1)
+
+
+class Random(Section):
+    """Random draws of settings.
+
+    Attributes:
+        num: number of draws.
+        seed: a draw depends on this seed and on its index.
+        space: by key, a list of values, or uniform(A, B), loguniform(A, B) or randint(A, B), which includes A and B.
+    """
+
+    num: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+    space: dict[str, list[Any] | str]
+
+
+def draw(values: Any, where: str) -> Iterator[Settings]:
+    """The settings of each draw; one without settings if there is no space.
+
+    Args:
+        values: the section `random` of a sweep; None if it has none.
+        where: the source of the values, for messages.
+
+    Raises:
+        ConfigError: the section is not valid.
+    """
+    if values is None:
+        yield {}
+        return
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: random is {values!r}, expected num, seed and space")
+    values = values | {"space": by_key(values.get("space") or {}, f"{where}: random.space")}
+    random = config.validate(Random, values, f"{where}: random")
+    if not random.space:
+        raise ConfigError(f"{where}: random.space is empty; state the settings to draw, or remove random")
+    space = {key: _distribution(entry, f"{where}: random.space.{key}") for key, entry in random.space.items()}
+    for index in range(random.num):
+        yield {key: distribution(_uniform(random.seed, index, key)) for key, distribution in space.items()}
+
+
+def _uniform(seed: int, index: int, key: str) -> float:
+    """A number in [0, 1)."""
+    digest = hashlib.sha256(f"{seed} {index} {key}".encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+def _distribution(entry: list[Any] | str, where: str) -> Distribution:
+    if isinstance(entry, list):
+        if not entry:
+            raise ConfigError(f"{where} is an empty list; give the values to draw from")
+        return lambda uniform: entry[int(uniform * len(entry))]
+    match = _DISTRIBUTION.fullmatch(entry)
+    try:
+        name, low, high = (match[1], float(match[2]), float(match[3])) if match else ("", 0.0, 0.0)
+    except ValueError:
+        name = ""
+    is_valid = name in _DISTRIBUTIONS and math.isfinite(low) and math.isfinite(high) and low < high
+    if not is_valid or (name == "loguniform" and low <= 0) or (name == "randint" and (low % 1 or high % 1)):
+        expected = "a list, uniform(A, B), loguniform(A, B) with A > 0, or randint(A, B) with whole numbers; A < B"
+        raise ConfigError(f"{where} is {entry!r}, expected {expected}")
+    return _DISTRIBUTIONS[name](low, high)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+_DISTRIBUTIONS: dict[str, Callable[[float, float], Distribution]] = {
+    "uniform": lambda low, high: lambda uniform: _rounded(low + uniform * (high - low)),
+    "loguniform": lambda low, high: lambda uniform: _rounded(low * (high / low) ** uniform),
+    "randint": lambda low, high: lambda uniform: int(low) + int(uniform * (high - low + 1)),
+}
