@@ -19,6 +19,7 @@ from jobs.report import page
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from jobs.report.roll_text import encode_roll
 from pianogen import atomic, command
+from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.store import Store
@@ -56,7 +57,7 @@ def _collect(sweep: Path, out: Path) -> None:
     html = page.render(sweep.resolve().name, samples_of_runs).encode(errors="backslashreplace")
     report = out / "report.html"
     atomic.write_bytes(report, html)
-    print(f"{len(samples)} MIDI files of {len(samples_of_runs)} runs in {out}; open {report}")
+    print(f"{counted(len(samples), 'MIDI file')} of {counted(len(samples_of_runs), 'run')} in {out}; open {report}")
 
 
 def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:

@@ -19,6 +19,7 @@ from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores
 from pianogen import command
+from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
 
 _SLURM_CPUS = 4
@@ -82,6 +83,8 @@ def decode_job(path: str, outputs: Mapping[str, str], archive: bool = False, max
 
 def _decode(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> None:
     launch.check_cluster(cluster)
+    if not target.exists():
+        raise UsageError(f"{target} does not exist; give the path of a sweep, a run or a store")
     runs = [] if target.is_file() else sweep_directory.open_runs(target)
     live_jobs = submissions.live_jobs(runs) if runs and cluster == "slurm" else {}
     outputs = _run_outputs(runs, out, set(live_jobs.values())) if runs else _store_output(target, out, archive)
@@ -94,8 +97,8 @@ def _decode(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> 
     folder = runs[0].path.parent / "jobs" if runs else target.with_suffix(".jobs")
     jobs = launch.launch(cluster, Batch("decode", function, list(outputs), folder, _resources(runs, cpus), live_jobs))
     if jobs:
-        after = f"; they start after {len(live_jobs)} other jobs" if live_jobs else ""
-        print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}{after}")
+        after = f"; they start after {counted(len(live_jobs), 'other job')}" if live_jobs else ""
+        print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}{after}")
     for path, output in outputs.items():
         print(f"{path} -> {output}")
 

@@ -23,6 +23,7 @@ from jobs.records.samples import find_drawn
 from jobs.records.status import State
 from pianogen import command, config, logs
 from pianogen.combinations import check_combinations, find_doubts
+from pianogen.command import counted
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 
@@ -109,7 +110,7 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         resources = _one_device(missing[0].read_config()).slurm
         jobs = launch.launch(cluster, Batch("sample", function, paths, missing[0].path.parent / "jobs", resources))
         if jobs:
-            print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
+            print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
     for request in requests:
         print(*request.stores, sep="\n")
 

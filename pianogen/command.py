@@ -63,6 +63,11 @@ def run_subcommand(prog: str, description: str, subcommands: Mapping[str, Subcom
     return 2
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as "1 run" or "2 processes"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
 def positive_int(text: str) -> int:
     """Parses a positive integer; for the parameter `type` of `add_argument`."""
     if not text.isdecimal() or int(text) < 1:

@@ -335,7 +335,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, YAMLError) as error:  # an impossible date is a ValueError
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} contains {type(values).__name__}, expected a mapping of sections")
+        found = "is empty" if values is None else f"contains {type(values).__name__}"
+        raise ConfigError(f"{path} {found}, expected a mapping of sections such as model, data and training")
     return values
 
 

@@ -7,9 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import TextIO
 
 from pianogen import arithmetic
+from pianogen.errors import UsageError
 
 VERBOSE = "PIANOGEN_VERBOSE"
 _PACKAGES = ("pianogen", "preprocess", "jobs", "benchmarks")
@@ -58,8 +60,10 @@ def import_tensorflow() -> None:
     Its shared libraries write these messages while they are loaded, before TF_CPP_MIN_LOG_LEVEL takes effect.
 
     Raises:
-        UsageError: a variable of the environment would change results.
+        UsageError: TensorFlow is not installed, or a variable of the environment would change results.
     """
+    if find_spec("tensorflow") is None or find_spec("keras") is None:
+        raise UsageError("TensorFlow is not installed, which training and sampling need; pip install '.[cpu]', or '.[gpu]'")
     arithmetic.fix()
     with nullcontext() if _is_verbose() else _without_tensorflow_info():
         import tensorflow  # noqa: F401

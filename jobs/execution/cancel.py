@@ -10,6 +10,7 @@ from jobs.records import attempts, submissions
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS
+from pianogen.command import counted
 
 
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
@@ -32,7 +33,8 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     if is_dry_run:
         for name in sorted({*jobs.values(), *(run.name for run in owners)}):
             print(name)
-        print(f"{len(jobs)} jobs and {len(local)} processes of this machine would be cancelled; nothing was cancelled")
+        num_jobs, num_processes = counted(len(jobs), "job"), counted(len(local), "process")
+        print(f"{num_jobs} and {num_processes} of this machine would be cancelled; nothing was cancelled")
         return
     if not selection and not Run(target).config_file.is_file():  # the complete sweep
         submissions.cancel_local(runs[0].sweep / JOBS)

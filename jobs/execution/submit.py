@@ -17,6 +17,7 @@ from jobs.records.run_directory import Run
 from jobs.records.status import State, Status
 from jobs.records.sweep_directory import JOBS, PlannedRun
 from pianogen.combinations import find_doubts
+from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -84,7 +85,7 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
             print(f"\n{slurm.script_text(arrays[0])}")
             if len(arrays) > 1:
                 print(f"and {len(arrays) - 1} more of these scripts: the site limits the size of a job array")
-    print(f"{len(planned)} runs; nothing was written")
+    print(f"{counted(len(planned), 'run')}; nothing was written")
 
 
 def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]]) -> None:
@@ -113,7 +114,7 @@ def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]])
         else:
             queued += jobs
             if jobs:
-                print(f"queued {len(jobs)} jobs: {jobs[0]} to {jobs[-1]}")
+                print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
             if jobs and batch.resources.notify:
                 recipients.setdefault(batch.resources.notify, []).extend(jobs)
     status_table.write(out, status_table.read(out))
@@ -140,6 +141,8 @@ def batches_of(sweep: Path, configs: Mapping[Run, RunConfig]) -> list[tuple[Batc
 
 def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[list[PlannedRun], list[Run]]:
     """The runs of a submission, and all runs that the sweep has already."""
+    if store.kind != "corpus":
+        raise UsageError(f"{store.path} is a store of {store.kind}; train on a corpus, which pianogen preprocess writes")
     existing = sweep_directory.find_runs(out)
     used_names = submissions.used_names(out / JOBS)
     return sweep_directory.plan_runs(out, variations, store.fingerprint, existing, used_names), list(existing.values())

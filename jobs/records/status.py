@@ -19,6 +19,7 @@ from jobs.records import attempts, submissions
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
+from pianogen.command import counted
 from pianogen.progress import ProgressRecord, read_progress
 
 # The log of a job that was killed for its memory: with control groups, and without, where accounting only reports FAILED.
@@ -263,4 +264,4 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
 def count(states: Sequence[State]) -> str:
     """The number of runs in each state, such as "4 runs, 1 waiting, 3 done"."""
     counts = Counter(states)
-    return f"{len(states)} runs, " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    return f"{counted(len(states), 'run')}, " + ", ".join(f"{counts[state]} {state}" for state in State if counts[state])

@@ -13,6 +13,7 @@ from jobs.records import status
 from jobs.report import curves
 from jobs.report.comparison import Cell, Column, baselines_of, compare
 from jobs.report.figures import RunFigures, RunSamples, read_figures
+from pianogen.command import counted
 from pianogen.evaluation import collapse
 
 _STYLES = ("report.css", "player.css")
@@ -63,12 +64,8 @@ def _summary(runs: Sequence[RunFigures]) -> str:
     states = Counter(run.state for run in runs)
     num_samples = sum(len(run.samples) for run in runs)
     num_collapsed = sum(run.num_collapsed or 0 for run in runs)
-    parts = [_counted(len(runs), "run"), *(f"{number} {state}" for state, number in states.items())]
-    return ", ".join([*parts, _counted(num_samples, "sample"), f"{num_collapsed} collapsed"])
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 else "")
+    parts = [counted(len(runs), "run"), *(f"{number} {state}" for state, number in states.items())]
+    return ", ".join([*parts, counted(num_samples, "sample"), f"{num_collapsed} collapsed"])
 
 
 def _charts(runs: Sequence[RunFigures]) -> list[curves.Chart]:

@@ -139,11 +139,10 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
         WindowError: a group does not exist.
     """
     pieces = store.pieces
-    unknown = sorted(set(config.groups) - set(pieces.group))
-    if unknown:
-        raise WindowError(
-            f"data.groups: {store.path} has no group {unknown[0]!r}; its groups are {', '.join(sorted(set(pieces.group)))}"
-        )
+    groups = sorted(set(pieces.group) - {""})
+    if unknown := sorted(set(config.groups) - set(groups)):
+        valid = f"its groups are {', '.join(groups)}" if groups else "its pieces are in no groups; remove data.groups"
+        raise WindowError(f"data.groups: {store.path} has no group {unknown[0]!r}; {valid}")
     is_chosen = pieces.split == split
     if config.groups:
         is_chosen &= np.isin(pieces.group, config.groups)

@@ -23,7 +23,7 @@ import numpy as np
 from pianogen import atomic
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store.blocks import cut_blocks, read_ahead
-from pianogen.store.pieces import Kind, Pieces, StoreError
+from pianogen.store.pieces import InvalidStoreError, Kind, Pieces, StoreError
 
 SCHEMA = "pianogen-store/2"
 _CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough to read a single random window
@@ -157,11 +157,16 @@ class Store:
         """Opens a store and reads its table of pieces.
 
         Raises:
-            StoreError: the file does not exist, is not HDF5, has another schema, is incomplete, or its table is damaged.
+            InvalidStoreError: the file does not exist, is not HDF5, has another schema, or is incomplete.
+            StoreError: its table is damaged.
         """
         self.path = path = Path(path)
         if not path.is_file():
-            raise StoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
+            raise InvalidStoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
+        if not h5py.is_hdf5(path):
+            raise InvalidStoreError(
+                f"{path} is not an HDF5 file; expected a store that preprocessing or sampling has written, such as corpus.h5"
+            )
         try:
             # Without a lock, which network file systems often refuse: a complete store is never modified.
             self._file = h5py.File(path, "r", locking=False)
@@ -179,9 +184,11 @@ class Store:
         attributes = self._file.attrs
         schema = attributes.get("schema")
         if schema != SCHEMA:
-            raise StoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; write it again with this version")
+            raise InvalidStoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; write it again with this version")
         if not attributes.get("complete", False):
-            raise StoreError(f"{self.path} is incomplete because its writer was stopped; run the command that wrote it again")
+            raise InvalidStoreError(
+                f"{self.path} is incomplete because its writer was stopped; run the command that wrote it again"
+            )
         try:
             self.kind: Kind = attributes["kind"]
             self.fingerprint: str = attributes["fingerprint"]

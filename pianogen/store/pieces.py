@@ -16,6 +16,12 @@ class StoreError(PianogenError):
     """A store cannot be written or read, or it is damaged."""
 
 
+class InvalidStoreError(StoreError):
+    """A file is not a complete store of this version."""
+
+    exit_code = 2
+
+
 class Split(IntEnum):
     """The part of the corpus that a piece belongs to."""
 

@@ -151,10 +151,10 @@ def test_store_is_decoded_to_its_own_folder(tmp_path: Path) -> None:
 
 def test_invalid_targets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(decode.main, [str(tmp_path / "none.h5")]) == 2
-    assert "is not a sweep directory or a run" in capsys.readouterr().err
+    assert "does not exist; give the path of a sweep, a run or a store" in capsys.readouterr().err
     (tmp_path / "x.h5").write_bytes(b"not HDF5")
-    assert command.run(decode.main, [str(tmp_path / "x.h5"), "--cluster", "debug"]) == 1
-    assert "cannot be opened as HDF5" in capsys.readouterr().err
+    assert command.run(decode.main, [str(tmp_path / "x.h5"), "--cluster", "debug"]) == 2
+    assert "is not an HDF5 file" in capsys.readouterr().err
 
 
 def test_slurm_decodes_a_sweep(slurm: SlurmCluster, runs: list[Run]) -> None:

@@ -172,7 +172,7 @@ def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_pa
     assert [bool(row["job"]) for row in sweep.rows()] == [True, True, False, True]
     resources = ["slurm={timeout: 1-2, memory_gb: null, signal_lead_s: 200}", "slurm.extra={comment: it's mine, nice: 7}"]
     added = sweep.submit("grid.training.seed=[0, 1, 3, 4]", *resources, SBATCH_TIMELIMIT="5", SBATCH_COMMENT="other")
-    assert "queued 1 jobs" in succeeded(added)
+    assert "queued 1 job: " in succeeded(added)
     job = sweep.job_of(4)
     assert slurm.field(job, "Dependency").startswith(f"afterany:{sweep.job_of(0).partition('_')[0]}")
     assert (slurm.field(job, "TimeLimit"), slurm.field(job, "Nice")) == ("1-02:00:00", "7")
@@ -206,7 +206,7 @@ def test_status_distinguishes_jobs_from_processes_outside_of_slurm(slurm: SlurmC
     assert row["state"] == "failed"
     assert str(row["reason"]).startswith(f"process {process.pid} on ")
     last = iteration_of(run)
-    assert "queued 1 jobs" in succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out))
+    assert "queued 1 job: " in succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out))
     wait_until(lambda: iteration_of(run) > last, "the job to train")
     slurm.run("scancel", "--signal=USR2", sweep.job_of(0))
     # The requeued job cannot begin an attempt; the message of the attempt before must not be taken for its outcome.
@@ -284,7 +284,7 @@ def test_job_of_a_killed_submission_does_not_train(slurm: SlurmCluster, tmp_path
     (unrecorded,) = json.loads(record.read_text())
     record.unlink()  # as if the submission had been killed before it wrote the record
     assert sweep.rows()[0]["reason"] == "not submitted"
-    assert "queued 1 jobs" in succeeded(sweep.submit())
+    assert "queued 1 job: " in succeeded(sweep.submit())
     slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
     sweep.wait_for("done")
     assert slurm.wait(unrecorded) == "FAILED"
@@ -316,7 +316,7 @@ def test_only_one_command_at_a_time_submits_a_sweep(slurm: SlurmCluster, tmp_pat
         may_end.touch()
         assert second.returncode == 1
         assert f"{sweep.out} is being submitted by process" in second.stderr
-        assert "queued 1 jobs" in succeeded(first.result())
+        assert "queued 1 job: " in succeeded(first.result())
     sweep.wait_for("done")
     assert not list(tmp_path.glob(".*.lock"))
 
@@ -337,7 +337,7 @@ def test_two_nodes_wait_for_the_record_of_their_submission_and_train_as_one(slur
     delay_s = 20
     # The jobs inherit a proxy, which the workers must not use for each other.
     proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    assert "queued 1 jobs" in succeeded(two.submit(PATH=path_with_slow_git(slurm, tmp_path, delay_s), **proxy))
+    assert "queued 1 job: " in succeeded(two.submit(PATH=path_with_slow_git(slurm, tmp_path, delay_s), **proxy))
     (run,) = two.runs()
     started_s = datetime.fromisoformat(slurm.field(two.job_of(0), "StartTime")).timestamp()
     assert started_s < run.config_file.stat().st_mtime - delay_s
@@ -351,7 +351,7 @@ def test_two_nodes_wait_for_the_record_of_their_submission_and_train_as_one(slur
     for weights, expected in zip(weights_of(run.path / "model.keras"), weights_of(other.path / "model.keras"), strict=True):
         assert np.allclose(weights, expected, rtol=0, atol=1e-5)
     drawing = ("--num", 1, "--steps", 8, "--seed", 3, "--cluster", "slurm")  # on one node, although two have trained
-    assert "queued 1 jobs" in succeeded(two.call("jobs.sample", two.out, *drawing))
+    assert "queued 1 job: " in succeeded(two.call("jobs.sample", two.out, *drawing))
     wait_until(lambda: (run.path / "samples-num1-steps8-seed3.h5").is_file(), "more samples")
 
 

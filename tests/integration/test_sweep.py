@@ -241,6 +241,8 @@ def test_sweep_that_cannot_be_trained_is_refused_before_anything_is_written(
     arguments = ["submit", str(small), "--store", str(store), "--out", str(tmp_path / "runs" / "out"), "--cluster", "local"]
     assert command.run(sweep.main, [*arguments, "data.window_steps=4000"]) == 2
     assert "4001 steps of a window" in capfd.readouterr().err
+    assert command.run(sweep.main, [*arguments, "training.batch=100000000"]) == 2
+    assert "training.batch is 100,000,000: its windows take" in capfd.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -268,8 +270,11 @@ def test_wrong_paths_are_refused(tmp_path: Path, small: Path, store: Path, capsy
         return command.run(sweep.main, arguments), capsys.readouterr().err
 
     code, error = submit(tmp_path / "none.h5", tmp_path / "out")
-    assert code == 1
+    assert code == 2
     assert "does not exist" in error
+    code, error = submit(small, tmp_path / "out")
+    assert code == 2
+    assert "is not an HDF5 file; expected a store" in error
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")

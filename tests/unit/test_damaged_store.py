@@ -31,7 +31,7 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"this is not a store", b"MThd\0\0\0\6"], ids=["empty", "text", "midi"])
 def test_file_that_is_not_hdf5_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.h5").write_bytes(content)
-    assert "cannot be opened as HDF5" in store_error(tmp_path / "a.h5")
+    assert "is not an HDF5 file" in store_error(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize("schema", ["pianogen-store/1", "", None])
