@@ -25,5 +25,5 @@ class Interrupted(PianogenError):
 
 def suggestion(name: str, valid: Sequence[str]) -> str:
     """The end of a message about an unknown name: the nearest valid one, and all of them."""
-    similar = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    similar = difflib.get_close_matches(name, valid, n=1)
     return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"
