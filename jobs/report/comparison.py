@@ -102,6 +102,13 @@ _MEASURES = (
     _Measure("test nats/step", _NATS.format("test"), lambda run: _held_out(run, "test", "nats_per_step"), ".3f", min),
     _Measure("test onset F1", _F1.format("test"), lambda run: _onset_f1(run, "test"), ".3f", max),
     _Measure("collapsed", "number of samples that collapsed", lambda run: run.num_collapsed, "d"),
+    _Measure(
+        "unlike corpus",
+        "number of metrics of the samples that are outside the spread of the corpus",
+        lambda run: run.num_outside,
+        "d",
+        min,
+    ),
 )
 
 

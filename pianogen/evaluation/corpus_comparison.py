@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pianogen.errors import PianogenError
-from pianogen.evaluation.excerpts import Excerpt, draw_excerpts, draw_rows, excerpt_steps
+from pianogen.evaluation.excerpts import Excerpt, draw_excerpts, draw_rows
 from pianogen.evaluation.metrics import METRICS, Metric, RollContent, overlap
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
@@ -104,14 +104,13 @@ class Corpus:
     test: Profile
 
     @classmethod
-    def read(cls, store: Store, groups: Collection[str], max_steps: int) -> "Corpus":
-        """Draws excerpts of the pieces of some groups (all if empty), of `max_steps` steps or less; see `excerpt_steps`.
+    def read(cls, store: Store, groups: Collection[str], num_steps: int) -> "Corpus":
+        """Draws excerpts of `num_steps` steps from the pieces of some groups (all if empty).
 
         Raises:
             ComparisonError: there are too few pieces.
             StoreError: a checksum does not match.
         """
-        num_steps = excerpt_steps(store, groups, max_steps)
         train, valid, test = (
             draw_excerpts(store, split, groups, num_steps, _SEED) for split in (Split.TRAIN, Split.VALID, Split.TEST)
         )

@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def corpus(store: Store) -> Corpus:
-    return Corpus.read(store, [], 512)
+    return Corpus.read(store, [], 256)
 
 
 def songs(first_seed: int) -> list[Roll]:
@@ -149,13 +149,12 @@ def test_empty_and_single_note_samples_are_compared(corpus: Corpus) -> None:
     assert (counts["notes_per_step"], counts["pitch"], counts["inter_onset_interval"]) == (3, 2, 1)
 
 
-def test_samples_of_one_step_and_of_ten_thousand_steps_are_compared(store: Store) -> None:
+def test_samples_of_one_step_and_of_ten_thousand_steps_are_compared(store: Store, corpus: Corpus) -> None:
     one_step = Corpus.read(store, [], 1)
     assert one_step.num_steps == 1
     assert compare([made_song(6).rows(0, 1)], one_step).outside == []
-    long = Corpus.read(store, [], 10_000)
-    assert long.num_steps == 256  # the length of the songs
-    assert len(compare([made_roll(7, 10_000)], long).metrics) == len(METRICS)
+    assert excerpt_steps(store, [], 10_000) == 256  # the length of the songs
+    assert len(compare([made_roll(7, 10_000)], corpus).metrics) == len(METRICS)
 
 
 def test_shorter_samples_than_excerpts_are_refused(corpus: Corpus) -> None:
@@ -173,7 +172,7 @@ def test_shorter_samples_than_excerpts_are_refused(corpus: Corpus) -> None:
 )
 def test_too_few_pieces_are_refused(tmp_path: Path, counts: tuple[int, int, int], message: str) -> None:
     with Store(song_store(tmp_path / "few.h5", *counts)) as few, pytest.raises(ComparisonError, match=message):
-        Corpus.read(few, [], 512)
+        Corpus.read(few, [], 256)
 
 
 def test_only_pieces_of_the_groups_are_read(store: Store) -> None:
