@@ -1,9 +1,9 @@
 """Samples beside a corpus: how far the metrics of a set of samples lie from held-out pieces, and how far those of real music do.
 
-Sets of as many excerpts of train pieces as there are samples are drawn with replacement (a bootstrap). Their distances from the
-held-out pieces are the yardstick: what a set of real music scores. A set of samples is outside the spread of the corpus in a
-metric if its distance exceeds a limit that all but a few of these sets keep. The limits are those of a Bonferroni correction: a
-set of real music exceeds none of them with a probability of at least 1 - LEVEL.
+Sets of as many excerpts of train pieces as there are samples are drawn with replacement (a bootstrap). Their overlap areas with
+the held-out pieces and their distances from them are the yardstick: what a set of real music scores. A set of samples is outside
+the spread of the corpus in a metric if its overlap area or its distance is beyond a limit that all but a few of these sets keep.
+The limits are those of a Bonferroni correction: a set of real music keeps all of them with a probability of at least 1 - LEVEL.
 """
 
 import functools
@@ -20,7 +20,7 @@ from pianogen.store import Split, Store
 
 LEVEL = 0.01
 MIN_PIECES = 8  # of the train split, and of the held-out splits, for a comparison
-_NUM_SETS = 10_000  # of the bootstrap; six of them exceed a limit
+_NUM_SETS = 20_000  # of the bootstrap; six of them are beyond a limit
 _TOLERANCE = 1e-9  # of rounding
 _SEED = 0
 
@@ -76,13 +76,15 @@ class Yardstick:
 
     Attributes:
         overlap: median of the overlap areas with the held-out pieces.
-        distance: median of the distances from them.
-        limit: of the distance; a larger one is outside the spread of the corpus.
+        min_overlap: limit of the spread of the corpus.
+        distance: median of the distances from the held-out pieces.
+        max_distance: limit of the spread of the corpus.
     """
 
     overlap: float
+    min_overlap: float
     distance: float
-    limit: float
+    max_distance: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,9 +161,19 @@ class MetricComparison:
         return float(self.metric.distance(self.samples.histogram, self.held_out.histogram))
 
     @property
+    def is_outside_by_overlap(self) -> bool:
+        """Whether the overlap area is smaller than that of real music."""
+        return self.overlap < self.yardstick.min_overlap - _TOLERANCE
+
+    @property
+    def is_outside_by_distance(self) -> bool:
+        """Whether the distance is larger than that of real music."""
+        return self.distance > self.yardstick.max_distance + _TOLERANCE
+
+    @property
     def is_outside(self) -> bool:
         """Whether the samples are outside the spread of the corpus."""
-        return self.distance > self.yardstick.limit + _TOLERANCE
+        return self.is_outside_by_overlap or self.is_outside_by_distance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,11 +237,13 @@ def _yardstick(corpus: Corpus, metric: Metric, num_samples: int) -> Yardstick | 
     if min(len(train), len(held_out)) < MIN_PIECES:
         return None
     sets = _draw_sets(len(train), num_samples) @ train.histograms
-    distances = metric.distance(sets, held_out.histogram)
+    overlaps, distances = overlap(sets, held_out.histogram), metric.distance(sets, held_out.histogram)
+    level = LEVEL / (2 * len(METRICS))
     return Yardstick(
-        overlap=float(np.median(overlap(sets, held_out.histogram))),
+        overlap=float(np.median(overlaps)),
+        min_overlap=float(np.quantile(overlaps, level)),
         distance=float(np.median(distances)),
-        limit=float(np.quantile(distances, 1 - LEVEL / len(METRICS))),
+        max_distance=float(np.quantile(distances, 1 - level)),
     )
 
 

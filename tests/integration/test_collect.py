@@ -194,13 +194,15 @@ def test_metrics_of_samples_stand_beside_those_of_the_corpus(page: "Page") -> No
     assert undetermined == "not determined: self-similarity at 8 bars."  # the excerpts have seven bars
     pitch = rows.nth(3)
     assert pitch.locator("th").inner_text() == "pitch, semitones (7 of 8 samples)"  # the first one is silent
-    samples, train, valid, test, overlap, real_overlap, distance, real_distance, limit = map(
+    samples, train, valid, test, overlap, real_overlap, min_overlap, distance, real_distance, max_distance = map(
         float, pitch.locator("td:not([data-samples])").all_inner_texts()
     )
     assert 60 < min(samples, train, valid, test) < max(samples, train, valid, test) < 72
-    assert 0 < overlap < real_overlap < 1
-    assert 0 < real_distance < limit
-    assert distance > 0
+    assert 0 < min_overlap < real_overlap < 1
+    assert 0 < real_distance < max_distance
+    by_overlap, by_distance = overlap < min_overlap, distance > max_distance
+    assert pitch.locator("td.outside").count() == by_overlap + by_distance
+    assert (pitch.get_attribute("class") == "outside") == (by_overlap or by_distance)
     # Bars are as wide as the plot, and the highest one as high.
     box = pitch.locator("path.samples").evaluate("path => { const box = path.getBBox(); return [box.width, box.height]; }")
     held_out = pitch.locator("path.held-out").evaluate("path => path.getBBox().height")
