@@ -21,7 +21,7 @@ env: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python 3.11 or newer is needed, found " + sys.version.split()[0] + ": make env PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	pip install --quiet --disable-pip-version-check --upgrade pip
-	pip install --quiet --editable '.[cpu,test]' $(if $(MPI),'$(MPI)')
+	pip install --quiet --editable '.[cpu,audio,test]' $(if $(MPI),'$(MPI)')
 	touch $@
 
 demo: env
@@ -52,7 +52,7 @@ test: env
 
 # benchmarks.nll is not part of it: it needs the .mat files of Boulanger-Lewandowski et al. 2012.
 bench: env
-	pip install --quiet --disable-pip-version-check --editable '.[cpu,test,bench]'
+	pip install --quiet --disable-pip-version-check --editable '.[cpu,audio,test,bench]'
 	python -m benchmarks.parse '$(CORPUS)'
 	python -m benchmarks.preprocess '$(CORPUS)'
 	python -m benchmarks.scores

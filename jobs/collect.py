@@ -16,6 +16,7 @@ from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores, read_parameters
 from jobs.report import page
+from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from jobs.report.roll_text import encode_roll
 from pianogen import atomic, command
@@ -44,8 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _collect(sweep: Path, out: Path) -> None:
+    corpora = Corpora()
     samples_of_runs = [
-        RunSamples(run, [_collect_store(run, path, out) for path in find_sample_stores(run)])
+        RunSamples(run, [_collect_store(run, path, out, corpora) for path in find_sample_stores(run)])
         for run in sweep_directory.open_runs(sweep)
     ]
     samples = [sample for run in samples_of_runs for sample_set in run.sets for sample in sample_set.samples]
@@ -60,9 +62,9 @@ def _collect(sweep: Path, out: Path) -> None:
     print(f"{counted(len(samples), 'MIDI file')} of {counted(len(samples_of_runs), 'run')} in {out}; open {report}")
 
 
-def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
+def _collect_store(run: Run, path: Path, out: Path, corpora: Corpora) -> SampleSet:
     """Copies the decoded MIDI files of a store of samples to the output folder."""
-    samples = []
+    samples, rolls = [], []
     with Store(path) as store:
         names = index.midi_names(store)
         files = _read_decoded(run.path / "midi", path.stem, names)
@@ -74,13 +76,14 @@ def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(out / file, files[name])
             roll = store.roll(number)
+            rolls.append(roll)
             samples.append(Sample(store.pieces.name[number], file, parameters[number], encode_roll(roll), measure(roll)))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         _log.warning(
             "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
         )
-    return SampleSet(parameters[0], samples)
+    return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
 
 
 def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:

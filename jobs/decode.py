@@ -1,4 +1,4 @@
-"""Decodes samples, or the rolls of any store, to MIDI files and plots.
+"""Decodes samples, or the rolls of any store, to MIDI files, plots and sound files.
 
 python -m jobs.decode runs/quick
 python -m jobs.decode corpus.h5 --out corpus-midi
@@ -15,6 +15,8 @@ from typing import get_args
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
+from jobs.export import audio
+from jobs.export.audio import AudioFormat
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores
@@ -25,6 +27,7 @@ from pianogen.errors import PianogenError, UsageError
 _SLURM_CPUS = 4
 _TIMEOUT_MIN = 120
 _MEMORY_GB = 3  # 200 MB per process, and as much again for the plot of the longest piece
+_AUDIO_MEMORY_GB = 6  # 1.3 GB per process for the longest sound file
 _log = logging.getLogger("jobs.decode")
 
 
@@ -33,9 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="python -m jobs.decode",
         description="Write a MIDI file and a plot for every roll of a sweep's samples, of a run's samples, or of a store,\n"
-        "and an index.csv. Existing files are kept.",
+        "and an index.csv. Existing files are kept. --audio writes sound files too, played by a synthesized piano.",
         epilog="examples:\n"
         "  python -m jobs.decode runs/quick\n"
+        "  python -m jobs.decode runs/quick --audio\n"
         "  python -m jobs.decode runs/quick --archive --cluster slurm\n"
         "  python -m jobs.decode corpus.h5 --out corpus-midi",
     )
@@ -49,13 +53,32 @@ def main(arguments: Sequence[str]) -> int:
         help="write one ZIP file per store, for file systems with a quota on the number of files: midi/SAMPLES.zip in each run; "
         "STORE-midi.zip",
     )
+    parser.add_argument(
+        "--audio",
+        action="store_true",
+        help="write a sound file beside each MIDI file, of up to 30 minutes; needs pip install 'pianogen[audio]'",
+    )
+    parser.add_argument(
+        "--audio-format", choices=[*AudioFormat], type=AudioFormat, help="format of the sound files of --audio (default: wav)"
+    )
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
     options = parser.parse(arguments)
-    _decode(options.target, options.out, options.archive, options.cluster)
+    if options.audio_format and not options.audio:
+        raise UsageError("--audio-format applies only to --audio; add --audio")
+    if options.audio:
+        audio.check_installed()
+    audio_format = options.audio_format or AudioFormat.WAV if options.audio else None
+    _decode(options.target, options.out, options.archive, audio_format, options.cluster)
     return 0
 
 
-def decode_job(path: str, outputs: Mapping[str, str], archive: bool = False, max_processes: int = 1) -> None:
+def decode_job(
+    path: str,
+    outputs: Mapping[str, str],
+    archive: bool = False,
+    max_processes: int = 1,
+    audio_format: AudioFormat | None = None,
+) -> None:
     """Decodes one store, or all stores of samples that a run has when the job starts.
 
     Args:
@@ -63,6 +86,7 @@ def decode_job(path: str, outputs: Mapping[str, str], archive: bool = False, max
         outputs: the output folder of each path; with `archive`, the ZIP file of a store.
         archive: whether to write one ZIP file per store.
         max_processes: limit of the number of processes.
+        audio_format: of the sound files; None for no sound files.
 
     Raises:
         StoreError: a store cannot be read.
@@ -75,13 +99,14 @@ def decode_job(path: str, outputs: Mapping[str, str], archive: bool = False, max
     if not stores:
         raise PianogenError(f"{target} has no samples; see python -m jobs.sweep status {target.parent}")
     if not archive:
-        midi_files.write_folder(stores, out, max_processes)
+        midi_files.write_folder(stores, out, max_processes, audio_format)
         return
     for store in stores:
-        midi_files.write_archive(store, out / f"{store.stem}.zip" if target.is_dir() else out, max_processes)
+        target_file = out / f"{store.stem}.zip" if target.is_dir() else out
+        midi_files.write_archive(store, target_file, max_processes, audio_format)
 
 
-def _decode(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> None:
+def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFormat | None, cluster: Cluster) -> None:
     launch.check_cluster(cluster)
     if not target.exists():
         raise UsageError(f"{target} does not exist; give the path of a sweep, a run or a store")
@@ -93,9 +118,10 @@ def _decode(target: Path, out: Path | None, archive: bool, cluster: Cluster) -> 
             f"no run of {target} has samples; draw some with python -m jobs.sample, or see python -m jobs.sweep status {target}"
         )
     cpus = _cpus_per_job(cluster, len(outputs))
-    function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus)
+    function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus, audio_format=audio_format)
+    resources = _resources(runs, cpus, _AUDIO_MEMORY_GB if audio_format else _MEMORY_GB)
     folder = runs[0].path.parent / "jobs" if runs else target.with_suffix(".jobs")
-    jobs = launch.launch(cluster, Batch("decode", function, list(outputs), folder, _resources(runs, cpus), live_jobs))
+    jobs = launch.launch(cluster, Batch("decode", function, list(outputs), folder, resources, live_jobs))
     if jobs:
         after = f"; they start after {counted(len(live_jobs), 'other job')}" if live_jobs else ""
         print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}{after}")
@@ -123,10 +149,10 @@ def _run_outputs(runs: Sequence[Run], out: Path | None, names_of_live_runs: Coll
     return {str(run.path.resolve()): str((out / run.name if out else run.path / "midi").resolve()) for run in decoded}
 
 
-def _resources(runs: Sequence[Run], cpus: int) -> SlurmConfig:
+def _resources(runs: Sequence[Run], cpus: int, memory_gb: int) -> SlurmConfig:
     """The resources of a decoding job, on the partition that the sweep configures for jobs without a GPU."""
     configured = runs[0].read_config().slurm if runs else SlurmConfig()
-    return configured.without_gpus(timeout_min=_TIMEOUT_MIN, cpus_per_task=cpus, memory_gb=_MEMORY_GB)
+    return configured.without_gpus(timeout_min=_TIMEOUT_MIN, cpus_per_task=cpus, memory_gb=memory_gb)
 
 
 def _cpus_per_job(cluster: Cluster, num_jobs: int) -> int:

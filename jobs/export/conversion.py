@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from jobs.export import audio
+from jobs.export.audio import AudioFormat
 from jobs.export.index import PieceFile
 from jobs.export.process_pool import map_in_order
 from pianogen.errors import PianogenError
@@ -20,31 +22,37 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class ConvertedPiece:
-    """A piece as the content of two files.
+    """A piece as the content of two or three files.
 
     Attributes:
         name: path of the MIDI file below the output folder.
         midi: its content.
         plot: the PNG beside it.
+        sound: the sound file beside it; None if none was requested.
     """
 
     name: str
     midi: bytes
     plot: bytes
+    sound: bytes | None
 
 
-def convert_pieces(store_path: Path, pieces: Sequence[PieceFile]) -> list[ConvertedPiece]:
+def convert_pieces(store_path: Path, audio_format: AudioFormat | None, pieces: Sequence[PieceFile]) -> list[ConvertedPiece]:
     """Converts pieces of a store.
 
+    Args:
+        audio_format: of the sound files; None for no sound files.
+
     Raises:
-        StoreError: the store cannot be read, or a MIDI file cannot represent a roll.
+        StoreError: the store cannot be read, a MIDI file cannot represent a roll, or a roll is too long for a sound file.
     """
     converted = []
     with Store(store_path) as store:
         for piece in pieces:
             roll = store.roll(piece.index)
             try:
-                converted.append(ConvertedPiece(piece.name, write_midi(roll), plot_roll(roll)))
+                sound = audio.render(write_midi(audio.with_release(roll)), audio_format) if audio_format else None
+                converted.append(ConvertedPiece(piece.name, write_midi(roll), plot_roll(roll), sound))
             except PianogenError as error:
                 raise StoreError(f"{store_path}: {store.pieces.name[piece.index]}: {error}") from error
     return converted

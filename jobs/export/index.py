@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from jobs.export.audio import AudioFormat
 from jobs.records.samples import read_parameters
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store
@@ -112,6 +113,11 @@ def midi_name(piece: str) -> str:
 def plot_name(midi: str) -> str:
     """The path of the plot beside a MIDI file."""
     return midi.removesuffix(".mid") + ".png"
+
+
+def sound_name(midi: str, audio_format: AudioFormat) -> str:
+    """The path of the sound file beside a MIDI file."""
+    return f"{midi.removesuffix('.mid')}.{audio_format}"
 
 
 def index_text(rows: Sequence[Mapping[str, object]]) -> str:

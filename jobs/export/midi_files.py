@@ -1,4 +1,4 @@
-"""Export of stores: a MIDI file and a plot for every roll, and an index, in a folder or in a ZIP file."""
+"""Export of stores: a MIDI file, a plot and on request a sound file for every roll, and an index, in a folder or a ZIP file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from jobs.export.conversion import convert_pieces, map_pieces
-from jobs.export.index import PieceFile, StoreContent, index_text, plot_name
+from jobs.export.audio import AudioFormat
+from jobs.export.conversion import ConvertedPiece, convert_pieces, map_pieces
+from jobs.export.index import PieceFile, StoreContent, index_text, plot_name, sound_name
 from pianogen import atomic
 from pianogen.errors import PianogenError
 from pianogen.progress import Progress
@@ -18,8 +19,11 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of the format, so that eq
 _REGULAR_FILE_MODE = 0o100644 << 16
 
 
-def write_folder(paths: Sequence[Path], out: Path, max_processes: int) -> None:
+def write_folder(paths: Sequence[Path], out: Path, max_processes: int, audio_format: AudioFormat | None = None) -> None:
     """Exports stores to a folder, with one index of all; complete files in the folder are kept.
+
+    Args:
+        audio_format: of the sound files; None for no sound files.
 
     Raises:
         StoreError: a store cannot be read.
@@ -30,24 +34,28 @@ def write_folder(paths: Sequence[Path], out: Path, max_processes: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     _record_fingerprints(out, {content.path.name: content.fingerprint for content in stores})
     for content in stores:
-        missing = [piece for piece in content.pieces if not _has_files(out / piece.name)]
+        missing = [piece for piece in content.pieces if not _has_files(out, piece.name, audio_format)]
         with Progress(f"{content.path.name} to {out}", len(missing), "pieces") as progress:
-            for num_written in map_pieces(partial(_write_pieces, content.path, out), missing, max_processes):
+            for num_written in map_pieces(partial(_write_pieces, content.path, out, audio_format), missing, max_processes):
                 progress.advance(num_written)
     atomic.write_text(out / "index.csv", index_text([row for content in stores for row in content.rows]))
 
 
-def write_archive(path: Path, target: Path, max_processes: int) -> None:
+def write_archive(path: Path, target: Path, max_processes: int, audio_format: AudioFormat | None = None) -> None:
     """Exports a store to a ZIP file, unless it exists; equal stores give equal bytes.
+
+    Args:
+        audio_format: of the sound files; None for no sound files.
 
     Raises:
         StoreError: the store cannot be read.
-        PianogenError: file names conflict, the existing file is damaged or of another store, or a process was killed.
+        PianogenError: file names conflict, the existing file is damaged, of another store or without the requested sound files,
+            or a process was killed.
         OSError: the file cannot be written.
     """
     content = _read_content(path)
     if target.exists():
-        _check_fingerprint(target, path.name, content.fingerprint, _read_comment(target))
+        _check_archive(target, content, audio_format)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     pieces = sorted(content.pieces, key=lambda piece: piece.name)
@@ -55,10 +63,11 @@ def write_archive(path: Path, target: Path, max_processes: int) -> None:
         archive.comment = content.fingerprint.encode()
         _add_member(archive, "index.csv", index_text(content.rows).encode(), ZIP_DEFLATED)
         with Progress(f"{path.name} to {target}", len(pieces), "pieces") as progress:
-            for converted in map_pieces(partial(convert_pieces, path), pieces, max_processes):
+            for converted in map_pieces(partial(convert_pieces, path, audio_format), pieces, max_processes):
                 for piece in converted:
                     _add_member(archive, piece.name, piece.midi, ZIP_DEFLATED)
-                    _add_member(archive, plot_name(piece.name), piece.plot, ZIP_STORED)  # PNG is compressed
+                    for name, data in _files_beside(piece, audio_format).items():
+                        _add_member(archive, name, data, ZIP_STORED)  # PNG is compressed, and sound hardly becomes smaller
                 progress.advance(len(converted))
 
 
@@ -92,24 +101,37 @@ def _check_fingerprint(place: Path, store: str, expected: str, recorded: str) ->
         )
 
 
-def _read_comment(path: Path) -> str:
+def _check_archive(path: Path, content: StoreContent, audio_format: AudioFormat | None) -> None:
+    """Checks that an archive was exported from a store, with the requested sound files."""
     try:
         with ZipFile(path) as archive:
-            return archive.comment.decode(errors="replace")
+            fingerprint, members = archive.comment.decode(errors="replace"), set(archive.namelist())
     except BadZipFile as error:
         raise PianogenError(f"{path} is damaged ({error}); remove it and decode again") from error
+    _check_fingerprint(path, content.path.name, content.fingerprint, fingerprint)
+    if audio_format and not {sound_name(piece.name, audio_format) for piece in content.pieces} <= members:
+        raise PianogenError(f"{path} was exported without {audio_format} files; remove it and decode again")
 
 
-def _has_files(midi: Path) -> bool:
-    return midi.exists() and midi.with_name(plot_name(midi.name)).exists()
+def _has_files(out: Path, midi: str, audio_format: AudioFormat | None) -> bool:
+    sound = [sound_name(midi, audio_format)] if audio_format else []
+    return all((out / name).exists() for name in (midi, plot_name(midi), *sound))
 
 
-def _write_pieces(store_path: Path, out: Path, pieces: Sequence[PieceFile]) -> int:
-    for piece in convert_pieces(store_path, pieces):
-        midi = out / piece.name
-        midi.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(midi.with_name(plot_name(midi.name)), piece.plot)
-        atomic.write_bytes(midi, piece.midi)
+def _files_beside(piece: ConvertedPiece, audio_format: AudioFormat | None) -> dict[str, bytes]:
+    """The files beside a MIDI file, by name."""
+    beside = {plot_name(piece.name): piece.plot}
+    if audio_format and piece.sound:
+        beside[sound_name(piece.name, audio_format)] = piece.sound
+    return beside
+
+
+def _write_pieces(store_path: Path, out: Path, audio_format: AudioFormat | None, pieces: Sequence[PieceFile]) -> int:
+    for piece in convert_pieces(store_path, audio_format, pieces):
+        (out / piece.name).parent.mkdir(parents=True, exist_ok=True)
+        for name, data in _files_beside(piece, audio_format).items():
+            atomic.write_bytes(out / name, data)
+        atomic.write_bytes(out / piece.name, piece.midi)
     return len(pieces)
 
 

@@ -122,6 +122,13 @@ _MEASURES = (
     _nats("test nats/step", "test"),
     _onset_f1("test onset F1", "test"),
     _Measure("collapsed", "number of samples that collapsed", lambda run: run.num_collapsed, "d"),
+    _Measure(
+        "unlike corpus",
+        "number of metrics of the samples that are outside the spread of the corpus",
+        lambda run: run.num_outside,
+        "d",
+        min,
+    ),
 )
 
 

@@ -8,7 +8,9 @@ from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.samples import SampleParameters
 from jobs.records.status import State, Status
+from jobs.report.corpora import NoComparison
 from pianogen.config import flatten
+from pianogen.evaluation.corpus_comparison import Comparison
 from pianogen.evaluation.sample_metrics import SampleMetrics
 from pianogen.training.history import read_history
 
@@ -34,10 +36,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """The decoded samples of one store, and the parameters of the first one, which all share except for the index."""
+    """The decoded samples of one store.
+
+    Attributes:
+        parameters: of the first sample, which all share except for the index.
+        samples: the samples.
+        comparison: of the samples with the corpus; None without samples.
+    """
 
     parameters: SampleParameters
     samples: list[Sample]
+    comparison: Comparison | NoComparison | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,16 @@ class RunFigures:
     def num_collapsed(self) -> int | None:
         """The number of samples that collapsed; None without samples."""
         return sum(bool(sample.collapse) for sample in self.samples) if self.samples else None
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons of the sets of samples with the corpus."""
+        return [entry.comparison for entry in self.sets if isinstance(entry.comparison, Comparison)]
+
+    @property
+    def num_outside(self) -> int | None:
+        """The number of metrics of the run's own samples outside the spread of the corpus; None without a comparison."""
+        return len(self.comparisons[0].outside) if self.comparisons else None
 
 
 def read_figures(samples: RunSamples, status: Status) -> RunFigures:

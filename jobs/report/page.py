@@ -12,12 +12,23 @@ from markupsafe import Markup
 from jobs.records import status
 from jobs.report import curves
 from jobs.report.comparison import Cell, Column, baselines_of, compare
+from jobs.report.corpora import show_corpora
 from jobs.report.figures import RunFigures, RunSamples, read_figures
+from jobs.report.metric_rows import explain, metric_rows
 from pianogen.command import counted
 from pianogen.evaluation import collapse
 
-_STYLES = ("report.css", "player.css")
-_SCRIPTS = ("table.js", "roll.js", "piano.js", "playback.js", "player.js", "roll_view.js", "page.js")  # in order of dependence
+_STYLES = ("report.css", "player.css", "metrics.css")
+_SCRIPTS = (
+    "table.js",
+    "roll.js",
+    "piano.js",
+    "playback.js",
+    "player.js",
+    "roll_view.js",
+    "page.js",
+    "metrics.js",
+)  # in order of dependence
 _CHARTS = {"loss": "Training loss", "valid_loss": "Validation loss"}
 
 
@@ -45,8 +56,11 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         columns=[names, states, *columns],
         common=common,
         charts=_charts(runs),
+        corpora=show_corpora([comparison.corpus for run in runs for comparison in run.comparisons]),
         size=curves.SIZE,
         collapse_definitions=collapse.DEFINITIONS,
+        explain=explain,
+        metric_rows=metric_rows,
         style=Markup(_assets(_STYLES)),
         script=Markup(script),
         # The Content-Security-Policy allows only this script, whatever text the names contain.

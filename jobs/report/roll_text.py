@@ -4,7 +4,7 @@ import numpy as np
 
 from pianogen.roll import Roll, notes
 
-_DIGITS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BITS, _MORE = 5, 32  # each digit holds 5 bits of a value, the lowest first; 32 is added unless the digit is the last one
 _MAX_DIGITS = 7  # 35 bits
 
@@ -39,4 +39,4 @@ def _in_base_64(numbers: np.ndarray) -> str:
     is_digit = remaining > 0
     is_digit[:, 0] = True
     digits = remaining % _MORE + _MORE * (remaining >= _MORE)
-    return _DIGITS[digits[is_digit]].tobytes().decode()
+    return np.frombuffer(DIGITS.encode(), np.uint8)[digits[is_digit]].tobytes().decode()

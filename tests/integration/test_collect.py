@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
@@ -18,13 +19,15 @@ from jobs.records import attempts
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
-from tests.support.made_sweep import CONSTANT_LOSS, made_sweep, write_made_samples
+from pianogen.evaluation.metrics import METRICS
+from tests.support.made_sweep import CONSTANT_LOSS, HOSTILE_PIECE, made_sweep, write_made_samples
 from tests.support.report_page import opened_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NUM_SAMPLES, STEPS = 8, 512
+GONE_STORE = 11  # the run whose store is gone
 HOSTILE_NAME = "0003-<img src=x onerror=\"document.title='harmed'\">'&amp;{{7*7}}"
 HOSTILE_PRIMER = "/music/</script></style><script>document.title='harmed'</script>\"'<b>.mid"
 HOSTILE_ERROR = "<script>document.title='harmed'</script> & \"more\""
@@ -53,9 +56,13 @@ class Sweep:
         for run in self.runs:
             if run is not waiting:
                 decode_run(run, archive=run is self.runs[5])
+        provenance = self.runs[GONE_STORE].read_provenance()
+        moved = replace(provenance.store, path=f"{folder}/gone <b>store.h5")
+        self.runs[GONE_STORE].write_provenance(replace(provenance, store=moved))
         self.collected = folder / "collected"
         assert command.run(collect.main, [str(self.out), "--out", str(self.collected)]) == 0
         self.num_midi = 19 * NUM_SAMPLES + 2
+        self.num_excerpts = 5  # of 9 held-out pieces
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +79,8 @@ def page(sweep: Sweep, browser: "Browser") -> "Iterator[Page]":
 
 def column(page: "Page", title: str) -> list[str]:
     """The texts of a column, from top to bottom."""
-    number = page.locator("thead th").all_inner_texts().index(title)
-    return page.locator(f"tbody tr > :nth-child({number + 1})").all_inner_texts()
+    number = page.locator(".runs thead th").all_inner_texts().index(title)
+    return page.locator(f".runs tbody tr > :nth-child({number + 1})").all_inner_texts()
 
 
 def test_every_midi_file_is_copied_and_in_the_index(sweep: Sweep) -> None:
@@ -97,7 +104,7 @@ def test_every_midi_file_is_copied_and_in_the_index(sweep: Sweep) -> None:
 def test_report_is_small_and_has_no_external_resources(sweep: Sweep) -> None:
     report = (sweep.collected / "report.html").read_bytes()
     assert len(report) < 1_000_000
-    assert report.count(b'data-roll="') == sweep.num_midi
+    assert report.count(b'data-roll="') == sweep.num_midi + sweep.num_excerpts
     assert b"data:" not in report
     assert b"http:" not in report
     assert b"https:" not in report
@@ -115,18 +122,18 @@ def test_hostile_names_are_shown_as_text(page: "Page") -> None:
 
 
 def test_report_shows_every_run_chart_and_sample(sweep: Sweep, page: "Page") -> None:
-    assert page.locator("tbody tr").count() == len(sweep.runs)
-    titles = page.locator("thead th").all_inner_texts()
+    assert page.locator(".runs tbody tr").count() == len(sweep.runs)
+    titles = page.locator(".runs thead th").all_inner_texts()
     assert titles == [
         *("run", "state", "model", "batch", "learning rate", "parameters", "epoch", "loss", "validation loss"),
-        *("constant predictor", "nats/step", "onset F1", "collapsed"),
+        *("constant predictor", "nats/step", "onset F1", "collapsed", "unlike corpus"),
     ]
     states = column(page, "state")
     assert (states.count("done"), states[7], states[19]) == (18, "failed", "waiting")
     assert set(column(page, "constant predictor")) == {f"{CONSTANT_LOSS:.5f}", ""}
     assert page.locator(".chart").count() == 2
     assert page.locator(".chart").first.locator(".plot-area g").count() == 19
-    assert page.locator(".track").count() == sweep.num_midi
+    assert page.locator(".track").count() == sweep.num_midi + sweep.num_excerpts
     collapses = page.locator(".track strong").all_inner_texts()
     assert collapses.count("silence") == collapses.count("every_step") == 20
     definitions = page.locator(".track strong").evaluate_all("all => all.map(element => element.title)")
@@ -205,8 +212,61 @@ def test_run_in_focus_or_under_the_pointer_is_highlighted(page: "Page") -> None:
     run = page.locator(".legend a").first.get_attribute("data-run")
     assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {run}
     assert highlighted.count() == 1 + 2 + 2  # a row, two lines, and two entries of legends
-    page.locator("tbody tr").nth(4).hover()
+    page.locator(".runs tbody tr").nth(4).hover()
     assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {"4"}
+
+
+def test_metrics_of_samples_stand_beside_those_of_the_corpus(page: "Page") -> None:
+    metrics = page.locator("#run-0 .metrics")
+    verdict = metrics.locator("summary").inner_text()
+    assert verdict.startswith("Outside the spread of the corpus in ")
+    assert column(page, "unlike corpus")[0] == verdict.split()[7]
+    assert metrics.locator("svg").count() == 0
+    metrics.locator("summary").click()
+    rows = metrics.locator("tbody tr")
+    assert rows.count() == len(METRICS) - 1
+    metrics.locator("svg").last.wait_for()
+    assert metrics.locator("svg").count() == len(METRICS) - 1
+    outside = metrics.locator("tr.outside th").all_inner_texts()
+    names, undetermined = verdict.split(": ", 1)[1].split("; ")
+    assert ", ".join(title.split(",")[0].partition(" (")[0] for title in outside) == names
+    assert undetermined == "not determined: self-similarity at 8 bars."  # the excerpts have seven bars
+    pitch = rows.nth(3)
+    assert pitch.locator("th").inner_text() == "pitch, semitones (7 of 8 samples)"  # the first one is silent
+    samples, train, valid, test, overlap, real_overlap, min_overlap, distance, real_distance, max_distance = map(
+        float, pitch.locator("td:not([data-samples])").all_inner_texts()
+    )
+    assert 60 < min(samples, train, valid, test) < max(samples, train, valid, test) < 72
+    assert 0 < min_overlap < real_overlap < 1
+    assert 0 < real_distance < max_distance
+    by_overlap, by_distance = overlap < min_overlap, distance > max_distance
+    assert pitch.locator("td.outside").count() == by_overlap + by_distance
+    assert (pitch.get_attribute("class") == "outside") == (by_overlap or by_distance)
+    # Bars are as wide as the plot, and the highest one as high.
+    box = pitch.locator("path.samples").evaluate("path => { const box = path.getBBox(); return [box.width, box.height]; }")
+    held_out = pitch.locator("path.held-out").evaluate("path => path.getBBox().height")
+    assert box[0] == len(pitch.locator("td").first.get_attribute("data-samples") or "")
+    assert max(box[1], held_out) == 63
+
+
+def test_excerpts_of_held_out_pieces_are_marked_and_played(sweep: Sweep, page: "Page") -> None:
+    corpus = page.locator("#corpus-0")
+    assert corpus.locator("h2").inner_text().startswith("a <b>sweep.h5 corpus")
+    tracks = corpus.locator(".track")
+    assert tracks.count() == corpus.locator(".corpus-mark").count() == sweep.num_excerpts
+    name = tracks.first.get_attribute("aria-label") or ""
+    assert name.startswith("corpus 1: ")
+    assert name.partition(", ")[0].endswith(HOSTILE_PIECE)
+    assert page.locator("#corpus-1").count() == 0  # samples of 512 and of 200 steps share the excerpts
+    tracks.first.get_by_role("button").click()
+    assert page.get_by_role("status").inner_text() == f"Playing {name}"
+
+
+def test_report_says_why_samples_are_not_compared(page: "Page") -> None:
+    note = page.locator(f"#run-{GONE_STORE} .muted", has_text="Not compared with a corpus")
+    assert "gone <b>store.h5 does not exist" in note.inner_text()
+    assert page.locator(".muted", has_text="Not compared with a corpus").count() == 1
+    assert column(page, "unlike corpus")[GONE_STORE] == ""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -234,7 +294,7 @@ def test_samples_that_are_not_decoded_are_reported(tmp_path: Path, capsys: pytes
     assert "samples.h5: 1 of 3 samples are not decoded" in output.err
     assert "samples.h5: 3 of 3 samples are not decoded" in output.err
     assert "2 MIDI files of 2 runs" in output.out
-    assert (tmp_path / "out" / "report.html").read_text().count('data-roll="') == 2
+    assert (tmp_path / "out" / "report.html").read_text().count('data-roll="') == 2 + 5
     decode_run(runs[1], archive=True)
     archive = runs[1].path / "midi" / "samples.zip"
     archive.write_bytes(archive.read_bytes()[:-200])

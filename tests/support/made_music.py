@@ -101,10 +101,14 @@ def numbered_tempos(piece: int, steps: int) -> np.ndarray:
     return 1000 * (piece + 1) + np.arange(steps, dtype=np.uint32)
 
 
-def store_of(path: Path, rolls: list[Roll], splits: list[Split]) -> Path:
-    """A corpus of these rolls, alternately in the groups A and B."""
+def store_of(path: Path, rolls: list[Roll], splits: list[Split], suffix: str = ".mid") -> Path:
+    """A corpus of these rolls, alternately in the groups A and B.
+
+    Args:
+        suffix: of the names of the pieces.
+    """
     pieces = Pieces(
-        name=[f"{'AB'[i % 2]}/{i:03d}.mid" for i in range(len(rolls))],
+        name=[f"{'AB'[i % 2]}/{i:03d}{suffix}" for i in range(len(rolls))],
         group=["AB"[i % 2] for i in range(len(rolls))],
         steps=np.array([len(roll) for roll in rolls], np.uint32),
         first_step=np.array([roll.first_step for roll in rolls], np.uint32),

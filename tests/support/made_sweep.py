@@ -12,7 +12,7 @@ from pianogen.roll import ONSET, SILENT, pack
 from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Split
 from pianogen.training.history import History
-from tests.support.made_music import made_roll, made_store
+from tests.support.made_music import made_roll, store_of
 from tests.support.rolls import roll_in_4_4
 from tests.support.runs import create_runs
 
@@ -30,11 +30,14 @@ TRIVIAL = {
     "marginal": {"nats_per_step": 10.0, "static_threshold": {"onset_f1": 0.15}},
     "repeat": {"most_probable": {"onset_f1": 0.05}},
 }
+SPLITS = [Split.TRAIN] * 10 + [Split.VALID] * 5 + [Split.TEST] * 4
+HOSTILE_PIECE = "<img src=x onerror=\"document.title='harmed'\">.mid"
 
 
 def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
-    """The finished runs of a sweep with generated metrics and samples."""
-    corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
+    """The finished runs of a sweep with generated metrics and samples, and a corpus of pieces of 120 steps."""
+    rolls = [made_roll(seed, 120) for seed in range(len(SPLITS))]
+    corpus = store_of(out.with_suffix(".h5"), rolls, SPLITS, HOSTILE_PIECE)
     runs = create_runs(out, corpus, values)
     for number, run in enumerate(runs):
         _finish(run, number, num_samples, steps, epochs)

@@ -43,9 +43,11 @@ ALLOWED_IMPORTS = {
 ALLOWED_IMPORTERS = {
     "h5py": "pianogen.store.hdf5",
     "keras": "pianogen.models pianogen.training",
+    "midirenderer": "jobs.export.audio",
     "mpi4py": "preprocess",
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
     "numba": "pianogen.kernel_cache",
+    "soundfile": "jobs.export.audio",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.
     "tensorflow": "pianogen.logs pianogen.window"

@@ -1,8 +1,8 @@
 "use strict";
 
 // A click on a header, or Enter on it, sorts the table by its column; a second one reverses the order. Empty cells stay last.
-const body = document.querySelector("tbody");
-const headers = [...document.querySelectorAll("thead th")];
+const body = document.querySelector(".runs tbody");
+const headers = [...document.querySelectorAll(".runs thead th")];
 const collator = new Intl.Collator("en", { numeric: true });
 
 function compareKeys(a, b, isNumber) {
