@@ -1,11 +1,10 @@
 """The command-line interface that all commands share: help, --verbose, error messages and exit codes."""
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 
-from pianogen import logs
+from pianogen import logs, streams
 from pianogen.errors import PianogenError
 
 
@@ -33,9 +32,7 @@ def positive_int(text: str) -> int:
 
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may contain bytes that are not valid UTF-8
+    streams.prepare()
     try:
         return main(sys.argv[1:] if arguments is None else arguments)
     except PianogenError as error:

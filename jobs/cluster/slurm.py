@@ -12,6 +12,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from jobs.cluster import client, code_snapshot, environment, site
+from jobs.cluster.array_executor import ArrayExecutor, UncertainError
 from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
 from pianogen.errors import UsageError
@@ -23,6 +24,9 @@ _SCRIPT_OPTIONS = (
     *("WAIT", "TIMELIMIT", "ARRAY_INX", "JOB_NAME", "OPEN_MODE", "REQUEUE", "NO_REQUEUE"),
     *("SIGNAL", "MEM_PER_NODE", "GPUS_PER_NODE"),
 )
+# Variables of sbatch that fill in what the sweep leaves open. All others of the user, which have precedence over the script, are
+# removed, so that jobs get the resources of the sweep.
+_DEFAULTS = ("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION")
 
 
 class SlurmRefusal(UsageError):
@@ -87,6 +91,12 @@ def submit(array: Array) -> list[str]:
     try:
         with _sbatch_environment(array.resources):
             jobs = executor.map_array(array.function, array.arguments)
+    except UncertainError as error:
+        raise SlurmRefusal(
+            f"sbatch did not confirm an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; squeue does not "
+            f"show them, but Slurm may queue them later as {array.name}, and they would exit without training; submit again when "
+            "Slurm responds"
+        ) from None
     except FailedJobError as error:
         raise SlurmRefusal(
             f"sbatch rejected an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; "
@@ -133,7 +143,7 @@ def _executor(array: Array) -> submitit.SlurmExecutor:
         "gpus_per_node": resources.gpus_per_node or None,
         "dependency": f"afterany:{':'.join(sorted(array.after))}" if array.after else None,
     }
-    executor = submitit.SlurmExecutor(folder=array.folder)
+    executor = ArrayExecutor(folder=array.folder)
     executor.update_parameters(
         job_name=array.name,
         time=resources.timeout_min,
@@ -164,10 +174,12 @@ def _job_variables(code: Path) -> str:
 @contextmanager
 def _sbatch_environment(resources: SlurmConfig) -> Iterator[None]:
     """The environment of sbatch: with the site's settings, without the variables of a job that this process may run in."""
-    of_own_job = [name for name in os.environ if name.startswith(("SLURM_", "SRUN_", "SUBMITIT_"))]
-    options = [*_SCRIPT_OPTIONS, *(["PARTITION"] if resources.partition else []), *(["ACCOUNT"] if resources.account else [])]
-    overriding = {f"SBATCH_{option}" for option in options}
-    with environment.modified({}, overriding.union(of_own_job) - {"SLURM_CONF", "SLURM_CLUSTERS"}):
+    stated = {"SBATCH_PARTITION": resources.partition, "SBATCH_ACCOUNT": resources.account}
+    kept = {name for name in _DEFAULTS if stated.get(name) is None} | {"SLURM_CONF", "SLURM_CLUSTERS"}
+    prefixes = ("SBATCH_", "SLURM_", "SRUN_", "SUBMITIT_")
+    removed = {name for name in os.environ if (name.startswith(prefixes) or client.is_of_user(name)) and name not in kept}
+    with environment.modified({}, removed):
+        overriding = {*(f"SBATCH_{option}" for option in _SCRIPT_OPTIONS), *(name for name, value in stated.items() if value)}
         exported = {name: value for name, value in site.exported(site.find()).items() if name not in overriding}
         with environment.modified(exported):
             yield

@@ -1,11 +1,12 @@
 """Cancellation of the runs of a sweep, in Slurm's queue and on this machine."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, submissions, sweep_directory
+from jobs.records import attempts, status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.sweep_directory import JOBS
 
@@ -21,7 +22,7 @@ def cancel(target: Path) -> None:
     runs = sweep_directory.open_runs(target)
     if not Run(target).config_file.is_file():  # the complete sweep
         submissions.cancel_local(runs[0].sweep / JOBS)
-    jobs = submissions.live_jobs(runs)
+    jobs = submissions.live_jobs(runs) if shutil.which("squeue") else {}
     if jobs:
         slurm.cancel(jobs)
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
@@ -29,6 +30,10 @@ def cancel(target: Path) -> None:
     for pid in local:
         os.kill(pid, signal.SIGTERM)
     print(f"cancelled {len(jobs)} jobs, and sent SIGTERM to {len(local)} processes of this machine; status shows when they end")
+    others = [run for run in runs if run.name not in jobs.values() and run not in owners]
+    for run, entry in status.read_statuses(others).items():
+        if entry.is_active:  # elsewhere, such as in the queue of another cluster
+            print(f"{run.name} was not cancelled: {entry.reason}")
     for run, owner in owners.items():
         if not owner.is_on_this_machine:
             print(f"{run.name} is being trained by process {owner.pid} on {owner.host}: end it on that machine")

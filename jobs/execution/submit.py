@@ -40,6 +40,8 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
     launch.check_cluster(cluster)
     values = grid.load_sweep(sweep, overrides)
     variations = grid.expand(values, sweep)
+    out = out.resolve()
+    sweep_directory.check_ownership(out)  # before a lock is written to it
     with Store(store_path) as store, submissions.exclusive(out):
         planned, existing = _plan(out, variations, store)
         statuses = status.read_statuses(existing)
@@ -68,6 +70,7 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
     """Checks a submission and prints its runs and its job script; the parameters are those of `submit`."""
     launch.check_cluster(cluster)
     variations = grid.expand(grid.load_sweep(sweep, overrides), sweep)
+    out = out.resolve()
     with Store(store_path) as store:
         planned, _ = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
@@ -121,7 +124,7 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
             "use --cluster local"
         )
     inputs = preflight.check_inputs(store, configs)
-    preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out.absolute(), *inputs], is_shared)
+    preflight.check_resources(cluster, _batch(out, planned), [store.absolute(), out, *inputs], is_shared)
     preflight.check_models(store, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

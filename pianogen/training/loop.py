@@ -26,7 +26,7 @@ from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
-from pianogen.training.checkpoints import Checkpoints, variables_of
+from pianogen.training.checkpoints import CheckpointError, Checkpoints, variables_of
 from pianogen.training.curves import draw_curves
 from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
@@ -34,6 +34,7 @@ from pianogen.training.history import History, Row
 from pianogen.training.iterations import CallResult, compile_iterations, failure_cause
 from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Devices, Workers
+from pianogen.training.run_files import for_display, write_with_retries
 from pianogen.training.schedule import epoch_ends
 from pianogen.training.validation import Validation
 
@@ -87,7 +88,7 @@ def train(
         Interrupted: a shutdown was requested; the checkpoint is written.
         TrainingError: an iteration failed, or its loss is NaN or infinite.
         CheckpointError: a checkpoint cannot be written or restored.
-        HistoryError: metrics.csv does not match the checkpoint.
+        HistoryError: metrics.csv is damaged, or does not match the checkpoint.
         WindowError: the store has no window to train on.
         ConfigError: the warm-up is as long as the run or longer.
     """
@@ -132,15 +133,20 @@ class _Loop:
             **self._early_stopping.state,
         )
         self._checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, self._is_writer)
-        self._history = History(run / "metrics.csv", until_iteration=int(self._iteration))
+        self._check_agreement()
+        until_iteration = None if self._checkpoints.newest is None else int(self._iteration)
+        self._history = History(run / "metrics.csv", until_iteration, config.checkpoints.retry_min)
         self._history.check_complete(int(self._iteration), self._epoch_ends)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
         self._validation = Validation(self._averaged, self._valid_windows, workers)
+        self._summaries: tf.summary.SummaryWriter | None = None
         self._call_length = CallLength()
         self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
 
     def run(self) -> TrainingResult:
         """Trains to the end; the epochs, then model.keras."""
+        if self._checkpoints.newest is None:
+            self._checkpoints.save()  # metrics without a checkpoint are then damage, and an unwritable folder is noticed now
         self._batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._local_batches()))
         try:
             self._run_epochs()
@@ -148,21 +154,35 @@ class _Loop:
             self._batches = None  # or the interpreter could not exit while a thread still reads windows; see `stream_windows`
         self._early_stopping.restore_best_weights()
         if self._is_writer:
-            with atomic.replacing(self._run / "model.keras") as temporary:
-                self._averaged.keras.save(temporary)
-        return TrainingResult(
-            self._averaged, len(self._windows), self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
-        )
+            path = self._run / "model.keras"
+            write_with_retries(lambda: self._save_model(path), path, self._config.checkpoints.retry_min)
+        speed = _iterations_per_s(self._calls[1:])
+        return TrainingResult(self._averaged, len(self._windows), self._history.rows, str(self._checkpoints.newest), speed)
+
+    def _save_model(self, path: Path) -> None:
+        with atomic.replacing(path) as temporary:
+            self._averaged.keras.save(temporary)
+
+    def _check_agreement(self) -> None:
+        """Checks that all workers have restored the same checkpoint.
+
+        Raises:
+            CheckpointError: a worker has restored another one.
+        """
+        iteration = float(self._iteration.numpy())
+        total = float(sum_over_workers(self._strategy, self._workers, np.array([iteration]))[0])
+        if total != iteration * self._workers.size:
+            raise CheckpointError(
+                f"worker {self._workers.rank} has restored the checkpoint of iteration {iteration:.0f} in {self._run}, but the "
+                "workers do not agree; resubmit the run when all nodes see the same files"
+            )
 
     def _run_epochs(self) -> None:
         if not self._validation.num_predictions:
             _log.warning("the valid split has no window: validation metrics and early stopping are disabled")
         label, last = f"train {self._run.name}", self._epoch_ends[-1]
         record = self._run / "log" / "progress.json" if self._is_writer else None
-        with (
-            Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress,
-            self._summary_writer().as_default(),
-        ):
+        with Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress:
             for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
                 self._run_epoch(epoch, begin, end, progress)
                 if end > self._history.last_iteration:
@@ -225,13 +245,15 @@ class _Loop:
             self._early_stopping.update(row["valid_loss"])
         if self._config.training.learning_rate_varies:
             row["learning_rate"] = float(self._optimizer.learning_rate)
-        for name, value in row.items():
-            tf.summary.scalar(name, value, step=end)
         self._totals.assign(tf.zeros_like(self._totals))
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
             self._history.append(row)
-            draw_curves(self._history.rows, self._network.metrics, self._run / "curves.png")
+            curves = self._run / "curves.png"
+            with for_display(self._run / "tensorboard", tf.errors.OpError):
+                self._write_summaries(row)
+            with for_display(curves):
+                draw_curves(self._history.rows, self._network.metrics, curves)
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:
@@ -251,10 +273,13 @@ class _Loop:
         parts = range(self._workers.rank * num_local, (self._workers.rank + 1) * num_local)
         return training_batches(self._windows, training.batch, training.seed, int(self._iteration), num_replicas, parts)
 
-    def _summary_writer(self) -> tf.summary.SummaryWriter:
-        if self._is_writer:
-            return tf.summary.create_file_writer(str(self._run / "tensorboard"))
-        return tf.summary.create_noop_writer()
+    def _write_summaries(self, row: Row) -> None:
+        """Adds the row of an epoch to the event file, which is created with the first one."""
+        if self._summaries is None:
+            self._summaries = tf.summary.create_file_writer(str(self._run / "tensorboard"))
+        with self._summaries.as_default(int(row["iteration"])):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
 
     @property
     def _is_writer(self) -> bool:

@@ -48,7 +48,7 @@ def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:
 def test_number_of_a_removed_run_is_not_used_again(tmp_path: Path, store: Path) -> None:
     """The job of the removed run may still be in the queue."""
     run = prepare(tmp_path / "sweep", store)
-    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
+    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), "sweep-train", "c1", {"815": run.name})
     shutil.rmtree(run.path)
     (again,) = create_runs(tmp_path / "sweep", store, SETTINGS)
     assert again.name == "0001-base"
@@ -70,7 +70,7 @@ def test_jobs_without_a_slurm_to_query_are_neither_lost_nor_started_again(
     """The status of a sweep of a cluster on a machine without Slurm."""
     run = prepare(tmp_path / "sweep", store)
     folder = submissions.create_folder(tmp_path / "sweep" / "jobs", "train")
-    submissions.record(folder, {"815": run.name})
+    submissions.record(folder, "sweep-train", "c1", {"815": run.name})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state_of(run) == ("waiting", "job 815 cannot be queried: Slurm is not installed on this machine")
     attempts.begin_attempt(run, OwnJob("815"), folder.name)
@@ -187,7 +187,7 @@ def test_lock_of_a_process_on_another_machine_is_trusted_for_a_while(tmp_path: P
     attempts.begin_attempt(run, OwnJob(), "")
     owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00")
     run.lock.write_text(json.dumps(asdict(owner)))
-    assert state_of(run) == ("running", "starting")
+    assert state_of(run) == ("running", "process 7 on n7 holds its lock; this machine has no other record of it")
     refused = finished(attempt(run))
     assert refused.returncode == 1
     assert "is being trained by process 7 on n7" in refused.stderr

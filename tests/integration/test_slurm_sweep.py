@@ -69,7 +69,7 @@ class Sweep:
 
     def job_of(self, run: int) -> str:
         """The job that was last queued for a run."""
-        return submissions.training_jobs(self.out)[self.runs()[run].name].id
+        return submissions.training_jobs(self.out)[self.runs()[run].name][-1].id
 
     def runs(self) -> list[Run]:
         return [Run(path.parent) for path in sorted(self.out.glob("*/config.yaml"))]
@@ -267,7 +267,7 @@ def test_job_of_a_killed_submission_does_not_train(slurm: SlurmCluster, tmp_path
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     succeeded(sweep.submit())
     (record,) = sweep.out.glob("jobs/*/jobs.json")
-    (unrecorded,) = json.loads(record.read_text())
+    (unrecorded,) = json.loads(record.read_text())["jobs"]
     record.unlink()  # as if the submission had been killed before it wrote the record
     assert sweep.rows()[0]["reason"] == "not submitted"
     assert "queued 1 jobs" in succeeded(sweep.submit())
@@ -304,7 +304,7 @@ def test_only_one_command_at_a_time_submits_a_sweep(slurm: SlurmCluster, tmp_pat
         assert f"{sweep.out} is being submitted by process" in second.stderr
         assert "queued 1 jobs" in succeeded(first.result())
     sweep.wait_for("done")
-    assert not list(tmp_path.glob(".*.lock"))
+    assert not (sweep.out / "jobs" / "lock").exists()
 
 
 def path_with_slow_git(slurm: SlurmCluster, folder: Path, delay_s: int) -> str:
