@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m jobs.collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
-        "and every sample as a piano roll that the page plays).",
+        "and every sample as a piano roll that the page plays). A folder with other files is refused; MIDI files\n"
+        "that the sweep no longer has are removed.",
         epilog="example:\n  python -m jobs.collect runs/quick --out collected",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="python -m jobs.decode",
         description="Write a MIDI file and a plot for every roll of a sweep's samples, of a run's samples, or of a store,\n"
-        "and an index.csv. Existing files are kept.",
+        "and an index.csv. Existing files are kept. A folder with other files is refused.",
         epilog="examples:\n"
         "  python -m jobs.decode runs/quick\n"
         "  python -m jobs.decode runs/quick --archive --cluster slurm\n"

@@ -73,7 +73,11 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("--shared", action="store_true", help="submit: skip the check that the nodes see these paths")
     parser.add_argument("--json", action="store_true", help="status: print JSON")
-    parser.add_argument("--watch", action="store_true", help="status: refresh every 15 s until no run is queued or running")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="status: refresh every 15 s until no run is queued or running; without a terminal, print a line for every change",
+    )
     return parser
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from jobs.records import status, sweep_directory
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.status import Status
-from pianogen import atomic
+from pianogen import atomic, streams
 from pianogen.config import flatten
 
 _TABLE_COLUMNS = ("epoch", "loss", "valid_loss", "valid_nats_per_step", "valid_onset_f1")
@@ -80,18 +80,42 @@ def show(target: Path, as_json: bool) -> int:
 
 
 def watch(target: Path) -> int:
-    """Refreshes the table until no run is active."""
-    with Live(console=_console(), auto_refresh=False) as live:
-        while True:
-            try:
-                rows = read(target)
-                live.update(_table(rows), refresh=True)
-                _try_to_write(target, rows)
-                if not any(row.status.is_active for row in rows):
-                    return 0
-            except SlurmError as error:
-                _log.warning("%s", error)
-            time.sleep(_REFRESH_S)
+    """Shows the table until no run is active: refreshed on a terminal, and otherwise as a line for every change."""
+    console = _console()
+    if not console.is_terminal or console.is_dumb_terminal:
+        _poll(target, _ChangedLines().print)
+        return 0
+    with Live(console=console, auto_refresh=False) as live:
+        _poll(target, lambda rows: live.update(_table(rows), refresh=True))
+    return 0
+
+
+def _poll(target: Path, show_rows: Callable[[Sequence[Row]], None]) -> None:
+    """Reads the rows at intervals until no run is active, or until nobody reads the output."""
+    while streams.is_output_read():
+        try:
+            rows = read(target)
+            show_rows(rows)
+            _try_to_write(target, rows)
+            if not any(row.status.is_active for row in rows):
+                return
+        except SlurmError as error:
+            _log.warning("%s", error)
+        time.sleep(_REFRESH_S)
+
+
+class _ChangedLines:
+    """Prints the runs whose state, reason or progress has changed, one on each line, as it happens."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def print(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            text = f"{row.run}  {row.status.state}  {_describe(row.status)}".rstrip()
+            if self._last.get(row.run) != text:
+                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
+            self._last[row.run] = text
 
 
 def _try_to_write(target: Path, rows: Sequence[Row]) -> None:
@@ -115,13 +139,16 @@ def _table(rows: Sequence[Row]) -> Table:
     for row in rows:
         figures = [row.figures[name] for name in columns]
         texts = ["" if figure is None else f"{figure:.4g}" for figure in figures]
-        last = "; ".join(part for part in (_describe_progress(row.status), row.status.reason) if part)
-        table.add_row(row.run, row.status.state, *texts, last)
+        table.add_row(row.run, row.status.state, *texts, _describe(row.status))
     return table
 
 
 def _row(run: Run, entry: Status) -> Row:
     return Row(run.name, entry, flatten(run.read_provenance().config), _figures(run.read_result()))
+
+
+def _describe(entry: Status) -> str:
+    return "; ".join(part for part in (_describe_progress(entry), entry.reason) if part)
 
 
 def _describe_progress(entry: Status) -> str:

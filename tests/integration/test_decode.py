@@ -140,10 +140,18 @@ def test_runs_without_samples_are_skipped(runs: list[Run], cluster: str) -> None
 
 
 def test_store_is_decoded_to_its_own_folder(tmp_path: Path) -> None:
-    store = long_store(tmp_path / "my corpus.h5")
+    store, out = long_store(tmp_path / "my corpus.h5"), tmp_path / "my corpus-midi"
+    out.mkdir()
+    (out / "index.csv").write_text("mine")
+    refused = finished([*DECODE, str(store)])
+    assert refused.returncode == 2
+    assert f"{out} exists and was not written by this program" in refused.stderr
+    assert contents(out) == {"index.csv": b"mine"}
+    (out / "index.csv").unlink()
     decoded = finished([*DECODE, str(store)])
     assert decoded.returncode == 0, decoded.stderr
-    assert len(contents(tmp_path / "my corpus-midi")) == 13
+    assert len(contents(out)) == 13
+    assert sorted(tmp_path.iterdir()) == [out, store]
     archived = finished([*DECODE, str(store), "--archive", "--cluster", "debug"])
     assert archived.stdout == f"{store} -> {tmp_path / 'my corpus-midi.zip'}\n"
     with ZipFile(tmp_path / "my corpus-midi.zip") as archive:
