@@ -24,6 +24,7 @@ from rich.table import Table
 from benchmarks.programs import report_decode_way
 from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
+from jobs.export.output_folder import OutputFolder
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.midi.options import ReadOptions
@@ -127,7 +128,7 @@ def _time_export(path: Path, rounds: int) -> dict[str, list[float]]:
 
 def _export(path: Path, num_processes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="pianogen-decode-") as folder:
-        midi_files.write_folder([path], Path(folder), num_processes)
+        midi_files.write_folder([path], OutputFolder(Path(folder), "benchmark"), num_processes)
 
 
 def _time_rounds(functions: Mapping[str, Callable[[], None]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:

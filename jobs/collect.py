@@ -12,6 +12,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from jobs.export import index
+from jobs.export.output_folder import OutputFolder, read_fingerprints
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores, read_parameters
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m jobs.collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
-        "and every sample as a piano roll that the page plays).",
+        "and every sample as a piano roll that the page plays). A folder with other files is refused; MIDI files\n"
+        "that the sweep no longer has are removed.",
         epilog="example:\n  python -m jobs.collect runs/quick --out collected",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
@@ -45,36 +47,40 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _collect(sweep: Path, out: Path) -> None:
+    folder = OutputFolder(out, f"the sweep {sweep.resolve()}")
+    files: dict[str, bytes] = {}
     corpora = Corpora()
     samples_of_runs = [
-        RunSamples(run, [_collect_store(run, path, out, corpora) for path in find_sample_stores(run)])
+        RunSamples(run, [_collect_store(run, path, files, corpora) for path in find_sample_stores(run)])
         for run in sweep_directory.open_runs(sweep)
     ]
     samples = [sample for run in samples_of_runs for sample_set in run.sets for sample in sample_set.samples]
     if not samples:
         raise UsageError(f"{sweep} has no MIDI files; decode its samples first: python -m jobs.decode {sweep}")
     rows = [{"file": sample.file} | asdict(sample.parameters) | asdict(sample.metrics) for sample in samples]
-    atomic.write_text(out / "index.csv", index.index_text(rows))
+    files["index.csv"] = index.index_text(rows).encode()
     # The name of a folder may hold bytes that are not valid UTF-8.
-    html = page.render(sweep.resolve().name, samples_of_runs).encode(errors="backslashreplace")
-    report = out / "report.html"
-    atomic.write_bytes(report, html)
-    print(f"{counted(len(samples), 'MIDI file')} of {counted(len(samples_of_runs), 'run')} in {out}; open {report}")
+    files["report.html"] = page.render(sweep.resolve().name, samples_of_runs).encode(errors="backslashreplace")
+    folder.begin({}, dict.fromkeys(files, ""))
+    for name, content in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(out / name, content)
+    counts = f"{counted(len(samples), 'MIDI file')} of {counted(len(samples_of_runs), 'run')}"
+    print(f"{counts} in {out}; open {out / 'report.html'}")
 
 
-def _collect_store(run: Run, path: Path, out: Path, corpora: Corpora) -> SampleSet:
-    """Copies the decoded MIDI files of a store of samples to the output folder."""
+def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: Corpora) -> SampleSet:
+    """Adds the decoded MIDI files of a store of samples, by path below the output folder."""
     samples, rolls = [], []
     with Store(path) as store:
         names = index.midi_names(store)
-        files = _read_decoded(run.path / "midi", path.stem, names)
+        files = _read_decoded(run.path / "midi", path, store.fingerprint, names)
         parameters = [replace(entry, run=run.name) for entry in read_parameters(store)]  # the run may have been renamed
         for number, name in enumerate(names):
             if name not in files:
                 continue
             file = f"{run.name}/{name}"
-            (out / file).parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / file, files[name])
+            collected[file] = files[name]
             roll = store.roll(number)
             rolls.append(roll)
             samples.append(Sample(store.pieces.name[number], file, parameters[number], encode_roll(roll), measure(roll)))
@@ -86,14 +92,20 @@ def _collect_store(run: Run, path: Path, out: Path, corpora: Corpora) -> SampleS
     return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
 
 
-def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:
-    """The MIDI files of a store as content by file name, read from the folder or from the archive of the store."""
-    files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    path = folder / f"{stem}.zip"
+def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[str]) -> dict[str, bytes]:
+    """The MIDI files of a store as content by file name, read from the folder or from the archive of the store.
+
+    Those of an earlier store of the same name, which was replaced since, are left out.
+    """
+    files: dict[str, bytes] = {}
+    if read_fingerprints(folder).get(store.name) == fingerprint:
+        files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    path = folder / f"{store.stem}.zip"
     if path.is_file():
         try:
             with ZipFile(path) as archive:
-                files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
+                if archive.comment.decode(errors="replace") == fingerprint:
+                    files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
         except (BadZipFile, zlib.error) as error:
             raise PianogenError(f"{path} is damaged ({error}); remove it and decode the run again") from error
     return files

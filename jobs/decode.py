@@ -7,6 +7,7 @@ python -m jobs.decode corpus.h5 --out corpus-midi
 import functools
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,14 @@ from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
 from jobs.export import audio
 from jobs.export.audio import AudioFormat
+from jobs.export.output_folder import JOBS, OutputFolder
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores
 from pianogen import command
 from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
+from pianogen.store import Store
 
 _SLURM_CPUS = 4
 _TIMEOUT_MIN = 120
@@ -36,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="python -m jobs.decode",
         description="Write a MIDI file and a plot for every roll of a sweep's samples, of a run's samples, or of a store,\n"
-        "and an index.csv. Existing files are kept. --audio writes sound files too, played by a synthesized piano.",
+        "and an index.csv. Existing files are kept, and a folder with other files is refused. --audio writes sound files\n"
+        "too, played by a synthesized piano.",
         epilog="examples:\n"
         "  python -m jobs.decode runs/quick\n"
         "  python -m jobs.decode runs/quick --audio\n"
@@ -99,11 +103,21 @@ def decode_job(
     if not stores:
         raise PianogenError(f"{target} has no samples; see python -m jobs.sweep status {target.parent}")
     if not archive:
-        midi_files.write_folder(stores, out, max_processes, audio_format)
+        midi_files.write_folder(stores, OutputFolder(out, _source(target)), max_processes, audio_format)
         return
+    if target.is_dir():
+        OutputFolder(out, _source(target)).claim()
     for store in stores:
         target_file = out / f"{store.stem}.zip" if target.is_dir() else out
         midi_files.write_archive(store, target_file, max_processes, audio_format)
+
+
+def _source(target: Path) -> str:
+    """What an output folder is written from: a run, or the content of a store."""
+    if target.is_dir():
+        return f"the run with identity {Run(target).read_provenance().identity}"
+    with Store(target) as store:
+        return f"the store with fingerprint {store.fingerprint}"
 
 
 def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFormat | None, cluster: Cluster) -> None:
@@ -117,16 +131,43 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
         raise UsageError(
             f"no run of {target} has samples; draw some with python -m jobs.sample, or see python -m jobs.sweep status {target}"
         )
+    _claim_folders(runs, outputs, out, archive)
     cpus = _cpus_per_job(cluster, len(outputs))
     function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus, audio_format=audio_format)
     resources = _resources(runs, cpus, _AUDIO_MEMORY_GB if audio_format else _MEMORY_GB)
-    folder = runs[0].path.parent / "jobs" if runs else target.with_suffix(".jobs")
-    jobs = launch.launch(cluster, Batch("decode", function, list(outputs), folder, resources, live_jobs))
+    folder = _jobs_folder(runs, outputs, out, archive)
+    batch = Batch("decode", function, list(outputs), folder, resources, live_jobs)
+    jobs = launch.launch("debug" if not runs and cluster == "local" else cluster, batch)
     if jobs:
         after = f"; they start after {counted(len(live_jobs), 'other job')}" if live_jobs else ""
         print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}{after}")
+    elif folder.name == JOBS:
+        shutil.rmtree(folder, ignore_errors=True)  # no job needs it any more
     for path, output in outputs.items():
         print(f"{path} -> {output}")
+
+
+def _claim_folders(runs: Sequence[Run], outputs: Mapping[str, str], out: Path | None, archive: bool) -> None:
+    """Checks all output folders before any job starts, and marks the folder --out.
+
+    Raises:
+        UsageError: a folder has other files.
+    """
+    folders = [OutputFolder(Path(output), _source(Path(path))) for path, output in outputs.items() if runs or not archive]
+    if runs and out is not None:
+        OutputFolder(out, f"the sweep {runs[0].sweep}").claim()
+    elif not runs and folders:
+        folders[0].claim()
+
+
+def _jobs_folder(runs: Sequence[Run], outputs: Mapping[str, str], out: Path | None, archive: bool) -> Path:
+    """The folder of scripts, pickles and output of the jobs: below --out, which holds everything that is written."""
+    if out is not None:
+        return out.resolve() / JOBS
+    if runs:
+        return runs[0].sweep / sweep_directory.JOBS
+    (output,) = map(Path, outputs.values())
+    return output.with_suffix(".jobs") if archive else output / JOBS
 
 
 def _store_output(store: Path, out: Path | None, archive: bool) -> dict[str, str]:

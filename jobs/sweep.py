@@ -70,7 +70,11 @@ def _status(arguments: Sequence[str]) -> int:
     )
     _add_target(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--watch", action="store_true", help="refresh until no run is queued or running")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="refresh until no run is queued or running; without a terminal, print a line for every change",
+    )
     options = parser.parse(arguments)
     if options.watch and options.json:
         parser.error("--watch shows a table; leave out --json or --watch")

@@ -1,12 +1,11 @@
 """The command-line interface that all commands share: subcommands, help, --verbose, error messages and exit codes."""
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from pianogen import logs
+from pianogen import logs, streams
 from pianogen.errors import PianogenError, suggestion
 
 Main = Callable[[Sequence[str]], int]
@@ -77,9 +76,7 @@ def positive_int(text: str) -> int:
 
 def run(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may contain bytes that are not valid UTF-8
+    streams.prepare()
     try:
         return main(sys.argv[1:] if arguments is None else arguments)
     except PianogenError as error:

@@ -197,11 +197,13 @@ class CheckpointConfig(Section):
         every_iterations: number of iterations between checkpoints; None means that only `every_min` decides.
         every_min: minutes between checkpoints.
         keep: number of checkpoints that are kept.
+        retry_min: minutes for which a run tries again to write a checkpoint, metrics.csv or model.keras, such as on a full disk.
     """
 
     every_iterations: int | None = Field(default=None, ge=1)
     every_min: float = Field(default=10.0, gt=0)
     keep: int = Field(default=2, ge=1)
+    retry_min: float = Field(default=5.0, ge=0)
 
 
 class SamplingConfig(Section):

@@ -105,8 +105,9 @@ class Lock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._released.set()
         self._toucher.join()
-        if self._is_own():
-            self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # the lock then expires
+            if self._is_own():
+                self._path.unlink(missing_ok=True)
 
     def _touch_regularly(self) -> None:
         while not self._released.wait(TOUCH_EVERY_S):
@@ -118,13 +119,13 @@ class Lock:
     def _is_own(self) -> bool:
         """Whether this process still owns the file: while it was suspended, the lock may have expired and been taken over."""
         try:
-            return self._path.read_text() == self._text
+            return self._path.read_text(errors="replace") == self._text
         except FileNotFoundError:
             return False
 
     def _remove_if_dead(self, candidate: Path) -> None:
         try:
-            text = self._path.read_text()
+            text = self._path.read_text(errors="replace")
             os.utime(candidate)  # both times then come from the clock of the file system
             untouched_s = candidate.stat().st_mtime - self._path.stat().st_mtime
         except FileNotFoundError:
@@ -139,7 +140,7 @@ class Lock:
             self._path.rename(aside)
         except FileNotFoundError:
             return
-        if aside.read_text() != text:
+        if aside.read_text(errors="replace") != text:
             _link(aside, self._path)
         aside.unlink()
 
@@ -151,7 +152,7 @@ def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
         job: the scheduler's job that this process belongs to.
     """
     try:
-        owner = _parse_owner(path.read_text())
+        owner = _parse_owner(path.read_text(errors="replace"))
         untouched_s = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None

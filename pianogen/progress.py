@@ -40,10 +40,10 @@ class ProgressRecord:
 
 
 def read_progress(path: Path) -> ProgressRecord | None:
-    """Reads a progress record, None if the process has not written one yet."""
+    """Reads a progress record, None if the process has not written one yet, or if it is damaged."""
     try:
-        return ProgressRecord(**json.loads(path.read_text()))
-    except FileNotFoundError:
+        return ProgressRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):  # it is not fsynced
         return None
 
 
@@ -65,9 +65,10 @@ class Progress:
         self._note = ""
         self._begin = self._last_line = time.monotonic()
         self._last_record = -math.inf
+        self._is_record_failing = False
         self._logged = -1
         self._bar: Bar | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal:
             self._bar = Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -113,9 +114,16 @@ class Progress:
         remaining_s = 0 if has_ended else self._remaining_s()
         record = ProgressRecord(self._done, self._total, self._rate(), remaining_s, self._note, has_ended)
         temporary = path.with_name(f"{path.name}.tmp")
-        temporary.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(asdict(record)))  # not fsynced: the next record replaces it within seconds
-        temporary.replace(path)
+        try:
+            temporary.parent.mkdir(exist_ok=True)
+            temporary.write_text(json.dumps(asdict(record)))  # not fsynced: the next record replaces it within seconds
+            temporary.replace(path)
+        except OSError as error:  # the record only shows the progress
+            if not self._is_record_failing:
+                _log.warning("%s was not written (%s); the work continues", path, error)
+            self._is_record_failing = True
+        else:
+            self._is_record_failing = False
 
     def _log_line(self) -> None:
         self._last_line, self._logged = time.monotonic(), self._done

@@ -1,11 +1,16 @@
 """Slurm's client programs, such as squeue and scontrol, and their errors."""
 
+import os
+import re
 import subprocess
 from collections.abc import Sequence
 
 from pianogen.errors import PianogenError
 
 _TIMEOUT_S = 60
+# Variables with which a user changes the filters, the columns and the order of the answers.
+_USER_PREFIXES = ("SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_")
+_USER_VARIABLES = ("SLURM_BITSTR_LEN", "SLURM_TIME_FORMAT")
 
 
 class SlurmError(PianogenError):
@@ -13,19 +18,44 @@ class SlurmError(PianogenError):
 
 
 def run(command: Sequence[str], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a client program to its end.
+    """Runs a client program to its end; variables of the user do not change its answer.
 
     Raises:
         SlurmError: the program is not installed, or the controller does not respond in time.
     """
+    environment = {name: value for name, value in os.environ.items() if not is_of_user(name)}
     try:
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        return subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+            env=environment,
+        )
     except FileNotFoundError:
         raise SlurmError(
             f"{command[0]} is not installed on this machine; run this command on a login node of the cluster"
         ) from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not respond within {_TIMEOUT_S} s; retry when Slurm responds") from None
+
+
+def is_of_user(variable: str) -> bool:
+    """Whether a variable of the environment changes the answers of squeue, sacct, sinfo or scontrol."""
+    return variable.startswith(_USER_PREFIXES) or variable in _USER_VARIABLES
+
+
+def cluster_name() -> str:
+    """The name of the cluster that the client programs use.
+
+    Raises:
+        SlurmError: Slurm does not respond.
+    """
+    shown = re.search(r"^ClusterName\s*=\s*(\S+)", checked(["scontrol", "show", "config"]), re.MULTILINE)
+    return shown.group(1) if shown else ""
 
 
 def checked(command: Sequence[str]) -> str:

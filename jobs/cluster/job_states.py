@@ -1,16 +1,17 @@
 """The states of jobs as squeue and sacct report them; all jobs are queried together."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from jobs.cluster import client
 from jobs.cluster.client import SlurmError
 
-_COLUMN_WIDTH = 60
-_SQUEUE_COLUMNS = ("JobArrayID", "State", "exit_code", "Reason", "RestartCnt", "Name")
-_SACCT_COLUMNS = ("JobID", "State", "ExitCode", "Reason", "JobName")
+_COLUMN_WIDTH, _MAX_PATH_LENGTH = 60, 4_096
+_SQUEUE_COLUMNS = ("JobArrayID", "State", "exit_code", "Reason", "RestartCnt", "Name", "Cluster")
+_SACCT_COLUMNS = ("JobID", "State", "ExitCode", "Reason", "Cluster", "JobName")
 _PENDING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 _ENDED = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
@@ -50,29 +51,44 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
+class JobKey:
+    """What a job is recognized by: ids start again at 1 on another cluster, or after Slurm has lost its state.
+
+    Attributes:
+        id: Slurm's id.
+        name: the job name.
+        cluster: the name of the cluster.
+    """
+
+    id: str
+    name: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
 class _NamedState:
     name: str
+    cluster: str
     state: JobState
 
+    def is_of(self, job: JobKey) -> bool:
+        return self.name == job.name and self.cluster in ("", job.cluster)
 
-def query_states(names: Mapping[str, str]) -> dict[str, JobState]:
-    """The states of jobs by id, without those that Slurm has no record of.
+
+def query_states(jobs: Collection[JobKey]) -> dict[JobKey, JobState]:
+    """The states of jobs, without those that Slurm has no record of.
 
     squeue is called once. sacct is called only if jobs have left the queue, and its failure is ignored: a site may have no
     accounting.
 
-    Args:
-        names: the name of each job by its id. A job of another name is not reported: ids start again at 1 on another cluster,
-            or after Slurm has lost its state.
-
     Raises:
         SlurmError: squeue does not respond.
     """
-    if not names:
+    if not jobs:
         return {}
-    selection = f"--jobs={','.join(sorted({_without_task(job) for job in names}))}"
+    selection = f"--jobs={','.join(sorted({_without_task(job.id) for job in jobs}))}"
     reported = _query_squeue(selection)
-    if any(job not in reported for job in names):
+    if any(job.id not in reported for job in jobs):
         reported = _query_sacct(selection) | reported
     # Array tasks that were cancelled before they started share one record, under the id of the array. A shared record that is
     # pending only means that accounting lags behind: the queue lists each pending task.
@@ -81,8 +97,23 @@ def query_states(names: Mapping[str, str]) -> dict[str, JobState]:
         for job, entry in reported.items()
         if _ARRAY_TASK.fullmatch(job) is None and entry.state.phase is JobPhase.ENDED
     }
-    entries = {job: reported.get(job) or shared.get(_without_task(job)) for job in names}
-    return {job: entry.state for job, entry in entries.items() if entry is not None and entry.name == names[job]}
+    entries = {job: reported.get(job.id) or shared.get(_without_task(job.id)) for job in jobs}
+    return {job: entry.state for job, entry in entries.items() if entry is not None and entry.is_of(job)}
+
+
+def find_queued(name: str, folder: Path) -> str | None:
+    """The id of the job or array of a name whose output goes to a folder; None if there is none.
+
+    Raises:
+        SlurmError: squeue does not respond.
+    """
+    columns = f"ArrayJobID:{_COLUMN_WIDTH},StdOut:{_MAX_PATH_LENGTH}"
+    answer = client.checked(["squeue", "--noheader", "--states=all", f"--name={name}", f"--Format={columns}"])
+    for line in answer.splitlines():
+        job, output = line[:_COLUMN_WIDTH].strip(), line[_COLUMN_WIDTH:].strip()
+        if Path(output).parent == folder:
+            return job
+    return None
 
 
 def _query_squeue(selection: str) -> dict[str, _NamedState]:
@@ -93,9 +124,11 @@ def _query_squeue(selection: str) -> dict[str, _NamedState]:
     reported = {}
     for line in answer.stdout.splitlines():
         starts = range(0, len(_SQUEUE_COLUMNS) * _COLUMN_WIDTH, _COLUMN_WIDTH)
-        job, state, wait_status, reason, restarts, name = (line[start : start + _COLUMN_WIDTH].strip() for start in starts)
+        job, state, wait_status, reason, restarts, name, cluster = (
+            line[start : start + _COLUMN_WIDTH].strip() for start in starts
+        )
         code, signal = int(wait_status) >> 8, int(wait_status) & 0x7F
-        reported[job] = _NamedState(name, _parse_state(state, code, signal, reason, int(restarts)))
+        reported[job] = _NamedState(name, cluster, _parse_state(state, code, signal, reason, int(restarts)))
     return reported
 
 
@@ -104,9 +137,9 @@ def _query_sacct(selection: str) -> dict[str, _NamedState]:
     answer = client.run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", selection])
     reported = {}
     for line in answer.stdout.splitlines():
-        job, state, exit_code, reason, name = line.split("|", 4)  # the name comes last: it may contain a separator
+        job, state, exit_code, reason, cluster, name = line.split("|", 5)  # the name comes last: it may contain a separator
         code, _, signal = exit_code.partition(":")
-        reported[job] = _NamedState(name, _parse_state(state.split()[0], int(code), int(signal), reason, None))
+        reported[job] = _NamedState(name, cluster, _parse_state(state.split()[0], int(code), int(signal), reason, None))
     return reported
 
 

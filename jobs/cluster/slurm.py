@@ -14,6 +14,7 @@ import submitit
 from submitit.core.utils import FailedJobError
 
 from jobs.cluster import client, code_snapshot, environment, site
+from jobs.cluster.array_executor import ArrayExecutor, UncertainError
 from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
 from pianogen.errors import UsageError
@@ -35,6 +36,9 @@ _VARIABLES = {
     "switches": ("REQ_SWITCH", "WAIT4SWITCH"),
     "time": ("TIMELIMIT",),
 }
+# Variables of sbatch that fill in what the sweep leaves open. All others of the user, which have precedence over the script, are
+# removed, so that jobs get the resources of the sweep.
+_DEFAULTS = frozenset({"SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION"})
 
 
 class SlurmRefusal(UsageError):
@@ -99,6 +103,12 @@ def submit(array: Array) -> list[str]:
     try:
         with _sbatch_environment(_decided_options(array)):
             jobs = executor.map_array(array.function, array.arguments)
+    except UncertainError as error:
+        raise SlurmRefusal(
+            f"sbatch did not confirm an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; squeue does not "
+            f"show them, but Slurm may queue them later as {array.name}, and they would exit without training; submit again when "
+            "Slurm responds"
+        ) from None
     except FailedJobError as error:
         raise SlurmRefusal(
             f"sbatch rejected an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; "
@@ -228,7 +238,7 @@ def _executor(array: Array) -> submitit.SlurmExecutor:
     srun = ["--export=ALL", "--kill-on-bad-exit=1"]
     if "cpus-per-task" in options:
         srun.append(f"--cpus-per-task={options['cpus-per-task']}")
-    executor = submitit.SlurmExecutor(folder=array.folder)
+    executor = ArrayExecutor(folder=array.folder)
     executor.update_parameters(
         job_name=array.name,
         time=options.get("time"),
@@ -260,10 +270,12 @@ def _sbatch_environment(options: Mapping[str, Any]) -> Iterator[None]:
     Args:
         options: the options of the script, and those that it leaves out on purpose.
     """
-    of_own_job = [name for name in os.environ if name.startswith(("SLURM_", "SRUN_", "SUBMITIT_"))]
     decided = _FIXED_OPTIONS.union(options, *(group for group in _ALTERNATIVES if group & options.keys()))
     overriding = {f"SBATCH_{name}" for option in decided for name in _variables(option)}
-    with environment.modified({}, overriding.union(of_own_job) - {"SLURM_CONF", "SLURM_CLUSTERS"}):
+    kept = (_DEFAULTS - overriding) | {"SLURM_CONF", "SLURM_CLUSTERS"}
+    prefixes = ("SBATCH_", "SLURM_", "SRUN_", "SUBMITIT_")
+    removed = {name for name in os.environ if (name.startswith(prefixes) or client.is_of_user(name)) and name not in kept}
+    with environment.modified({}, removed):
         exported = {name: value for name, value in site.exported(site.find()).items() if name not in overriding}
         with environment.modified(exported):
             yield

@@ -1,12 +1,13 @@
 """Cancellation of the runs of a sweep, in Slurm's queue and on this machine."""
 
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, submissions
+from jobs.records import attempts, status, submissions
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS
@@ -27,7 +28,7 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
         SlurmError: Slurm does not respond.
     """
     runs = open_selected(target, selection)
-    jobs = submissions.live_jobs(runs)
+    jobs = submissions.live_jobs(runs) if shutil.which("squeue") else {}
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
     local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
     if is_dry_run:
@@ -43,6 +44,10 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     for pid in local:
         os.kill(pid, signal.SIGTERM)
     print(f"cancelled {len(jobs)} jobs, and sent SIGTERM to {len(local)} processes of this machine; status shows when they end")
+    others = [run for run in runs if run.name not in jobs.values() and run not in owners]
+    for run, entry in status.read_statuses(others).items():
+        if entry.is_active:  # elsewhere, such as in the queue of another cluster
+            print(f"{run.name} was not cancelled: {entry.reason}")
     for run, owner in owners.items():
         if not owner.is_on_this_machine:
             print(f"{run.name} is being trained by process {owner.pid} on {owner.host}: end it on that machine")

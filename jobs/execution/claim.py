@@ -1,4 +1,4 @@
-"""The right of a process to train a run: one process at a time, and of Slurm's jobs only the last that was queued for the run."""
+"""The right of a process to train a run: one at a time, and of Slurm's jobs none that another, queued later, has replaced."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +10,6 @@ from jobs.records import submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
-from jobs.records.sweep_directory import JOBS
 from pianogen.errors import PianogenError
 from pianogen.lock import DEAD_AFTER_S, Lock, LockError
 from pianogen.polling import wait_until
@@ -30,21 +29,38 @@ def find_submission(run: Run, own: OwnJob) -> str:
     submission that was killed before that have no record, and the next submission has queued others for their runs.
 
     Raises:
-        ClaimError: another job was queued for the run, or no job is recorded.
+        ClaimError: no submission has recorded this job.
     """
-    latest: TrainingJob | None = None
+    jobs: list[TrainingJob] = []
 
     def is_decided() -> bool:
-        nonlocal latest
-        latest = submissions.training_jobs(run.sweep).get(run.name)
-        return not own.id or (latest is not None and (latest.id == own.id or latest.submission.name > own.folder.name))
+        nonlocal jobs
+        jobs = submissions.training_jobs(run.sweep).get(run.name, [])
+        return not own.id or any(job.id == own.id or job.submission.name > own.folder.name for job in jobs)
 
     while not wait_until(is_decided, VISIBILITY_DELAY_S, _POLL_S) and submissions.is_being_submitted(run.sweep):
         pass
-    if own.id and (latest is None or latest.id != own.id):
-        reason = f"job {latest.id} was queued for it later" if latest else "no submission has recorded this job"
-        raise ClaimError(f"job {own.id} does not train {run.path}: {reason}; see python -m jobs.sweep status {run.sweep}")
-    return latest.submission.name if latest else ""
+    if not own.id:
+        return jobs[-1].submission.name if jobs else ""
+    if not any(job.id == own.id and job.submission.name == own.folder.name for job in jobs):
+        later = f"job {jobs[-1].id} was queued for it later" if jobs else "no submission has recorded this job"
+        raise _refusal(run, own, later)
+    return own.folder.name
+
+
+def _refusal(run: Run, own: OwnJob, reason: str) -> ClaimError:
+    return ClaimError(f"job {own.id} does not train {run.path}: {reason}; see python -m jobs.sweep status {run.sweep}")
+
+
+def _check_not_replaced(run: Run, own: OwnJob) -> None:
+    """Refuses a job if one that was queued later has begun an attempt: until then, a job is not replaced.
+
+    Raises:
+        ClaimError: another job has taken over the run.
+    """
+    attempts = run.read_provenance().attempts
+    if own.id and attempts and attempts[-1].submission > own.folder.name:
+        raise _refusal(run, own, f"job {attempts[-1].job} was queued for it later and has trained it")
 
 
 @contextmanager
@@ -52,14 +68,15 @@ def exclusive(run: Run, own: OwnJob) -> Iterator[None]:
     """Holds the lock of a run; a job waits until the lock of a process that died with its node expires.
 
     Raises:
-        ClaimError: another job trains the run; Slurm may have suspended that job, so that its lock has expired.
+        ClaimError: another job trains the run, although its lock has expired, such as one that Slurm has suspended; or a job that
+            was queued later has replaced this one.
         LockError: a live process on this or another machine trains the run.
     """
     attempts = run.read_provenance().attempts
     other = attempts[-1].job if attempts and attempts[-1].outcome is Outcome.UNRECORDED else ""
     if other not in ("", own.id):
-        state = job_states.query_states({other: submissions.job_name(run.sweep / JOBS, "train")}).get(other)
-        if state is not None and state.phase is JobPhase.RUNNING:
+        keys = {job.key for job in submissions.training_jobs(run.sweep).get(run.name, []) if job.id == other}
+        if any(state.phase is JobPhase.RUNNING for state in job_states.query_states(keys).values()):
             raise ClaimError(f"{run.path} is being trained by job {other}; wait until it ends, or cancel it")
     run.lock.parent.mkdir(exist_ok=True)
     refusal = LockError()
@@ -76,4 +93,5 @@ def exclusive(run: Run, own: OwnJob) -> Iterator[None]:
 
         if not wait_until(take_lock, _TAKEOVER_S if own.id else 0, _POLL_S):
             raise refusal
+        _check_not_replaced(run, own)
         yield

@@ -1,14 +1,17 @@
 """Where a job reads its store, and where its output goes."""
 
+import logging
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pianogen.store import Store, StoreError
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -34,20 +37,30 @@ def local_store(store: Store, copy: bool) -> Iterator[Store]:
                 yield copied
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # on a full disk a line of a log is lost, but not the attempt
+            stream.flush()
+
+
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Appends standard output and error of this process, including those of C++ libraries, to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Appends standard output and error of this process, including those of C++ libraries, to a file.
+
+    If the file cannot be opened, the output stays where it is.
+    """
+    _flush()
     saved = [os.dup(1), os.dup(2)]
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+    except OSError as error:
+        _log.warning("%s cannot be written (%s); the attempt continues", path, error)
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         for number, handle in enumerate(saved, start=1):
             os.dup2(handle, number)
             os.close(handle)

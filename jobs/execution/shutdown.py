@@ -4,15 +4,16 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-# Slurm announces a time limit with SIGUSR2 (submitit's choice), and a preemption or cancellation with SIGTERM; SIGINT is Ctrl-C.
-_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+# Slurm announces a time limit with SIGUSR2 (submitit's choice), and a preemption or cancellation with SIGTERM; SIGINT is Ctrl-C,
+# and SIGHUP a terminal that was closed.
+_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ShutdownFlag:
     """A flag that shutdown signals set while the context is entered; a call returns the flag.
 
     The handlers do nothing else: they run between any two instructions of the program, while a checkpoint is written for
-    example.
+    example. SIGHUP stays ignored if it is ignored, as under nohup.
     """
 
     def __init__(self) -> None:
@@ -22,11 +23,13 @@ class ShutdownFlag:
         return self._is_set
 
     def __enter__(self) -> Self:
-        self._previous: list[Any] = [signal.signal(number, self._set) for number in _SIGNALS]
+        is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        numbers = [number for number in _SIGNALS if number != signal.SIGHUP or not is_immune]
+        self._previous: dict[int, Any] = {number: signal.signal(number, self._set) for number in numbers}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in zip(_SIGNALS, self._previous, strict=True):
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _set(self, number: int, frame: FrameType | None) -> None:

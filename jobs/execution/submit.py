@@ -43,6 +43,8 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
     launch.check_cluster(cluster)
     values = grid.load_sweep(sweep, overrides)
     variations = grid.expand(values, sweep)
+    out = out.resolve()
+    sweep_directory.check_ownership(out)  # before a lock is written to it
     with Store(store_path) as store, submissions.exclusive(out):
         planned, existing = _plan(out, variations, store)
         statuses = status.read_statuses(existing)
@@ -72,6 +74,7 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
     """Checks a submission and prints its runs and its job script; the parameters are those of `submit`."""
     launch.check_cluster(cluster)
     variations = grid.expand(grid.load_sweep(sweep, overrides), sweep)
+    out = out.resolve()
     with Store(store_path) as store:
         planned, _ = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
@@ -162,7 +165,7 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
         )
     inputs = preflight.check_inputs(store, configs)
     for batch in _batches(out, planned):
-        preflight.check_resources(cluster, batch, [store.absolute(), out.absolute(), *inputs], is_shared)
+        preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared)
     preflight.check_models(store, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

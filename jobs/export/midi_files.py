@@ -1,7 +1,6 @@
 """Export of stores: a MIDI file, a plot and on request a sound file for every roll, and an index, in a folder or a ZIP file."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -9,17 +8,17 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from jobs.export.audio import AudioFormat
 from jobs.export.conversion import ConvertedPiece, convert_pieces, map_pieces
 from jobs.export.index import PieceFile, StoreContent, index_text, plot_name, sound_name
+from jobs.export.output_folder import OutputFolder
 from pianogen import atomic
 from pianogen.errors import PianogenError
 from pianogen.progress import Progress
 from pianogen.store import Store
 
-_FINGERPRINTS_FILE = ".stores.json"  # in an output folder: the fingerprint of each store that was exported to it
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of the format, so that equal stores give equal bytes
 _REGULAR_FILE_MODE = 0o100644 << 16
 
 
-def write_folder(paths: Sequence[Path], out: Path, max_processes: int, audio_format: AudioFormat | None = None) -> None:
+def write_folder(paths: Sequence[Path], out: OutputFolder, max_processes: int, audio_format: AudioFormat | None = None) -> None:
     """Exports stores to a folder, with one index of all; complete files in the folder are kept.
 
     Args:
@@ -27,18 +26,22 @@ def write_folder(paths: Sequence[Path], out: Path, max_processes: int, audio_for
 
     Raises:
         StoreError: a store cannot be read.
-        PianogenError: file names conflict, the folder has the files of another store, or a process was killed.
+        UsageError: a file of the user is in the way.
+        PianogenError: file names conflict, or a process was killed.
         OSError: a file cannot be written.
     """
     stores = [_read_content(path) for path in paths]
-    out.mkdir(parents=True, exist_ok=True)
-    _record_fingerprints(out, {content.path.name: content.fingerprint for content in stores})
+    files = {"index.csv": ""}
     for content in stores:
-        missing = [piece for piece in content.pieces if not _has_files(out, piece.name, audio_format)]
-        with Progress(f"{content.path.name} to {out}", len(missing), "pieces") as progress:
-            for num_written in map_pieces(partial(_write_pieces, content.path, out, audio_format), missing, max_processes):
+        for piece in content.pieces:
+            files |= dict.fromkeys(_names(out.path, piece.name, audio_format), content.path.name)
+    out.begin({content.path.name: content.fingerprint for content in stores}, files)
+    for content in stores:
+        missing = [piece for piece in content.pieces if not _has_files(out.path, piece.name, audio_format)]
+        with Progress(f"{content.path.name} to {out.path}", len(missing), "pieces") as progress:
+            for num_written in map_pieces(partial(_write_pieces, content.path, out.path, audio_format), missing, max_processes):
                 progress.advance(num_written)
-    atomic.write_text(out / "index.csv", index_text([row for content in stores for row in content.rows]))
+    atomic.write_text(out.path / "index.csv", index_text([row for content in stores for row in content.rows]))
 
 
 def write_archive(path: Path, target: Path, max_processes: int, audio_format: AudioFormat | None = None) -> None:
@@ -76,23 +79,6 @@ def _read_content(path: Path) -> StoreContent:
         return StoreContent.of(store)
 
 
-def _record_fingerprints(out: Path, fingerprints: Mapping[str, str]) -> None:
-    """Records which stores a folder has files of, so that files of a replaced store are not mixed with those of the new one.
-
-    Args:
-        fingerprints: by file name of the store.
-
-    Raises:
-        PianogenError: the folder has files of another store of the same name.
-    """
-    path = out / _FINGERPRINTS_FILE
-    recorded = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for name, fingerprint in fingerprints.items():
-        _check_fingerprint(out, name, fingerprint, recorded.get(name, fingerprint))
-    if not fingerprints.keys() <= recorded.keys():
-        atomic.write_text(path, json.dumps({**recorded, **fingerprints}, indent=1) + "\n")
-
-
 def _check_fingerprint(place: Path, store: str, expected: str, recorded: str) -> None:
     if recorded != expected:
         raise PianogenError(
@@ -116,6 +102,12 @@ def _check_archive(path: Path, content: StoreContent, audio_format: AudioFormat 
 def _has_files(out: Path, midi: str, audio_format: AudioFormat | None) -> bool:
     sound = [sound_name(midi, audio_format)] if audio_format else []
     return all((out / name).exists() for name in (midi, plot_name(midi), *sound))
+
+
+def _names(out: Path, midi: str, audio_format: AudioFormat | None) -> list[str]:
+    """The files of a piece: its MIDI file, its plot, and the sound files that are requested or exist."""
+    formats = [each for each in AudioFormat if each == audio_format or (out / sound_name(midi, each)).exists()]
+    return [midi, plot_name(midi), *(sound_name(midi, each) for each in formats)]
 
 
 def _files_beside(piece: ConvertedPiece, audio_format: AudioFormat | None) -> dict[str, bytes]:

@@ -25,13 +25,19 @@ def map_in_order(function: Callable[[_Chunk], _Result], chunks: Sequence[_Chunk]
         function: must be importable; it, the chunks and the results are pickled.
 
     Raises:
-        PianogenError: a process was killed.
+        PianogenError: a process was killed, or this machine cannot create semaphores.
     """
     if num_processes == 1:
         yield from map(function, chunks)
         return
     # Spawned, because a fork is not safe in a process with threads, and the caller may have some.
-    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
+    try:
+        pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
+    except OSError as error:
+        raise PianogenError(
+            f"cannot create semaphores for {num_processes} processes ({error}); make /dev/shm writable, or run the command on "
+            "one core: taskset --cpu-list 0 python …"
+        ) from error
     pending: deque[Future[_Result]] = deque()
     try:
         for chunk in chunks:

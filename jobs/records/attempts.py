@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def begin_attempt(run: Run, own: OwnJob, submission: str) -> Path:
     provenance = replace(provenance, attempts=[*provenance.attempts, attempt])
     run.write_provenance(provenance)
     run.progress.parent.mkdir(exist_ok=True)
-    run.progress.unlink(missing_ok=True)  # of the attempt before
+    with suppress(OSError):  # it only shows the progress of the attempt before
+        run.progress.unlink()
     (run.path / _RESERVE).write_bytes(os.urandom(len(json.dumps(provenance.to_json(), indent=2)) + _RESERVE_BYTES))
     return run.path / attempt.log
 

@@ -8,18 +8,20 @@ import re
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from pathlib import Path
 
-from jobs.cluster import job_states
-from jobs.cluster.job_states import JobPhase, JobState
-from jobs.records import attempts, submissions
+from jobs.cluster import client, job_states
+from jobs.cluster.job_states import JobKey, JobPhase, JobState
+from jobs.records import submissions
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
+from pianogen import lock
 from pianogen.command import counted
+from pianogen.lock import Owner
 from pianogen.progress import ProgressRecord, read_progress
 
 # The log of a job that was killed for its memory: with control groups, and without, where accounting only reports FAILED.
@@ -45,7 +47,8 @@ class Execution(Enum):
     ENDED = auto()  # the job has ended, and Slurm reports how
     KILLED = auto()  # the process, which was started outside of Slurm, is gone
     FORGOTTEN = auto()  # Slurm has no record of the job
-    UNKNOWN = auto()  # this machine has no Slurm to query
+    UNKNOWN = auto()  # this machine cannot query the Slurm of the job
+    LOCKED = auto()  # a live process holds the lock of the run, and no job that Slurm reports on this machine explains it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class RunFacts:
         progress: of a running attempt.
         log: of the attempt, or else the output of the job.
         last_line: of that log; '' if it is empty.
+        owner: the process that holds the lock of the run, if the execution is LOCKED.
+        place: why this machine cannot query the Slurm of the job, if the execution is UNKNOWN.
     """
 
     has_result: bool = False
@@ -73,6 +78,8 @@ class RunFacts:
     progress: ProgressRecord | None = None
     log: Path = Path()
     last_line: str = ""
+    owner: Owner | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,8 @@ def decide(facts: RunFacts) -> tuple[State, str]:
     match facts.execution, facts.attempt, facts.job_state:
         case _ if facts.has_result:
             return State.DONE, ""
+        case Execution.LOCKED, _, _ if facts.owner:
+            return State.RUNNING, _describe_owner(facts.owner)
         case Execution.PENDING, _, JobState() as job:
             return State.WAITING, _describe_pending(facts, job)
         case _, Attempt(outcome=Outcome.FAILED, error=str(error)), _:
@@ -143,7 +152,7 @@ def decide(facts: RunFacts) -> tuple[State, str]:
         case Execution.KILLED, Attempt(pid=pid, host=host), _:
             return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
         case Execution.UNKNOWN, attempt, _:
-            reason = f"job {facts.job} cannot be queried: Slurm is not installed on this machine"
+            reason = f"job {facts.job} cannot be queried: {facts.place}"
             return State.WAITING if attempt is None else State.RUNNING, reason
         case Execution.FORGOTTEN, None, _:
             return State.WAITING, f"not queued: job {facts.job} never started, and Slurm has no record of it; resubmit"
@@ -151,6 +160,11 @@ def decide(facts: RunFacts) -> tuple[State, str]:
             return State.FAILED, f"job {facts.job} {_NO_RESULT}, and Slurm has no record of it; see {facts.log}"
         case _:
             return State.WAITING, "not submitted"
+
+
+def _describe_owner(owner: Owner) -> str:
+    job = f", job {owner.job.id}" if owner.job.id else ""
+    return f"process {owner.pid} on {owner.host}{job} holds its lock; this machine has no other record of it"
 
 
 def _describe_pending(facts: RunFacts, job: JobState) -> str:
@@ -173,13 +187,13 @@ def _describe_exit(facts: RunFacts, job: JobState) -> str:
     return f"{how}, last line {facts.last_line!r}" if facts.last_line else how
 
 
-def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, has_slurm: bool) -> RunFacts:
+def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, place: str = "") -> RunFacts:
     """The facts about a run.
 
     Args:
-        job: last queued to train the run; None if there is none.
+        job: that trains the run, or was last queued to train it; None if there is none.
         job_state: None if Slurm has no record of the job, or was not queried.
-        has_slurm: whether this machine can query Slurm.
+        place: why Slurm was not queried; '' if it was.
 
     Raises:
         RecordError: a record of the run is damaged.
@@ -187,24 +201,35 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, ha
     if run.read_result() is not None:
         return RunFacts(has_result=True)
     last = next(reversed(run.read_provenance().attempts), None)
-    if last is not None and not last.job and last.submission == (job.submission.name if job else ""):
-        is_alive = last.outcome is Outcome.UNRECORDED and attempts.find_process(run) is not None
-        execution = Execution.RUNNING if is_alive else Execution.KILLED
+    owner = lock.find_owner(run.lock)
+    is_own = owner is not None and last is not None and (owner.host, owner.pid) == (last.host, last.pid)
+    is_by_hand = last is not None and not last.job and last.submission == (job.submission.name if job else "")
+    if last is not None and is_by_hand and (owner is None or (is_own and last.outcome is Outcome.UNRECORDED)):
+        execution = Execution.RUNNING if owner else Execution.KILLED
         return _complete(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
+    # Slurm knows more about its job than the lock, which a killed process leaves behind.
+    is_explained = is_own and last is not None and job is not None and last.job == job.id and job_state is not None
+    if owner is not None and not is_explained:
+        attempt = last if is_own else None
+        return _complete(RunFacts(execution=Execution.LOCKED, owner=owner, attempt=attempt), run)
     if job is None:
         return RunFacts()
+    return _facts_of_job(run, job, job_state, last, place)
+
+
+def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, place: str) -> RunFacts:
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
     output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
     log = run.path / attempt.log if attempt else output
     if job_state is None:
         has_end = attempt is not None and attempt.outcome is not Outcome.UNRECORDED
-        execution = Execution.FORGOTTEN if has_slurm or has_end else Execution.UNKNOWN
+        execution = Execution.UNKNOWN if place and not has_end else Execution.FORGOTTEN
     else:
         execution = _EXECUTIONS[job_state.phase]
         attempt = last if execution is Execution.PENDING else attempt
         if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
             job_state = replace(job_state, state="OUT_OF_MEMORY")
-    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log), run)
+    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log, place=place), run)
 
 
 _EXECUTIONS = {
@@ -227,7 +252,7 @@ def _complete(facts: RunFacts, run: Run) -> RunFacts:
     """Adds the age of the attempt's end, the progress of a running attempt, and the last line that an ended job has logged."""
     if facts.attempt is not None:
         facts = replace(facts, since_end_s=facts.attempt.since_end_s)
-    if facts.execution is Execution.RUNNING and facts.attempt is not None:
+    if facts.execution in (Execution.RUNNING, Execution.LOCKED) and facts.attempt is not None:
         return replace(facts, progress=read_progress(run.progress))
     if facts.execution is Execution.ENDED:
         lines = [line for line in _text(facts.log).splitlines() if line.strip()]
@@ -248,17 +273,47 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
         RecordError: a record is damaged.
     """
     jobs_of_sweeps = {sweep: submissions.training_jobs(sweep) for sweep in {run.sweep for run in runs}}
-    jobs = {run: jobs_of_sweeps[run.sweep].get(run.name) for run in runs if run.read_result() is None}
+    jobs = {run: _candidates(run, jobs_of_sweeps[run.sweep].get(run.name, [])) for run in runs if run.read_result() is None}
     has_slurm = shutil.which("squeue") is not None
-    states = job_states.query_states({job.id: job.name for job in jobs.values() if job}) if has_slurm else {}
+    keys = {job.key for candidates in jobs.values() for job in candidates if not job.is_copy}
+    states = job_states.query_states(keys) if has_slurm else {}
+    cluster = client.cluster_name() if has_slurm and keys - states.keys() else ""
     statuses = {}
     for run in runs:
-        job = jobs.get(run)
-        facts = read_facts(run, job, states.get(job.id) if job else None, has_slurm)
+        job = _current(jobs.get(run, []), states)
+        place = _unknown_place(job, has_slurm, cluster) if job and job.key not in states else ""
+        facts = read_facts(run, job, states.get(job.key) if job else None, place)
         state, reason = decide(facts)
         is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
         statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
     return statuses
+
+
+def _candidates(run: Run, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
+    """The jobs that may train a run: that of its last attempt, and those that were queued later."""
+    attempts = run.read_provenance().attempts
+    replaced_by = attempts[-1].submission if attempts else ""
+    return [job for job in jobs if job.submission.name >= replaced_by]
+
+
+def _current(jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> TrainingJob | None:
+    """The job that is running, or else pending, or else the last one: a job replaces another when it has begun an attempt."""
+    for phase in (JobPhase.RUNNING, JobPhase.PENDING):
+        for job in jobs:
+            if job.key in states and states[job.key].phase is phase:
+                return job
+    return jobs[-1] if jobs else None
+
+
+def _unknown_place(job: TrainingJob, has_slurm: bool, cluster: str) -> str:
+    """Why this machine cannot query the Slurm of a job; '' if it can."""
+    if job.is_copy:
+        return ""
+    if not has_slurm:
+        return "Slurm is not installed on this machine"
+    if job.key.cluster != cluster:
+        return f"it belongs to the cluster {job.key.cluster}, and this is {cluster}"
+    return ""
 
 
 def count(states: Sequence[State]) -> str:

@@ -5,7 +5,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.status import Status
-from pianogen import atomic
+from pianogen import atomic, streams
 from pianogen.config import flatten
 
 _MEASURES = {f"valid_{measure}": measure for measure in Measure}
@@ -107,19 +107,43 @@ def show(target: Path, as_json: bool, selection: Sequence[str] = ()) -> int:
 
 
 def watch(target: Path, selection: Sequence[str] = ()) -> int:
-    """Refreshes the table until no run is active."""
-    with Live(console=_console(), auto_refresh=False) as live:
-        while True:
-            try:
-                rows = read(target, selection)
-                live.update(_table(rows), refresh=True)
-                if not selection:
-                    _try_to_write(target, rows)
-                if not any(row.status.is_active for row in rows):
-                    return 0
-            except SlurmError as error:
-                _log.warning("%s", error)
-            time.sleep(_REFRESH_S)
+    """Shows the table until no run is active: refreshed on a terminal, and otherwise as a line for every change."""
+    console = _console()
+    if not console.is_terminal or console.is_dumb_terminal:
+        _poll(target, selection, _ChangedLines().print)
+        return 0
+    with Live(console=console, auto_refresh=False) as live:
+        _poll(target, selection, lambda rows: live.update(_table(rows), refresh=True))
+    return 0
+
+
+def _poll(target: Path, selection: Sequence[str], show_rows: Callable[[Sequence[Row]], None]) -> None:
+    """Reads the rows at intervals until no run is active, or until nobody reads the output."""
+    while streams.is_output_read():
+        try:
+            rows = read(target, selection)
+            show_rows(rows)
+            if not selection:
+                _try_to_write(target, rows)
+            if not any(row.status.is_active for row in rows):
+                return
+        except SlurmError as error:
+            _log.warning("%s", error)
+        time.sleep(_REFRESH_S)
+
+
+class _ChangedLines:
+    """Prints the runs whose state, reason or progress has changed, one on each line, as it happens."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def print(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            text = f"{row.run}  {row.status.state}  {_describe(row.status)}".rstrip()
+            if self._last.get(row.run) != text:
+                print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
+            self._last[row.run] = text
 
 
 def _try_to_write(target: Path, rows: Sequence[Row]) -> None:
@@ -143,8 +167,7 @@ def _table(rows: Sequence[Row]) -> Table:
     for column in ("run", "state", *columns, ""):
         table.add_column(column.replace("_", " "))
     for row in rows:
-        last = "; ".join(part for part in (_describe_progress(row.status), row.status.reason) if part)
-        table.add_row(row.run, row.status.state, *(_marked_figure(row, name) for name in columns), last)
+        table.add_row(row.run, row.status.state, *(_marked_figure(row, name) for name in columns), _describe(row.status))
     for baseline in find_baselines({row.run: row.result.held_out for row in rows if row.result}):
         table.add_row(baseline.title, "", *(_baseline_figure(baseline, name) for name in columns), "")
     if any(row.result and row.result.unbeaten("valid", measure) for row in rows for measure in Measure):
@@ -167,6 +190,10 @@ def _format_figure(figure: float | None) -> str:
 
 def _row(run: Run, entry: Status) -> Row:
     return Row(run.name, entry, flatten(run.read_provenance().config), run.read_result())
+
+
+def _describe(entry: Status) -> str:
+    return "; ".join(part for part in (_describe_progress(entry), entry.reason) if part)
 
 
 def _describe_progress(entry: Status) -> str:

@@ -1,6 +1,6 @@
 """The submissions of a sweep: one folder below runs/NAME/jobs/ for each, and in it jobs.json, which lists the queued jobs.
 
-jobs.json names the job to query for each run. The outcome of a job is recorded in the directory of its run.
+jobs.json has what Slurm knows the jobs by, and the run of each. The outcome of a job is recorded in the directory of its run.
 """
 
 import re
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jobs.cluster import job_states
-from jobs.cluster.job_states import JobPhase
+from jobs.cluster.job_states import JobKey, JobPhase
 from jobs.cluster.own_job import batch_job
 from jobs.records import record_file
 from jobs.records.run_directory import Run
@@ -18,7 +19,7 @@ from jobs.records.sweep_directory import JOBS
 from pianogen import lock
 from pianogen.lock import Lock
 
-_CANCELLED = "cancelled"
+_CANCELLED, _RECORD = "cancelled", "jobs.json"
 _FOLDERS = "[0-9][0-9][0-9][0-9]-*"
 
 
@@ -29,37 +30,52 @@ class Submission:
     Attributes:
         folder: runs/NAME/jobs/0003-train, with scripts, pickles, and the output of the jobs before they open their logs.
         kind: train, sample or decode.
+        name: the name of its jobs at Slurm.
+        cluster: the name of the cluster that queued them.
+        path: the folder at that time, without symbolic links.
         jobs: the name of the run that each job works on, by job id.
     """
 
     folder: Path
     kind: str
+    name: str
+    cluster: str
+    path: Path
     jobs: Mapping[str, str]
 
     @property
-    def job_name(self) -> str:
-        """The name of its jobs at Slurm."""
-        return job_name(self.folder.parent, self.kind)
+    def is_copy(self) -> bool:
+        """Whether this is a copy of the folder that the jobs work in, such as that of a copied sweep."""
+        return self.path.exists() and not self.path.samefile(self.folder)
+
+    def key(self, job: str) -> JobKey:
+        """What Slurm knows a job by."""
+        return JobKey(job, self.name, self.cluster)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """The job that was last queued to train a run.
+    """A job that was queued to train a run.
 
     Attributes:
-        id: Slurm's id.
+        key: what Slurm knows it by.
         submission: the folder of its submission.
-        name: its name at Slurm.
+        is_copy: whether the job trains the original of this copied sweep.
     """
 
-    id: str
+    key: JobKey
     submission: Path
-    name: str
+    is_copy: bool = False
+
+    @property
+    def id(self) -> str:
+        """Slurm's id."""
+        return self.key.id
 
 
 def job_name(jobs: Path, kind: str) -> str:
     """The name at Slurm of the jobs of a submission: short, and in characters that every tool shows."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', jobs.absolute().parent.name)[:40]}-{kind}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', jobs.resolve().parent.name)[:40]}-{kind}"
 
 
 def create_folder(jobs: Path, kind: str) -> Path:
@@ -72,9 +88,10 @@ def create_folder(jobs: Path, kind: str) -> Path:
             return folder
 
 
-def record(folder: Path, jobs: Mapping[str, str]) -> None:
-    """Writes jobs.json; `jobs` as in `Submission`."""
-    record_file.write(folder / "jobs.json", dict(jobs))
+def record(folder: Path, name: str, cluster: str, jobs: Mapping[str, str]) -> None:
+    """Writes jobs.json; the arguments are those of `Submission`."""
+    content = {"name": name, "cluster": cluster, "path": str(folder.resolve()), "jobs": dict(jobs)}
+    record_file.write(folder / _RECORD, content)
 
 
 def read_all(jobs: Path) -> list[Submission]:
@@ -83,14 +100,16 @@ def read_all(jobs: Path) -> list[Submission]:
     Raises:
         RecordError: a jobs.json is damaged.
     """
-    return [
-        Submission(path.parent, path.parent.name.partition("-")[2], record_file.read(path, _parse_jobs))
-        for path in sorted(jobs.glob("*/jobs.json"))
-    ]
+    return [_read(path) for path in sorted(jobs.glob(f"*/{_RECORD}"))]
 
 
-def _parse_jobs(content: Mapping[str, object]) -> dict[str, str]:
-    return {job: str(name) for job, name in content.items()}
+def _read(path: Path) -> Submission:
+    def parse(content: Mapping[str, Any]) -> Submission:
+        jobs = {job: str(name) for job, name in content["jobs"].items()}
+        kind = path.parent.name.partition("-")[2]
+        return Submission(path.parent, kind, content["name"], content["cluster"], Path(content["path"]), jobs)
+
+    return record_file.read(path, parse)
 
 
 def used_names(jobs: Path) -> set[str]:
@@ -98,14 +117,15 @@ def used_names(jobs: Path) -> set[str]:
     return {name for submission in read_all(jobs) for name in submission.jobs.values()}
 
 
-def training_jobs(sweep: Path) -> dict[str, TrainingJob]:
-    """The job that was last queued to train each run, by the name of the run."""
-    return {
-        name: TrainingJob(job, submission.folder, submission.job_name)
-        for submission in read_all(sweep / JOBS)
-        if submission.kind == "train"
-        for job, name in submission.jobs.items()
-    }
+def training_jobs(sweep: Path) -> dict[str, list[TrainingJob]]:
+    """The jobs that were queued to train each run, oldest first, by the name of the run."""
+    jobs: dict[str, list[TrainingJob]] = {}
+    for submission in read_all(sweep / JOBS):
+        if submission.kind == "train":
+            is_copy = submission.is_copy
+            for job, name in submission.jobs.items():
+                jobs.setdefault(name, []).append(TrainingJob(submission.key(job), submission.folder, is_copy))
+    return jobs
 
 
 def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
@@ -115,14 +135,15 @@ def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
         SlurmError: Slurm does not respond.
     """
     is_done = {run.name: run.read_result() is not None for run in runs}
-    run_names: dict[str, str] = {}
-    job_names: dict[str, str] = {}
-    for submission in read_all(runs[0].sweep / JOBS):
-        for job, run_name in submission.jobs.items():
-            if run_name in is_done and not (submission.kind == "train" and is_done[run_name]):
-                run_names[job], job_names[job] = run_name, submission.job_name
-    states = job_states.query_states(job_names)
-    return {job: run_names[job] for job, state in states.items() if state.phase is not JobPhase.ENDED}
+    names = {
+        submission.key(job): run_name
+        for submission in read_all(runs[0].sweep / JOBS)
+        if not submission.is_copy
+        for job, run_name in submission.jobs.items()
+        if run_name in is_done and not (submission.kind == "train" and is_done[run_name])
+    }
+    states = job_states.query_states(names)
+    return {job.id: names[job] for job, state in states.items() if state.phase is not JobPhase.ENDED}
 
 
 def unfinished_jobs(jobs: Path) -> set[str]:
@@ -131,15 +152,15 @@ def unfinished_jobs(jobs: Path) -> set[str]:
     Raises:
         SlurmError: Slurm does not respond.
     """
-    names = {job: submission.job_name for submission in read_all(jobs) for job in submission.jobs}
-    return {job for job, state in job_states.query_states(names).items() if state.phase is not JobPhase.ENDED}
+    keys = [submission.key(job) for submission in read_all(jobs) if not submission.is_copy for job in submission.jobs]
+    return {job.id for job, state in job_states.query_states(keys).items() if state.phase is not JobPhase.ENDED}
 
 
 @contextmanager
 def exclusive(sweep: Path) -> Iterator[None]:
     """Holds the lock under which one command at a time submits runs of a sweep.
 
-    Parent folders that it creates are removed at the end if they are still empty.
+    The lock is in the folder of the submissions. Folders that are created for it are removed at the end if they are still empty.
 
     Raises:
         LockError: another command is submitting the sweep.
@@ -148,12 +169,17 @@ def exclusive(sweep: Path) -> Iterator[None]:
     created = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with Lock(path, f"{sweep.resolve()} is being submitted", batch_job()):
+        with Lock(path, f"{sweep} is being submitted", batch_job()):
             yield
     finally:
-        for folder in created:
-            with suppress(OSError):
-                folder.rmdir()
+        remove_empty(created)
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those of the folders that are empty, from the first to the last."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def is_being_submitted(sweep: Path) -> bool:
@@ -162,14 +188,13 @@ def is_being_submitted(sweep: Path) -> bool:
 
 
 def _lock_file(sweep: Path) -> Path:
-    sweep = sweep.resolve()
-    return sweep.with_name(f".{sweep.name}.lock")
+    return sweep / JOBS / "lock"
 
 
 def cancel_local(jobs: Path) -> None:
     """Has the commands that run jobs on their own machine start no more of them."""
     for folder in jobs.glob(_FOLDERS):
-        if not (folder / "jobs.json").exists():
+        if not (folder / _RECORD).exists():
             (folder / _CANCELLED).touch()
 
 

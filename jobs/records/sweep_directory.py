@@ -1,5 +1,6 @@
 """The directory of a sweep: which runs it has, and which a submission adds."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from jobs.configuration.grid import Variation
 from jobs.configuration.run_config import RunConfig
 from jobs.records.provenance import Provenance, StoreReference, read_git_state
+from jobs.records.record_file import RecordError
 from jobs.records.run_directory import Run
 from pianogen import atomic, config
 from pianogen.errors import UsageError
@@ -39,15 +41,51 @@ def open_runs(target: Path) -> list[Run]:
     Raises:
         UsageError: `target` is neither.
     """
-    target = target if target.name else target.resolve()  # '.' has no name
+    target = target.resolve()  # a link may name another sweep by the time a job starts
     if Run(target).config_file.is_file():
         return [Run(target)]
     if not (target / "sweep.yaml").is_file():
         raise UsageError(f"{target} is not a sweep directory or a run: it has no sweep.yaml or config.yaml; submit a sweep first")
-    runs = [Run(path.parent) for path in sorted(target.glob("*/config.yaml"))]
+    runs = _runs_below(target)
     if not runs:
         raise UsageError(f"{target} has no runs: its submission was killed; submit the sweep again")
     return runs
+
+
+def _runs_below(sweep: Path) -> list[Run]:
+    """The runs of a sweep in order.
+
+    Raises:
+        RecordError: a run that was trained has lost its config.yaml.
+    """
+    runs = [Run(path.parent) for path in sorted(sweep.glob("*/provenance.json"))]
+    for run in runs:
+        # A killed submission leaves a directory without config.yaml, in which nothing was trained.
+        if not run.config_file.is_file() and run.read_provenance().attempts:
+            raise RecordError(
+                f"{run.config_file} is missing, and {run.name} has been trained; restore the file, or move {run.path} out of the "
+                "sweep and submit the sweep again"
+            )
+    return [Run(path.parent) for path in sorted(sweep.glob("*/config.yaml"))]
+
+
+def check_ownership(out: Path) -> None:
+    """Refuses a folder that is neither empty nor a sweep directory, before anything is written to it.
+
+    Raises:
+        UsageError: `out` is not a sweep directory.
+    """
+    if not out.exists() or (out / "sweep.yaml").is_file():
+        return
+    # A killed submission leaves nothing but its folder of jobs.
+    is_unused = out.is_dir() and all(path.name == JOBS and _is_of_submissions(path) for path in out.iterdir())
+    if not is_unused:
+        raise UsageError(f"{out} is not a sweep directory: it exists and has no sweep.yaml; use another --out")
+
+
+def _is_of_submissions(folder: Path) -> bool:
+    """Whether a folder has only what submissions write: their folders, snapshots of the code, and the lock."""
+    return folder.is_dir() and all(re.match(r"\d{4}-|code-|lock", path.name) for path in folder.iterdir())
 
 
 def find_runs(out: Path) -> dict[str, Run]:
@@ -55,16 +93,11 @@ def find_runs(out: Path) -> dict[str, Run]:
 
     Raises:
         UsageError: `out` is not a sweep directory, a run was renamed, or a run was copied.
+        RecordError: a record is damaged.
     """
-    if not out.exists():
-        return {}
-    # A killed submission leaves nothing but its folder of jobs.
-    is_unused = out.is_dir() and all(path.name == JOBS for path in out.iterdir())
-    if not is_unused and not (out / "sweep.yaml").is_file():
-        raise UsageError(f"{out} is not a sweep directory: it exists and has no sweep.yaml; use another --out")
+    check_ownership(out)
     runs: dict[str, Run] = {}
-    for path in sorted(out.glob("*/config.yaml")):
-        run = Run(path.parent)
+    for run in _runs_below(out):
         if not run.name.partition("-")[0].isdecimal():
             raise UsageError(f"{run.path} is not named NUMBER-LABEL, as runs are; restore its name, or move it out of the sweep")
         identity = run.read_provenance().identity

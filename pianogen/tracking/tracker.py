@@ -6,6 +6,7 @@ docs/trackers.md has an example.
 
 import importlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pianogen.roll import Roll
 
 History = Sequence[Mapping[str, float]]
 BUILT_IN = {"wandb": "pianogen.tracking.weights_and_biases:WeightsAndBiases"}
+_PAUSE_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ class Tracker(Protocol):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """The exceptions of the methods that mean the tracker cannot be reached. They end its use, not the training."""
+        """The exceptions of the methods that mean the tracker cannot be reached. The training continues."""
 
     def start(self, run: TrackedRun, history: History) -> None:
         """Called at the start of every attempt.
@@ -59,7 +61,7 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """The trackers of a run. One that fails is not called again, because a training must not depend on it.
+    """The trackers of a run. The training does not depend on them: one that fails is left out for a minute.
 
     They start when they are first needed: only then have the devices of TensorFlow been set up, which a tracker may use.
 
@@ -72,33 +74,45 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker], run: TrackedRun, read_history: Callable[[], History]) -> None:
         self._waiting, self._started = list(trackers), list[Tracker]()
         self._run, self._read_history = run, read_history
+        self._paused_until: dict[int, float] = {}  # by id, because trackers need not be hashable
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Logs metrics to all trackers."""
         self._start()
-        self._call("log", iteration, values)
+        self._call_all("log", iteration, values)
 
     def log_samples(self, iteration: int, rolls: Sequence[Roll]) -> None:
         """Logs samples to all trackers."""
         self._start()
-        self._call("log_samples", iteration, rolls)
+        self._call_all("log_samples", iteration, rolls)
 
     def finish(self) -> None:
         """Ends all trackers."""
-        self._call("finish")
+        self._call_all("finish")
 
     def _start(self) -> None:
-        if self._waiting:
-            self._started, self._waiting = self._waiting, []
-            self._call("start", self._run, self._read_history())
+        """Starts trackers, again after a failure."""
+        for tracker in self._waiting:
+            if self._call(tracker, "start", self._run, self._read_history()):
+                self._started.append(tracker)
+        self._waiting = [tracker for tracker in self._waiting if tracker not in self._started]
 
-    def _call(self, method: str, *arguments: Any) -> None:
-        for tracker in list(self._started):
-            try:
-                getattr(tracker, method)(*arguments)
-            except tracker.errors as error:
-                _log.warning("%s failed in %s, and is not used again: %s", type(tracker).__name__, method, error)
-                self._started.remove(tracker)
+    def _call_all(self, method: str, *arguments: Any) -> None:
+        for tracker in self._started:
+            self._call(tracker, method, *arguments)
+
+    def _call(self, tracker: Tracker, method: str, *arguments: Any) -> bool:
+        """Calls a method of a tracker that has not failed lately; whether it succeeded."""
+        if time.monotonic() < self._paused_until.get(id(tracker), 0):
+            return False
+        try:
+            getattr(tracker, method)(*arguments)
+        except tracker.errors as error:
+            self._paused_until[id(tracker)] = time.monotonic() + _PAUSE_S
+            name = type(tracker).__name__
+            _log.warning("%s failed in %s, and is left out for %g s: %s", name, method, _PAUSE_S, error)
+            return False
+        return True
 
 
 NO_TRACKERS = Trackers([], TrackedRun(Path(), "", {}), list)

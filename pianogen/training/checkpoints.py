@@ -1,9 +1,16 @@
-"""Checkpoints of a run: written completely and fsynced before the pointer names them; the last few are kept."""
+"""Checkpoints of a run: written completely and fsynced before the pointer names them; the last few are kept.
 
+The pointer is the small file `checkpoint`. If it is damaged, or names a damaged checkpoint, the newest intact checkpoint is
+restored: TensorFlow verifies the checksums of all tensors that it reads.
+"""
+
+import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,6 +19,14 @@ import tensorflow as tf
 from pianogen import atomic
 from pianogen.config import CheckpointConfig
 from pianogen.errors import PianogenError
+from pianogen.training.run_files import first_line, write_with_retries
+
+_PREFIX = "ckpt"
+_INDEX_FILE = re.compile(rf"({_PREFIX}-(\d+))\.index")
+_IN_THE_WAY = (tf.errors.FailedPreconditionError, tf.errors.AlreadyExistsError)  # a file with the name of a folder
+# Of damaged files and of other models, as TensorFlow's functions raise them.
+_RESTORE_ERRORS = (ValueError, AssertionError, LookupError, RuntimeError, tf.errors.OpError)
+_log = logging.getLogger(__name__)
 
 
 class CheckpointError(PianogenError):
@@ -23,8 +38,24 @@ def variables_of(model: keras.Model) -> list[tf.Variable]:
     return [weight.value for weight in model.weights]
 
 
+def find_checkpoints(folder: Path) -> list[str]:
+    """The names of the checkpoints in a folder: first the one that the pointer names, then the others, the newest first."""
+    numbers = {match[1]: int(match[2]) for path in folder.glob("*.index") if (match := _INDEX_FILE.fullmatch(path.name))}
+    current = _read_pointer(folder)
+    return sorted(numbers, key=lambda name: (name != current, -numbers[name]))
+
+
+def _read_pointer(folder: Path) -> str | None:
+    """The name in the pointer; None if there is no pointer or it is damaged."""
+    try:
+        state = tf.train.get_checkpoint_state(str(folder))
+    except (ValueError, tf.errors.OpError):  # TensorFlow itself ignores only some kinds of damage
+        return None
+    return Path(state.model_checkpoint_path).name if state else None
+
+
 class Checkpoints:
-    """The checkpoints of a run; the constructor restores the newest one, if there is one.
+    """The checkpoints of a run; the constructor restores the newest intact one, if there is one.
 
     Args:
         state: everything that training needs to resume.
@@ -32,34 +63,65 @@ class Checkpoints:
         folder: the folder of the checkpoints, which every worker must be able to read.
         is_writer: whether this process writes the checkpoints.
 
+    Attributes:
+        newest: the name of the newest checkpoint; None before the first one is written.
+
     Raises:
-        CheckpointError: the newest checkpoint is damaged or belongs to a different model.
+        CheckpointError: there are checkpoints, but all are damaged or belong to a different model.
     """
 
     def __init__(
         self, state: tf.train.Checkpoint, iteration: tf.Variable, folder: Path, config: CheckpointConfig, is_writer: bool
     ) -> None:
-        self._iteration, self._folder, self._config, self._is_writer = iteration, folder, config, is_writer
-        self._manager = tf.train.CheckpointManager(state, str(folder), config.keep, step_counter=iteration)
+        self._state, self._iteration, self._folder, self._config = state, iteration, folder, config
         self._saved_at = time.monotonic()
-        path = self._manager.latest_checkpoint
-        if path is None:
-            return
-        try:
-            with without_brackets(Path(path)) as readable:
-                state.restore(str(readable)).assert_consumed()
-        except (ValueError, AssertionError, tf.errors.OpError) as error:
+        self.newest = self._restore()
+        self._manager: tf.train.CheckpointManager | None = None
+        if is_writer:
+            if self.newest is not None and _read_pointer(folder) != self.newest:
+                self._repair_pointer(self.newest)
+            self._manager = tf.train.CheckpointManager(state, str(folder), config.keep, checkpoint_name=_PREFIX)
+
+    def _restore(self) -> str | None:
+        """Restores the newest intact checkpoint and returns its name; None if no checkpoint was ever written."""
+        failures: dict[str, Exception] = {}
+        for name in find_checkpoints(self._folder):
+            try:
+                with without_brackets(self._folder / name) as path:
+                    self._state.restore(str(path)).assert_consumed()
+            except _RESTORE_ERRORS as error:
+                failures[name] = error
+                _log.warning("cannot restore checkpoint %s (%s)", self._folder / name, first_line(error))
+                continue
+            if failures:
+                _log.warning("resuming from %s, the newest intact checkpoint", self._folder / name)
+            return name
+        if failures:
+            name, failure = next(iter(failures.items()))
             raise CheckpointError(
-                f"cannot restore checkpoint {path} ({_first_line(error)}): it is damaged, or the model in config.yaml is a "
-                f"different one; to resume from an older checkpoint, change the name in {folder / 'checkpoint'}; to start from "
-                f"iteration 0, remove {folder}"
-            ) from error
+                f"cannot restore checkpoint {self._folder / name} ({first_line(failure)}), nor an older one: they are damaged, "
+                f"or the model in config.yaml is a different one; restore the files from a backup. {self._restart}"
+            ) from failure
+        remains = sorted(path.name for path in self._folder.glob("*") if path.name.startswith((_PREFIX, "checkpoint")))
+        if remains:
+            raise CheckpointError(
+                f"{self._folder} has {', '.join(remains[:3])} but no complete checkpoint: its .index and .data files are "
+                f"missing; restore the files from a backup. {self._restart}"
+            )
+        return None
 
     @property
-    def newest(self) -> str:
-        """The name of the newest checkpoint, "no checkpoint" if there is none."""
-        path = self._manager.latest_checkpoint
-        return "no checkpoint" if path is None else Path(path).name
+    def _restart(self) -> str:
+        return f"To start from iteration 0, remove {self._folder} and metrics.csv"
+
+    def _repair_pointer(self, name: str) -> None:
+        """Has the pointer name a checkpoint, and list the older ones, which are removed when there are too many."""
+        number = int(name.rpartition("-")[2])
+        known = [other for other in find_checkpoints(self._folder) if int(other.rpartition("-")[2]) <= number]
+        paths = [str(self._folder / other) for other in sorted(known, key=lambda other: int(other.rpartition("-")[2]))]
+        tf.compat.v1.train.update_checkpoint_state(
+            str(self._folder), str(self._folder / name), paths, all_model_checkpoint_timestamps=[time.time()] * len(paths)
+        )
 
     def next_due(self, iteration: int, end: int) -> int:
         """The next iteration after which `every_iterations` requires a checkpoint, at most `end`."""
@@ -74,22 +136,33 @@ class Checkpoints:
             self.save()
 
     def save(self) -> None:
-        """Writes a checkpoint.
+        """Writes a checkpoint, and retries for `retry_min` minutes.
 
         Raises:
             CheckpointError: the checkpoint cannot be written; the previous one is unchanged.
         """
-        if self._is_writer:
+        path = self._folder / f"{_PREFIX}-{int(self._iteration)}"
+        if self._manager is not None:
             try:
-                self._manager.save(checkpoint_number=self._iteration, options=_DURABLE)
-                atomic.fsync(self._folder / "checkpoint")
-                atomic.fsync(self._folder)
-            except (OSError, tf.errors.OpError) as error:
+                write_with_retries(partial(self._write, self._manager), path, self._config.retry_min)
+            except OSError as error:
+                kept = f"; the last one, {self.newest}, is kept" if self.newest else ""
                 raise CheckpointError(
-                    f"cannot write a checkpoint to {self._folder} ({_first_line(error)}); the last one, {self.newest}, is kept: "
-                    "free disk space and submit the run again"
+                    f"cannot write a checkpoint to {path} ({first_line(error)}){kept}: free disk space and submit the run again"
                 ) from error
-        self._saved_at = time.monotonic()
+        self.newest, self._saved_at = path.name, time.monotonic()
+
+    def _write(self, manager: tf.train.CheckpointManager) -> None:
+        # TensorFlow calls this before it replaces the pointer: after a power failure no pointer names an incomplete checkpoint.
+        options = tf.train.CheckpointOptions(experimental_write_callbacks=[_fsync_files])
+        try:
+            manager.save(checkpoint_number=self._iteration, options=options)
+        except _IN_THE_WAY as error:
+            raise FileExistsError(first_line(error)) from error
+        except tf.errors.OpError as error:
+            raise OSError(first_line(error)) from error
+        atomic.fsync(self._folder / "checkpoint")
+        atomic.fsync(self._folder)
 
 
 @contextmanager
@@ -105,11 +178,3 @@ def _fsync_files(prefix: str) -> None:
     path = Path(prefix)
     for file in [*path.parent.glob(f"{path.name}.*"), path.parent]:
         atomic.fsync(file)
-
-
-# TensorFlow calls this before it replaces the pointer, so that after a power failure no pointer names an incomplete checkpoint.
-_DURABLE = tf.train.CheckpointOptions(experimental_write_callbacks=[_fsync_files])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pianogen import atomic
 from pianogen.errors import PianogenError
+from pianogen.training.run_files import write_with_retries
 
 Row = dict[str, float]  # epoch, iteration, each metric of the network and, with a valid split, each with the prefix valid_
 
 
 class HistoryError(PianogenError):
-    """metrics.csv does not match the checkpoint."""
+    """metrics.csv is damaged, or does not match the checkpoint."""
 
 
 class History:
@@ -20,12 +21,23 @@ class History:
 
     Args:
         path: the CSV file; its rows are read if it exists.
-        until_iteration: iteration of the checkpoint; later rows are dropped, because their epochs are repeated.
+        until_iteration: iteration of the checkpoint; later rows are dropped, because their epochs are repeated. None if there is
+            no checkpoint: then there must be no rows.
+        retry_min: minutes for which a write that fails is retried.
+
+    Raises:
+        HistoryError: the file is damaged, or has rows although there is no checkpoint.
     """
 
-    def __init__(self, path: Path, until_iteration: int) -> None:
-        self._path = path
-        self.rows = [row for row in read_history(path) if row["iteration"] <= until_iteration]
+    def __init__(self, path: Path, until_iteration: int | None, retry_min: float = 0) -> None:
+        self._path, self._retry_min = path, retry_min
+        rows = read_history(path)
+        if rows and until_iteration is None:
+            raise HistoryError(
+                f"{path} has {len(rows)} epochs, but {path.parent / 'checkpoints'} has no checkpoint: restore the folder from a "
+                f"backup; to start from iteration 0, remove {path.name} too"
+            )
+        self.rows = [row for row in rows if row["iteration"] <= (until_iteration or 0)]
 
     @property
     def last_iteration(self) -> int:
@@ -47,12 +59,19 @@ class History:
         if recorded[: len(expected)] != expected:
             raise HistoryError(
                 f"{self._path} has {len(recorded)} epochs, and the checkpoint at iteration {iteration} requires {len(expected)}: "
-                f"restore the file from a backup, or remove {self._path.parent / 'checkpoints'} to start from iteration 0"
+                f"restore the file from a backup; to start from iteration 0, remove it and {self._path.parent / 'checkpoints'}"
             )
 
     def append(self, row: Row) -> None:
-        """Adds the row of one epoch."""
+        """Adds the row of one epoch.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self.rows.append(row)
+        write_with_retries(self._write, self._path, self._retry_min)
+
+    def _write(self) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -61,11 +80,21 @@ class History:
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a metrics.csv; empty if there is no file."""
+    """The rows of a metrics.csv; empty if there is no file.
+
+    Raises:
+        HistoryError: the file is damaged.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _number(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: _number(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
+        if not rows or any(not row.keys() >= {"epoch", "iteration"} for row in rows):
+            raise ValueError("columns epoch and iteration are missing")
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise HistoryError(f"{path} cannot be read ({error}): it is damaged; restore the file from a backup") from error
+    return rows
 
 
 def _number(text: str) -> float:

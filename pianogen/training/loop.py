@@ -27,7 +27,7 @@ from pianogen.tracking.tracker import NO_TRACKERS, Trackers
 from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
-from pianogen.training.checkpoints import Checkpoints, variables_of
+from pianogen.training.checkpoints import CheckpointError, Checkpoints, variables_of
 from pianogen.training.curves import draw_curves
 from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
@@ -35,6 +35,7 @@ from pianogen.training.history import History, Row
 from pianogen.training.iterations import CallResult, compile_iterations, failure_cause
 from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Devices, Workers
+from pianogen.training.run_files import for_display, write_with_retries
 from pianogen.training.schedule import epoch_ends
 from pianogen.training.validation import Validation
 
@@ -90,7 +91,7 @@ def train(
         Interrupted: a shutdown was requested; the checkpoint is written.
         TrainingError: an iteration failed, or its loss is NaN or infinite.
         CheckpointError: a checkpoint cannot be written or restored.
-        HistoryError: metrics.csv does not match the checkpoint.
+        HistoryError: metrics.csv is damaged, or does not match the checkpoint.
         WindowError: the store has no window to train on.
         ConfigError: the warm-up is as long as the run or longer.
     """
@@ -137,7 +138,9 @@ class _Loop:
             **self._early_stopping.state,
         )
         self._checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, self._is_writer)
-        self._history = History(run / "metrics.csv", until_iteration=int(self._iteration))
+        self._check_agreement()
+        until_iteration = None if self._checkpoints.newest is None else int(self._iteration)
+        self._history = History(run / "metrics.csv", until_iteration, config.checkpoints.retry_min)
         self._history.check_complete(int(self._iteration), self._epoch_ends)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
         self._validation = Validation(self._averaged, self._valid_windows, workers)
@@ -146,6 +149,8 @@ class _Loop:
 
     def run(self) -> TrainingResult:
         """Trains to the end; the epochs, then model.keras."""
+        if self._checkpoints.newest is None:
+            self._checkpoints.save()  # metrics without a checkpoint are then damage, and an unwritable folder is noticed now
         self._batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._local_batches()))
         try:
             self._run_epochs()
@@ -153,11 +158,28 @@ class _Loop:
             self._batches = None  # or the interpreter could not exit while a thread still reads windows; see `stream_windows`
         self._early_stopping.restore_best_weights()
         if self._is_writer:
-            with atomic.replacing(self._run / "model.keras") as temporary:
-                self._averaged.keras.save(temporary)
-        return TrainingResult(
-            self._averaged, len(self._windows), self._history.rows, self._checkpoints.newest, _iterations_per_s(self._calls[1:])
-        )
+            path = self._run / "model.keras"
+            write_with_retries(lambda: self._save_model(path), path, self._config.checkpoints.retry_min)
+        speed = _iterations_per_s(self._calls[1:])
+        return TrainingResult(self._averaged, len(self._windows), self._history.rows, str(self._checkpoints.newest), speed)
+
+    def _save_model(self, path: Path) -> None:
+        with atomic.replacing(path) as temporary:
+            self._averaged.keras.save(temporary)
+
+    def _check_agreement(self) -> None:
+        """Checks that all workers have restored the same checkpoint.
+
+        Raises:
+            CheckpointError: a worker has restored another one.
+        """
+        iteration = float(self._iteration.numpy())
+        total = float(sum_over_workers(self._strategy, self._workers, np.array([iteration]))[0])
+        if total != iteration * self._workers.size:
+            raise CheckpointError(
+                f"worker {self._workers.rank} has restored the checkpoint of iteration {iteration:.0f} in {self._run}, but the "
+                "workers do not agree; resubmit the run when all nodes see the same files"
+            )
 
     def _run_epochs(self) -> None:
         if not self._validation.num_predictions:
@@ -234,7 +256,9 @@ class _Loop:
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
             self._history.append(row)
-            draw_curves(self._history.rows, self._network.metrics, self._run / "curves.png")
+            curves = self._run / "curves.png"
+            with for_display(curves):
+                draw_curves(self._history.rows, self._network.metrics, curves)
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
-import tensorflow as tf
 
 from pianogen.config import Config
 from pianogen.errors import PianogenError
@@ -12,6 +12,7 @@ from pianogen.models.joint.network import Joint, JointModel, joint_ensemble
 from pianogen.models.network import Network
 from pianogen.roll import STEPS_PER_QUARTER
 from pianogen.training import networks
+from pianogen.training.checkpoints import find_checkpoints
 
 
 class TrainedModelError(PianogenError):
@@ -30,15 +31,17 @@ def load_trained_model(config: Config, keys: range, run: Path, steps_per_quarter
     keras.mixed_precision.set_global_policy("mixed_float16" if config.training.mixed_precision else "float32")
     if config.model.ensemble:
         return load_ensemble(config.model.ensemble, steps_per_quarter), "none"
-    path, state = run / "model.keras", tf.train.get_checkpoint_state(str(run / "checkpoints"))
-    if not path.is_file() or state is None:
+    path, checkpoints = run / "model.keras", find_checkpoints(run / "checkpoints")
+    if not path.is_file() or not checkpoints:
         raise TrainedModelError(f"{run} has no model.keras or no checkpoint; complete its training first")
     network = networks.build(config, keys, steps_per_quarter)
     try:
         network.keras.load_weights(path)
+    except (OSError, KeyError, BadZipFile) as error:
+        raise TrainedModelError(f"{path} cannot be read ({error}): it is damaged; restore it, or resubmit the run") from error
     except ValueError as error:
         raise TrainedModelError(f"{path} belongs to a different model than {run / 'config.yaml'}: {error}") from error
-    return network, Path(state.model_checkpoint_path).name
+    return network, checkpoints[0]
 
 
 def load_ensemble(runs: Sequence[str], steps_per_quarter: int = STEPS_PER_QUARTER) -> Network:
@@ -56,7 +59,7 @@ def load_ensemble(runs: Sequence[str], steps_per_quarter: int = STEPS_PER_QUARTE
         path = Path(run, "model.keras")
         try:
             member = keras.saving.load_model(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise TrainedModelError(
                 f"model.ensemble: {path} cannot be read ({error}); restore the run, or submit the ensemble with its new path"
             ) from error

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_every_midi_file_is_copied_and_in_the_index(sweep: Sweep) -> None:
     assert [(row["run"], row["index"], row["primer"], row["temperature"]) for row in primed] == [
         (HOSTILE_NAME, str(index), HOSTILE_PRIMER, "0.6") for index in range(2)
     ]
-    assert sum(path.is_file() for path in sweep.collected.rglob("*")) == sweep.num_midi + 2
+    assert sum(path.is_file() for path in sweep.collected.rglob("*")) == sweep.num_midi + 3
     from_archive = sweep.collected / sweep.runs[5].name
     assert sorted(path.name for path in from_archive.iterdir()) == [f"samples-{index:04d}.mid" for index in range(NUM_SAMPLES)]
 
@@ -300,6 +301,34 @@ def test_samples_that_are_not_decoded_are_reported(tmp_path: Path, capsys: pytes
     archive.write_bytes(archive.read_bytes()[:-200])
     assert command.run(collect.main, arguments) == 1
     assert "samples.zip is damaged" in capsys.readouterr().err
+
+
+def test_collected_folder_follows_its_sweep_and_keeps_files_of_the_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"device": "cpu", "grid": {"model.name": ["base", "gru"]}}
+    runs, out = made_sweep(tmp_path / "sweep", 2, 40, epochs=1, values=values), tmp_path / "out"
+    for run in runs:
+        decode_run(run)
+    arguments = [str(tmp_path / "sweep"), "--out", str(out)]
+    out.mkdir()
+    (out / "index.csv").write_text("mine")
+    assert command.run(collect.main, arguments) == 2
+    assert f"{out} exists and was not written by this program" in capsys.readouterr().err
+    assert [path.read_text() for path in out.iterdir()] == ["mine"]
+    (out / "index.csv").unlink()
+    assert command.run(collect.main, arguments) == 0
+    (out / "0001-gru" / "notes.txt").write_text("mine")
+    shutil.rmtree(runs[1].path)
+    write_made_samples(runs[0], SamplingConfig(num=2, steps=40), 77)  # drawn again, and not decoded yet
+    write_made_samples(runs[0], SamplingConfig(num=1, steps=40, seed=4), 78, "samples-seed4.h5")
+    assert command.run(collect.main, arguments) == 2
+    decode_run(runs[0])
+    assert command.run(collect.main, arguments) == 0
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    midi = {f"0000-base/samples-{name}.mid" for name in ("0000", "0001", "seed4-0000")}
+    assert files == midi | {"0001-gru/notes.txt", "index.csv", "report.html", ".pianogen.json"}
+    assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "sweep")]) == 2
 
 
 def test_nan_and_infinite_losses_are_in_the_table_and_not_in_the_charts(tmp_path: Path) -> None:

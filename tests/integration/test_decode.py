@@ -11,6 +11,7 @@ import pytest
 from jobs import decode
 from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
+from jobs.export.output_folder import OutputFolder
 from jobs.export.process_pool import map_in_order
 from jobs.records.run_directory import Run
 from pianogen import command
@@ -43,11 +44,11 @@ def long_store(path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The exported files of a folder by relative path, without the record of fingerprints."""
+    """The exported files of a folder by relative path, without the marker."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".stores.json"
+        if path.is_file() and path.name != ".pianogen.json"
     }
 
 
@@ -62,7 +63,7 @@ def runs(tmp_path: Path) -> list[Run]:
 def test_number_of_processes_does_not_change_the_files(tmp_path: Path) -> None:
     store = long_store(tmp_path / "c.h5")
     for num_processes in (1, 2):
-        midi_files.write_folder([store], tmp_path / str(num_processes), num_processes)
+        midi_files.write_folder([store], OutputFolder(tmp_path / str(num_processes), "test"), num_processes)
         midi_files.write_archive(store, tmp_path / f"{num_processes}.zip", num_processes)
     assert len(contents(tmp_path / "1")) == 13
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
@@ -87,15 +88,17 @@ def test_error_of_the_function_is_raised(num_processes: int) -> None:
 
 def test_killed_export_leaves_no_process_and_can_be_resumed(tmp_path: Path) -> None:
     store, out = long_store(tmp_path / "c.h5"), tmp_path / "c-midi"
-    code = f"from jobs.export.midi_files import *; write_folder([Path({str(store)!r})], Path({str(out)!r}), 2)"
+    code = (
+        f"from jobs.export.midi_files import *; write_folder([Path({str(store)!r})], OutputFolder(Path({str(out)!r}), 'test'), 2)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: any(out.rglob("*.mid")) or process.poll() is not None, "the first MIDI file")
         children = descendants(process.pid)
         process.kill()
     assert children
     wait_until(lambda: all(map(has_ended, children)), "the end of the worker processes")
-    midi_files.write_folder([store], out, 1)
-    midi_files.write_folder([store], tmp_path / "expected", 1)
+    midi_files.write_folder([store], OutputFolder(out, "test"), 1)
+    midi_files.write_folder([store], OutputFolder(tmp_path / "expected", "test"), 1)
     assert {name: data for name, data in contents(out).items() if ".tmp-" not in name} == contents(tmp_path / "expected")
 
 
@@ -137,10 +140,18 @@ def test_runs_without_samples_are_skipped(runs: list[Run], cluster: str) -> None
 
 
 def test_store_is_decoded_to_its_own_folder(tmp_path: Path) -> None:
-    store = long_store(tmp_path / "my corpus.h5")
+    store, out = long_store(tmp_path / "my corpus.h5"), tmp_path / "my corpus-midi"
+    out.mkdir()
+    (out / "index.csv").write_text("mine")
+    refused = finished([*DECODE, str(store)])
+    assert refused.returncode == 2
+    assert f"{out} exists and was not written by this program" in refused.stderr
+    assert contents(out) == {"index.csv": b"mine"}
+    (out / "index.csv").unlink()
     decoded = finished([*DECODE, str(store)])
     assert decoded.returncode == 0, decoded.stderr
-    assert len(contents(tmp_path / "my corpus-midi")) == 13
+    assert len(contents(out)) == 13
+    assert sorted(tmp_path.iterdir()) == [out, store]
     archived = finished([*DECODE, str(store), "--archive", "--cluster", "debug"])
     assert archived.stdout == f"{store} -> {tmp_path / 'my corpus-midi.zip'}\n"
     with ZipFile(tmp_path / "my corpus-midi.zip") as archive:

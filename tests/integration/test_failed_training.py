@@ -32,7 +32,7 @@ def interrupt(run: Run) -> None:
 
 def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path, store: Path) -> None:
     """A limit on the size of files has the effect of a full disk: the same calls fail."""
-    run = prepare(tmp_path / "sweep", store)
+    run = prepare(tmp_path / "sweep", store, checkpoints={"every_iterations": 9, "retry_min": 0})
     interrupt(run)
     iteration = iteration_of(run)
     assert finished(["prlimit", "--fsize=100000", *attempt(run)]).returncode == 1

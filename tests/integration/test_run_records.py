@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 from jobs.cluster.own_job import OwnJob
+from jobs.execution import claim
 from jobs.execution.run_job import run_job
-from jobs.records import attempts, status_table, submissions
+from jobs.records import attempts, status_table, submissions, sweep_directory
 from jobs.records.provenance import read_git_state
 from jobs.records.record_file import RecordError
 from jobs.records.result import Result
@@ -95,7 +96,7 @@ def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:
 def test_number_of_a_removed_run_is_not_used_again(tmp_path: Path, store: Path) -> None:
     """The job of the removed run may still be in the queue."""
     run = prepare(tmp_path / "sweep", store)
-    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), {"815": run.name})
+    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), "sweep-train", "c1", {"815": run.name})
     shutil.rmtree(run.path)
     (again,) = create_runs(tmp_path / "sweep", store, SETTINGS)
     assert again.name == "0001-base"
@@ -117,7 +118,7 @@ def test_jobs_without_a_slurm_to_query_are_neither_lost_nor_started_again(
     """The status of a sweep of a cluster on a machine without Slurm."""
     run = prepare(tmp_path / "sweep", store)
     folder = submissions.create_folder(tmp_path / "sweep" / "jobs", "train")
-    submissions.record(folder, {"815": run.name})
+    submissions.record(folder, "sweep-train", "c1", {"815": run.name})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state_of(run) == ("waiting", "job 815 cannot be queried: Slurm is not installed on this machine")
     attempts.begin_attempt(run, OwnJob("815"), folder.name)
@@ -234,10 +235,70 @@ def test_lock_of_a_process_on_another_machine_is_trusted_for_a_while(tmp_path: P
     attempts.begin_attempt(run, OwnJob(), "")
     owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00")
     run.lock.write_text(json.dumps(asdict(owner)))
-    assert state_of(run) == ("running", "starting")
+    assert state_of(run) == ("running", "process 7 on n7 holds its lock; this machine has no other record of it")
     refused = finished(attempt(run))
     assert refused.returncode == 1
     assert "is being trained by process 7 on n7" in refused.stderr
     run.lock.unlink()
     assert state_of(run)[0] == "failed"
     assert Run(run.path).read_provenance().attempts[-1].log == "log/attempt-01.log"
+
+
+def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(tmp_path: Path, store: Path) -> None:
+    """Another cluster may have queued the run again; Slurm requeues the first job meanwhile."""
+    run = prepare(tmp_path / "sweep", store)
+    jobs = run.sweep / "jobs"
+    for job in ("815_0", "9_0"):
+        submissions.record(submissions.create_folder(jobs, "train"), "sweep-train", "c1", {job: run.name})
+    first = OwnJob("815_0", folder=jobs / "0000-train")
+    assert claim.find_submission(run, first) == "0000-train"
+    with claim.exclusive(run, first):
+        pass
+    attempts.begin_attempt(run, OwnJob("9_0"), "0001-train")
+    attempts.end_attempt(run, error="no space left")
+    with pytest.raises(claim.ClaimError, match="job 9_0 was queued for it later and has trained it"), claim.exclusive(run, first):
+        pass
+
+
+def test_job_of_a_copied_sweep_is_that_of_the_original(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepare(tmp_path / "sweep", store)
+    folder = submissions.create_folder(run.sweep / "jobs", "train")
+    submissions.record(folder, "sweep-train", "c1", {"815": run.name})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    copied = Run(Path(shutil.copytree(run.sweep, tmp_path / "copy")) / run.name)
+    assert state_of(run)[1].startswith("job 815 cannot be queried")
+    assert state_of(copied) == ("waiting", "not queued: job 815 never started, and Slurm has no record of it; resubmit")
+    (renamed,) = sweep_directory.open_runs(run.sweep.rename(tmp_path / "renamed"))
+    assert state_of(renamed)[1].startswith("job 815 cannot be queried")
+
+
+def test_submission_writes_nothing_beside_its_sweep(tmp_path: Path) -> None:
+    with submissions.exclusive(tmp_path / "runs" / "mine"):
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]
+        assert submissions.is_being_submitted(tmp_path / "runs" / "mine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_watch_prints_a_line_for_every_run_where_there_is_no_terminal(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = prepare(tmp_path / "sweep", store)
+    attempts.begin_attempt(run, OwnJob(), "")
+    attempts.end_attempt(run, error="no space left on [/job:worker]")
+    assert status_table.watch(run.sweep) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line[20:] == "0000-base  failed  no space left on [/job:worker]"
+
+
+def test_trouble_with_files_that_only_show_progress_does_not_end_a_run(tmp_path: Path, store: Path) -> None:
+    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 2})
+    (run.path / "log").mkdir()
+    for name in ("curves.png", "log/progress.json", "log/attempt-01.log"):
+        (run.path / name / "in the way").mkdir(parents=True)
+    (run.path / "tensorboard").write_text("in the way")
+    done = finished(attempt(run))
+    assert done.returncode == 0, done.stderr
+    assert state_of(run) == ("done", "")
+    for name in ("curves.png", "progress.json", "tensorboard"):
+        assert f"{name} was not written" in done.stderr
+    assert "attempt-01.log cannot be written" in done.stderr

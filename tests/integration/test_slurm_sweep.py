@@ -70,7 +70,7 @@ class Sweep:
 
     def job_of(self, run: int) -> str:
         """The job that was last queued for a run."""
-        return submissions.training_jobs(self.out)[self.runs()[run].name].id
+        return submissions.training_jobs(self.out)[self.runs()[run].name][-1].id
 
     def runs(self) -> list[Run]:
         return [Run(path.parent) for path in sorted(self.out.glob("*/config.yaml"))]
@@ -161,11 +161,19 @@ def test_run_resumes_after_every_kind_of_interruption(slurm: SlurmCluster, tmp_p
 def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_path: Path) -> None:
     """Slurm keeps one record for all tasks of an array that were cancelled before they started.
 
-    A run that is added has resources of its own, and waits because the others reach the limit on jobs that run at a time.
+    A run that is added has resources of its own, and waits because the others reach the limit on jobs that run at a time. The
+    answer of sbatch is lost, and the user has variables that change what sbatch and squeue are asked.
     """
     sweep = Sweep(slurm, tmp_path, tmp_path / "runs", grid={"training.seed": [0, 1, 2, 3]})
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
-    succeeded(sweep.submit())
+    error = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+    path = wrap_sbatch(slurm, tmp_path, f'SBATCH "$@" >&2; echo "{error}" >&2; exit 1')  # although the jobs are queued
+    of_user = {"SBATCH_CONSTRAINT": "nowhere", "SBATCH_EXCLUSIVE": "1", "SBATCH_TIMELIMIT": "1", "SQUEUE_NAMES": "others"}
+    assert "queued 4 jobs" in succeeded(sweep.submit(PATH=path, **of_user))
+    assert slurm.field(sweep.job_of(0), "TimeLimit") == "00:15:00"
+    of_user = {"SQUEUE_STATES": "FAILED", "SQUEUE_PARTITION": "spare", "SQUEUE_USERS": "nobody", "SACCT_FORMAT": "JobID"}
+    shown = succeeded(sweep.call("jobs.sweep", "status", sweep.out, "--json", **of_user))
+    assert [row["job"] for row in json.loads(shown)] == [sweep.job_of(run) for run in range(4)]
     assert "cancelled 1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.runs()[2].path))
     assert sweep.rows()[2]["state"] == "waiting"
     assert "not queued: " in str(sweep.rows()[2]["reason"])
@@ -270,10 +278,28 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     assert "queued 3 jobs" in output
     sweep.wait_for("done", "done", "done", "running")
     wait_until(lambda: iteration_of(killed) > last, "the killed run to resume")
-    assert "cancelled 1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.out))
+    assert_other_cluster_sees_the_run(sweep, 3)
+    link = tmp_path / "latest"
+    link.symlink_to("runs")
+    for name in (link, sweep.out / "jobs" / ".."):
+        row = json.loads(succeeded(sweep.call("jobs.sweep", "status", name, "--json")))[3]
+        assert (row["state"], row["job"]) == ("running", sweep.job_of(3))
+    assert "cancelled 1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", link))
     sweep.wait_for("done", "done", "done", "waiting")
     assert f"iteration {iteration_of(killed)}" in str(sweep.rows()[3]["reason"])
     assert done.read_provenance() == before
+
+
+def assert_other_cluster_sees_the_run(sweep: Sweep, number: int) -> None:
+    """A cluster that shares the file system does not know the job of a running run, and does not queue another one."""
+    record = submissions.training_jobs(sweep.out)[sweep.runs()[number].name][-1].submission / "jobs.json"
+    content = record.read_text()
+    record.write_text(json.dumps(json.loads(content) | {"cluster": "elsewhere"}))
+    row = sweep.rows()[number]
+    assert (row["state"], row["job"]) == ("running", "")
+    assert re.match(r"process \d+ on \S+, job \d+ holds its lock", str(row["reason"]))
+    assert "0 of 4 runs to start" in succeeded(sweep.call("jobs.sweep", "resubmit", sweep.out))
+    record.write_text(content)
 
 
 def test_job_of_a_killed_submission_does_not_train(slurm: SlurmCluster, tmp_path: Path) -> None:
@@ -281,7 +307,7 @@ def test_job_of_a_killed_submission_does_not_train(slurm: SlurmCluster, tmp_path
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     succeeded(sweep.submit())
     (record,) = sweep.out.glob("jobs/*/jobs.json")
-    (unrecorded,) = json.loads(record.read_text())
+    (unrecorded,) = json.loads(record.read_text())["jobs"]
     record.unlink()  # as if the submission had been killed before it wrote the record
     assert sweep.rows()[0]["reason"] == "not submitted"
     assert "queued 1 job: " in succeeded(sweep.submit())
@@ -318,7 +344,7 @@ def test_only_one_command_at_a_time_submits_a_sweep(slurm: SlurmCluster, tmp_pat
         assert f"{sweep.out} is being submitted by process" in second.stderr
         assert "queued 1 job: " in succeeded(first.result())
     sweep.wait_for("done")
-    assert not list(tmp_path.glob(".*.lock"))
+    assert not (sweep.out / "jobs" / "lock").exists()
 
 
 def path_with_slow_git(slurm: SlurmCluster, folder: Path, delay_s: int) -> str:

@@ -160,8 +160,11 @@ def test_ensemble_of_runs_is_evaluated_and_draws_samples(tmp_path: Path, store: 
     assert len(read_rows(tmp_path / "collected" / "index.csv")) == 2
 
 
-def test_ctrl_c_writes_a_checkpoint_of_every_running_run(tmp_path: Path, small: Path, store: Path) -> None:
-    """A terminal sends Ctrl-C to all its processes at once."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["ctrl-c", "closed"])
+def test_signal_of_a_terminal_writes_a_checkpoint_of_every_running_run(
+    tmp_path: Path, small: Path, store: Path, number: signal.Signals, code: int
+) -> None:
+    """A terminal sends Ctrl-C, and SIGHUP when it is closed, to all its processes at once."""
     out = tmp_path / "runs"
     arguments = [
         "-m",
@@ -183,9 +186,9 @@ def test_ctrl_c_writes_a_checkpoint_of_every_running_run(tmp_path: Path, small: 
     assert second.returncode == 1
     assert f"{out} is being submitted by process {submitted.pid}" in second.stderr
     children = descendants(submitted.pid)
-    os.killpg(submitted.pid, signal.SIGINT)
+    os.killpg(submitted.pid, number)
     output, _ = submitted.communicate(timeout=100)
-    assert submitted.returncode == 130, output
+    assert submitted.returncode == code, output
     wait_until(lambda: all(has_ended(pid) for pid in children), "the processes to end")
     started_runs = [run for run in runs if run.read_provenance().attempts]
     assert runs[0] in started_runs

@@ -77,7 +77,7 @@ class Unreachable:
         self.calls.append("finish")
 
 
-def test_tracker_that_cannot_be_reached_is_not_used_again(tmp_path: Path) -> None:
+def test_tracker_that_cannot_be_reached_is_left_out_for_a_while(tmp_path: Path) -> None:
     tracker = Unreachable()
     trackers = Trackers([tracker], TrackedRun(tmp_path, "identity", {}), list)
     trackers.log(1, {"loss": 1.0})

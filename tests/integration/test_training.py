@@ -81,7 +81,7 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any], num_signals: int
 ) -> None:
-    """Every other attempt is killed, and the others receive a shutdown signal."""
+    """Every other attempt is killed, and the others receive a shutdown signal; then the pointer is damaged."""
     uninterrupted, resumed = (
         prepare(tmp_path / name, store, logical_devices=replicas, **sections) for name in ("uninterrupted", "resumed")
     )
@@ -92,6 +92,7 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     for iteration, (number, code, state) in zip(iterations, itertools.cycle(outcomes), strict=False):
         assert signal_at(resumed, iteration, number) == code
         assert state_of(resumed)[0] == state
+        (resumed.path / "checkpoints" / "checkpoint").write_bytes(bytes(100))  # the pointer, as a power failure leaves it
     assert finished(attempt(resumed)).returncode == 0
     assert state_of(resumed) == ("done", "")
     assert are_equal(resumed, uninterrupted)

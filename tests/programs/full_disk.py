@@ -12,7 +12,9 @@ from tests.support.runs import attempt, iteration_of, prepare, state_of
 
 if __name__ == "__main__":
     folder, store = map(Path, sys.argv[1:])
-    run = prepare(folder / "sweep", store, training={"batch": 8, "epochs": 1_000})
+    run = prepare(
+        folder / "sweep", store, training={"batch": 8, "epochs": 1_000}, checkpoints={"every_iterations": 9, "retry_min": 0}
+    )
     filler = folder / "filler"
     with subprocess.Popen(attempt(run), stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: iteration_of(run) > 0, "a checkpoint")

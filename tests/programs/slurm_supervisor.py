@@ -36,7 +36,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _MYSQL = Path("/usr/share/mysql")
 
 _SLURM_CONF = """\
-ClusterName=test
+ClusterName=test{ctld}
 # MPICH names its shared memory after the job id; the memory of killed jobs stays on this machine.
 FirstJobId={first_job}
 MaxArraySize=150

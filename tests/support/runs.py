@@ -54,8 +54,8 @@ def attempt(run: Run) -> list[str]:
 
 def iteration_of(run: Run) -> int:
     """The iteration of the newest checkpoint, 0 if there is none."""
-    pointer = run.path / "checkpoints" / "checkpoint"
-    return int(pointer.read_text().split('"')[1].rpartition("-")[2]) if pointer.is_file() else 0
+    names = [path.stem for path in (run.path / "checkpoints").glob("ckpt-*.index")]
+    return max((int(name.rpartition("-")[2]) for name in names), default=0)
 
 
 def weights_of(path: Path) -> list[np.ndarray]:

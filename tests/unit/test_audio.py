@@ -12,6 +12,7 @@ import soundfile
 from jobs import decode
 from jobs.export import midi_files
 from jobs.export.audio import AudioFormat
+from jobs.export.output_folder import OutputFolder
 from pianogen import command
 from pianogen.errors import PianogenError
 from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
@@ -46,7 +47,7 @@ def all_keys() -> Roll:
 def export(folder: Path, *rolls: Roll, audio_format: AudioFormat = AudioFormat.WAV) -> list[np.ndarray]:
     """(T, 2) sound of each roll, as exported."""
     store = store_of(folder / "corpus.h5", list(rolls), [Split.NONE] * len(rolls))
-    midi_files.write_folder([store], folder / "out", 1, audio_format)
+    midi_files.write_folder([store], OutputFolder(folder / "out", "test"), 1, audio_format)
     sounds = []
     for index in range(len(rolls)):
         sound, rate = soundfile.read(folder / "out" / "AB"[index % 2] / f"{index:03d}.{audio_format}", always_2d=True)
@@ -93,10 +94,10 @@ def test_flac_has_the_samples_of_wav(tmp_path: Path) -> None:
 def test_missing_sound_files_are_added_to_a_folder(tmp_path: Path) -> None:
     store = store_of(tmp_path / "corpus.h5", [made_roll(1, 20), made_roll(2, 20)], [Split.NONE] * 2)
     out = tmp_path / "out"
-    midi_files.write_folder([store], out, 1)
+    midi_files.write_folder([store], OutputFolder(out, "test"), 1)
     assert not list(out.rglob("*.wav"))
     midi = {path: path.read_bytes() for path in out.rglob("*.mid")}
-    midi_files.write_folder([store], out, 1, AudioFormat.WAV)
+    midi_files.write_folder([store], OutputFolder(out, "test"), 1, AudioFormat.WAV)
     assert sorted(path.stem for path in out.rglob("*.wav")) == ["000", "001"]
     assert {path: path.read_bytes() for path in out.rglob("*.mid")} == midi
 
@@ -121,7 +122,7 @@ def test_extreme_tempos_are_rendered_and_pieces_of_hours_are_refused(tmp_path: P
     slow = store_of(tmp_path / "slow.h5", [roll_of(made_roll(1, 1_000).states, tempo_us=15_000_000)], [Split.NONE])
     message = r"slow\.h5: A/000\.mid: the piece lasts 62 minutes, and sound files are limited to 30; decode it without --audio"
     with pytest.raises(PianogenError, match=message):
-        midi_files.write_folder([slow], tmp_path / "slow", 1, AudioFormat.WAV)
+        midi_files.write_folder([slow], OutputFolder(tmp_path / "slow", "test"), 1, AudioFormat.WAV)
 
 
 def test_command_writes_sound_files(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Checkpoints survive a power failure, and are restored from any path."""
+"""Checkpoints survive a power failure, are restored from any path, and damage never makes a run start again."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,24 +8,52 @@ import tensorflow as tf
 
 from pianogen import atomic
 from pianogen.config import CheckpointConfig
-from pianogen.training.checkpoints import Checkpoints
+from pianogen.training import run_files
+from pianogen.training.checkpoints import CheckpointError, Checkpoints
+
+KEEP = CheckpointConfig(keep=3, retry_min=0)
+
+
+class Training:
+    """The state of a training whose weight is the number of completed iterations."""
+
+    def __init__(self, folder: Path, config: CheckpointConfig = KEEP, is_writer: bool = True) -> None:
+        self.iteration, self.weight = tf.Variable(0, dtype=tf.int64), tf.Variable(tf.zeros(1_000))
+        state = tf.train.Checkpoint(iteration=self.iteration, weight=self.weight)
+        self.checkpoints = Checkpoints(state, self.iteration, folder, config, is_writer)
+
+    def save_at(self, *iterations: int) -> None:
+        for iteration in iterations:
+            self.iteration.assign(iteration)
+            self.weight.assign(tf.fill(1_000, float(iteration)))
+            self.checkpoints.save()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Checkpoints of the iterations 10, 20 and 30."""
+    Training(tmp_path / "checkpoints").save_at(10, 20, 30)
+    return tmp_path / "checkpoints"
+
+
+def restored_iteration(folder: Path) -> int:
+    """The iteration of the checkpoint that a training restores, after a check that its weight belongs to it."""
+    training = Training(folder)
+    assert float(training.weight[0]) == float(training.weight[-1]) == int(training.iteration)
+    return int(training.iteration)
 
 
 def test_checkpoint_files_are_fsynced_before_the_pointer_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    iteration = tf.Variable(0, dtype=tf.int64)
-    state = tf.train.Checkpoint(iteration=iteration, weights=tf.Variable(tf.zeros(1_000)))
-    checkpoints = Checkpoints(state, iteration, tmp_path, CheckpointConfig(), is_writer=True)
-    fsync = atomic.fsync
-    synced: list[tuple[str, str]] = []
+    training = Training(tmp_path)
+    fsync, synced = atomic.fsync, list[tuple[str, str]]()
 
     def record(path: Path) -> None:
-        synced.append((path.name, checkpoints.newest))
+        pointer = tmp_path / "checkpoint"
+        synced.append((path.name, pointer.read_text().split('"')[1] if pointer.is_file() else ""))
         fsync(path)
 
     monkeypatch.setattr(atomic, "fsync", record)
-    for number in (1, 2):
-        iteration.assign(number)
-        checkpoints.save()
+    training.save_at(1, 2)
     files = {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
     assert {name for name, newest in synced if newest == "ckpt-1" and name in files} == files
     assert ("checkpoint", "ckpt-2") in synced
@@ -38,3 +67,79 @@ def test_checkpoint_is_restored_below_a_path_with_brackets(tmp_path: Path) -> No
     iteration.assign(0)
     Checkpoints(tf.train.Checkpoint(iteration=iteration), iteration, folder, CheckpointConfig(), is_writer=True)
     assert int(iteration) == 7
+
+
+@pytest.mark.parametrize("content", [None, b"", bytes(200), b"\xff\xfe" * 20, b'model_checkpoint_path: "ckpt-99"\n'])
+def test_damaged_or_missing_pointer_does_not_hide_the_newest_checkpoint(folder: Path, content: bytes | None) -> None:
+    pointer = folder / "checkpoint"
+    pointer.unlink()
+    if content is not None:
+        pointer.write_bytes(content)
+    training = Training(folder)
+    assert int(training.iteration) == 30
+    training.save_at(40)  # and the number of checkpoints stays limited
+    assert restored_iteration(folder) == 40
+    assert sorted(path.stem for path in folder.glob("*.index")) == ["ckpt-20", "ckpt-30", "ckpt-40"]
+
+
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["zeroed", "truncated", "flipped bit", "missing"])
+def test_newest_intact_checkpoint_replaces_a_damaged_one(
+    folder: Path, suffix: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder / f"ckpt-30{suffix}"
+    if damage == "missing":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 3] ^= 4
+        damaged = {"zeroed": bytes(len(content)), "truncated": bytes(content[: len(content) // 2]), "flipped bit": bytes(content)}
+        file.write_bytes(damaged[damage])
+    assert restored_iteration(folder) == 20
+    if (damage, suffix) != ("missing", ".index"):
+        assert f"cannot restore checkpoint {folder / 'ckpt-30'}" in caplog.text
+    assert restored_iteration(folder) == 20
+
+
+def test_run_with_damaged_checkpoints_alone_does_not_start_from_zero(folder: Path) -> None:
+    for file in folder.glob("ckpt-*.data*"):
+        file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(CheckpointError, match=r"cannot restore checkpoint .*ckpt-30 .*To start from iteration 0, remove"):
+        Training(folder)
+    for file in folder.glob("ckpt-*.index"):
+        file.unlink()
+    with pytest.raises(CheckpointError, match=r"has checkpoint, ckpt-10.data-00000-of-00001.* but no complete checkpoint"):
+        Training(folder)
+    shutil.rmtree(folder)
+    assert restored_iteration(folder) == 0
+
+
+def test_chosen_older_checkpoint_is_restored(folder: Path) -> None:
+    pointer = folder / "checkpoint"
+    pointer.write_text(pointer.read_text().replace('model_checkpoint_path: "ckpt-30"', 'model_checkpoint_path: "ckpt-10"', 1))
+    assert restored_iteration(folder) == 10
+
+
+def test_failing_write_is_retried_until_there_is_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_files, "_RETRY_EVERY_S", 0)
+    training = Training(tmp_path / "checkpoints", CheckpointConfig(retry_min=1))
+    fsync, num_failures = atomic.fsync, 0
+
+    def fail_twice(path: Path) -> None:
+        nonlocal num_failures
+        if num_failures < 2:
+            num_failures += 1
+            raise OSError(28, "No space left on device", str(path))
+        fsync(path)
+
+    monkeypatch.setattr(atomic, "fsync", fail_twice)
+    training.save_at(10)
+    assert num_failures == 2
+    assert restored_iteration(tmp_path / "checkpoints") == 10
+
+
+def test_file_in_the_way_of_the_folder_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way")
+    training = Training(tmp_path / "checkpoints", CheckpointConfig(retry_min=60))
+    with pytest.raises(CheckpointError, match=f"cannot write a checkpoint to {tmp_path / 'checkpoints' / 'ckpt-5'} "):
+        training.save_at(5)

@@ -31,13 +31,21 @@ def use_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accepted: int) ->
     """Has sbatch accept this number of arrays; the file that counts its calls."""
     calls = tmp_path / "calls"
     sbatch = SBATCH.format(calls=calls, accepted=accepted)
-    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol="echo 'MaxArraySize = 2'", squeue="", sacct="")
+    fake_slurm.install(
+        monkeypatch,
+        tmp_path / "bin",
+        sbatch=sbatch,
+        scontrol="echo 'MaxArraySize = 2'; echo 'ClusterName = c1'",
+        squeue="true",
+        srun="true",
+        sacct="true",
+    )
     monkeypatch.chdir(tmp_path)
     return calls
 
 
 def recorded_jobs(batch: Batch) -> dict[str, str]:
-    jobs: dict[str, str] = json.loads((batch.folder / "0000-train" / "jobs.json").read_text())
+    jobs: dict[str, str] = json.loads((batch.folder / "0000-train" / "jobs.json").read_text())["jobs"]
     return jobs
 
 

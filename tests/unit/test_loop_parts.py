@@ -103,6 +103,23 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[0] == "epoch,iteration,loss"
 
 
+def test_rows_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
+    """A run would start from iteration 0 and overwrite them."""
+    path = tmp_path / "metrics.csv"
+    assert History(path, until_iteration=None).rows == []
+    History(path, until_iteration=0).append({"epoch": 1, "iteration": 10, "loss": 1.0})
+    with pytest.raises(HistoryError, match=r"metrics\.csv has 1 epochs, but .*checkpoints has no checkpoint"):
+        History(path, until_iteration=None)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(60), b"epoch,iteration,loss\n1,10\n", b"\xff\xfe\n1,2\n", b"loss\n0.5\n"])
+def test_damaged_metrics_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(HistoryError, match=r"metrics\.csv cannot be read .*: it is damaged; restore the file"):
+        History(path, until_iteration=20)
+
+
 def test_missing_row_of_a_completed_epoch_is_refused(tmp_path: Path) -> None:
     history = History(tmp_path / "metrics.csv", until_iteration=0)
     history.append({"epoch": 1, "iteration": 10, "loss": 1.0})

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from functools import partial
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
@@ -10,8 +9,10 @@ import numpy as np
 import pytest
 
 from jobs.export import index, midi_files
+from jobs.export.output_folder import OutputFolder
+from jobs.records.record_file import RecordError
 from pianogen.config import SamplingConfig
-from pianogen.errors import PianogenError
+from pianogen.errors import PianogenError, UsageError
 from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.writer import write_midi
@@ -50,13 +51,13 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".stores.json")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".pianogen.json")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_exported_corpus_is_read_as_its_rolls(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    midi_files.write_folder([corpus], out, 1)
+    midi_files.write_folder([corpus], OutputFolder(out, "test"), 1)
     with Store(corpus) as store:
         for index, name in enumerate(store.pieces.name):
             roll, _ = read_roll((out / name).read_bytes(), name, ReadOptions(keep_rests=True))
@@ -79,7 +80,7 @@ def test_index_has_the_parameters_of_samples(tmp_path: Path) -> None:
     first, second = tmp_path / "samples.h5", tmp_path / "samples-seed9.h5"
     write_samples(first, samples, SamplingConfig(num=2, steps=12, threshold=0.3), SOURCE)
     write_samples(second, samples, SamplingConfig(num=2, steps=12, seed=9, primer='a,"b".mid'), SOURCE)
-    midi_files.write_folder([first, second], tmp_path / "midi", 1)
+    midi_files.write_folder([first, second], OutputFolder(tmp_path / "midi", "test"), 1)
     rows = rows_of((tmp_path / "midi" / "index.csv").read_text())
     assert [row["file"] for row in rows] == [
         "samples-0000.mid",
@@ -94,7 +95,7 @@ def test_index_has_the_parameters_of_samples(tmp_path: Path) -> None:
 
 
 def test_archive_has_the_files_of_the_folder(corpus: Path, tmp_path: Path) -> None:
-    midi_files.write_folder([corpus], tmp_path / "folder", 1)
+    midi_files.write_folder([corpus], OutputFolder(tmp_path / "folder", "test"), 1)
     midi_files.write_archive(corpus, tmp_path / "one.zip", 1)
     midi_files.write_archive(corpus, tmp_path / "other.zip", 1)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
@@ -110,12 +111,12 @@ def test_archive_has_the_files_of_the_folder(corpus: Path, tmp_path: Path) -> No
 
 def test_existing_files_are_kept(corpus: Path, tmp_path: Path) -> None:
     out, archive = tmp_path / "out", tmp_path / "corpus.zip"
-    midi_files.write_folder([corpus], out, 1)
+    midi_files.write_folder([corpus], OutputFolder(out, "test"), 1)
     complete = contents(out)
     (out / "A" / "000.mid").write_bytes(b"mine")
     (out / "A" / "002.png").unlink()
     (out / "B" / "001.mid").unlink()
-    midi_files.write_folder([corpus], out, 1)
+    midi_files.write_folder([corpus], OutputFolder(out, "test"), 1)
     assert contents(out) == complete | {"A/000.mid": b"mine"}
     midi_files.write_archive(corpus, archive, 1)
     written_at = archive.stat().st_mtime_ns
@@ -126,21 +127,71 @@ def test_existing_files_are_kept(corpus: Path, tmp_path: Path) -> None:
         midi_files.write_archive(corpus, archive, 1)
 
 
-def test_files_of_a_replaced_store_are_not_mixed_with_those_of_the_new_one(corpus: Path, tmp_path: Path) -> None:
-    out, archive = tmp_path / "out", tmp_path / "corpus.zip"
-    midi_files.write_folder([corpus], out, 1)
+def test_archive_of_a_replaced_store_is_kept(corpus: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "corpus.zip"
     midi_files.write_archive(corpus, archive, 1)
-    before = contents(tmp_path)
+    before = archive.read_bytes()
     new = store_of(corpus, [made_roll(seed, 40) for seed in (0, 1, 2, 9)], [Split.TRAIN, Split.VALID] * 2)
-    for write, target in ((partial(midi_files.write_folder, [new]), out), (partial(midi_files.write_archive, new), archive)):
-        with pytest.raises(PianogenError, match=r"was exported from another version of corpus\.h5"):
-            write(target, 1)
-    assert contents(tmp_path) == before | {"corpus.h5": corpus.read_bytes()}
+    with pytest.raises(PianogenError, match=r"was exported from another version of corpus\.h5"):
+        midi_files.write_archive(new, archive, 1)
+    assert archive.read_bytes() == before
+
+
+def test_files_of_replaced_and_removed_stores_are_removed_and_those_of_the_user_are_kept(tmp_path: Path) -> None:
+    """The stores of a run: one is drawn again with fewer samples, one is removed, one is unchanged."""
+    drawn, kept, removed = (tmp_path / f"samples{name}.h5" for name in ("", "-seed1", "-seed2"))
+    samples = [Sample(made_roll(seed, 12)) for seed in range(3)]
+    for path in (drawn, kept, removed):
+        write_samples(path, samples[:2], SamplingConfig(num=2, steps=12), SOURCE)
+    out = tmp_path / "midi"
+    midi_files.write_folder([drawn, kept, removed], OutputFolder(out, "the run"), 1)
+    (out / "notes.txt").write_text("mine")
+    (out / "samples-seed1-0000.mid").write_bytes(b"edited")
+    write_samples(drawn, samples[2:], SamplingConfig(num=1, steps=12), SOURCE)
+    midi_files.write_folder([drawn, kept], OutputFolder(out, "the run"), 1)
+    midi = sorted(path.name for path in out.glob("*.mid"))
+    assert midi == ["samples-0000.mid", "samples-seed1-0000.mid", "samples-seed1-0001.mid"]
+    assert (out / "samples-0000.mid").read_bytes() == write_midi(samples[2].roll)
+    assert (out / "samples-seed1-0000.mid").read_bytes() == b"edited"
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len(contents(out)) == 2 * 3 + 2
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "index.csv", "A/000.mid"])
+def test_folder_of_the_user_is_refused_and_unchanged(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(UsageError, match="exists and was not written by this program; choose another folder with --out"):
+        OutputFolder(out, "test")
+    assert contents(out) == {name: b"mine"}
+
+
+def test_folder_of_another_source_is_refused(corpus: Path, tmp_path: Path) -> None:
+    midi_files.write_folder([corpus], OutputFolder(tmp_path / "out", "the run 1f"), 1)
+    with pytest.raises(UsageError, match="was written from the run 1f, expected the run 2e; remove it"):
+        OutputFolder(tmp_path / "out", "the run 2e")
+
+
+def test_file_of_the_user_in_an_own_folder_is_not_overwritten(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    OutputFolder(out, "test").claim()
+    (out / "index.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"index\.csv exists and was not written by this program; move it away"):
+        midi_files.write_folder([corpus], OutputFolder(out, "test"), 1)
+    assert contents(out) == {"index.csv": b"mine"}
+
+
+def test_damaged_marker_is_named(tmp_path: Path) -> None:
+    OutputFolder(tmp_path / "out", "test").claim()
+    (tmp_path / "out" / ".pianogen.json").write_bytes(bytes(30))
+    with pytest.raises(RecordError, match=r"\.pianogen\.json cannot be read"):
+        OutputFolder(tmp_path / "out", "test")
 
 
 def test_names_too_long_for_a_file_are_shortened(tmp_path: Path) -> None:
     names = ["a" * 300 + ".mid", "a" * 301 + ".mid", "b/" + "\\xff" * 70, "c" * 251 + ".mid"]
-    midi_files.write_folder([store_with_names(tmp_path / "c.h5", *names)], tmp_path / "out", 1)
+    midi_files.write_folder([store_with_names(tmp_path / "c.h5", *names)], OutputFolder(tmp_path / "out", "test"), 1)
     rows = rows_of((tmp_path / "out" / "index.csv").read_text())
     assert [row["name"] for row in rows] == names
     assert rows[3]["file"] == names[3]
@@ -162,14 +213,14 @@ def test_tempo_that_midi_cannot_represent_is_an_error_with_its_piece(tmp_path: P
     roll = made_roll(1, 20)
     store = store_of(tmp_path / "c.h5", [roll_in_4_4(roll.packed, np.full(20, 1 << 25, np.uint32))], [Split.NONE])
     with pytest.raises(StoreError, match=r"c\.h5: A/000\.mid: step 0 has a tempo of 33554432"):
-        midi_files.write_folder([store], tmp_path / "out", 1)
+        midi_files.write_folder([store], OutputFolder(tmp_path / "out", "test"), 1)
 
 
 @pytest.mark.parametrize("name", ["../up.mid", "/etc/x.mid", "a/../../up", "..", ".", ""])
 def test_names_outside_the_folder_are_an_error(tmp_path: Path, name: str) -> None:
     store = store_with_names(tmp_path / "c.h5", "a.mid", name)
     with pytest.raises(PianogenError, match="is not a path below the output folder"):
-        midi_files.write_folder([store], tmp_path / "deep" / "out", 1)
+        midi_files.write_folder([store], OutputFolder(tmp_path / "deep" / "out", "test"), 1)
     assert contents(tmp_path).keys() == {"c.h5"}
 
 
@@ -191,7 +242,7 @@ def test_name_with_a_nul_byte_is_an_error() -> None:  # not through a store: HDF
 def test_names_that_collide_are_an_error(tmp_path: Path, names: list[str], message: str) -> None:
     store = store_with_names(tmp_path / "c.h5", *names)
     with pytest.raises(PianogenError, match=message):
-        midi_files.write_folder([store], tmp_path / "out", 1)
+        midi_files.write_folder([store], OutputFolder(tmp_path / "out", "test"), 1)
     with pytest.raises(PianogenError, match=message):
         midi_files.write_archive(store, tmp_path / "c.zip", 1)
     assert not (tmp_path / "c.zip").exists()
@@ -212,7 +263,7 @@ def test_names_that_differ_only_in_case_stay_distinct_where_case_is_ignored(tmp_
 def test_unusual_names_are_kept(tmp_path: Path) -> None:
     names = ["Ä ö.mid", "a.MID", "a.kar", "a\\\\b\\xff.mid", "b/c d/é'\"<&>.mid", "con:.mid", ".mid"]
     store = store_with_names(tmp_path / "c.h5", *names)
-    midi_files.write_folder([store], tmp_path / "out", 1)
+    midi_files.write_folder([store], OutputFolder(tmp_path / "out", "test"), 1)
     midi_files.write_archive(store, tmp_path / "c.zip", 1)
     rows = rows_of((tmp_path / "out" / "index.csv").read_text())
     assert [row["name"] for row in rows] == names

@@ -33,6 +33,18 @@ def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["progress.json"]
 
 
+@pytest.mark.parametrize("name", ["progress.json", "progress.json.tmp"])
+def test_record_that_cannot_be_written_does_not_stop_the_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    (tmp_path / name / "in the way").mkdir(parents=True)
+    with Progress("training", 2, "iterations", record=tmp_path / "progress.json") as bar:
+        bar.advance(1)
+        bar.advance(1)
+    assert caplog.text.count("progress.json was not written") == 1
+    assert read_progress(tmp_path / "progress.json") is None
+
+
 def test_record_of_failed_work_has_not_ended(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
 

@@ -1,20 +1,24 @@
 """Every case of a run's status, without Slurm: the table by plain values, and the records that lead to it."""
 
+import json
+import os
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from jobs.cluster.job_states import JobPhase, JobState
-from jobs.records import status
+from jobs.cluster.job_states import JobKey, JobPhase, JobState
+from jobs.records import status, sweep_directory
 from jobs.records.held_out import Measure
 from jobs.records.provenance import Attempt, Provenance, StoreReference
+from jobs.records.record_file import RecordError
 from jobs.records.result import Result
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.status import Execution, RunFacts, State
 from jobs.records.submissions import TrainingJob
+from pianogen.lock import BatchJob, Owner
 from pianogen.progress import ProgressRecord
 
 NOW = "2026-01-01T12:00:00+00:00"
@@ -24,7 +28,9 @@ FAILED = replace(OPEN, ended=NOW, error="no space left; see log")
 INTERRUPTED = replace(OPEN, ended=NOW, interrupted=STOPPED)
 FINISHED = replace(OPEN, ended=NOW)
 TRAINING = ProgressRecord(done=5, total=10, rate=1, remaining_s=5, note="loss 1", has_ended=False)
-NO_SLURM = "job 815_0 cannot be queried: Slurm is not installed on this machine"
+PLACE = "it belongs to the cluster c1, and this is c2"
+NO_SLURM = f"job 815_0 cannot be queried: {PLACE}"
+KEY = JobKey("815_0", "sweep-train", "c1")
 
 
 def ended(state: str, exit_code: int = 0, signal: int = 0) -> JobState:
@@ -35,6 +41,7 @@ def facts_of(execution: Execution, attempt: Attempt | None = None, job_state: Jo
     return RunFacts(False, execution, "815_0", job_state, attempt, log=Path("LOG"))
 
 
+OWNER = Owner("n1", machine="another", pid=42, start_ticks="1", locked_at=NOW, job=BatchJob("7"))
 PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
 
 
@@ -121,8 +128,13 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
             "failed",
             "process 42 on n1 exited without recording a result; resubmit to resume from the last checkpoint; see LOG",
         ),
-        (facts_of(Execution.UNKNOWN), "waiting", NO_SLURM),
-        (facts_of(Execution.UNKNOWN, OPEN), "running", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN), place=PLACE), "waiting", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, OPEN), place=PLACE), "running", NO_SLURM),
+        (
+            RunFacts(execution=Execution.LOCKED, owner=OWNER, attempt=FAILED),
+            "running",
+            "process 42 on n1, job 7 holds its lock; this machine has no other record of it",
+        ),
         (
             facts_of(Execution.FORGOTTEN),
             "waiting",
@@ -142,7 +154,7 @@ def test_state_and_reason_follow_from_the_facts(facts: RunFacts, state: str, rea
 @pytest.fixture
 def job(tmp_path: Path) -> TrainingJob:
     (tmp_path / "jobs" / "0000-train").mkdir(parents=True)
-    return TrainingJob("815_0", tmp_path / "jobs" / "0000-train", "sweep-train")
+    return TrainingJob(KEY, tmp_path / "jobs" / "0000-train")
 
 
 def made_run(tmp_path: Path, *attempts: Attempt) -> Run:
@@ -167,13 +179,13 @@ def test_records_survive_a_round_trip(tmp_path: Path) -> None:
 def test_run_with_a_result_is_done_however_its_job_ended(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, FAILED)
     run.write_result(Result("ckpt-9", 100, 12, {"loss": 0.5}, None, 0.25, {}, []))
-    assert status.decide(status.read_facts(run, job, ended("FAILED"), True)) == (State.DONE, "")
+    assert status.decide(status.read_facts(run, job, ended("FAILED"))) == (State.DONE, "")
 
 
 def test_end_of_an_attempt_becomes_older(tmp_path: Path, job: TrainingJob) -> None:
     day_ago = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     run = made_run(tmp_path, replace(FINISHED, ended=day_ago))
-    facts = status.read_facts(run, job, ended("COMPLETED"), True)
+    facts = status.read_facts(run, job, ended("COMPLETED"))
     assert facts.since_end_s >= 86_400
     assert status.decide(facts) == (State.FAILED, "finished, but result.json was removed; resubmit to write it again")
 
@@ -182,45 +194,45 @@ def test_attempt_counts_only_for_the_execution_of_the_job_that_made_it(tmp_path:
     """Slurm has requeued the job, and the message of the attempt before is not the outcome of this one."""
     run = made_run(tmp_path, INTERRUPTED)
     running = JobState(JobPhase.RUNNING, "RUNNING", restarts=0)
-    assert status.read_facts(run, job, running, True).attempt == INTERRUPTED
-    assert status.read_facts(run, job, replace(running, restarts=1), True).attempt is None
+    assert status.read_facts(run, job, running).attempt == INTERRUPTED
+    assert status.read_facts(run, job, replace(running, restarts=1)).attempt is None
 
 
 def test_requeued_job_that_failed_before_its_attempt_is_not_taken_for_interrupted(tmp_path: Path, job: TrainingJob) -> None:
     """Accounting does not report how often a job was requeued."""
     run = made_run(tmp_path, INTERRUPTED)
-    assert status.read_facts(run, job, ended("FAILED", exit_code=1), True).attempt is None
-    assert status.read_facts(run, job, ended("CANCELLED"), True).attempt == INTERRUPTED
+    assert status.read_facts(run, job, ended("FAILED", exit_code=1)).attempt is None
+    assert status.read_facts(run, job, ended("CANCELLED")).attempt == INTERRUPTED
 
 
 def test_attempt_of_an_earlier_job_is_reported_only_while_the_new_one_is_pending(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, replace(FAILED, job="7_0"))
-    assert status.read_facts(run, job, PENDING, True).attempt == replace(FAILED, job="7_0")
-    assert status.read_facts(run, job, ended("CANCELLED"), True).attempt is None
+    assert status.read_facts(run, job, PENDING).attempt == replace(FAILED, job="7_0")
+    assert status.read_facts(run, job, ended("CANCELLED")).attempt is None
 
 
 def test_attempt_outside_of_slurm_counts_until_the_next_submission(tmp_path: Path, job: TrainingJob) -> None:
     by_hand = replace(FAILED, job="", submission="0000-train")
     run = made_run(tmp_path, by_hand)
-    assert status.decide(status.read_facts(run, job, ended("CANCELLED"), True)) == (State.FAILED, "no space left; see log")
+    assert status.decide(status.read_facts(run, job, ended("CANCELLED"))) == (State.FAILED, "no space left; see log")
     later = replace(job, submission=tmp_path / "jobs" / "0001-train")
-    assert status.read_facts(run, later, PENDING, True).execution is Execution.PENDING
+    assert status.read_facts(run, later, PENDING).execution is Execution.PENDING
 
 
 def test_attempt_outside_of_slurm_without_a_process_was_killed(tmp_path: Path) -> None:
     run = made_run(tmp_path, replace(OPEN, job="", submission=""))
-    assert status.read_facts(run, None, None, True).execution is Execution.KILLED
+    assert status.read_facts(run, None, None).execution is Execution.KILLED
 
 
 def test_job_without_a_state_is_forgotten_by_slurm_or_unknown_here(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, OPEN)
-    assert status.read_facts(run, job, None, has_slurm=True).execution is Execution.FORGOTTEN
-    assert status.read_facts(run, job, None, has_slurm=False).execution is Execution.UNKNOWN
+    assert status.read_facts(run, job, None).execution is Execution.FORGOTTEN
+    assert status.read_facts(run, job, None, PLACE).execution is Execution.UNKNOWN
 
 
 def test_interrupted_run_can_be_resubmitted_where_slurm_cannot_be_queried(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, INTERRUPTED)
-    state, reason = status.decide(status.read_facts(run, job, None, has_slurm=False))
+    state, reason = status.decide(status.read_facts(run, job, None, PLACE))
     assert state is State.WAITING
     assert "not queued" in reason
 
@@ -232,12 +244,53 @@ def test_memory_limit_is_recognized_where_accounting_says_failed(tmp_path: Path,
     run = made_run(tmp_path, OPEN)
     (job.submission / "815_0_0_log.err").write_text(f"{line}\n")
     killed = ended("FAILED", signal=signal.SIGKILL)
-    assert status.decide(status.read_facts(run, job, killed, True))[1].startswith("out of memory (job 815_0)")
+    assert status.decide(status.read_facts(run, job, killed))[1].startswith("out of memory (job 815_0)")
 
 
 def test_last_line_of_the_job_is_quoted_without_those_of_slurm(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path)
     (job.submission / "815_0_0_log.err").write_text("pickle data was truncated\nsrun: error: n1: task 0: Exited\n\n")
-    state, reason = status.decide(status.read_facts(run, job, ended("FAILED", exit_code=1), True))
+    state, reason = status.decide(status.read_facts(run, job, ended("FAILED", exit_code=1)))
     assert state is State.FAILED
     assert "exit code 1, last line 'pickle data was truncated'; see" in reason
+
+
+def lock_run(run: Run, owner: Owner) -> None:
+    run.lock.write_text(json.dumps(asdict(owner)))
+
+
+def test_live_lock_of_a_job_that_slurm_does_not_know_is_running(tmp_path: Path, job: TrainingJob) -> None:
+    """The sweep is on a file system that two clusters share, or the site has no accounting."""
+    run = made_run(tmp_path, OPEN)
+    lock_run(run, OWNER)
+    for place in ("", PLACE):
+        state, reason = status.decide(status.read_facts(run, job, None, place))
+        assert (state, reason[:24]) == (State.RUNNING, "process 42 on n1, job 7 ")
+    os.utime(run.lock, (0, 0))
+    assert status.decide(status.read_facts(run, job, None, ""))[0] is State.FAILED
+
+
+def test_lock_that_an_ended_job_has_left_behind_does_not_count(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, OPEN)
+    lock_run(run, OWNER)
+    assert status.decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.FAILED
+    lock_run(run, replace(OWNER, pid=43))  # of another process
+    assert status.decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.RUNNING
+
+
+def test_damaged_progress_is_no_progress(tmp_path: Path, job: TrainingJob) -> None:
+    run = made_run(tmp_path, OPEN)
+    run.progress.write_bytes(bytes(100))
+    facts = status.read_facts(run, job, JobState(JobPhase.RUNNING, "RUNNING", restarts=0))
+    assert status.decide(facts) == (State.RUNNING, "starting")
+
+
+def test_run_that_lost_its_configuration_is_not_taken_for_absent(tmp_path: Path) -> None:
+    """A submission would train it again, under another number."""
+    (tmp_path / "sweep.yaml").write_text("device: cpu\n")
+    run = made_run(tmp_path, FINISHED)
+    for look in (sweep_directory.open_runs, sweep_directory.find_runs):
+        with pytest.raises(RecordError, match=r"config\.yaml is missing, and 0000-base has been trained; restore the file"):
+            look(tmp_path)
+    run.write_provenance(replace(run.read_provenance(), attempts=[]))  # as a killed submission leaves it
+    assert sweep_directory.find_runs(tmp_path) == {}

@@ -1,0 +1,73 @@
+"""submitit's executor, with one change: jobs that Slurm has queued although sbatch reported an error are found.
+
+sbatch reports a timeout if the controller is slow to answer; the controller may have queued the jobs nevertheless.
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import submitit
+from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
+
+from jobs.cluster import client, job_states
+from pianogen.polling import wait_until
+
+_UNCERTAIN = re.compile(
+    r"timed? ?out|zero bytes|receive failure|unexpected message|communication|unable to contact", re.IGNORECASE
+)
+_SEARCH_S, _POLL_S = 20.0, 2.0
+
+
+class UncertainError(FailedJobError):  # type: ignore[misc]  # submitit has no type information
+    """sbatch failed, and Slurm may still queue the jobs."""
+
+
+class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]
+    """Queues jobs as one array."""
+
+    def _internal_process_submissions(self, delayed_submissions: Sequence[DelayedSubmission]) -> list[submitit.Job[Any]]:
+        """As in submitit, which queues an array with another executor than this one."""
+        num_jobs = len(delayed_submissions)
+        if num_jobs == 1:
+            jobs: list[submitit.Job[Any]] = super()._internal_process_submissions(delayed_submissions)
+            return jobs
+        folder = JobPaths.get_first_id_independent_folder(self.folder)
+        pickles = [folder / f"{uuid.uuid4().hex}.pkl" for _ in delayed_submissions]
+        for delayed, path in zip(delayed_submissions, pickles, strict=True):
+            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+            delayed.dump(path)
+        self.parameters["map_count"] = num_jobs
+        array = self._submit_command(self._submitit_command_str)
+        tasks = list(range(array.num_tasks))
+        jobs = [submitit.SlurmJob(self.folder, f"{array.job_id}_{index}", tasks) for index in range(num_jobs)]
+        for job, path in zip(jobs, pickles, strict=True):
+            job.paths.move_temporary_file(path, "submitted_pickle")
+        return jobs
+
+    def _submit_command(self, command: str) -> submitit.Job[Any]:
+        try:
+            return super()._submit_command(command)
+        except FailedJobError as error:
+            is_uncertain = _UNCERTAIN.search(str(error)) is not None
+            job = self._find_queued(_SEARCH_S if is_uncertain else 0)
+            if job is not None:
+                return submitit.SlurmJob(self.folder, job, list(range(self._num_tasks())))
+            if is_uncertain:
+                raise UncertainError(str(error)) from error
+            raise
+
+    def _find_queued(self, timeout_s: float) -> str | None:
+        job: str | None = None
+
+        def is_found() -> bool:
+            nonlocal job
+            try:
+                job = job_states.find_queued(self.parameters["job_name"], self.folder)
+            except client.SlurmError:
+                return False
+            return job is not None
+
+        wait_until(is_found, timeout_s, _POLL_S)
+        return job

@@ -1,0 +1,151 @@
+"""Jobs as processes of this machine, as many at a time as its cores and GPUs allow."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import submitit
+
+from jobs.configuration.run_config import SlurmConfig
+from jobs.records import submissions
+from pianogen import logs
+from pianogen.progress import Progress
+
+_POLL_S = 0.2
+_NO_LIMIT_MIN = 100 * 365 * 24 * 60  # submitit requires a time limit
+_TRACEBACK_FRAME = "-" * 22
+_GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A running job: its argument, its process, and the GPUs that it has to itself."""
+
+    argument: str
+    job: submitit.Job[None]
+    gpus: list[str]
+
+
+def run_all(
+    kind: str, function: Callable[[str], None], arguments: Sequence[str], place: Path, resources: SlurmConfig
+) -> list[tuple[str, str]]:
+    """Calls a function with each argument in a process of its own; returns the arguments that failed, with the reasons.
+
+    SIGTERM, SIGHUP and Ctrl-C end the processes, which write a checkpoint if they train. The processes have no time limit.
+
+    Args:
+        kind: train, sample or decode.
+        place: the folder of the submission.
+        resources: the cores and GPUs of each process, and the limit of processes at a time.
+    """
+    executor = submitit.LocalExecutor(folder=place)
+    executor.update_parameters(timeout_min=_NO_LIMIT_MIN)
+    waiting, running, failures = list(arguments), list[_Running](), list[tuple[str, str]]()
+    gpus = find_gpus() if resources.num_gpus else []
+    limit = max_parallel(resources, len(gpus))
+    with Progress(kind, len(arguments), "jobs") as progress, _exit_on_signals():
+        try:
+            while waiting or running:
+                if submissions.is_cancelled(place):
+                    failures += [(argument, "cancelled before it started") for argument in waiting]
+                    waiting.clear()
+                while waiting and len(running) < limit:
+                    argument, own_gpus = waiting.pop(0), gpus[: resources.num_gpus]
+                    gpus = gpus[resources.num_gpus :]
+                    with _signals_ignored():
+                        job = executor.submit(_run_job, function, argument, ",".join(own_gpus))
+                        running.append(_Running(argument, job, own_gpus))
+                time.sleep(_POLL_S)
+                for entry in [entry for entry in running if entry.job.done()]:
+                    running.remove(entry)
+                    gpus += entry.gpus
+                    error = entry.job.exception()
+                    if error is not None:
+                        failures.append((entry.argument, _last_traceback_line(str(error))))
+                    progress.advance(1, f"{len(failures)} failed" if failures else "")
+        finally:
+            _terminate([entry.job for entry in running])
+    return failures
+
+
+def max_parallel(resources: SlurmConfig, num_gpus: int) -> int:
+    """The number of processes at a time: by the cores that this process may use, by the GPUs, and by `max_parallel`."""
+    by_cores = len(os.sched_getaffinity(0)) // resources.cpus_per_task
+    by_gpus = num_gpus // resources.num_gpus if resources.num_gpus else by_cores
+    return max(1, min(resources.max_parallel, by_cores, by_gpus))
+
+
+def find_gpus() -> list[str]:
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them; if the user has set the variable, those in it."""
+    chosen = os.environ.get(_GPU_VARIABLE)
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
+        end = next((index for index, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+        return names[:end]  # CUDA ignores what follows an invalid name
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+
+
+def _run_job(function: Callable[[str], None], argument: str, gpus: str) -> None:
+    logs.configure()
+    os.environ[_GPU_VARIABLE] = gpus  # submitit gives the first GPUs to every job
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it; a function without a handler must end by it
+    function(argument)
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Raises SystemExit when this process receives SIGTERM, or SIGHUP unless that is ignored, as under nohup."""
+
+    def exit_with_code(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        for handled in previous:
+            signal.signal(handled, signal.SIG_IGN)  # a second signal must not interrupt the end of the jobs
+        raise SystemExit(128 + number)
+
+    is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = [signal.SIGTERM] if is_immune else [signal.SIGTERM, signal.SIGHUP]
+    previous = {number: signal.signal(number, exit_with_code) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Processes started in the context ignore the signals of a terminal, which would kill submitit's processes.
+
+    `_terminate` ends the processes when this process receives such a signal.
+    """
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _terminate(jobs: Sequence[submitit.Job[None]]) -> None:
+    """Sends SIGTERM to jobs of this machine until they have ended; a job that is starting may miss the first ones."""
+    while alive := [job for job in jobs if not job.done()]:
+        for job in alive:
+            os.kill(int(job.job_id), signal.SIGTERM)  # submitit's process forwards it to the job
+        time.sleep(_POLL_S)
+
+
+def _last_traceback_line(text: str) -> str:
+    """The last line of the traceback that submitit frames with dashes."""
+    parts = text.split(_TRACEBACK_FRAME)
+    return (parts[1] if len(parts) > 2 else text).strip().splitlines()[-1]
