@@ -85,17 +85,18 @@ class Checkpoints:
     def _restore(self) -> str | None:
         """Restores the newest intact checkpoint and returns its name; None if no checkpoint was ever written."""
         failures: dict[str, Exception] = {}
-        for name in find_checkpoints(self._folder):
-            try:
-                with without_brackets(self._folder / name) as path:
-                    self._state.restore(str(path)).assert_consumed()
-            except _RESTORE_ERRORS as error:
-                failures[name] = error
-                _log.warning("cannot restore checkpoint %s (%s)", self._folder / name, first_line(error))
-                continue
-            if failures:
-                _log.warning("resuming from %s, the newest intact checkpoint", self._folder / name)
-            return name
+        # One link for all: after a failure TensorFlow still reads parts of the damaged checkpoint.
+        with without_brackets(self._folder) as folder:
+            for name in find_checkpoints(self._folder):
+                try:
+                    self._state.restore(str(folder / name)).assert_consumed()
+                except _RESTORE_ERRORS as error:
+                    failures[name] = error
+                    _log.warning("cannot restore checkpoint %s (%s)", self._folder / name, first_line(error))
+                    continue
+                if failures:
+                    _log.warning("resuming from %s, the newest intact checkpoint", self._folder / name)
+                return name
         if failures:
             name, failure = next(iter(failures.items()))
             raise CheckpointError(
@@ -166,12 +167,12 @@ class Checkpoints:
 
 
 @contextmanager
-def without_brackets(path: Path) -> Iterator[Path]:
-    """The path of a checkpoint through a temporary link: TensorFlow reads its name as a pattern in which [ab] is one letter."""
-    with tempfile.TemporaryDirectory(prefix="pianogen-") as folder:
-        link = Path(folder, "checkpoints")
-        link.symlink_to(path.parent.absolute())
-        yield link / path.name
+def without_brackets(folder: Path) -> Iterator[Path]:
+    """A folder of checkpoints through a temporary link: TensorFlow reads a path as a pattern in which [ab] is one letter."""
+    with tempfile.TemporaryDirectory(prefix="pianogen-") as temporary:
+        link = Path(temporary, "checkpoints")
+        link.symlink_to(folder.absolute())
+        yield link
 
 
 def _fsync_files(prefix: str) -> None:

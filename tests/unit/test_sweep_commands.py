@@ -121,7 +121,7 @@ def test_every_option_has_a_type_a_default_and_a_meaning(capsys: pytest.CaptureF
     assert options["device"].default == "required"
     assert options["model.copy"][1:3] == ("true|false", "true")
     assert command.run(sweep.main, ["options", "checkpoints"]) == 0
-    assert len(capsys.readouterr().out.split("\ncheckpoints.")) == 3
+    assert len(capsys.readouterr().out.split("\ncheckpoints.")) == 4
     assert command.run(sweep.main, ["options", "trainig"]) == 2
 
 
