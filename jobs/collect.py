@@ -6,7 +6,7 @@ python -m jobs.collect runs/quick --out collected
 import logging
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -14,13 +14,14 @@ from zipfile import BadZipFile, ZipFile
 from jobs.export import index
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_sample_stores, read_parameters
+from jobs.records.samples import SAMPLES, find_sample_stores, read_parameters
 from jobs.report import page
 from jobs.report.figures import RunSamples, Sample, SampleSet
-from jobs.report.roll_text import encode_roll
 from pianogen import atomic, command
 from pianogen.errors import PianogenError, UsageError
+from pianogen.evaluation.memorization import Passage
 from pianogen.evaluation.sample_metrics import measure
+from pianogen.roll_text import encode_roll
 from pianogen.store import Store
 
 _log = logging.getLogger("jobs.collect")
@@ -62,6 +63,7 @@ def _collect(sweep: Path, out: Path) -> None:
 def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
     """Copies the decoded MIDI files of a store of samples to the output folder."""
     samples = []
+    passages = _read_passages(run, path)
     with Store(path) as store:
         names = index.midi_names(store)
         files = _read_decoded(run.path / "midi", path.stem, names)
@@ -73,13 +75,20 @@ def _collect_store(run: Run, path: Path, out: Path) -> SampleSet:
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(out / file, files[name])
             roll = store.roll(number)
-            samples.append(Sample(store.pieces.name[number], file, parameters[number], encode_roll(roll), measure(roll)))
+            title, passage = store.pieces.name[number], passages.get(number)
+            samples.append(Sample(title, file, parameters[number], encode_roll(roll), measure(roll), passage))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         _log.warning(
             "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
         )
     return SampleSet(parameters[0], samples)
+
+
+def _read_passages(run: Run, path: Path) -> Mapping[int, Passage | None]:
+    """The passages of samples that stand in the train split, by number; only for the samples that the run drew at its end."""
+    result = run.read_result() if path.name == SAMPLES else None
+    return dict(enumerate(result.memorization.samples)) if result and result.memorization else {}
 
 
 def _read_decoded(folder: Path, stem: str, names: Sequence[str]) -> dict[str, bytes]:

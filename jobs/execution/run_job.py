@@ -15,6 +15,7 @@ from jobs.records import attempts
 from jobs.records.provenance import Outcome
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.samples import SAMPLES
 from pianogen import logs
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
@@ -130,6 +131,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     logs.import_tensorflow()
     from pianogen.data.statistics import train_statistics
     from pianogen.evaluation.held_out import evaluate_held_out
+    from pianogen.evaluation.passage_search import measure_memorization
     from pianogen.evaluation.trivial import constant_predictor_loss
     from pianogen.sampling.draw import Sampler, draw_to_store
     from pianogen.sampling.sample_store import SampleSource
@@ -147,8 +149,9 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         else:
             trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
-    sampler = Sampler(trained.network, config.sampling, statistics)
-    rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+        sampler = Sampler(trained.network, config.sampling, statistics)
+        rolls = draw_to_store(run.path / SAMPLES, sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+        memorization = measure_memorization(rolls, store, config.data.groups, shutdown_requested)
     result = Result(
         checkpoint=trained.checkpoint,
         parameters=trained.network.keras.count_params(),
@@ -158,6 +161,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
         held_out={split: evaluation.as_json() for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
+        memorization=memorization,
     )
     return result, trained.iterations_per_s
 

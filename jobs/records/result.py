@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from pianogen.evaluation.memorization import Memorization
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -19,6 +21,7 @@ class Result:
         constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
         held_out: by split, the measures of the model and of the trivial predictors; see `evaluate_held_out`.
         samples: the metrics of each sample; see `SampleMetrics`.
+        memorization: passages of the samples that stand in the train split; None in the result of an earlier version.
     """
 
     checkpoint: str
@@ -29,6 +32,7 @@ class Result:
     constant_predictor_loss: float | None
     held_out: Mapping[str, Mapping[str, Any]]
     samples: list[dict[str, Any]]
+    memorization: Memorization | None = None
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
@@ -37,8 +41,10 @@ class Result:
         Raises:
             KeyError: a key is missing.
         """
-        fields = {name: content[name] for name in cls.__dataclass_fields__ if name != "metrics"}
-        return cls(**fields, metrics={name: value for name, value in content.items() if name not in fields})
+        fields = {name: content[name] for name in cls.__dataclass_fields__ if name not in ("metrics", "memorization")}
+        metrics = {name: value for name, value in content.items() if name not in cls.__dataclass_fields__}
+        memorization = content.get("memorization")
+        return cls(**fields, metrics=metrics, memorization=Memorization.parse(memorization) if memorization else None)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON value."""
@@ -46,7 +52,7 @@ class Result:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             content |= value if name == "metrics" else {name: value}
-        return content
+        return content | {"memorization": self.memorization and self.memorization.as_json()}
 
     def onset_f1(self, split: str) -> float | None:
         """The onset F1 score on a held-out split: with the static threshold or, without one, of the most probable states."""

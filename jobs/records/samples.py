@@ -7,6 +7,8 @@ from pathlib import Path
 from jobs.records.run_directory import Run
 from pianogen.store import Store
 
+SAMPLES = "samples.h5"  # those that a run draws at its end
+
 
 @dataclass(frozen=True, slots=True)
 class SampleParameters:

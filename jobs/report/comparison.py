@@ -1,6 +1,7 @@
 """The table of a sweep's runs: the settings in which they differ, and their results."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,15 @@ _F1 = (
     "F1 of predicted onsets on the {} split, with the static threshold that is best on the valid split; joint predicts its most "
     "probable states"
 )
+_PASSAGE = "onsets of the longest passage in the train split, up to transposition and tempo change: median over {}"
+
+
+def _median_passage(run: RunFigures, of_samples: bool) -> float | None:
+    memorization = run.result.memorization if run.result else None
+    onsets = (memorization.sample_onsets if of_samples else memorization.held_out) if memorization else []
+    return statistics.median(onsets) if onsets else None
+
+
 _MEASURES = (
     _Measure("parameters", "number of weights of the model", lambda run: run.result.parameters if run.result else None, ",d"),
     _Measure("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d"),
@@ -102,6 +112,8 @@ _MEASURES = (
     _Measure("test nats/step", _NATS.format("test"), lambda run: _held_out(run, "test", "nats_per_step"), ".3f", min),
     _Measure("test onset F1", _F1.format("test"), lambda run: _onset_f1(run, "test"), ".3f", max),
     _Measure("collapsed", "number of samples that collapsed", lambda run: run.num_collapsed, "d"),
+    _Measure("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
+    _Measure("held-out passage", _PASSAGE.format("held-out excerpts"), lambda run: _median_passage(run, of_samples=False), "g"),
 )
 
 

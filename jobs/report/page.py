@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from jobs.records import status
-from jobs.report import curves
+from jobs.report import curves, passages
 from jobs.report.comparison import Cell, Column, compare
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from pianogen.evaluation import collapse
@@ -45,6 +45,7 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         charts=_charts(runs),
         size=curves.SIZE,
         collapse_definitions=collapse.DEFINITIONS,
+        passages=passages,
         style=Markup(_assets(_STYLES)),
         script=Markup(script),
         # The Content-Security-Policy allows only this script, whatever text the names contain.

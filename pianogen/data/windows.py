@@ -144,10 +144,7 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
         raise WindowError(
             f"data.groups: {store.path} has no group {unknown[0]!r}; its groups are {', '.join(sorted(set(pieces.group)))}"
         )
-    is_chosen = pieces.split == split
-    if config.groups:
-        is_chosen &= np.isin(pieces.group, config.groups)
-    indices = np.flatnonzero(is_chosen)
+    indices = pieces.select(split, config.groups)
     steps = pieces.steps[indices].astype(np.int64)
     num_windows, num_phases, stride = _place_windows(steps, config.window_steps, config.stride, every_row)
     return Windows(

@@ -67,6 +67,8 @@ def assert_finished(run: Path) -> None:
     assert list(result["held_out"]) == ["valid"]
     assert result["held_out"]["valid"]["network"]["nats_per_step"] > 0
     assert all("collapse" in sample for sample in result["samples"])
+    assert len(result["memorization"]["samples"]) == len(result["samples"])
+    assert result["memorization"]["split"] == "valid"
     assert len(read_rows(run / "metrics.csv")) == 2
 
 
