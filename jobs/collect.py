@@ -12,6 +12,8 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from jobs.export import index
+from jobs.listening import page as listening_page
+from jobs.listening.draw import ListeningTest, draw
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import SAMPLES, find_sample_stores, read_parameters
@@ -33,14 +35,48 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m jobs.collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
-        "and every sample as a piano roll that the page plays).",
-        epilog="example:\n  python -m jobs.collect runs/quick --out collected",
+        "and every sample as a piano roll that the page plays). With --listening-test, also write listening-test.html,\n"
+        "in which listeners rate excerpts of samples and of held-out pieces without their names, and its key.",
+        epilog="example:\n  python -m jobs.collect runs/quick --out collected --listening-test 20",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
     parser.add_argument("--out", type=Path, required=True, help="the output folder")
+    listening = parser.add_argument_group("listening test")
+    listening.add_argument(
+        "--listening-test",
+        type=command.positive_int,
+        metavar="N",
+        help="also write a page with N excerpts, half of them of the corpus",
+    )
+    listening.add_argument(
+        "--listening-runs", type=int, nargs="+", metavar="NUMBER", help="the numbers of the runs in the test (default: all)"
+    )
+    listening.add_argument("--listening-seed", type=int, metavar="SEED", help="seed of the draw and of the order (default: 0)")
     options = parser.parse(arguments)
+    for name in ("listening_runs", "listening_seed"):
+        if getattr(options, name) is not None and options.listening_test is None:
+            parser.error(f"--{name.replace('_', '-')} applies only with --listening-test N")
+    if options.listening_test is not None:
+        test = draw(_choose_runs(options.sweep, options.listening_runs), options.listening_test, options.listening_seed or 0)
     _collect(options.sweep, options.out)
+    if options.listening_test is not None:
+        _write_listening_test(test, options.out)
     return 0
+
+
+def _choose_runs(sweep: Path, numbers: Sequence[int] | None) -> list[Run]:
+    """The runs with these numbers, or all runs of a sweep."""
+    runs = {int(run.name.partition("-")[0]): run for run in sweep_directory.open_runs(sweep)}
+    if unknown := set(numbers or ()) - runs.keys():
+        raise UsageError(f"--listening-runs {min(unknown)}: {sweep} has the runs {', '.join(map(str, sorted(runs)))}")
+    return [run for number, run in runs.items() if numbers is None or number in numbers]
+
+
+def _write_listening_test(test: ListeningTest, out: Path) -> None:
+    path, key = out / "listening-test.html", out / "listening-test.key.json"
+    atomic.write_text(path, listening_page.render(test))
+    test.key.write(key)
+    print(f"{len(test.rolls)} excerpts in {path}; give listeners this file, and keep {key} for python -m jobs.listening_results")
 
 
 def _collect(sweep: Path, out: Path) -> None:

@@ -1,5 +1,6 @@
 """A sweep without training: directories of runs with generated metrics, results and samples."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,16 @@ VALUES = {
 CONSTANT_LOSS = 0.0192
 
 
-def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
-    """The finished runs of a sweep with generated metrics and samples."""
-    corpus = made_store(out.with_suffix(".h5"), [Split.TRAIN] * 2)
+def made_sweep(
+    out: Path,
+    num_samples: int,
+    steps: int,
+    epochs: int = 25,
+    values: dict[str, Any] = VALUES,
+    splits: Sequence[Split] = (Split.TRAIN, Split.TRAIN),
+) -> list[Run]:
+    """The finished runs of a sweep with generated metrics and samples; `splits` are those of the pieces of the corpus."""
+    corpus = made_store(out.with_suffix(".h5"), list(splits))
     runs = create_runs(out, corpus, values)
     for number, run in enumerate(runs):
         _finish(run, number, num_samples, steps, epochs)

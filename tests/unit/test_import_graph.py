@@ -34,8 +34,9 @@ ALLOWED_IMPORTS = {
     " jobs.configuration jobs.cluster jobs.records",
     "jobs.report": f"{TOP} pianogen.training pianogen.evaluation jobs.records",
     "jobs.export": f"{TOP} pianogen.midi jobs.records",
+    "jobs.listening": f"{TOP} pianogen.evaluation jobs.records jobs.report",
     "jobs": f"{TOP} pianogen.data pianogen.training pianogen.sampling pianogen.evaluation"
-    " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export",
+    " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export jobs.listening",
 }
 # The only modules, or folders, that may import a library.
 ALLOWED_IMPORTERS = {
@@ -110,7 +111,8 @@ def test_library_reads_no_variables_of_slurm() -> None:
         ("-m jobs.sweep --help", "tensorflow keras numba music21"),
         ("-m jobs.sample --help", "tensorflow keras numba music21"),
         ("-m jobs.decode --help", "tensorflow keras numba"),
-        ("-m jobs.collect --help", "tensorflow keras numba"),
+        ("-m jobs.collect --help", "tensorflow keras numba scipy"),
+        ("-m jobs.listening_results --help", "tensorflow keras numba music21 matplotlib scipy"),
     ],
 )
 def test_process_does_not_load_heavy_libraries(arguments: str, libraries: str) -> None:
