@@ -131,7 +131,7 @@ def find_longer(line: Line, query: Line, powers: np.ndarray, longest: int) -> Ma
         if start < 0:
             i += 1
             continue
-        match = Match(_count_equal(line, i, query, start), start, i)
+        match = Match(_count_equal(line, i, query, start, len(query.step)), start, i)
         windows, table = _hash_windows(line, powers, match.onsets + 1), _make_table(query, powers, match.onsets + 1)
     return match
 
@@ -171,7 +171,7 @@ def _look_up(table: _Table, hashed: np.uint64, line: Line, i: int, query: Line, 
     slot = np.int64(hashed >> table.shift)
     while table.first[slot] >= 0:
         start: int = table.first[slot]
-        if table.windows[start] == hashed and _count_equal(line, i, query, start) >= length:
+        if table.windows[start] == hashed and _count_equal(line, i, query, start, length) == length:
             return start
         slot = (slot + 1) & (len(table.first) - 1)
     return -1
@@ -192,10 +192,10 @@ def _hash_windows(line: Line, powers: np.ndarray, length: int) -> np.ndarray:
 
 
 @kernel
-def _count_equal(line: Line, i: int, other: Line, j: int) -> int:
-    """The number of onsets of the longest equal passages that begin with these onsets."""
+def _count_equal(line: Line, i: int, other: Line, j: int, limit: int) -> int:
+    """The number of onsets of the longest equal passages that begin with these onsets, at most `limit`."""
     count, scale, other_scale = 1, 0, 0
-    while i + count < line.stop[i] and j + count < other.stop[j]:
+    while count < limit and i + count < line.stop[i] and j + count < other.stop[j]:
         at, other_at = i + count, j + count
         if line.key[at] - line.key[at - 1] != other.key[other_at] - other.key[other_at - 1]:
             break
