@@ -57,6 +57,7 @@ bench: env
 	python -m benchmarks.preprocess '$(CORPUS)'
 	python -m benchmarks.scores
 	python -m benchmarks.scale
+	python -m benchmarks.memorization
 	python -m benchmarks.input
 	rm -rf bench
 	python -m benchmarks.report '$(CORPUS)' --folder bench

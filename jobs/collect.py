@@ -6,26 +6,30 @@ python -m jobs.collect runs/quick --out collected
 import logging
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from jobs.export import index
 from jobs.export.output_folder import OutputFolder, read_fingerprints
+from jobs.listening import page as listening_page
+from jobs.listening.draw import ListeningTest, draw
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_sample_stores, read_parameters
+from jobs.records.samples import SAMPLES, find_sample_stores, read_parameters
 from jobs.report import page
 from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
-from jobs.report.roll_text import encode_roll
 from pianogen import atomic, command
 from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
+from pianogen.evaluation.memorization import Passage
 from pianogen.evaluation.sample_metrics import measure
+from pianogen.roll_text import encode_roll
 from pianogen.store import Store
 
+_LISTENING_PAGE, _KEY = "listening-test.html", "listening-test.key.json"
 _log = logging.getLogger("jobs.collect")
 
 
@@ -36,19 +40,59 @@ def main(arguments: Sequence[str]) -> int:
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
         "and every sample as a piano roll that the page plays). A folder with other files is refused; MIDI files\n"
-        "that the sweep no longer has are removed.",
-        epilog="example:\n  python -m jobs.collect runs/quick --out collected",
+        "that the sweep no longer has are removed. With --listening-test, also write listening-test.html, in which\n"
+        "listeners rate excerpts of samples and of held-out pieces without their names, and its key.",
+        epilog="example:\n  python -m jobs.collect runs/quick --out collected --listening-test 20",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
     parser.add_argument("--out", type=Path, required=True, help="the output folder")
+    listening = parser.add_argument_group("listening test")
+    listening.add_argument(
+        "--listening-test",
+        type=command.positive_int,
+        metavar="N",
+        help="also write a page with N excerpts, half of them of the corpus",
+    )
+    listening.add_argument(
+        "--listening-runs", type=int, nargs="+", metavar="NUMBER", help="the numbers of the runs in the test (default: all)"
+    )
+    listening.add_argument("--listening-seed", type=int, metavar="SEED", help="seed of the draw and of the order (default: 0)")
     options = parser.parse(arguments)
-    _collect(options.sweep, options.out)
+    for name in ("listening_runs", "listening_seed"):
+        if getattr(options, name) is not None and options.listening_test is None:
+            parser.error(f"--{name.replace('_', '-')} applies only with --listening-test N")
+    test = None
+    if options.listening_test is not None:
+        test = draw(_choose_runs(options.sweep, options.listening_runs), options.listening_test, options.listening_seed or 0)
+    _collect(options.sweep, options.out, test)
     return 0
 
 
-def _collect(sweep: Path, out: Path) -> None:
+def _choose_runs(sweep: Path, numbers: Sequence[int] | None) -> list[Run]:
+    """The runs with these numbers, or all runs of a sweep."""
+    runs = {int(run.name.partition("-")[0]): run for run in sweep_directory.open_runs(sweep)}
+    if unknown := set(numbers or ()) - runs.keys():
+        raise UsageError(f"--listening-runs {min(unknown)}: {sweep} has the runs {', '.join(map(str, sorted(runs)))}")
+    return [run for number, run in runs.items() if numbers is None or number in numbers]
+
+
+def _listening_files(out: Path, test: ListeningTest | None) -> dict[str, bytes]:
+    """The page and the key of a listening test, or those that the folder has.
+
+    Raises:
+        UsageError: the folder has another test, whose answers could not be evaluated without its key.
+    """
+    key = out / _KEY
+    if test is None:
+        return {name: (out / name).read_bytes() for name in (_LISTENING_PAGE, _KEY) if (out / name).is_file()}
+    if key.is_file() and key.read_bytes() != test.key.to_json():
+        raise UsageError(f"{key} is the key of another listening test; move it and its page away, or choose another --out")
+    return {_LISTENING_PAGE: listening_page.render(test).encode(), _KEY: test.key.to_json()}
+
+
+def _collect(sweep: Path, out: Path, test: ListeningTest | None) -> None:
     folder = OutputFolder(out, f"the sweep {sweep.resolve()}")
-    files: dict[str, bytes] = {}
+    files = _listening_files(out, test)
     corpora = Corpora()
     samples_of_runs = [
         RunSamples(run, [_collect_store(run, path, files, corpora) for path in find_sample_stores(run)])
@@ -67,11 +111,18 @@ def _collect(sweep: Path, out: Path) -> None:
         atomic.write_bytes(out / name, content)
     counts = f"{counted(len(samples), 'MIDI file')} of {counted(len(samples_of_runs), 'run')}"
     print(f"{counts} in {out}; open {out / 'report.html'}")
+    if test is not None:
+        key = out / _KEY
+        print(
+            f"{len(test.rolls)} excerpts in {out / _LISTENING_PAGE}; give listeners this file, and keep {key} for python -m "
+            "jobs.listening_results"
+        )
 
 
 def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: Corpora) -> SampleSet:
     """Adds the decoded MIDI files of a store of samples, by path below the output folder."""
     samples, rolls = [], []
+    passages = _read_passages(run, path)
     with Store(path) as store:
         names = index.midi_names(store)
         files = _read_decoded(run.path / "midi", path, store.fingerprint, names)
@@ -83,13 +134,20 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
             collected[file] = files[name]
             roll = store.roll(number)
             rolls.append(roll)
-            samples.append(Sample(store.pieces.name[number], file, parameters[number], encode_roll(roll), measure(roll)))
+            title, passage = store.pieces.name[number], passages.get(number)
+            samples.append(Sample(title, file, parameters[number], encode_roll(roll), measure(roll), passage))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         _log.warning(
             "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
         )
     return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
+
+
+def _read_passages(run: Run, path: Path) -> Mapping[int, Passage | None]:
+    """The passages of samples that stand in the train split, by number; only for the samples that the run drew at its end."""
+    result = run.read_result() if path.name == SAMPLES else None
+    return dict(enumerate(result.memorization.samples)) if result and result.memorization else {}
 
 
 def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[str]) -> dict[str, bytes]:

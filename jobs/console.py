@@ -22,7 +22,8 @@ _COMMANDS = {
     "sweep": ("jobs.sweep", "train models on a store: submit, status, resubmit, cancel, logs, options"),
     "sample": ("jobs.sample", "draw more samples from trained runs"),
     "decode": ("jobs.decode", "write samples, or the rolls of a store, as MIDI files and plots"),
-    "collect": ("jobs.collect", "collect the samples of a sweep, and write a report"),
+    "collect": ("jobs.collect", "collect the samples of a sweep, and write a report and a listening test"),
+    "listening-results": ("jobs.listening_results", "evaluate the answers to a listening test"),
 }
 _FOLDERS = ("sweeps", "slurm")
 

@@ -24,7 +24,8 @@ _MADV_DONTNEED = 4
 WAIT_S = 120.0
 _POLL_S = 0.05
 _PACKAGE = Path(__file__).parent
-_SOURCES = sorted([_PACKAGE / "roll.py", *(_PACKAGE / "midi").glob("*.py"), *(_PACKAGE / "data").glob("*.py")])
+_KERNEL_FOLDERS = ("data", "evaluation", "midi")
+_SOURCES = sorted([_PACKAGE / "roll.py", *(source for folder in _KERNEL_FOLDERS for source in (_PACKAGE / folder).glob("*.py"))])
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

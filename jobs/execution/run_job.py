@@ -17,6 +17,7 @@ from jobs.records.held_out import with_unbeaten
 from jobs.records.provenance import Outcome
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.samples import SAMPLES
 from pianogen import logs
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
@@ -132,6 +133,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     logs.import_tensorflow()
     from pianogen.data.statistics import train_statistics
     from pianogen.evaluation.held_out import evaluate_held_out
+    from pianogen.evaluation.passage_search import measure_memorization
     from pianogen.evaluation.trivial import constant_predictor_loss
     from pianogen.sampling.draw import Sampler, draw_to_store
     from pianogen.sampling.sample_store import SampleSource
@@ -140,21 +142,23 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.training.trained_model import load_trained_model
 
     config = run.read_config()
-    with tracked(run, config.training.tracker) as trackers:
-        with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
-            statistics = train_statistics(store, config.data)
-            if config.model.ensemble:
-                find_strategy(config.devices, workers)
-                network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
-                trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
-            else:
-                trained = train(
-                    config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers=trackers
-                )
-            evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
+    with (
+        tracked(run, config.training.tracker) as trackers,
+        rendezvous.meet(run, own) as workers,
+        job_files.local_store(run.open_store(), config.local_copy) as store,
+    ):
+        statistics = train_statistics(store, config.data)
+        if config.model.ensemble:
+            find_strategy(config.devices, workers)
+            network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
+            trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
+        else:
+            trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers=trackers)
+        evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
         sampler = Sampler(trained.network, config.sampling, statistics)
-        rolls = draw_to_store(run.path / "samples.h5", sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+        rolls = draw_to_store(run.path / SAMPLES, sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
         trackers.log_samples(int(trained.history[-1]["iteration"]) if trained.history else 0, rolls)
+        memorization = measure_memorization(rolls, store, config.data.groups, shutdown_requested)
     result = Result(
         checkpoint=trained.checkpoint,
         parameters=trained.network.keras.count_params(),
@@ -164,6 +168,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
         constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
         held_out={split: with_unbeaten(evaluation.as_json()) for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
+        memorization=memorization,
     )
     return result, trained.iterations_per_s
 

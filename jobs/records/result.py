@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from jobs.records.held_out import MODEL, Measure, describe_unbeaten, find_figure
+from pianogen.evaluation.memorization import Memorization
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Result:
         held_out: by split, the measures of the model and of the trivial predictors, see `evaluate_held_out`, and by measure the
             trivial predictors that the model does not beat.
         samples: the metrics of each sample; see `SampleMetrics`.
+        memorization: passages of the samples that stand in the train split; None in the result of an earlier version.
     """
 
     checkpoint: str
@@ -32,6 +34,7 @@ class Result:
     constant_predictor_loss: float | None
     held_out: Mapping[str, Mapping[str, Any]]
     samples: list[dict[str, Any]]
+    memorization: Memorization | None = None
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
@@ -40,8 +43,10 @@ class Result:
         Raises:
             KeyError: a key is missing.
         """
-        fields = {name: content[name] for name in cls.__dataclass_fields__ if name != "metrics"}
-        return cls(**fields, metrics={name: value for name, value in content.items() if name not in fields})
+        fields = {name: content[name] for name in cls.__dataclass_fields__ if name not in ("metrics", "memorization")}
+        metrics = {name: value for name, value in content.items() if name not in cls.__dataclass_fields__}
+        memorization = content.get("memorization")
+        return cls(**fields, metrics=metrics, memorization=Memorization.parse(memorization) if memorization else None)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON value."""
@@ -49,7 +54,7 @@ class Result:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             content |= value if name == "metrics" else {name: value}
-        return content
+        return content | {"memorization": self.memorization and self.memorization.as_json()}
 
     def figure(self, split: str, measure: Measure, predictor: str = MODEL) -> float | None:
         """A figure of the model or of a trivial predictor on a held-out split; None if not measured."""

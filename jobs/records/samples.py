@@ -10,6 +10,8 @@ from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.store import Store
 
+SAMPLES = "samples.h5"  # those that a run draws at its end
+
 
 @dataclass(frozen=True, slots=True)
 class SampleParameters:

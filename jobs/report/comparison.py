@@ -1,6 +1,7 @@
 """The table of a sweep's runs: the settings in which they differ, and their results."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,6 +100,15 @@ def _held_out(title: str, description: str, split: str, measure: Measure, best: 
     return _Measure(title, description, read, ".3f", best, held_out=(split, measure))
 
 
+_PASSAGE = "onsets of the longest passage in the train split, up to transposition and tempo change: median over {}"
+
+
+def _median_passage(run: RunFigures, of_samples: bool) -> float | None:
+    memorization = run.result.memorization if run.result else None
+    onsets = (memorization.sample_onsets if of_samples else memorization.held_out) if memorization else []
+    return statistics.median(onsets) if onsets else None
+
+
 _MEASURES = (
     _Measure("parameters", "number of weights of the model", lambda run: run.result.parameters if run.result else None, ",d"),
     _Measure("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d"),
@@ -129,6 +139,8 @@ _MEASURES = (
         "d",
         min,
     ),
+    _Measure("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
+    _Measure("held-out passage", _PASSAGE.format("held-out excerpts"), lambda run: _median_passage(run, of_samples=False), "g"),
 )
 
 

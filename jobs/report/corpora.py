@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from jobs.records.run_directory import Run
-from jobs.report.roll_text import encode_roll
 from pianogen.errors import PianogenError
 from pianogen.evaluation.corpus_comparison import Comparison, Corpus, compare
 from pianogen.evaluation.excerpts import Excerpt, excerpt_steps
 from pianogen.evaluation.sample_metrics import SampleMetrics, measure
 from pianogen.roll import Roll
+from pianogen.roll_text import encode_roll
 
 _NUM_EXCERPTS = 8  # of a corpus, at most
 _log = logging.getLogger(__name__)

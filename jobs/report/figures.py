@@ -11,6 +11,7 @@ from jobs.records.status import State, Status
 from jobs.report.corpora import NoComparison
 from pianogen.config import flatten
 from pianogen.evaluation.corpus_comparison import Comparison
+from pianogen.evaluation.memorization import Passage
 from pianogen.evaluation.sample_metrics import SampleMetrics
 from pianogen.training.history import read_history
 
@@ -25,6 +26,7 @@ class Sample:
         parameters: those that it was drawn with.
         roll: its notes, see `encode_roll`.
         metrics: of its roll.
+        passage: the longest passage that stands in the train split; None if there is none, or if it was not searched for.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Sample:
     parameters: SampleParameters
     roll: str
     metrics: SampleMetrics
+    passage: Passage | None
 
 
 @dataclass(frozen=True, slots=True)

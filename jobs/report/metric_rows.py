@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.report.roll_text import DIGITS
 from pianogen.evaluation.corpus_comparison import LEVEL, Comparison, MetricComparison
 from pianogen.evaluation.metrics import Metric
+from pianogen.roll_text import DIGITS
 
 _MAX_BARS = 24  # of a plot
 

@@ -1,16 +1,10 @@
 """The report of a sweep: one HTML file with a table of the runs, their curves and playable samples; it needs no network."""
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from jobs.records import status
-from jobs.report import curves
+from jobs.report import curves, html, passages
 from jobs.report.comparison import Cell, Column, baselines_of, compare
 from jobs.report.corpora import show_corpora
 from jobs.report.figures import RunFigures, RunSamples, read_figures
@@ -45,11 +39,10 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
     baselines = [baseline.title for baseline in baselines_of(runs)]
     names = Column("run", [Cell(run.name, run.name) for run in runs], is_number=False, baselines=baselines)
     states = Column("state", [Cell(run.state, run.state) for run in runs], is_number=False)
-    script = _assets(_SCRIPTS)
-    environment = Environment(
-        loader=PackageLoader("jobs.report", "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html.jinja").render(
+    return html.render(
+        "report.html.jinja",
+        _STYLES,
+        _SCRIPTS,
         sweep=sweep,
         summary=_summary(runs),
         runs=runs,
@@ -61,17 +54,8 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         collapse_definitions=collapse.DEFINITIONS,
         explain=explain,
         metric_rows=metric_rows,
-        style=Markup(_assets(_STYLES)),
-        script=Markup(script),
-        # The Content-Security-Policy allows only this script, whatever text the names contain.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        passages=passages,
     )
-
-
-def _assets(names: Sequence[str]) -> str:
-    """The contents of files, joined."""
-    folder = files("jobs.report") / "assets"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def _summary(runs: Sequence[RunFigures]) -> str:

@@ -143,10 +143,7 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
     if unknown := sorted(set(config.groups) - set(groups)):
         valid = f"its groups are {', '.join(groups)}" if groups else "its pieces are in no groups; remove data.groups"
         raise WindowError(f"data.groups: {store.path} has no group {unknown[0]!r}; {valid}")
-    is_chosen = pieces.split == split
-    if config.groups:
-        is_chosen &= np.isin(pieces.group, config.groups)
-    indices = np.flatnonzero(is_chosen)
+    indices = pieces.select(split, config.groups)
     steps = pieces.steps[indices].astype(np.int64)
     num_windows, num_phases, stride = _place_windows(steps, config.window_steps, config.stride, every_row)
     return Windows(

@@ -1,6 +1,6 @@
-"""Excerpts of the pieces of a store, drawn at a fixed seed: one of a piece, from a bar line on."""
+"""Excerpts of the pieces of a store, at most one of a piece, drawn with a seed: real music to compare samples with."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +55,28 @@ def draw_excerpts(store: Store, split: Split, groups: Collection[str], num_steps
     for index in random.permutation(pieces)[: MAX_EXCERPTS[split]].tolist():
         first_step, roll = draw_rows(store.roll(index), num_steps, random)
         excerpts.append(Excerpt(store.pieces.name[index], split, first_step, roll))
+    return excerpts
+
+
+def held_out_excerpts(store: Store, split: Split, num: int, steps: int, seed: int, groups: Sequence[str] = ()) -> list[Excerpt]:
+    """Excerpts of a split that start at a random step; pieces that are shorter than an excerpt come last, and completely.
+
+    Args:
+        num: number of excerpts; there are fewer if the split has fewer pieces.
+        steps: length of an excerpt.
+        groups: groups of pieces; all if empty.
+
+    Raises:
+        StoreError: a checksum does not match.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(store.pieces.select(split, groups))
+    is_short = store.pieces.steps[order] < steps
+    excerpts = []
+    for piece in np.concatenate([order[~is_short], order[is_short]])[:num].tolist():
+        roll = store.roll(piece)
+        first = int(random.integers(max(len(roll) - steps, 0) + 1))
+        excerpts.append(Excerpt(store.pieces.name[piece], split, first, roll.rows(first, first + steps)))
     return excerpts
 
 

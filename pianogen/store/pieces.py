@@ -58,6 +58,13 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.name)
 
+    def select(self, split: Split, groups: Sequence[str] = ()) -> np.ndarray:
+        """(N,) int64 ascending indices of the pieces of a split, in some groups; in all groups if `groups` is empty."""
+        is_chosen = self.split == split
+        if groups:
+            is_chosen &= np.isin(self.group, groups)
+        return np.flatnonzero(is_chosen)
+
     @property
     def offset(self) -> np.ndarray:
         """(P,) uint64 index of the first row of each roll."""

@@ -20,7 +20,10 @@ from jobs.records import attempts
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
+from pianogen.evaluation.memorization import Memorization, Passage
 from pianogen.evaluation.metrics import METRICS
+from pianogen.roll_text import encode_roll
+from tests.support.made_music import made_roll
 from tests.support.made_sweep import CONSTANT_LOSS, HOSTILE_PIECE, made_sweep, write_made_samples
 from tests.support.report_page import opened_report
 
@@ -350,3 +353,35 @@ def test_nan_and_infinite_losses_are_in_the_table_and_not_in_the_charts(tmp_path
     assert "inf" not in "".join(paths)
     # The best nats/step and onset F1; mean squared errors and cross-entropies are not comparable.
     assert report.count("best of all runs") == 2
+
+
+def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tmp_path: Path, browser: "Browser") -> None:
+    (run,) = made_sweep(tmp_path / "sweep", 4, 150, epochs=1, values={"device": "cpu"})
+    result = run.read_result()
+    assert result is not None
+    roll = encode_roll(made_roll(7, 40))
+    long = Passage(120, 20, 2, "B/<b>.mid", 37, 3, -5, "3/2", roll)
+    short = Passage(9, 0, 1, "A/000.mid", 64, 5, 0, "1", roll)
+    run.write_result(replace(result, memorization=Memorization([None, short, long, short], "test", [8, 12])))
+    decode_run(run)
+    (tmp_path / "sweep.h5").unlink()
+    assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]) == 0
+    with opened_report(browser, tmp_path / "out" / "report.html") as page:
+        (row,) = page.locator("tbody tr").all_inner_texts()
+        assert row.split()[-2:] == ["9", "10"]
+        assert page.get_by_text("median 9 onsets, maximum 120 (4 samples)").count() == 1
+        assert page.get_by_text("excerpts of the test split: median 10 onsets, maximum 12 (2 excerpts)").count() == 1
+        passages = page.locator("details.passage")
+        assert passages.locator("summary").all_inner_texts() == [
+            "Training piece: bar 5 of A/000.mid (not transposed)",
+            "Training piece: bar 3 of B/<b>.mid (-5 semitones, note values times 3/2)",
+            "Training piece: bar 5 of A/000.mid (not transposed)",
+        ]
+        assert page.get_by_text("120 onsets from bar 2 on stand in the train split").count() == 1
+        assert page.locator(".track strong", has_text="long passage").count() == 1
+        passages.nth(1).locator("summary").click()
+        passages.nth(1).get_by_role("button", name="Play the training passage").click()
+        assert page.evaluate("player.track.roll.notes.length") == made_roll(7, 40).num_notes
+        page.get_by_role("button", name="Play all", exact=True).click()
+        played = page.evaluate("player.track.name")
+        assert played.endswith("0001.mid")

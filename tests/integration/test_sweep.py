@@ -70,6 +70,8 @@ def assert_finished(run: Path) -> None:
     unbeaten = [name for name in ("markov", "marginal") if result["held_out"]["valid"]["network"]["nats_per_step"] >= nats[name]]
     assert result["held_out"]["valid"]["unbeaten"]["nats_per_step"] == unbeaten
     assert all("collapse" in sample for sample in result["samples"])
+    assert len(result["memorization"]["samples"]) == len(result["samples"])
+    assert result["memorization"]["split"] == "valid"
     assert len(read_rows(run / "metrics.csv")) == 2
 
 

@@ -1,5 +1,6 @@
 """A sweep without training: directories of runs with generated metrics, results and samples."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,21 @@ SPLITS = [Split.TRAIN] * 10 + [Split.VALID] * 5 + [Split.TEST] * 4
 HOSTILE_PIECE = "<img src=x onerror=\"document.title='harmed'\">.mid"
 
 
-def made_sweep(out: Path, num_samples: int, steps: int, epochs: int = 25, values: dict[str, Any] = VALUES) -> list[Run]:
-    """The finished runs of a sweep with generated metrics and samples, and a corpus of pieces of 120 steps."""
-    rolls = [made_roll(seed, 120) for seed in range(len(SPLITS))]
-    corpus = store_of(out.with_suffix(".h5"), rolls, SPLITS, HOSTILE_PIECE)
+def made_sweep(
+    out: Path,
+    num_samples: int,
+    steps: int,
+    epochs: int = 25,
+    values: dict[str, Any] = VALUES,
+    splits: Sequence[Split] = SPLITS,
+) -> list[Run]:
+    """The finished runs of a sweep with generated metrics and samples, and a corpus of pieces of 120 steps.
+
+    Args:
+        splits: those of the pieces of the corpus.
+    """
+    rolls = [made_roll(seed, 120) for seed in range(len(splits))]
+    corpus = store_of(out.with_suffix(".h5"), rolls, list(splits), HOSTILE_PIECE)
     runs = create_runs(out, corpus, values)
     for number, run in enumerate(runs):
         _finish(run, number, num_samples, steps, epochs)

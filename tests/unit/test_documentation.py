@@ -10,6 +10,7 @@ import pytest
 
 import jobs.collect
 import jobs.decode
+import jobs.listening_results
 import jobs.sample
 import jobs.sweep
 import pianogen.store.__main__
@@ -22,6 +23,7 @@ from tests.support.paths import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PREFIXES = ("pianogen ", "python -m ", "mpiexec ", "sbatch ")
 _PROGRAMS = {f"python -m jobs.{name}": name for name in ("sweep", "sample", "decode", "collect")} | {
+    "python -m jobs.listening_results": "listening-results",
     "python -m pianogen.store": "store",
     "python -m preprocess": "preprocess",
 }
@@ -64,7 +66,9 @@ def without_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any
         jobs.sample: ("_sample",),
         launch: ("check_cluster",),
         jobs.decode: ("_decode",),
-        jobs.collect: ("_collect",),
+        jobs.collect: ("_collect", "_choose_runs", "draw"),
+        jobs.listening_results: ("_print_results",),
+        jobs.listening_results.Key: ("read",),
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, record)
@@ -78,6 +82,7 @@ MAINS: dict[str, Callable[[list[str]], Any]] = {
     "sample": jobs.sample.main,
     "decode": jobs.decode.main,
     "collect": jobs.collect.main,
+    "listening-results": jobs.listening_results.main,
     "store": lambda arguments: pianogen.store.__main__._parse(arguments[0], "", arguments[1:]),
     "preprocess": preprocess.__main__._parse,
 }

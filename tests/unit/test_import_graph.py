@@ -31,13 +31,14 @@ ALLOWED_IMPORTS = {
     "preprocess.archives": f"{TOP} pianogen.midi",
     "jobs.configuration": f"{TOP} pianogen.training",
     "jobs.cluster": f"{TOP} jobs.configuration",
-    "jobs.records": f"{TOP} jobs.configuration jobs.cluster",
+    "jobs.records": f"{TOP} pianogen.evaluation jobs.configuration jobs.cluster",
     "jobs.execution": f"{TOP} pianogen.data pianogen.tracking pianogen.training pianogen.sampling pianogen.evaluation"
     " jobs.configuration jobs.cluster jobs.records",
     "jobs.report": f"{TOP} pianogen.training pianogen.evaluation jobs.records",
     "jobs.export": f"{TOP} pianogen.midi jobs.records",
+    "jobs.listening": f"{TOP} pianogen.evaluation jobs.records jobs.report",
     "jobs": f"{TOP} pianogen.data pianogen.training pianogen.sampling pianogen.evaluation"
-    " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export",
+    " jobs.configuration jobs.cluster jobs.records jobs.execution jobs.report jobs.export jobs.listening",
 }
 # The only modules, or folders, that may import a library.
 ALLOWED_IMPORTERS = {
@@ -98,7 +99,7 @@ def test_library_is_imported_only_where_it_belongs(library: str) -> None:
 
 def test_modules_with_kernels_lie_in_the_folders_that_the_cache_checks() -> None:
     modules = {module for module in modules_of("pianogen") if "pianogen.kernel_cache" in imports_of(module)}
-    assert {folder_of(module) for module in modules} <= {"pianogen.midi", "pianogen.data"}
+    assert {folder_of(module) for module in modules} <= {"pianogen.midi", "pianogen.data", "pianogen.evaluation"}
     assert modules
 
 
@@ -116,7 +117,8 @@ def test_library_reads_no_variables_of_slurm() -> None:
         ("-m jobs.sweep --help", "tensorflow keras numba music21"),
         ("-m jobs.sample --help", "tensorflow keras numba music21"),
         ("-m jobs.decode --help", "tensorflow keras numba"),
-        ("-m jobs.collect --help", "tensorflow keras numba"),
+        ("-m jobs.collect --help", "tensorflow keras numba scipy"),
+        ("-m jobs.listening_results --help", "tensorflow keras numba music21 matplotlib scipy"),
     ],
 )
 def test_process_does_not_load_heavy_libraries(arguments: str, libraries: str) -> None:

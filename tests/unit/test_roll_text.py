@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.report.roll_text import encode_roll
 from pianogen.roll import HOLD, MAX_TEMPO_US, ONSET, Roll, notes, pack
+from pianogen.roll_text import encode_roll
 from tests.support.made_music import random_roll
 from tests.support.made_sweep import dense_states
 from tests.support.rolls import roll_in_4_4

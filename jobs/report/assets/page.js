@@ -157,7 +157,8 @@ for (const track of tracks) {
 
 for (const button of document.querySelectorAll(".play-all")) {
   const container = button.closest(".sample-set") ?? document;
-  button.addEventListener("click", () => player.playAll(tracks.filter((track) => container.contains(track.figure))));
+  const isPlayed = ({ figure }) => container.contains(figure) && !figure.closest(".passage"); // of another piece
+  button.addEventListener("click", () => player.playAll(tracks.filter(isPlayed)));
 }
 controls.querySelector(".stop").addEventListener("click", () => { if (player.track) player.stop(); });
 controls.querySelector("[name=volume]").addEventListener("input", (event) => {
@@ -180,7 +181,7 @@ function setPrinting(isPrinting) {
 
 window.addEventListener("beforeprint", () => {
   setPrinting(true);
-  for (const track of tracks) track.update();
+  for (const track of tracks) if (track.figure.checkVisibility()) track.update();
 });
 window.addEventListener("afterprint", () => {
   setPrinting(false);

@@ -1,6 +1,6 @@
 "use strict";
 
-// The notes, tempos and bars of a piano roll. jobs/report/roll_text.py writes the text and describes its format.
+// The notes, tempos and bars of a piano roll. pianogen/roll_text.py writes the text and describes its format.
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const DIGIT_VALUES = new Uint8Array(128);

@@ -27,6 +27,7 @@ function keyTop(key) {
  */
 class RollView {
   static zoom = 1; // of all rolls
+  static isBlind = false; // whether only the playhead is drawn
   static isFitted = false; // whether all steps are visible, whatever the zoom
   static palette = readPalette();
 
@@ -53,17 +54,19 @@ class RollView {
     const context = this.#clear(width);
     const first = this.element.scrollLeft / this.#stepPx;
     const visible = { context, first, last: first + (width - LEFT_PX) / this.#stepPx, width };
-    this.#drawKeys(visible);
+    if (!RollView.isBlind) this.#drawKeys(visible);
     context.save();
     context.beginPath();
     context.rect(LEFT_PX, 0, width - LEFT_PX, HEIGHT_PX);
     context.clip();
-    this.#drawBars(visible);
-    this.#drawNotes(visible);
-    this.#drawTempo(visible);
+    if (!RollView.isBlind) {
+      this.#drawBars(visible);
+      this.#drawNotes(visible);
+      this.#drawTempo(visible);
+    }
     if (position !== null) this.#fill(context, "playhead", this.#left(this.roll.stepAt(position)) - 1, 0, 2, HEIGHT_PX);
     context.restore();
-    this.#drawTempoLabels(context);
+    if (!RollView.isBlind) this.#drawTempoLabels(context);
   }
 
   /** Frees the memory of the canvas. */

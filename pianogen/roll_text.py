@@ -1,4 +1,4 @@
-"""Rolls as compact text for the report, which draws and plays them; assets/roll.js reads the text."""
+"""Rolls as compact text, which the report draws and plays; jobs/report/assets/roll.js reads it."""
 
 import numpy as np
 

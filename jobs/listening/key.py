@@ -1,0 +1,68 @@
+"""The key of a listening test, which maps the items of the page to runs and pieces; listeners do not get it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pianogen.errors import UsageError
+
+CORPUS = "corpus"  # as a source
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an excerpt of a listening test comes from.
+
+    Attributes:
+        source: name of the run, or CORPUS.
+        piece: name of the sample or of the piece.
+        first_step: the step at which the excerpt starts.
+    """
+
+    source: str
+    piece: str
+    first_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The key of a listening test.
+
+    Attributes:
+        test: identifies the test; the page and the answers contain it.
+        seed: of the draw.
+        origins: where each item comes from, by the identifier of the item, in the order of the page.
+    """
+
+    test: str
+    seed: int
+    origins: Mapping[str, Origin]
+
+    @property
+    def sources(self) -> list[str]:
+        """The corpus and the names of the runs, in order."""
+        runs = {origin.source for origin in self.origins.values()} - {CORPUS}
+        return [CORPUS, *sorted(runs)]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads the key from a JSON file.
+
+        Raises:
+            UsageError: the file is missing, or it is not a key.
+        """
+        try:
+            content: Any = json.loads(path.read_text(encoding="utf-8"))
+            origins = {item: Origin(**origin) for item, origin in content["origins"].items()}
+            return cls(str(content["test"]), int(content["seed"]), origins)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"{path} is not the key of a listening test ({type(error).__name__}: {error}); give the file that "
+                "jobs.collect --listening-test wrote beside the page"
+            ) from error
+
+    def to_json(self) -> bytes:
+        """The content of its file."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()

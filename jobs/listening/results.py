@@ -1,0 +1,142 @@
+"""Statistics of a listening test: how often each source was taken for real, and whether sources are rated differently.
+
+The share is that of all answers to excerpts of a source, with the Wilson score interval at 95 % (Wilson 1927). The interval takes
+answers as independent.
+
+Ratings are compared within listeners, who use the scale differently: for each listener, the mean rating of one source minus that
+of the other. The Wilcoxon signed-rank test (Wilcoxon 1945) tells whether these differences are centered at 0. Its p value is
+exact for up to 13 listeners with a difference, and estimated from 9,999 random signs for more; it takes ties into account. The
+p values of all comparisons are corrected by the method of Holm (1979).
+"""
+
+import itertools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from jobs.listening.answers import Answer
+from jobs.listening.key import Key
+
+CONFIDENCE = 0.95
+MIN_ANSWERS = 20  # with fewer, the interval of a share is up to 0.4 wide or wider
+MIN_LISTENERS = 6  # with a difference: with 5, the smallest possible p value is 0.0625
+_NUM_RESAMPLES = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How often the excerpts of a source were taken for real, and their mean rating.
+
+    Attributes:
+        answers: number of answers; missing ones are not counted.
+        real: number of these that took the excerpt for real.
+        low, high: the interval of the share; None without answers.
+        mean_rating: None without ratings.
+        missing: number of excerpts and listeners without an answer or a rating.
+    """
+
+    source: str
+    answers: int
+    real: int
+    low: float | None
+    high: float | None
+    mean_rating: float | None
+    missing: int
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether there are enough answers for a useful interval."""
+        return self.answers >= MIN_ANSWERS
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The ratings of two sources by the same listeners.
+
+    Attributes:
+        listeners: number of listeners who rated both.
+        differing: number of these whose mean ratings differ.
+        median: of the differences of the mean ratings, `one` minus `other`; None without listeners.
+        p: corrected p value of the signed-rank test; None if fewer than 6 listeners rate the sources differently.
+    """
+
+    one: str
+    other: str
+    listeners: int
+    differing: int
+    median: float | None
+    p: float | None
+
+
+def shares(answers: Sequence[Answer], key: Key) -> list[Share]:
+    """The share of each source that was taken for real: of the corpus, and of the runs in order."""
+    return [_share(source, [answer for answer in answers if key.origins[answer.item].source == source]) for source in key.sources]
+
+
+def _share(source: str, answers: Sequence[Answer]) -> Share:
+    given = [answer.is_real for answer in answers if answer.is_real is not None]
+    ratings = [answer.rating for answer in answers if answer.rating is not None]
+    low, high = wilson_interval(sum(given), len(given)) if given else (None, None)
+    missing = sum(answer.is_real is None or answer.rating is None for answer in answers)
+    return Share(source, len(given), sum(given), low, high, statistics.mean(ratings) if ratings else None, missing)
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The Wilson score interval of a share at 95 %."""
+    interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def compare(answers: Sequence[Answer], key: Key) -> list[Comparison]:
+    """The comparisons of every two sources."""
+    ratings = {source: _mean_ratings(answers, key, source) for source in key.sources}
+    pairs = list(itertools.combinations(key.sources, 2))
+    differences = {pair: _differences(ratings[pair[0]], ratings[pair[1]]) for pair in pairs}
+    p_values = {pair: p for pair, values in differences.items() if (p := signed_rank_p(values)) is not None}
+    corrected = dict(zip(p_values, correct(list(p_values.values())), strict=True))
+    return [
+        Comparison(
+            *pair,
+            listeners=len(values),
+            differing=int(np.count_nonzero(values)),
+            median=float(np.median(values)) if len(values) else None,
+            p=corrected.get(pair),
+        )
+        for pair, values in differences.items()
+    ]
+
+
+def _mean_ratings(answers: Iterable[Answer], key: Key, source: str) -> dict[str, float]:
+    """The mean rating of a source by each listener who rated it."""
+    ratings: dict[str, list[int]] = {}
+    for answer in answers:
+        if answer.rating is not None and key.origins[answer.item].source == source:
+            ratings.setdefault(answer.listener, []).append(answer.rating)
+    return {listener: statistics.mean(values) for listener, values in ratings.items()}
+
+
+def _differences(one: Mapping[str, float], other: Mapping[str, float]) -> np.ndarray:
+    """(L,) differences of the ratings of the listeners who rated both; rounded, so that equal differences have equal ranks."""
+    return np.array([round(one[listener] - other[listener], 9) for listener in sorted(one.keys() & other.keys())])
+
+
+def signed_rank_p(differences: np.ndarray) -> float | None:
+    """The two-sided p value of the Wilcoxon signed-rank test, without the zeros; None for fewer than 6 other differences."""
+    others = differences[differences != 0]
+    if len(others) < MIN_LISTENERS:
+        return None
+    method = stats.PermutationMethod(n_resamples=_NUM_RESAMPLES, rng=np.random.default_rng(0))
+    return float(stats.wilcoxon(others, method=method).pvalue)
+
+
+def correct(p_values: Sequence[float]) -> list[float]:
+    """Corrects p values for their number by the method of Holm."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected

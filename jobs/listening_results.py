@@ -1,0 +1,86 @@
+"""Evaluates the answers to a listening test.
+
+python -m jobs.listening_results answers/*.csv --key collected/listening-test.key.json
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jobs.listening.answers import read_answers
+from jobs.listening.key import CORPUS, Key
+from pianogen import command
+from pianogen.errors import UsageError
+
+_WIDTH = 160  # of the output to a file
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command `python -m jobs.listening_results`."""
+    parser = command.Parser(
+        prog="python -m jobs.listening_results",
+        description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
+        "with the Wilson interval at 95 %, and the mean rating; and compare the ratings of every two of them with the\n"
+        "Wilcoxon signed-rank test over listeners. The answers are CSV files that listeners have saved in the page\n"
+        "of jobs.collect --listening-test.",
+        epilog="example:\n  python -m jobs.listening_results answers/*.csv --key collected/listening-test.key.json",
+    )
+    parser.add_argument(
+        "answers", type=Path, nargs="+", metavar="CSV", help="a file of answers; a file that is given twice counts once"
+    )
+    parser.add_argument("--key", type=Path, required=True, help="the key, which jobs.collect has written beside the page")
+    options = parser.parse(arguments)
+    _print_results(options.answers, Key.read(options.key))
+    return 0
+
+
+def _print_results(paths: Sequence[Path], key: Key) -> None:
+    from jobs.listening import results  # scipy takes a second to import
+
+    answers = read_answers(paths, key)
+    if all(answer.is_real is None and answer.rating is None for answer in answers):
+        raise UsageError(f"{', '.join(map(str, paths))}: no answers; give the files that listeners have saved after the test")
+    num_listeners = len({answer.listener for answer in answers})
+    headings = ("taken for real", "of", "share", "95 % interval", "mean rating", "missing", "")
+    shares = _table(f"{key.test}: {len(key.origins)} excerpts, {num_listeners} listeners", *headings)
+    for share in results.shares(answers, key):
+        has_interval = share.low is not None and share.high is not None
+        shares.add_row(
+            escape(share.source),
+            str(share.real),
+            str(share.answers),
+            f"{share.real / share.answers:.2f}" if share.answers else "",
+            f"{share.low:.2f} to {share.high:.2f}" if has_interval else "",
+            _number(share.mean_rating, ".2f"),
+            str(share.missing),
+            "" if share.has_enough else f"too few answers: {share.answers}, {results.MIN_ANSWERS} needed",
+        )
+    comparisons = _table("Ratings, compared within listeners", "compared with", "listeners", "median difference", "p", "")
+    for row in results.compare(answers, key):
+        too_few = f"too few listeners with different ratings: {row.differing}, {results.MIN_LISTENERS} needed"
+        figures = (str(row.listeners), _number(row.median, "+.2f"), _number(row.p, ".4f"))
+        comparisons.add_row(escape(row.one), escape(row.other), *figures, too_few if row.p is None else "")
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(shares)
+    console.print(comparisons)
+    print("p: Wilcoxon signed-rank test, corrected by the method of Holm; the difference is that of the first minus the second")
+
+
+def _number(value: float | None, number_format: str) -> str:
+    return "" if value is None else format(value, number_format)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=None, header_style="bold")
+    table.add_column(CORPUS + " or run", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading not in ("compared with", "") else "left", overflow="fold")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

@@ -1,0 +1,33 @@
+"""Texts about the passages that samples have in common with the training set."""
+
+import statistics
+from collections.abc import Sequence
+
+from pianogen.evaluation.memorization import Memorization, Passage
+
+
+def describe(memorization: Memorization) -> str:
+    """The longest passages of the samples of a run, beside those of held-out excerpts."""
+    text = f"Longest passage of a sample that stands in the train split: {_spread(memorization.sample_onsets, 'sample')}."
+    if not memorization.held_out:
+        return f"{text} The store has no held-out pieces to compare with."
+    excerpts = _spread(memorization.held_out, "excerpt")
+    return f"{text} The same of excerpts of the {memorization.split} split: {excerpts}. Transposition and tempo do not matter."
+
+
+def _spread(onsets: Sequence[int], noun: str) -> str:
+    plural = "s" if len(onsets) != 1 else ""
+    return f"median {statistics.median(onsets):g} onsets, maximum {max(onsets)} ({len(onsets)} {noun}{plural})"
+
+
+def describe_place(passage: Passage) -> str:
+    """Where a passage of a sample stands, and how the sample changes it."""
+    changes = [f"{passage.semitones:+d} semitones" if passage.semitones else "not transposed"]
+    if passage.stretch != "1":
+        changes.append(f"note values times {passage.stretch}")
+    return f"bar {passage.piece_bar} of {passage.piece} ({', '.join(changes)})"
+
+
+def is_long(passage: Passage, memorization: Memorization) -> bool:
+    """Whether a passage is longer than those of all held-out excerpts."""
+    return bool(memorization.held_out) and passage.onsets > max(memorization.held_out)
