@@ -16,6 +16,7 @@ import jobs.sweep
 import pianogen.store.__main__
 import preprocess.__main__
 from jobs.execution import launch
+from jobs.listening.key import Key
 from jobs.records import run_logs, status_table
 from pianogen import command
 from tests.support.paths import ROOT
@@ -68,7 +69,7 @@ def without_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any
         jobs.decode: ("_decode",),
         jobs.collect: ("_collect", "_choose_runs", "draw"),
         jobs.listening_results: ("_print_results",),
-        jobs.listening_results.Key: ("read",),
+        Key: ("read",),
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, record)
