@@ -12,9 +12,9 @@ from markupsafe import Markup
 from jobs.records import status
 from jobs.report import curves
 from jobs.report.comparison import Cell, Column, compare
-from jobs.report.corpora import show_corpora
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from jobs.report.metric_rows import explain, metric_rows
+from jobs.report.shown_corpus import show_corpora
 from pianogen.evaluation import collapse
 
 _STYLES = ("report.css", "player.css", "metrics.css")
