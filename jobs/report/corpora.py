@@ -1,22 +1,19 @@
-"""The corpora of the runs of a report: excerpts of held-out pieces, and the comparison of samples with them.
+"""The comparison of the samples of a report with the corpora of their runs.
 
 The store of a run is read here and not when the run ends, because samples can be drawn later too. A store that is gone or has
 changed costs the comparison, not the report.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.records.run_directory import Run
 from pianogen.errors import PianogenError
 from pianogen.evaluation.corpus_comparison import Comparison, Corpus, compare
-from pianogen.evaluation.excerpts import Excerpt, excerpt_steps
-from pianogen.evaluation.sample_metrics import SampleMetrics, measure
+from pianogen.evaluation.excerpts import excerpt_steps
 from pianogen.roll import Roll
-from pianogen.roll_text import encode_roll
 
-_NUM_EXCERPTS = 8  # of a corpus, at most
 _log = logging.getLogger(__name__)
 
 
@@ -50,52 +47,7 @@ class Corpora:
                     if (*key, num_steps) not in self._corpora:
                         self._corpora[*key, num_steps] = Corpus.read(store_file, groups, num_steps)
                 self._corpora[*key, sample_steps] = self._corpora[*key, num_steps]
-            except PianogenError as error:
+            except (PianogenError, OSError) as error:
                 _log.warning("the samples of %s are not compared with their corpus: %s", run.path, error)
                 self._corpora[*key, sample_steps] = NoComparison(str(error))
         return self._corpora[*key, sample_steps]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownExcerpt:
-    """An excerpt as the page shows it.
-
-    Attributes:
-        name: unique in the page.
-        title: piece, split and steps.
-        roll: its notes, see `encode_roll`.
-        metrics: of its roll.
-    """
-
-    name: str
-    title: str
-    roll: str
-    metrics: SampleMetrics
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCorpus:
-    """A corpus as the page shows it: the file name of its store, and some excerpts of `num_steps` steps."""
-
-    store: str
-    num_steps: int
-    excerpts: list[ShownExcerpt]
-
-
-def show_corpora(corpora: Iterable[Corpus]) -> list[ShownCorpus]:
-    """The distinct corpora, in order, with excerpts of their valid and test pieces."""
-    distinct = list(dict.fromkeys(corpora))
-    return [
-        ShownCorpus(corpus.store, corpus.num_steps, [_show(excerpt, number) for excerpt in _choose(corpus.excerpts)])
-        for number, corpus in enumerate(distinct, start=1)
-    ]
-
-
-def _choose(excerpts: Sequence[Excerpt]) -> Sequence[Excerpt]:
-    return excerpts[:: -(-len(excerpts) // _NUM_EXCERPTS)]
-
-
-def _show(excerpt: Excerpt, number: int) -> ShownExcerpt:
-    last_step = excerpt.first_step + len(excerpt.roll) - 1
-    title = f"{excerpt.piece}, {excerpt.split.name.lower()}, steps {excerpt.first_step} to {last_step}"
-    return ShownExcerpt(f"corpus {number}: {title}", title, encode_roll(excerpt.roll), measure(excerpt.roll))

@@ -67,7 +67,7 @@ def explain(comparison: Comparison) -> str:
     sets = f"sets of {comparison.num_samples} excerpts" if comparison.num_samples > 1 else "single excerpts"
     return (
         f"Excerpts of {corpus.num_steps} steps of {comparison.num_samples} samples and of {len(corpus.excerpts)} held-out pieces "
-        f"of {corpus.store}. Real music: what {sets} of train pieces score against the same held-out pieces, their median. "
+        f"of {corpus.store}. Real music: the median of what {sets} of train pieces score against the same held-out pieces. "
         f"At least {100 * (1 - LEVEL):g} % of these sets keep the limits of all metrics."
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from jobs.records import status
 from jobs.report import curves, html, passages
 from jobs.report.comparison import Cell, Column, baselines_of, compare
-from jobs.report.corpora import show_corpora
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from jobs.report.metric_rows import explain, metric_rows
+from jobs.report.shown_corpus import show_corpora
 from pianogen.command import counted
 from pianogen.evaluation import collapse
 

@@ -7,7 +7,7 @@ The limits are those of a Bonferroni correction: a set of real music keeps all o
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,16 +58,20 @@ class Distribution:
 Profile = dict[str, Distribution]  # by name of the metric
 
 
-def profile(rolls: Sequence[Roll]) -> Profile:
+def profile(rolls: Iterable[Roll]) -> Profile:
     """The distributions of all metrics in some rolls."""
-    contents = [RollContent(roll) for roll in rolls]
-    return {metric.name: _distribution(metric, contents) for metric in METRICS}
-
-
-def _distribution(metric: Metric, contents: Sequence[RollContent]) -> Distribution:
-    values = [values for values in map(metric.values, contents) if len(values)]
-    histograms = np.array([metric.histogram(entry) for entry in values]).reshape(-1, metric.num_bins)
-    return Distribution(histograms, np.array([np.mean(entry) for entry in values]))
+    histograms: dict[str, list[np.ndarray]] = {metric.name: [] for metric in METRICS}
+    means: dict[str, list[float]] = {metric.name: [] for metric in METRICS}
+    for content in map(RollContent, rolls):
+        for metric in METRICS:
+            values = metric.values(content)
+            if len(values):
+                histograms[metric.name].append(metric.histogram(values))
+                means[metric.name].append(float(np.mean(values)))
+    return {
+        metric.name: Distribution(np.array(histograms[metric.name]).reshape(-1, metric.num_bins), np.array(means[metric.name]))
+        for metric in METRICS
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Corpus:
                     f"{store.path} has {len(excerpts)} {kind} pieces of at least {num_steps} steps, expected {MIN_PIECES} or "
                     "more; metrics of so few pieces are no yardstick"
                 )
-        profiles = [profile([excerpt.roll for excerpt in excerpts]) for excerpts in (train, valid, test)]
+        profiles = [profile(excerpt.roll for excerpt in excerpts) for excerpts in (train, valid, test)]
         return cls(store.path.name, num_steps, held_out, *profiles)
 
 
@@ -217,7 +221,7 @@ def compare(samples: Sequence[Roll], corpus: Corpus) -> Comparison:
     if shortest < corpus.num_steps:
         raise ComparisonError(f"a sample has {shortest} steps, expected {corpus.num_steps} or more, the length of the excerpts")
     random = np.random.default_rng(_SEED)
-    profile_of_samples = profile([draw_rows(roll, corpus.num_steps, random)[1] for roll in samples])
+    profile_of_samples = profile(draw_rows(roll, corpus.num_steps, random)[1] for roll in samples)
     metrics, undetermined = [], []
     for metric in METRICS:
         distribution = profile_of_samples[metric.name]

@@ -40,12 +40,8 @@ class RollContent:
 
     @cached_property
     def bars(self) -> list[np.ndarray]:
-        """The packed rows of each complete bar. The last bar is complete if it is as long as the bar before it."""
-        lines = np.append(np.flatnonzero(self.roll.bar_position == 0), len(self.roll))
-        lengths = np.diff(lines)
-        if len(lengths) and (len(lengths) == 1 or lengths[-1] != lengths[-2]):
-            lines = lines[:-1]
-        return np.split(self.roll.packed, lines)[1:-1]
+        """The packed rows of each bar; those before the first bar line belong to none."""
+        return np.split(self.roll.packed, np.flatnonzero(self.roll.bar_position == 0))[1:]
 
     def bar_pairs(self, distance: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """The onset bytes of all pairs of bars of one length that are some number of bars apart."""

@@ -77,12 +77,17 @@ def test_self_similarity_compares_bars_at_its_distance() -> None:
 
 
 def test_incomplete_bars_and_bars_of_other_lengths_are_not_compared() -> None:
-    notes = [(1, 2, C4), (3, 4, E4), (7, 8, E4), (11, 12, C4)]
+    notes = [(0, 1, C4), (3, 4, E4), (7, 8, E4), (11, 12, C4)]
     pickup = roll_of(notes, 13, first=1)  # bars of 3, 4, 4 and 2 steps: the first and the last are not complete
     assert values("self_similarity_1", pickup) == [1]
     assert values("groove_similarity", pickup) == [1]
-    changed = Roll(SONG.packed, SONG.tempo_us, np.array([0, 1, 2, 0, 1, 2, 3, 4], np.uint8))
-    assert values("groove_similarity", changed) == []
+    two_bars = Roll(SONG.packed, SONG.tempo_us, np.array([0, 1, 2, 0, 1, 2, 3, 4], np.uint8))
+    assert values("groove_similarity", two_bars) == []
+    changed = roll_of([(0, 1, C4), (3, 4, C4), (8, 9, C4), (10, 11, E4)], 13)
+    changed = Roll(changed.packed, changed.tempo_us, np.array([*range(3), *range(5), *range(5)], np.uint8))
+    assert values("groove_similarity", changed) == [4 / 5]
+    assert values("self_similarity_1", changed) == [1 / 2]
+    assert values("self_similarity_2", changed) == []
 
 
 def test_lengths_and_times_are_in_sixteenth_notes_at_any_resolution() -> None:
