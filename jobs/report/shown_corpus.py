@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jobs.report.roll_text import encode_roll
 from pianogen.evaluation.corpus_comparison import Corpus
 from pianogen.evaluation.excerpts import Excerpt
 from pianogen.evaluation.sample_metrics import SampleMetrics, measure
+from pianogen.roll_text import encode_roll
 
 _NUM_EXCERPTS = 8  # of a corpus, at most
 

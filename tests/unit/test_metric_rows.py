@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs.report.roll_text import DIGITS
 
 from jobs.report.metric_rows import MetricRow, explain, metric_rows
 from pianogen.evaluation.corpus_comparison import Comparison, Corpus, MetricComparison, compare
 from pianogen.evaluation.metrics import METRICS
+from pianogen.roll_text import DIGITS
 from pianogen.store import Store
 from tests.support.made_songs import made_song, song_store
 
