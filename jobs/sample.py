@@ -99,10 +99,10 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         _log.warning(doubt)
     missing = [run for run, request in zip(trained, requests, strict=True) if request.num_missing]
     _log.info(
-        "%d of %d finished runs have all samples with these settings; %d samples to draw",
+        "samples to draw: %d; finished runs that have all samples with these settings: %d of %d",
+        sum(request.num_missing for request in requests),
         len(trained) - len(missing),
         len(trained),
-        sum(request.num_missing for request in requests),
     )
     if missing:
         function = functools.partial(draw_job, given=given)

@@ -56,7 +56,7 @@ def test_samples_that_exist_are_not_drawn_again(
     assert command.run(sample.main, [str(run.path), *options]) == 0
     output = capsys.readouterr()
     assert sorted(output.out.splitlines()) == sorted(str(run.path / name) for name in stores)
-    assert "1 of 1 finished runs have all samples with these settings; 0 samples to draw" in output.err
+    assert "samples to draw: 0; finished runs that have all samples with these settings: 1 of 1" in output.err
     assert {path.name: path.read_bytes() for path in run.path.glob("*.h5")} == before
 
 
