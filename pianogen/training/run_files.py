@@ -48,9 +48,10 @@ def for_display(path: Path, *errors: type[Exception]) -> Iterator[None]:
     Args:
         errors: of the library that writes the file, in addition to those of Python.
     """
+    cosmetic: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, MemoryError, *errors)
     try:
         yield
-    except (OSError, RuntimeError, ValueError, MemoryError, *errors) as error:
+    except cosmetic as error:
         _log.warning("%s was not written (%s: %s); training continues", path, type(error).__name__, first_line(error))
 
 
