@@ -22,6 +22,8 @@ from pianogen.errors import PianogenError
 from pianogen.training.run_files import first_line, write_with_retries
 
 _PREFIX = "ckpt"
+_FIRST = f"{_PREFIX}-0"
+_PART_OF_FIRST = re.compile(rf"{_FIRST}\D")
 _INDEX_FILE = re.compile(rf"({_PREFIX}-(\d+))\.index")
 _IN_THE_WAY = (tf.errors.FailedPreconditionError, tf.errors.AlreadyExistsError)  # a file with the name of a folder
 # Of damaged files and of other models, as TensorFlow's functions raise them.
@@ -83,7 +85,10 @@ class Checkpoints:
             self._manager = tf.train.CheckpointManager(state, str(folder), config.keep, checkpoint_name=_PREFIX)
 
     def _restore(self) -> str | None:
-        """Restores the newest intact checkpoint and returns its name; None if no checkpoint was ever written."""
+        """Restores the newest intact checkpoint and returns its name; None if there is nothing to lose.
+
+        That is so if no checkpoint was written, or only a part of the first one, before the first iteration.
+        """
         failures: dict[str, Exception] = {}
         # One link for all: after a failure TensorFlow still reads parts of the damaged checkpoint.
         with without_brackets(self._folder) as folder:
@@ -97,13 +102,15 @@ class Checkpoints:
                 if failures:
                     _log.warning("resuming from %s, the newest intact checkpoint", self._folder / name)
                 return name
+        failures.pop(_FIRST, None)
         if failures:
             name, failure = next(iter(failures.items()))
             raise CheckpointError(
                 f"cannot restore checkpoint {self._folder / name} ({first_line(failure)}), nor an older one: they are damaged, "
                 f"or the model in config.yaml is a different one; restore the files from a backup. {self._restart}"
             ) from failure
-        remains = sorted(path.name for path in self._folder.glob("*") if path.name.startswith((_PREFIX, "checkpoint")))
+        names = sorted(path.name for path in self._folder.glob("*"))
+        remains = [name for name in names if name.startswith((_PREFIX, "checkpoint")) and not _PART_OF_FIRST.match(name)]
         if remains:
             raise CheckpointError(
                 f"{self._folder} has {', '.join(remains[:3])} but no complete checkpoint: its .index and .data files are "

@@ -93,7 +93,11 @@ def test_newest_intact_checkpoint_replaces_a_damaged_one(
     else:
         content = bytearray(file.read_bytes())
         content[len(content) // 3] ^= 4
-        damaged = {"zeroed": bytes(len(content)), "truncated": bytes(content[: len(content) // 2]), "flipped bit": bytes(content)}
+        damaged: dict[str, bytes | bytearray] = {
+            "zeroed": bytes(len(content)),
+            "truncated": content[: len(content) // 2],
+            "flipped bit": content,
+        }
         file.write_bytes(damaged[damage])
     assert restored_iteration(folder) == 20
     if (damage, suffix) != ("missing", ".index"):
@@ -112,6 +116,16 @@ def test_run_with_damaged_checkpoints_alone_does_not_start_from_zero(folder: Pat
         Training(folder)
     shutil.rmtree(folder)
     assert restored_iteration(folder) == 0
+
+
+@pytest.mark.parametrize("part", ["ckpt-0.data-00000-of-00001", "ckpt-0_temp/part-00000-of-00001.index", "ckpt-0.index"])
+def test_killed_write_of_the_first_checkpoint_does_not_stop_a_run(tmp_path: Path, part: str) -> None:
+    (tmp_path / part).parent.mkdir(exist_ok=True)
+    (tmp_path / part).write_bytes(bytes(100))
+    training = Training(tmp_path)
+    assert training.checkpoints.newest is None
+    training.save_at(0, 10)
+    assert restored_iteration(tmp_path) == 10
 
 
 def test_chosen_older_checkpoint_is_restored(folder: Path) -> None:
