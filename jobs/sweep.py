@@ -60,8 +60,8 @@ def _parser() -> command.Parser:
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="submit: settings that override the sweep file; resubmit: settings that do not change results, such as "
-        "slurm.timeout_min=480",
+        help="submit: settings that override the sweep file; resubmit: settings that do not change the training, "
+        "such as slurm.timeout=8:00:00 or sampling.primer=theme.mid",
     )
     parser.add_argument("--store", type=Path, help="submit: the corpus to train on")
     parser.add_argument("--out", type=Path, metavar="runs/NAME", help="submit: the sweep directory")

@@ -138,6 +138,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.training.trained_model import load_trained_model
 
     config = run.read_config()
+    run.check_primer()
     with rendezvous.meet(run, own) as workers, job_files.local_store(run.open_store(), config.local_copy) as store:
         statistics = train_statistics(store, config.data)
         if config.model.ensemble:

@@ -31,7 +31,13 @@ def map_in_order(function: Callable[[_Chunk], _Result], chunks: Sequence[_Chunk]
         yield from map(function, chunks)
         return
     # Spawned, because a fork is not safe in a process with threads, and the caller may have some.
-    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
+    try:
+        pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
+    except OSError as error:
+        raise PianogenError(
+            f"processes cannot work together without a writable /dev/shm ({error.strerror}); make it writable, or use one "
+            "process: --cluster debug"
+        ) from error
     pending: deque[Future[_Result]] = deque()
     try:
         for chunk in chunks:

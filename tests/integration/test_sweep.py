@@ -232,6 +232,8 @@ def test_sweep_that_cannot_be_trained_is_refused_before_anything_is_written(
     arguments = ["submit", str(small), "--store", str(store), "--out", str(tmp_path / "runs" / "out"), "--cluster", "local"]
     assert command.run(sweep.main, [*arguments, "data.window_steps=4000"]) == 2
     assert "4001 steps of a window" in capfd.readouterr().err
+    assert command.run(sweep.main, [*arguments, f"sampling.primer={small}"]) == 2
+    assert f"cannot read the primer {small}" in capfd.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
