@@ -15,11 +15,11 @@ from jobs.execution.launch import Cluster
 from jobs.execution.resubmit import resubmit
 from jobs.execution.submit import dry_run, submit
 from jobs.records import run_logs, status_table
-from jobs.records.selection import is_result_setting
 from pianogen import command
 from pianogen.command import Parser, Subcommand
 
 _PROG = "python -m jobs.sweep"
+_SELECTED = ("model.", "data.", "training.")  # settings that select runs in resubmit; the others override
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
 
@@ -90,11 +90,12 @@ def _resubmit(arguments: Sequence[str]) -> int:
         "last checkpoint.",
         epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9",
     )
-    _add_target(parser, "; settings that do not change results, such as slurm.timeout_min=480, override those of the runs")
+    also = "; other settings, such as slurm.timeout=8:00:00 or sampling.primer=theme.mid, override those of the runs"
+    _add_target(parser, also)
     _add_cluster(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
-    overrides = [text for text in options.selection if "=" in text and not is_result_setting(text)]
+    overrides = [text for text in options.selection if "=" in text and not text.startswith(_SELECTED)]
     selection = [text for text in options.selection if text not in overrides]
     resubmit(options.target, selection, overrides, options.cluster, options.dry_run)
     return 0

@@ -19,7 +19,6 @@ ModelName = Literal[
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
-RESULT_SECTIONS = ("model", "data", "training", "sampling")  # the sections that change the result of a run
 # Defaults with model.name joint, where they differ from those of the sections.
 _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"units": 48},
@@ -290,12 +289,24 @@ class Config(Section):
 
     def identity(self, fingerprint: str) -> str:
         """The identity of a run: a hash of every setting that changes its result, and of the store's fingerprint."""
-        content = [self.result_settings(), fingerprint]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _hash([self.result_settings(), fingerprint])
+
+    def training_identity(self, fingerprint: str) -> str:
+        """The identity of a training: runs of one training may differ in the samples that are drawn from it."""
+        settings = self.result_settings()
+        return _hash([{name: settings[name] for name in ("model", "data", "training")}, fingerprint])
+
+    def sampling_identity(self, primer: bytes) -> str:
+        """The identity of the sampling: a hash of its settings and of the content of the primer, which is empty without one."""
+        return _hash([self.result_settings()["sampling"], hashlib.sha256(primer).hexdigest()])
 
     def result_settings(self) -> dict[str, dict[str, Any]]:
         """The sections that change the result of a run, as JSON values."""
-        return self.model_dump(mode="json", include=set(RESULT_SECTIONS), exclude={"training": {"tracker"}})
+        return self.model_dump(mode="json", include={"model", "data", "training", "sampling"}, exclude={"training": {"tracker"}})
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 _SectionType = TypeVar("_SectionType", bound=Section)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Settings of your site for the scripts in slurm/ and for the jobs of sweeps. All are optional; remove the # before those you need.
-# A job of preprocess.sh reads this file in the folder in which it was submitted; the jobs of a sweep read a copy made at
-# submission. If your file has another path, export PIANOGEN_SITE=/path/to/site.sh, or pass the path to sbatch:
+# A job of preprocess.sh reads this file in the folder in which it was submitted; a sweep reads that of the checkout whose code
+# runs, and its jobs read a copy made at submission. If your file has another path, export PIANOGEN_SITE=/path/to/site.sh, or pass the path to sbatch:
 # sbatch --export=PIANOGEN_SITE=/path/to/site.sh ...
 
 # sbatch reads these two variables from its environment, so source this file in the shell in which you submit

@@ -1,45 +1,60 @@
 """Checks before anything is queued or written: the models, the resources and the paths of a submission."""
 
-import multiprocessing
+import logging
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from jobs.cluster import environment, path_text, path_visibility, slurm
+import jobs
+from jobs.cluster import path_text, path_visibility, site, slurm
 from jobs.configuration.run_config import RunConfig
+from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
-from pianogen import logs
-from pianogen.errors import PianogenError, UsageError
+from pianogen.errors import UsageError
 from pianogen.store import Store
 
+_log = logging.getLogger(__name__)
 _MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut down 90 s before the limit
 
 
-def check_models(store: Path, configs: Sequence[RunConfig]) -> None:
-    """Builds each model and computes its loss on a batch of the store, in a separate process that sees no GPU.
+def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConfig]) -> None:
+    """Builds each model, reads each primer, and executes a run in miniature, in a separate process that sees no GPU.
 
+    The process has the environment of the jobs, as far as this machine has it, and writes to the file system of the sweep.
     TensorFlow is imported in that process only.
 
+    Args:
+        out: the directory of the sweep, which may not exist.
+
     Raises:
-        UsageError: a model cannot be trained.
+        UsageError: a run cannot be executed.
     """
-    unique = sorted({config.model_dump_json() for config in configs})
-    try:
-        with (
-            environment.modified({"CUDA_VISIBLE_DEVICES": "-1"}),
-            ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process,
-        ):
-            process.submit(_try_models, store, unique).result()
-    except BrokenProcessPool:
+    settings = sorted({config.model_dump_json() for config in configs})
+    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
+    root = Path(jobs.__file__).parents[1]
+    variables = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    if cluster == "slurm":
+        variables = site.exported(site.find()) | variables
+    command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), str(folder)]
+    done = subprocess.run(
+        command, input=f"[{', '.join(settings)}]", env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return
+    if done.returncode == trial.INVALID:
+        raise UsageError(f"a run of this sweep is not valid: {done.stdout.strip()}")
+    if done.returncode == -signal.SIGKILL:
         raise UsageError(
             "the process that builds the models was killed, perhaps out of memory; "
             "use smaller models, or submit from a machine with more memory"
-        ) from None
-    except PianogenError as error:
-        raise UsageError(f"a run of this sweep is not valid: {error}") from None
+        )
+    _log.debug("the trial run wrote: %s", done.stderr)
+    last_line = next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+    raise UsageError(f"a trial run of one iteration and one sample failed: {last_line}; --verbose shows its complete output")
 
 
 def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
@@ -111,14 +126,3 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
     if not is_shared:
         path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
     slurm.test(slurm.split(batch.preview())[0])
-
-
-def _try_models(store: Path, configs: Sequence[str]) -> None:
-    logs.configure()
-    if not os.environ.get(logs.VERBOSE):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # GPU builds of TensorFlow report the missing GPU as an error
-    logs.import_tensorflow()
-    from pianogen.training import model_check
-
-    with Store(store) as opened:
-        model_check.check_models(opened, [RunConfig.model_validate_json(text) for text in configs])

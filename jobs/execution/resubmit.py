@@ -1,7 +1,7 @@
 """Resubmission of the runs of a sweep that are neither done nor active."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobs.configuration import grid, run_config
@@ -22,18 +22,18 @@ def resubmit(
 
     Args:
         selection: see `open_selected`.
-        overrides: key=value, applied to the configurations; they may not change results.
+        overrides: key=value, applied to the configurations; they may change the sampling, but not the training.
         is_dry_run: check and print what would be submitted, and submit and write nothing.
 
     Raises:
-        UsageError: the selection matches no run, an override would change a result, or Slurm rejected the jobs; nothing is
-            written.
+        UsageError: the selection matches no run, an override would change a training, a primer has changed, or Slurm rejected the
+            jobs; nothing is written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
     runs = open_selected(target, selection)
     with submissions.exclusive(runs[0].sweep):
-        sweep_directory.find_runs(runs[0].sweep)  # refuses copies of runs
+        existing = sweep_directory.find_runs(runs[0].sweep)
         selected = []
         for run, entry in status.read_statuses(runs).items():
             if entry.state is not State.DONE:
@@ -41,31 +41,48 @@ def resubmit(
                 if not entry.is_active:
                     selected.append(run)
         print(f"{len(selected)} of {len(runs)} runs to start", flush=True)
-        batches = submit.batches_of(runs[0].sweep, {run: _override(run, overrides) for run in selected})
+        configs = {run: _override(run, overrides, existing) for run in selected}
+        changes_sampling = any(text.startswith("sampling") for text in overrides)
+        if configs and changes_sampling:
+            store = Path(selected[0].read_provenance().store.path)
+            preflight.check_inputs(store, list(configs.values()))
+            preflight.try_runs(cluster, store, runs[0].sweep, list(configs.values()))
+        else:
+            for run in selected:
+                run.check_primer()
+        batches = submit.batches_of(runs[0].sweep, configs)
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [runs[0].sweep], is_shared=True)
         if is_dry_run:
             print("nothing was submitted or written")
         elif batches:
-            submit.start(cluster, [(batch, functools.partial(_write, configs)) for batch, configs in batches])
+            submit.start(cluster, [(batch, functools.partial(_write, configs, changes_sampling)) for batch, configs in batches])
 
 
-def _write(configs: dict[Run, RunConfig]) -> None:
+def _write(configs: dict[Run, RunConfig], changes_sampling: bool) -> None:
     for run, config in configs.items():
+        if changes_sampling:
+            run.write_provenance(run.read_provenance().with_sampling(config))
         sweep_directory.write_config(run, config)
 
 
-def _override(run: Run, overrides: Sequence[str]) -> RunConfig:
+def _override(run: Run, overrides: Sequence[str], existing: Mapping[str, Run]) -> RunConfig:
     """The configuration of a run with overrides applied.
 
+    Args:
+        existing: the runs of the sweep by identity.
+
     Raises:
-        ConfigError: the overrides would change the result of the run.
+        ConfigError: the overrides would change the training of the run, or make it equal to another run.
     """
-    before = run.read_config()
-    after = run_config.parse(grid.override(before.model_dump(mode="json"), overrides), str(run.config_file))
-    if after.identity("") != before.identity(""):
+    before, fingerprint = run.read_config(), run.read_provenance().store.fingerprint
+    values = grid.override(before.model_dump(mode="json"), overrides)
+    after = run_config.parse(values, str(run.config_file)).with_absolute_paths()
+    if after.training_identity(fingerprint) != before.training_identity(fingerprint):
         raise ConfigError(
-            f"{' '.join(overrides)} would change the result of {run.name}, which makes it another run: submit it with the sweep. "
-            "resubmit may change slurm, checkpoints, device and local_copy"
+            f"{' '.join(overrides)} would change the result of the training of {run.name}, which makes it another run: submit it "
+            "with the sweep. resubmit may change sampling, slurm, checkpoints, device and local_copy"
         )
+    if (other := existing.get(after.identity(fingerprint), run)).name != run.name:
+        raise ConfigError(f"{' '.join(overrides)} would make {run.name} equal to {other.name}; override other settings")
     return after

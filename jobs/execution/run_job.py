@@ -60,7 +60,9 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         run.write_result(result)
     except Interrupted as error:
         attempts.end_attempt(run, interrupted=str(error), cpu_s=time.process_time() - cpu_start_s)
-        if own.id and run.read_config().slurm.is_requeued:
+        if own.id and not run.read_config().slurm.is_requeued:
+            return  # not as a failure: accounting would report the job like one that failed after a requeue
+        if own.id:
             _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again
@@ -142,6 +144,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
     from pianogen.training.trained_model import load_trained_model
 
     config = run.read_config()
+    run.check_primer()
     with (
         tracked(run, config.training.tracker) as trackers,
         rendezvous.meet(run, own) as workers,

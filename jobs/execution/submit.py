@@ -166,6 +166,6 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
     inputs = preflight.check_inputs(store, configs)
     for batch in _batches(out, planned):
         preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared)
-    preflight.check_models(store, configs)
+    preflight.try_runs(cluster, store, out, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

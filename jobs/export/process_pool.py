@@ -35,8 +35,8 @@ def map_in_order(function: Callable[[_Chunk], _Result], chunks: Sequence[_Chunk]
         pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _follow_parent)
     except OSError as error:
         raise PianogenError(
-            f"cannot create semaphores for {num_processes} processes ({error}); make /dev/shm writable, or run the command on "
-            "one core: taskset --cpu-list 0 python …"
+            f"processes cannot work together without a writable /dev/shm ({error.strerror}); make it writable, or run the "
+            "command on one core: taskset --cpu-list 0 python …"
         ) from error
     pending: deque[Future[_Result]] = deque()
     try:

@@ -4,7 +4,7 @@ import hashlib
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pianogen
+from pianogen.config import Config
+from pianogen.errors import UsageError
 from pianogen.store import Store
 
 _PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "h5py", "music21", "submitit")
@@ -119,6 +121,7 @@ class Provenance:
 
     Attributes:
         identity: hash of the settings that change the result, and of the store.
+        sampling_identity: hash of the settings of sampling, and of the content of the primer; None in older records.
         config: those settings, by section and key.
         store: the store.
         command: the command line of the submission.
@@ -134,11 +137,23 @@ class Provenance:
     git: GitState | None
     versions: dict[str, str]
     attempts: list[Attempt]
+    sampling_identity: str | None = None
 
     @classmethod
-    def of_submission(cls, identity: str, config: dict[str, dict[str, Any]], store: Store, git: GitState | None) -> Self:
+    def of_submission(cls, config: Config, store: Store, git: GitState | None) -> Self:
         """The provenance of a run that is submitted by this process."""
-        return cls(identity, config, StoreReference.of(store), sys.argv, git, _versions(), [])
+        settings, identity = config.result_settings(), config.identity(store.fingerprint)
+        reference = StoreReference.of(store)
+        return cls(identity, settings, reference, sys.argv, git, _versions(), [], config.sampling_identity(read_primer(config)))
+
+    def with_sampling(self, config: Config) -> Self:
+        """The provenance of the same training with the sampling of a configuration."""
+        return replace(
+            self,
+            identity=config.identity(self.store.fingerprint),
+            config=config.result_settings(),
+            sampling_identity=config.sampling_identity(read_primer(config)),
+        )
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
@@ -158,6 +173,19 @@ class Provenance:
         """The JSON value; an attempt has the keys that apply to it."""
         attempts = [{key: value for key, value in asdict(entry).items() if value is not None} for entry in self.attempts]
         return asdict(self) | {"attempts": attempts}
+
+
+def read_primer(config: Config) -> bytes:
+    """The content of the primer, empty without one.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    path = config.sampling.primer
+    try:
+        return Path(path).read_bytes() if path else b""
+    except OSError as error:
+        raise UsageError(f"sampling.primer {path} cannot be read ({error.strerror}); restore it, or correct the path") from error
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
 from jobs.records import record_file
-from jobs.records.provenance import Provenance
+from jobs.records.provenance import Provenance, read_primer
 from jobs.records.result import Result
 from pianogen import config
 from pianogen.errors import UsageError
@@ -79,6 +79,19 @@ class Run:
     def write_result(self, result: Result) -> None:
         """Writes result.json, which marks the run as done."""
         record_file.write(self.path / "result.json", result.to_json())
+
+    def check_primer(self) -> None:
+        """Checks that the primer has the content with which the run was submitted.
+
+        Raises:
+            UsageError: the primer is missing, or has changed.
+        """
+        config, expected = self.read_config(), self.read_provenance().sampling_identity
+        if expected not in (None, config.sampling_identity(read_primer(config))):
+            raise UsageError(
+                f"{config.sampling.primer} has changed since {self.path} was submitted; restore the file, or accept it with "
+                f"python -m jobs.sweep resubmit {self.path} sampling.primer={config.sampling.primer}"
+            )
 
     def open_store(self) -> Store:
         """The store that the run was submitted with.

@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs.configuration.settings import parse_overrides
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
-from pianogen.config import RESULT_SECTIONS, flatten
+from pianogen.config import flatten
 from pianogen.errors import UsageError, suggestion
 
 _NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
@@ -32,11 +32,6 @@ def open_selected(target: Path, selection: Sequence[str]) -> list[Run]:
         if "=" in text:
             runs = _by_setting(target, runs, text)
     return runs
-
-
-def is_result_setting(text: str) -> bool:
-    """Whether `key=value` names a setting that changes the result of a run, which a selection can compare."""
-    return text.partition(".")[0] in RESULT_SECTIONS
 
 
 def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:

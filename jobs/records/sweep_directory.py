@@ -156,7 +156,7 @@ def write_runs(
             continue
         if entry.is_new:
             entry.run.path.mkdir(exist_ok=True)  # a killed submission may have created it
-            entry.run.write_provenance(Provenance.of_submission(entry.identity, entry.config.result_settings(), store, git))
+            entry.run.write_provenance(Provenance.of_submission(entry.config, store, git))
         elif (provenance := entry.run.read_provenance()).store != StoreReference.of(store):  # the store was moved
             entry.run.write_provenance(replace(provenance, store=StoreReference.of(store)))
         write_config(entry.run, entry.config)  # last: a directory without it is not a run

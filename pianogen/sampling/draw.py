@@ -47,7 +47,7 @@ class Sampler:
             threshold = None if config.threshold in (None, "dynamic") else float(config.threshold)
             rule = ThresholdRule(config.temperature, threshold, statistics.hold_cdf, statistics.onset_cdf)
         decision = Decision(config.temperature, config.top_p, rule)
-        primer = _read_primer(config, statistics.steps_per_quarter)
+        primer = read_primer(config, statistics.steps_per_quarter)
         silence = Roll(
             np.zeros((1, PACKED_BYTES), np.uint8),
             np.full(1, config.tempo_us or statistics.median_tempo_us, np.uint32),
@@ -126,8 +126,12 @@ def draw_to_store(
     return [sample.roll for sample in samples]
 
 
-def _read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
-    """The rows of the primer that samples continue; none without a primer."""
+def read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
+    """The rows of the primer that samples continue; none without a primer.
+
+    Raises:
+        UsageError: the primer cannot be read, or has no notes.
+    """
     if config.primer is None:
         no_steps = np.zeros(0, np.uint32)
         return Roll(pack(np.zeros((0, NUM_KEYS))), no_steps, no_steps.astype(np.uint8), steps_per_quarter=steps_per_quarter)

@@ -51,7 +51,8 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
         )
     with atomic.replacing(path) as temporary:
         try:
-            with h5py.File(temporary, "w") as file:
+            # Without a lock, which some file systems refuse: no other process knows the temporary name.
+            with h5py.File(temporary, "w", locking=False) as file:
                 _write_pieces(file.create_group("piece"), pieces, texts)
                 _write_content(file, kind, pieces, rolls, provenance)
         except RuntimeError as error:  # h5py raises it for some failed writes

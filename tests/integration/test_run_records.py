@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from jobs import sweep
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim
 from jobs.execution.run_job import run_job
@@ -20,11 +21,13 @@ from jobs.records.provenance import read_git_state
 from jobs.records.record_file import RecordError
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
-from pianogen.store import Split
+from pianogen.midi.writer import write_midi
+from pianogen.store import Split, Store
 from pianogen.training import loop
-from tests.support.made_music import made_store
+from tests.support.made_music import made_roll, made_store
 from tests.support.paths import PROGRAMS
 from tests.support.processes import NO_SMALL_DISK, finished, may_mount, on_small_disk
 from tests.support.runs import SETTINGS, attempt, create_runs, prepare, state_of
@@ -84,6 +87,40 @@ def test_long_diff_of_the_checkout_is_cut_and_hashed(tmp_path: Path) -> None:
     assert len(state.diff) == 65_536
     assert diff.startswith(state.diff.encode())
     assert state.diff_sha256 == hashlib.sha256(diff).hexdigest()
+
+
+def test_failure_after_training_is_repaired_without_training_again(
+    tmp_path: Path, store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The primer is removed while the run trains; `resubmit` with another one draws the samples of the trained model."""
+    primer = tmp_path / "theme.mid"
+    primer.write_bytes(write_midi(made_roll(40, 30)))
+    out = tmp_path / "sweep"
+    run = prepare(out, store, sampling={"num": 1, "steps": 4, "primer": str(primer)}, training={"batch": 8, "max_iterations": 2})
+    primer.write_bytes(write_midi(made_roll(41, 30)))
+    assert finished(attempt(run)).returncode == 1
+    assert f"{primer} has changed since {run.path} was submitted" in str(run.read_provenance().attempts[-1].error)
+    primer.unlink()
+    (run.path / "samples.h5").mkdir()  # in the way of the samples
+    resubmit = ["resubmit", str(out), "--cluster", "debug"]
+    assert command.run(sweep.main, resubmit) == 2
+    assert f"sampling.primer {primer} cannot be read" in capfd.readouterr().err
+    assert command.run(sweep.main, [*resubmit, "sampling.primer=none.mid"]) == 2
+    assert "none.mid is not a file" in capfd.readouterr().err
+    assert command.run(sweep.main, [*resubmit, "training.seed=3"]) == 2
+    assert "would change the result of the training" in capfd.readouterr().err
+    assert command.run(sweep.main, [*resubmit, "sampling.primer=null"]) == 1
+    metrics = (run.path / "metrics.csv").read_bytes()
+    (run.path / "samples.h5").rmdir()
+    assert command.run(sweep.main, [*resubmit, "sampling.steps=6"]) == 0
+    assert (run.path / "metrics.csv").read_bytes() == metrics
+    attempts_of_run = run.read_provenance().attempts
+    assert len(attempts_of_run) == 3
+    assert attempts_of_run[-1].iterations_per_s is None  # it trained no iteration
+    with Store(run.path / "samples.h5") as samples:
+        assert samples.pieces.steps.tolist() == [6]
+    create_runs(out, store, SETTINGS | {"sampling": {"num": 1, "steps": 6}, "training": {"batch": 8, "max_iterations": 2}})
+    assert len(list(out.glob("*/config.yaml"))) == 1  # the sweep with this sampling is this run
 
 
 def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:

@@ -248,6 +248,8 @@ def test_sweep_that_cannot_be_trained_is_refused_before_anything_is_written(
     assert "4001 steps of a window" in capfd.readouterr().err
     assert command.run(sweep.main, [*arguments, "training.batch=100000000"]) == 2
     assert "training.batch is 100,000,000: its windows take" in capfd.readouterr().err
+    assert command.run(sweep.main, [*arguments, f"sampling.primer={small}"]) == 2
+    assert f"cannot read the primer {small}" in capfd.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -194,6 +194,16 @@ def test_identity_depends_only_on_the_store_and_on_settings_that_change_the_resu
     assert base.identity("f") != base.identity("g")
 
 
+def test_identities_of_training_and_sampling_are_two() -> None:
+    base = run_config.parse({"device": "cpu"}, "source")
+    longer = run_config.parse({"device": "cpu", "sampling": {"steps": 9}}, "source")
+    other_seed = run_config.parse({"device": "cpu", "training": {"seed": 1}}, "source")
+    assert base.training_identity("f") == longer.training_identity("f") != other_seed.training_identity("f")
+    assert base.training_identity("f") != base.training_identity("g")
+    assert base.sampling_identity(b"") == other_seed.sampling_identity(b"") != longer.sampling_identity(b"")
+    assert base.sampling_identity(b"a") != base.sampling_identity(b"b")
+
+
 def test_written_configuration_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "source")

@@ -32,7 +32,8 @@ ALLOWED_IMPORTS = {
     "jobs.configuration": f"{TOP} pianogen.training",
     "jobs.cluster": f"{TOP} jobs.configuration",
     "jobs.records": f"{TOP} pianogen.evaluation jobs.configuration jobs.cluster",
-    "jobs.execution": f"{TOP} pianogen.data pianogen.tracking pianogen.training pianogen.sampling pianogen.evaluation"
+    "jobs.execution": f"{TOP} pianogen.data pianogen.models pianogen.tracking pianogen.training pianogen.sampling"
+    " pianogen.evaluation"
     " jobs.configuration jobs.cluster jobs.records",
     "jobs.report": f"{TOP} pianogen.training pianogen.evaluation jobs.records",
     "jobs.export": f"{TOP} pianogen.midi jobs.records",

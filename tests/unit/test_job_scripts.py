@@ -90,7 +90,13 @@ def test_variables_of_sbatch_do_not_change_the_options_of_the_script(
 
 
 def test_job_without_gpus_keeps_the_options_of_the_site() -> None:
-    extra = {"qos": "short", "gres": "gpu:a100:2", "constraint": "a100", "gpus-per-task": 1, "mem": None}
+    extra: dict[str, bool | int | str | None] = {
+        "qos": "short",
+        "gres": "gpu:a100:2",
+        "constraint": "a100",
+        "gpus-per-task": 1,
+        "mem": None,
+    }
     resources = SlurmConfig(partition="gpu", cpu_partition="cpu", gpus_per_node=2, nodes=2, memory_gb=None, extra=extra)
     changed = resources.without_gpus(memory_gb=3)
     assert (changed.partition, changed.num_gpus, changed.nodes, changed.memory_gb) == ("cpu", 0, 1, None)

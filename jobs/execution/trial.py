@@ -1,0 +1,105 @@
+"""A run in miniature, before a sweep is submitted: what only the end of a run needs must not fail after hours of training.
+
+python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
+
+The process reads a JSON list of configurations. It builds every model, reads every primer, and executes all steps of one run on a
+single batch below FOLDER. It prints the message of an error that the user can correct, and exits with INVALID.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.configuration.run_config import RunConfig
+from pianogen import logs
+from pianogen.errors import PianogenError
+from pianogen.roll_plot import plot_roll
+from pianogen.store import Split, Store
+
+if TYPE_CHECKING:
+    from pianogen.models.network import Network
+
+INVALID = 3  # exit code; an uncaught exception exits with 1
+_STEPS = 2  # of the sample
+
+
+def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
+    """Tries the runs of a sweep.
+
+    Raises:
+        PianogenError: a model, a primer or a setting cannot be used, or a file cannot be written.
+    """
+    logs.import_tensorflow()
+    from pianogen.sampling.bars import continue_bars
+    from pianogen.sampling.draw import read_primer
+    from pianogen.training import model_check
+
+    with Store(store) as opened:
+        for sampling in {config.sampling for config in configs}:
+            continue_bars(read_primer(sampling, opened.steps_per_quarter), sampling.meter, 1)
+        model_check.check_models(opened, list(configs))
+        with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as name:
+            _run(configs[0], opened, Path(name))
+
+
+def _run(config: RunConfig, store: Store, folder: Path) -> None:
+    """One iteration, a checkpoint, curves, the model, a sample in a store, and its plot."""
+    import tensorflow as tf
+
+    from pianogen.data.statistics import train_statistics
+    from pianogen.sampling.draw import Sampler, draw_to_store
+    from pianogen.sampling.sample_store import SampleSource
+    from pianogen.training import networks
+    from pianogen.training.trained_model import load_ensemble
+
+    statistics = train_statistics(store, config.data)
+    if config.model.ensemble:
+        network = load_ensemble(config.model.ensemble, store.steps_per_quarter)
+    else:
+        network = networks.build(config, statistics.keys, store.steps_per_quarter)
+        _train(config, store, network, folder)
+    # The compiler is tried on a sum; the loop of the sampler would take seconds to compile.
+    tf.function(lambda: tf.add(1, 1), jit_compile=True)()
+    tf.config.run_functions_eagerly(True)
+    settings = config.sampling.model_copy(update={"num": 1, "steps": _STEPS, "best_of": 1})
+    for roll in draw_to_store(folder / "samples.h5", Sampler(network, settings, statistics), SampleSource("trial", "none")):
+        (folder / "sample.png").write_bytes(plot_roll(roll))
+
+
+def _train(config: RunConfig, store: Store, network: Network, folder: Path) -> None:
+    import tensorflow as tf
+
+    from pianogen.data.windows import evaluation_batches, find_windows
+    from pianogen.training.checkpoints import Checkpoints, variables_of
+    from pianogen.training.curves import draw_curves
+    from pianogen.training.optimizers import build_optimizer
+
+    windows = find_windows(store, Split.TRAIN, config.data, network.every_row, network.reads_context)
+    variables = network.keras.trainable_variables
+    training = config.training.model_copy(update={"mixed_precision": False})  # this machine may have no GPU
+    optimizer = build_optimizer(training, training.warmup_iterations + 1, variables)
+    with tf.GradientTape() as tape:
+        losses = network.losses(next(iter(evaluation_batches(windows, 1))), training=True)
+    optimizer.apply(tape.gradient(losses["loss"], variables), variables)
+    iteration = tf.Variable(1, dtype=tf.int64)
+    state = tf.train.Checkpoint(model=variables_of(network.keras), optimizer=optimizer)
+    Checkpoints(state, iteration, folder / "checkpoints", config.checkpoints, is_writer=True).save()
+    network.keras.save(folder / "model.keras")
+    row = {"epoch": 1.0} | {name: float(tf.reduce_mean(value)) for name, value in losses.items()}
+    draw_curves([row], network.metrics, folder / "curves.png")
+
+
+if __name__ == "__main__":
+    logs.configure()
+    logging.getLogger("pianogen").setLevel(logging.ERROR)
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), [RunConfig.model_validate(values) for values in json.load(sys.stdin)])
+    except (PianogenError, OSError) as error:
+        print(error if isinstance(error, PianogenError) else f"{error.strerror or error}: {error.filename}")
+        sys.exit(INVALID)
