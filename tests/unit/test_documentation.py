@@ -33,10 +33,11 @@ _PROGRAMS = {f"python -m jobs.{name}": name for name in ("sweep", "sample", "dec
 def commands() -> Iterator[tuple[str, str]]:
     """(page, command line) of every command in a code block; benchmarks have optional requirements, and are left out."""
     for page in PAGES:
-        for line in page.read_text(encoding="utf-8").splitlines():
+        for line in page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
             text = line.strip()
             is_code = line.startswith("    ") and text.startswith(_PREFIXES)
-            if is_code and "…" not in text and "benchmarks." not in text:
+            is_other = text.startswith("sbatch") and "slurm/preprocess.sh" not in text
+            if is_code and not is_other and "…" not in text and "benchmarks." not in text:
                 yield page.name, text
 
 
