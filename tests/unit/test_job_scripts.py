@@ -104,6 +104,12 @@ def test_job_without_gpus_keeps_the_options_of_the_site() -> None:
     assert SlurmConfig(gpus_per_node="a100:4").one_gpu == "a100:1"
 
 
+@pytest.mark.parametrize("extra", [{"requeue": None}, {"no-requeue": True}])
+def test_site_may_forbid_to_requeue(extra: dict[str, bool | int | str | None]) -> None:
+    assert SlurmConfig().is_requeued
+    assert not SlurmConfig(extra=extra).is_requeued
+
+
 def test_site_settings_are_those_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIANOGEN_SITE", raising=False)
     monkeypatch.chdir(tmp_path)
