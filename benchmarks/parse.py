@@ -31,6 +31,7 @@ from rich.table import Table
 from pianogen import command
 from pianogen.errors import PianogenError, UsageError
 from pianogen.midi import smf
+from pianogen.midi.events import ON
 from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import MIDI_SUFFIXES, read_roll
 from pianogen.midi.rejection import Rejection
@@ -160,7 +161,7 @@ def _files(corpus: Path) -> list[MidiFile]:
         data = path.read_bytes()
         try:
             read_roll(data, path.name)
-            files.append(MidiFile(path, data, int(smf.scan(data).events.notes.is_on.sum())))
+            files.append(MidiFile(path, data, int((smf.scan(data).events.notes["kind"] == ON).sum())))
         except Rejection:
             num_rejected += 1
     if num_rejected:

@@ -34,7 +34,7 @@ from rich.table import Table
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.midi import smf
-from pianogen.midi.events import Events
+from pianogen.midi.events import ON, Events
 from pianogen.midi.rejection import Rejection
 from pianogen.midi.score_reader import read_score
 
@@ -131,9 +131,9 @@ def _read(reader: str, path: Path) -> Reading:
 
 def _onsets(events: Events) -> Onsets:
     notes = events.notes
-    is_onset = notes.is_on & (notes.channel != _DRUM_CHANNEL)
-    times = np.rint(notes.tick[is_onset] * _GRID / events.ticks_per_quarter).astype(int)
-    return Counter(zip(times.tolist(), notes.key[is_onset].tolist(), strict=True))
+    onsets = notes[(notes["kind"] == ON) & (notes["channel"] != _DRUM_CHANNEL)]
+    times = np.rint(onsets["tick"] * _GRID / events.ticks_per_quarter).astype(int)
+    return Counter(zip(times.tolist(), onsets["key"].tolist(), strict=True))
 
 
 def _read_own(path: Path) -> Onsets:

@@ -3,7 +3,6 @@
 import functools
 import os
 import signal
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,12 +46,6 @@ def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limit
         connection: receives chunks and returns a ChunkResult or a PianogenError for each.
         shard: the file that records are appended to.
     """
-    with tempfile.TemporaryDirectory(prefix="pianogen-") as folder:
-        tempfile.tempdir = folder  # temporary files of a killed worker process are removed with the folder
-        _run(connection, shard, options, limits)
-
-
-def _run(connection: Connection, shard: Path, options: ReadOptions, limits: Limits) -> None:
     # Imported here: the rank, which imports this module too, must not load numba.
     from pianogen.kernel_cache import compile_once, release_compiler
     from pianogen.midi.shingles import minhash

@@ -93,13 +93,16 @@ def _is_repeat(signatures: np.ndarray, first: int, later: int) -> bool:
 def _find_pairs(signatures: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(N,) uint64 pairs of similarity 0.8 or more in order: the later piece in the upper half, the earlier one in the lower."""
     pairs = np.empty(0, np.uint64)
+    added, num_added = [pairs], 0
     searched = np.flatnonzero(rows != NONE)
     for one, other in _candidates(signatures, rows[searched]):
         first, second = searched[one], searched[other]
         is_similar = similarity_of(_count_equal(signatures, rows[first], rows[second])) >= DROPPED_SIMILARITY
-        if is_similar.any():
-            pairs = np.union1d(pairs, second[is_similar].astype(np.uint64) << np.uint64(32) | first[is_similar].astype(np.uint64))
-    return pairs
+        added.append(second[is_similar].astype(np.uint64) << np.uint64(32) | first[is_similar].astype(np.uint64))
+        num_added += len(added[-1])
+        if num_added > max(len(pairs), _PART_PIECES):  # not more often, so that the time for the unions is linear
+            pairs, added, num_added = np.unique(np.concatenate([pairs, *added])), [], 0
+    return np.unique(np.concatenate([pairs, *added]))
 
 
 def _count_equal(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The inputs of a corpus: every MIDI file and score below the given folders, files and archives, in order of name."""
 
+import ctypes
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> I
             f"two inputs have the name {in_one_line(first.name)}: {first.path} and {second.path}; "
             "rename one of them, or name their common parent folder as the corpus"
         )
+    ctypes.CDLL(None).malloc_trim(0)  # the C library would keep the memory of the scan, 140 MB for two million inputs
     return inputs
 
 

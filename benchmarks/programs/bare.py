@@ -12,6 +12,7 @@ from pathlib import Path
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.midi import smf
+from pianogen.midi.events import ON
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Rejection
 
@@ -45,7 +46,7 @@ def _count(files: Sequence[bytes]) -> tuple[int, int]:
     for data in files:
         try:
             num_steps += len(read_roll(data, "")[0])
-            num_notes += int(smf.scan(data).events.notes.is_on.sum())
+            num_notes += int((smf.scan(data).events.notes["kind"] == ON).sum())
         except Rejection:
             continue
     return num_notes, num_steps

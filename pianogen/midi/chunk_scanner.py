@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
+from pianogen.midi.events import ON
 from pianogen.midi.scan_buffers import Buffers, Filled, allocate, filled_part
 from pianogen.midi.track_scanner import MISSING_TRACKS, OK, TRUNCATED, TrackScan, TrackStart, big_endian, scan_track
 
@@ -109,5 +110,5 @@ def _count_notes_after_end(data: np.ndarray, track: TrackScan, end: int, buffers
     while track.failure == OK and track.at < end:
         track = scan_track(data, track.at, end, TrackStart(0, track.running_status, False), buffers, track.filled)
     for i in range(first, track.filled.notes):
-        count += buffers.notes.is_on[i]
+        count += buffers.notes[i].kind == ON
     return count

@@ -1,62 +1,31 @@
 """The events of one MIDI file or score that matter for a roll: what the readers return and the quantizer takes."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+OFF, ON, CLOSE = range(3)  # kinds of note events
 NOTES_OFF, PEDAL, BANK, PROGRAM, RHYTHM = range(5)  # kinds of channel events
 
 
-class NoteEvents(NamedTuple):
-    """Note-ons and note-offs, track after track, ordered by tick within a track.
-
-    Attributes:
-        tick: (N,) int64, from the start of the file.
-        track: (N,) int32.
-        channel: (N,) uint8, 0..15; 9 is the percussion channel, which musicians call channel 10.
-        key: (N,) uint8, the MIDI note number 0..127.
-        is_on: (N,) bool; False for a note-off and for a note-on of velocity 0, which means the same.
-    """
-
-    tick: np.ndarray
-    track: np.ndarray
-    channel: np.ndarray
-    key: np.ndarray
-    is_on: np.ndarray
-
-
-class TempoEvents(NamedTuple):
-    """Tempo events in the same order as the notes.
-
-    Attributes:
-        tick: (M,) int64, from the start of the file.
-        tempo_us: (M,) int64, microseconds per quarter note, positive.
-    """
-
-    tick: np.ndarray
-    tempo_us: np.ndarray
-
-
-class MeterEvents(NamedTuple):
-    """Time signatures of MIDI files and bar lines of scores, in the same order as the notes.
-
-    Attributes:
-        tick: (M,) int64, from the start of the file.
-        numerator: (M,) int64; 0 is the bar line of a score, after which positions are counted up to the next event.
-        power: (M,) int64; the denominator is 2**power. Without meaning for a bar line.
-    """
-
-    tick: np.ndarray
-    numerator: np.ndarray
-    power: np.ndarray
-
-
-# Controllers, program changes and system exclusive messages that matter, in the same order as the notes; one array of records,
-# because few files have many of them and a kernel takes longer to return many arrays.
-#   tick       from the start of the file
+# Events are arrays of records, because a kernel takes longer to return many arrays. They are ordered track after track, and by
+# tick within a track.
+#   tick     from the start of the file
+#   channel  0..15; 9 is the percussion channel, which musicians call channel 10
+#   key      the MIDI note number 0..127
+#   kind     ON; OFF, also for a note-on of velocity 0, which means the same; or CLOSE, which ends all notes that were open before
+#            its tick: no reader returns it, closings.py does
+NOTE_EVENT = np.dtype(
+    [("tick", np.int64), ("track", np.int32), ("channel", np.uint8), ("key", np.uint8), ("kind", np.uint8)], align=True
+)
+# tempo_us is positive.
+TEMPO_EVENT = np.dtype([("tick", np.int64), ("tempo_us", np.int64)])
+# Time signatures of MIDI files and bar lines of scores.
+#   numerator  0 is the bar line of a score, after which positions are counted up to the next event
+#   power      the denominator is 2**power; without meaning for a bar line
+METER_EVENT = np.dtype([("tick", np.int64), ("numerator", np.uint8), ("power", np.uint8)], align=True)
+# Controllers, program changes and system exclusive messages that matter.
 #   num_notes  number of note events before this event in the file
-#   channel    0..15
 #   kind       NOTES_OFF (controllers 120 and 123), PEDAL (controller 64), BANK (controller 0), PROGRAM, or RHYTHM (the GS message
 #              "use for rhythm part")
 CHANNEL_EVENT = np.dtype(
@@ -67,7 +36,8 @@ CHANNEL_EVENT = np.dtype(
         ("channel", np.uint8),
         ("kind", np.uint8),
         ("value", np.uint8),
-    ]
+    ],
+    align=True,
 )
 
 
@@ -77,6 +47,9 @@ class Events:
 
     Attributes:
         ticks_per_quarter: positive.
+        notes: (N,) NOTE_EVENT.
+        tempos: (M,) TEMPO_EVENT.
+        meters: (M,) METER_EVENT.
         end_tick: the end of the longest track.
         channel_events: (C,) CHANNEL_EVENT; none of a score.
         notes_lost: note-ons of the source that are not among the notes.
@@ -84,9 +57,9 @@ class Events:
     """
 
     ticks_per_quarter: int
-    notes: NoteEvents
-    tempos: TempoEvents
-    meters: MeterEvents
+    notes: np.ndarray
+    tempos: np.ndarray
+    meters: np.ndarray
     end_tick: int
     channel_events: np.ndarray
     notes_lost: int = 0

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from pianogen.kernel_cache import kernel
 
 
@@ -15,4 +17,11 @@ class Grid(NamedTuple):
 @kernel
 def step_of_tick(tick: int, grid: Grid) -> int:
     """The step nearest to a tick, exact halves down."""
-    return (2 * grid.steps * tick + grid.ticks - 1) // (2 * grid.ticks)
+    # Unsigned, because a signed division rounds down, which takes longer.
+    return int(np.int64(np.uint64(2 * grid.steps * tick + grid.ticks - 1) // np.uint64(2 * grid.ticks)))
+
+
+@kernel
+def first_step_from(tick: int, grid: Grid) -> int:
+    """The first step that begins at a tick or after it."""
+    return int(np.int64(np.uint64(grid.steps * tick + grid.ticks - 1) // np.uint64(grid.ticks)))

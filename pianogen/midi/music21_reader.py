@@ -5,7 +5,7 @@ A file never becomes a music21 stream, because streams move and merge notes.
 
 import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,14 +16,16 @@ from music21 import midi
 from pianogen.midi.events import (
     BANK,
     CHANNEL_EVENT,
+    METER_EVENT,
+    NOTE_EVENT,
     NOTES_OFF,
+    OFF,
+    ON,
     PEDAL,
     PROGRAM,
     RHYTHM,
+    TEMPO_EVENT,
     Events,
-    MeterEvents,
-    NoteEvents,
-    TempoEvents,
 )
 from pianogen.midi.smf import Scan
 
@@ -55,7 +57,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _events(parsed: midi.MidiFile) -> Events:
-    notes: list[tuple[int, int, int, int | bytes | None, bool]] = []
+    notes: list[tuple[int, int, int, int | bytes | None, int]] = []
     tempos: list[tuple[int, int]] = []
     meters: list[tuple[int, int, int]] = []
     channel_events: list[tuple[int, int, int, int, int, int]] = []
@@ -67,7 +69,8 @@ def _events(parsed: midi.MidiFile) -> Events:
             if kind == "DeltaTime":
                 tick += event.time
             elif kind is _NOTE_ON or kind is _NOTE_OFF:
-                notes.append((tick, index, event.channel - 1, event.parameter1, kind is _NOTE_ON and event.parameter2 != 0))
+                is_on = kind is _NOTE_ON and event.parameter2 != 0
+                notes.append((tick, index, event.channel - 1, event.parameter1, ON if is_on else OFF))
             elif kind is midi.MetaEvents.SET_TEMPO and isinstance(event.data, bytes) and len(event.data) == 3:
                 tempo_us = int.from_bytes(event.data, "big")
                 if tempo_us > 0:
@@ -78,26 +81,14 @@ def _events(parsed: midi.MidiFile) -> Events:
             elif (channel_event := _channel_event(event)) is not None:
                 channel_events.append((tick, len(notes), index, *channel_event))
         end_tick = max(end_tick, tick)
-    note_columns = _columns(notes, 5)
     return Events(
         ticks_per_quarter=parsed.ticksPerQuarterNote,
-        notes=NoteEvents(
-            tick=note_columns[0],
-            track=note_columns[1].astype(np.int32),
-            channel=note_columns[2].astype(np.uint8),
-            key=note_columns[3].astype(np.uint8),
-            is_on=note_columns[4].astype(np.bool_),
-        ),
-        tempos=TempoEvents(*_columns(tempos, 2)),
-        meters=MeterEvents(*_columns(meters, 3)),
+        notes=np.array(notes, NOTE_EVENT),
+        tempos=np.array(tempos, TEMPO_EVENT),
+        meters=np.array(meters, METER_EVENT),
         end_tick=end_tick,
         channel_events=np.array(channel_events, CHANNEL_EVENT),
     )
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], num_columns: int) -> np.ndarray:
-    """(num_columns, N) int64 columns of N rows, each column contiguous."""
-    return np.array(rows, np.int64).reshape(-1, num_columns).T.copy()
 
 
 def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:

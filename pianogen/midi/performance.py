@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.midi.events import CHANNEL_EVENT, Events, MeterEvents, NoteEvents, TempoEvents
+from pianogen.midi.events import CHANNEL_EVENT, METER_EVENT, NOTE_EVENT, OFF, ON, TEMPO_EVENT, Events
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
@@ -65,12 +65,13 @@ def perform(score: Score) -> Events:
     if max((note.stop for note in played), default=end_tick) > _MAX_TICK or end_tick > _MAX_TICK:
         raise ScoreError("the score is longer than any roll", "too_long")
     played.sort(key=lambda item: (item.start, item.note.grace is None))
-    bar_lines = np.array(starts, np.int64)
+    bar_lines = np.zeros(len(starts), METER_EVENT)
+    bar_lines["tick"] = starts
     return Events(
         ticks_per_quarter=tpq,
         notes=_note_events(_join_ties(played, _spans(played, tpq), tpq)),
         tempos=_tempo_events(score.bars, order, starts, tpq),
-        meters=MeterEvents(bar_lines, np.zeros_like(bar_lines), np.zeros_like(bar_lines)),
+        meters=bar_lines,
         end_tick=end_tick,
         channel_events=np.zeros(0, CHANNEL_EVENT),
         notes_lost=sum(score.bars[bar].num_lost for bar in order),
@@ -142,25 +143,20 @@ def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]], tpq:
     return struck
 
 
-def _note_events(struck: Sequence[_Struck]) -> NoteEvents:
-    """A note-on and a note-off for each note, in one track, by tick."""
+def _note_events(struck: Sequence[_Struck]) -> np.ndarray:
+    """(2N,) NOTE_EVENT: a note-on and a note-off for each note, in one track, by tick."""
     columns = np.array(
         [(start, stop, _DRUM_KEY if key is None else min(max(key, 0), 127), key is None) for start, stop, key in struck], np.int64
     )
     start, stop, key, is_drum = columns.reshape(-1, 4).T
-    tick = np.concatenate([start, stop])
-    by_tick = np.argsort(tick, kind="stable")
-    return NoteEvents(
-        tick=tick[by_tick],
-        track=np.zeros(len(tick), np.int32),
-        channel=np.tile(is_drum * _DRUM_CHANNEL, 2)[by_tick].astype(np.uint8),
-        key=np.tile(key, 2)[by_tick].astype(np.uint8),
-        is_on=np.repeat([True, False], len(start))[by_tick],
-    )
+    events = np.zeros(2 * len(struck), NOTE_EVENT)
+    events["tick"], events["kind"] = np.concatenate([start, stop]), np.repeat([ON, OFF], len(struck))
+    events["key"], events["channel"] = np.tile(key, 2), np.tile(is_drum * _DRUM_CHANNEL, 2)
+    return events[np.argsort(events["tick"], kind="stable")]
 
 
-def _tempo_events(bars: Sequence[Bar], order: Sequence[int], starts: Sequence[int], tpq: int) -> TempoEvents:
-    """The tempos in the order of play. After a jump the tempo is the one that the page has there."""
+def _tempo_events(bars: Sequence[Bar], order: Sequence[int], starts: Sequence[int], tpq: int) -> np.ndarray:
+    """(M,) TEMPO_EVENT: the tempos in the order of play. After a jump the tempo is the one that the page has there."""
     first_tempo_us: list[int | None] = []  # of each bar: the tempo before its own marks
     current: int | None = None
     for bar in bars:
@@ -175,5 +171,4 @@ def _tempo_events(bars: Sequence[Bar], order: Sequence[int], starts: Sequence[in
             events.append((start, DEFAULT_TEMPO_US if page_tempo_us is None else page_tempo_us))
         events += [(start + _ticks(tempo.onset, tpq), tempo.tempo_us) for tempo in bars[index].tempos]
         current = bars[index].tempos[-1].tempo_us if bars[index].tempos else page_tempo_us
-    columns = np.array(events, np.int64).reshape(-1, 2).T
-    return TempoEvents(tick=columns[0].copy(), tempo_us=columns[1].copy())
+    return np.array(events, TEMPO_EVENT)

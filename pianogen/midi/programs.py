@@ -10,25 +10,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, PROGRAM, RHYTHM, NoteEvents
+from pianogen.midi.events import BANK, PROGRAM, RHYTHM
 
 KEPT, DRUM, OTHER_PROGRAM = range(3)
+_NUM_PROGRAMS = 128
 _DRUM_CHANNEL = 9
 _DRUM_BANKS = (120, 127)
+_ALL = np.ones(_NUM_PROGRAMS, np.bool_)
 
 
-def classify(notes: NoteEvents, channel_events: np.ndarray, programs: Sequence[int] | None) -> np.ndarray:
+def wanted_programs(programs: Sequence[int] | None) -> np.ndarray:
+    """(128,) bool: whether the notes of a General MIDI program are kept; None wants all programs."""
+    return _ALL if programs is None else np.isin(np.arange(_NUM_PROGRAMS), programs)
+
+
+@kernel
+def classify(notes: np.ndarray, channel_events: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
     """(N,) uint8: KEPT, DRUM or OTHER_PROGRAM for each note event.
 
     Args:
-        programs: the wanted General MIDI programs, 0..127; None wants all.
+        is_wanted: the result of `wanted_programs`.
     """
-    if programs is None and _is_plain(channel_events):
-        return np.asarray(notes.channel == _DRUM_CHANNEL).view(np.uint8)
-    events = channel_events[np.isin(channel_events["kind"], (BANK, PROGRAM, RHYTHM))]
-    events = events[np.lexsort((events["tick"], events["channel"]))]  # stable
-    is_wanted = np.ones(128, np.bool_) if programs is None else np.isin(np.arange(128), programs)
-    return np.asarray(_classify(notes, events, np.searchsorted(events["channel"], np.arange(17)), is_wanted))
+    if not is_wanted.all() or not _is_plain(channel_events):
+        return _classify(notes, _by_channel(channel_events), is_wanted)
+    classes = np.empty(len(notes), np.uint8)
+    for i in range(len(notes)):
+        classes[i] = DRUM if notes[i].channel == _DRUM_CHANNEL else KEPT
+    return classes
 
 
 @kernel
@@ -42,18 +50,28 @@ def _is_plain(events: np.ndarray) -> bool:
 
 
 @kernel
-def _classify(notes: NoteEvents, events: np.ndarray, begin: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
-    """Events are ordered by channel, tick, track and position; those of channel c are begin[c] to begin[c + 1] - 1."""
+def _by_channel(channel_events: np.ndarray) -> np.ndarray:
+    """The events that matter here, ordered by channel, tick, track and position."""
+    kind = channel_events["kind"]
+    events = channel_events[(kind == BANK) | (kind == PROGRAM) | (kind == RHYTHM)]
+    events = events[np.argsort(events["tick"], kind="mergesort")]  # stable
+    return np.asarray(events[np.argsort(events["channel"], kind="mergesort")])
+
+
+@kernel
+def _classify(notes: np.ndarray, events: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+    """As `classify`, with events ordered by channel, tick, track and position."""
+    begin = np.searchsorted(events["channel"], np.arange(17))  # those of channel c are begin[c] to begin[c + 1] - 1
     after = _find_classes(events, begin, is_wanted)
-    classes = np.empty(len(notes.tick), np.uint8)
-    for i in range(len(notes.tick)):
-        channel = notes.channel[i]
+    classes = np.empty(len(notes), np.uint8)
+    for i in range(len(notes)):
+        tick, channel = notes[i].tick, notes[i].channel
         # The number of events before this note: those of an earlier tick, or of the same tick and before it in the file.
         low, high = begin[channel], begin[channel + 1]
         while low < high:
             middle = (low + high) // 2
-            tick = events[middle].tick
-            if tick < notes.tick[i] or (tick == notes.tick[i] and events[middle].num_notes <= i):
+            event = events[middle]
+            if event.tick < tick or (event.tick == tick and event.num_notes <= i):
                 low = middle + 1
             else:
                 high = middle

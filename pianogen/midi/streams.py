@@ -1,4 +1,4 @@
-"""The spans in which keys sound, from note events; compiled with numba.
+"""The onsets of a roll and the spans in which its keys sound, from note events; compiled with numba.
 
 Every (track, channel, key) is a stream. Its depth, the number of open notes, is updated once per tick, so that the order of the
 events of one tick does not matter.
@@ -9,136 +9,179 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
+from pianogen.midi.events import CLOSE, ON
 from pianogen.midi.grid import Grid, step_of_tick
-from pianogen.midi.pedals import Pedals, find_hold_end
-from pianogen.roll import NUM_KEYS
+from pianogen.midi.pedals import find_hold_end
+from pianogen.midi.programs import DRUM, KEPT, OTHER_PROGRAM
+from pianogen.roll import LOWEST_KEY, NUM_KEYS
 
-OFF, ON, CLOSE = range(3)  # kinds of stream events
 NUM_STREAMS = 16 * NUM_KEYS  # (channel, key) within one track
-DROPPED = NUM_STREAMS  # the stream of events that are not read
-_FIRST, _FIND_RISES, _SECOND = range(3)  # readings of a track
+ONSET = np.dtype([("step", np.int64), ("key", np.int64)])  # an accepted note-on
+# The steps in which a stream of a key sounds, from `start` up to but not including `stop`.
+SPAN = np.dtype([("start", np.int64), ("stop", np.int64), ("key", np.int64)])
+# The state of a stream.
+#   tick, step  those of its latest events; the tick is _UNUSED before its first ones in the track
+#   ons, offs   the note-ons and note-offs of that tick so far
+#   depth       open notes before that tick
+#   rise        the latest tick before which the depth was 0: if the depth is not 0, the tick at which it rose
+#   second      the tick from which on the rule of the second reading holds
+_STREAM = np.dtype(
+    [
+        *(("tick", np.int64), ("step", np.int64), ("rise", np.int64), ("second", np.int64)),
+        *(("ons", np.int32), ("offs", np.int32), ("depth", np.int32)),
+    ],
+    align=True,
+)
 _MANY = 1 << 24  # a CLOSE counts as so many note-offs, more than a file has
-_NONE = -1
+_UNUSED = -1
 _NEVER = np.iinfo(np.int64).max
 
 
-class StreamEvents(NamedTuple):
-    """Note events, and closings of streams, track after track, ordered by tick within a track.
+class Dropped(NamedTuple):
+    """The numbers of dropped note-ons."""
 
-    Attributes:
-        tick: (N,) int64.
-        kind: (N,) uint8: OFF, ON, or CLOSE, which ends all notes that were open before its tick.
-        stream: (N,) uint16, channel * 88 + key, or DROPPED; unsigned because numba indexes faster with unsigned integers.
-        step: (N,) int64.
-        track: (N,) int32.
-    """
-
-    tick: np.ndarray
-    kind: np.ndarray
-    stream: np.ndarray
-    step: np.ndarray
-    track: np.ndarray
-
-
-class Spans(NamedTuple):
-    """(N,) int64 keys and steps of the spans in which a stream sounds, from `start` up to but not including `stop`."""
-
-    key: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
+    drum: int
+    other_program: int
+    out_of_range: int
 
 
 class Sounding(NamedTuple):
-    """The spans of all streams, and the number of streams that are never released."""
+    """(N,) ONSET, (N,) SPAN, dropped note-ons, and the number of streams that are never released."""
 
-    spans: Spans
+    onsets: np.ndarray
+    spans: np.ndarray
+    dropped: Dropped
     num_unreleased: int
 
 
-class _Reading(NamedTuple):
-    """A reading of a track: the number of spans written so far, and (streams,) open notes after the last event."""
+class _Buffers(NamedTuple):
+    """Arrays that are filled from the start: (streams,) _STREAM, (streams,) int64 numbers of those in use, onsets and spans."""
 
-    num_spans: int
-    depth: np.ndarray
+    streams: np.ndarray
+    used: np.ndarray
+    onsets: np.ndarray
+    spans: np.ndarray
+
+
+class _Filled(NamedTuple):
+    """The numbers of onsets and spans so far, and dropped note-ons."""
+
+    onsets: int
+    spans: int
+    dropped: Dropped
+
+
+class _Reading(NamedTuple):
+    """A reading of a track, and the numbers of its streams and of those that remain open."""
+
+    filled: _Filled
+    num_used: int
+    num_open: int
 
 
 @kernel
-def read_streams(events: StreamEvents, pedals: Pedals, grid: Grid) -> Sounding:
-    """The spans of all tracks, and the number of streams that are never released."""
-    num_events = len(events.tick)
-    # One span for each tick of a stream, and one more where a pedal holds the key after it.
-    columns = np.empty((3, num_events * (2 if len(pedals.tick) > 0 else 1) + 1), np.int64)
-    spans = Spans(columns[0], columns[1], columns[2])
-    rise = np.full(NUM_STREAMS, _NEVER, np.int64)
-    begin = num_spans = num_unreleased = 0
-    while begin < num_events:
+def read_streams(notes: np.ndarray, classes: np.ndarray, grid: Grid, pedals: np.ndarray) -> Sounding:
+    """The onsets and spans of all tracks.
+
+    Args:
+        notes: (N,) NOTE_EVENT, with CLOSE events.
+        classes: (N,) uint8, as in programs.py.
+        pedals: (P,) PEDAL_STATE.
+    """
+    streams, used = np.empty(NUM_STREAMS, _STREAM), np.empty(NUM_STREAMS, np.int64)
+    streams["tick"][:], streams["second"][:] = _UNUSED, _NEVER
+    # One span for each tick of a stream, and one more where a pedal holds the key after it. One more onset, see `_read_track`.
+    spans = np.empty(len(notes) * (2 if len(pedals) > 0 else 1) + 1, SPAN)
+    buffers = _Buffers(streams, used, np.empty(len(notes) + 1, ONSET), spans)
+    filled = _Filled(0, 0, Dropped(0, 0, 0))
+    begin = num_unreleased = 0
+    while begin < len(notes):
         end = begin
-        while end < num_events and events.track[end] == events.track[begin]:
+        while end < len(notes) and notes[end].track == notes[begin].track:
             end += 1
-        part = StreamEvents(
-            events.tick[begin:end],
-            events.kind[begin:end],
-            events.stream[begin:end],
-            events.step[begin:end],
-            events.track[begin:end],
-        )
-        reading = _read_track(part, _FIRST, rise, pedals, grid, spans, num_spans)
-        if reading.depth.any():  # the other readings overwrite the spans; before its start, the second one gives the same again
-            _read_track(part, _FIND_RISES, rise, pedals, grid, spans, num_spans)
-            second_start = np.where(reading.depth > 0, rise, _NEVER)
-            reading = _read_track(part, _SECOND, second_start, pedals, grid, spans, num_spans)
-            num_unreleased += (reading.depth > 0).sum()
-        num_spans = reading.num_spans
+        reading = _read_track(notes[begin:end], classes[begin:end], grid, pedals, buffers, filled)
+        if reading.num_open > 0:  # the second reading overwrites the first; before its start, it gives the same again
+            for i in range(reading.num_used):
+                stream = streams[used[i]]
+                stream.tick, stream.second = _UNUSED, stream.rise if stream.depth > 0 else _NEVER
+            reading = _read_track(notes[begin:end], classes[begin:end], grid, pedals, buffers, filled)
+            num_unreleased += reading.num_open
+        for i in range(reading.num_used):
+            streams[used[i]].tick, streams[used[i]].second = _UNUSED, _NEVER
+        filled = reading.filled
         begin = end
-    return Sounding(Spans(spans.key[:num_spans], spans.start[:num_spans], spans.stop[:num_spans]), num_unreleased)
+    return Sounding(buffers.onsets[: filled.onsets], spans[: filled.spans], filled.dropped, num_unreleased)
 
 
 @kernel
 def _read_track(
-    events: StreamEvents, mode: int, rise: np.ndarray, pedals: Pedals, grid: Grid, spans: Spans, num_spans: int
+    notes: np.ndarray, classes: np.ndarray, grid: Grid, pedals: np.ndarray, buffers: _Buffers, filled: _Filled
 ) -> _Reading:
-    """Writes the spans of one track after the first `num_spans`.
-
-    Args:
-        mode: _FIRST, _FIND_RISES or _SECOND reading.
-        rise: (streams,) the latest tick at which the depth of a stream rose from 0. _FIND_RISES writes it; in the _SECOND
-            reading, the rule of the second reading holds from this tick on.
-    """
-    # Per stream: the tick and the step of its latest events, those events, and the depth before them.
-    last_tick, last_step = np.full(NUM_STREAMS, _NONE, np.int64), np.zeros(NUM_STREAMS, np.int64)
-    ons, offs, depth = np.zeros(NUM_STREAMS, np.int32), np.zeros(NUM_STREAMS, np.int32), np.zeros(NUM_STREAMS, np.int32)
-    has_pedals = len(pedals.tick) > 0
-    for i in range(len(events.tick)):
-        s = events.stream[i]
-        if s == DROPPED:
+    """Writes the onsets and spans of one track after those that the buffers contain."""
+    streams, used, onsets, spans = buffers
+    num_onsets, num_spans, dropped = filled
+    num_drum, num_other_program, num_out_of_range = dropped
+    has_pedals = len(pedals) > 0
+    num_used = 0
+    for i in range(len(notes)):
+        note = notes[i]
+        is_on, key = note.kind == ON, np.int64(note.key) - LOWEST_KEY
+        if is_on and classes[i] != KEPT:  # a note-off of a dropped note does nothing, and may end an earlier note
+            num_drum += classes[i] == DRUM
+            num_other_program += classes[i] == OTHER_PROGRAM
             continue
-        if last_tick[s] != events.tick[i]:
-            before = depth[s]
-            depth[s] = after = _next_depth(before, ons[s], offs[s], mode == _SECOND and last_tick[s] >= rise[s])
-            # Written always and kept where the stream sounds: cheaper than a branch that is mispredicted half of the time.
-            spans.key[num_spans], spans.start[num_spans], spans.stop[num_spans] = s % NUM_KEYS, last_step[s], events.step[i]
-            num_spans += after > 0
-            if has_pedals and after == 0 and (before > 0 or ons[s] > 0):
-                hold_end = step_of_tick(find_hold_end(pedals, s // NUM_KEYS, last_tick[s]), grid)
-                spans.key[num_spans], spans.start[num_spans], spans.stop[num_spans] = s % NUM_KEYS, last_step[s], hold_end
-                num_spans += 1
-            if mode == _FIND_RISES and before == 0 and after > 0:
-                rise[s] = last_tick[s]
-            last_tick[s], last_step[s] = events.tick[i], events.step[i]
-            ons[s] = offs[s] = 0
-        kind = events.kind[i]
-        ons[s] += kind == ON
-        offs[s] += (kind != ON) + (kind == CLOSE) * _MANY
-    for s in range(NUM_STREAMS):
-        before = depth[s]
-        depth[s] = after = _next_depth(before, ons[s], offs[s], mode == _SECOND and last_tick[s] >= rise[s])
-        if has_pedals and after == 0 and (before > 0 or ons[s] > 0):
-            hold_end = step_of_tick(find_hold_end(pedals, s // NUM_KEYS, last_tick[s]), grid)
-            spans.key[num_spans], spans.start[num_spans], spans.stop[num_spans] = s % NUM_KEYS, last_step[s], hold_end
+        if key < 0 or key >= NUM_KEYS:
+            num_out_of_range += is_on
+            continue
+        s, step = note.channel * NUM_KEYS + key, step_of_tick(note.tick, grid)
+        # Written for every event and kept for note-ons: cheaper than a branch that is mispredicted half of the time.
+        onsets[num_onsets].step, onsets[num_onsets].key = step, key
+        num_onsets += is_on
+        stream = streams[s]
+        if stream.tick != note.tick:
+            if stream.tick == _UNUSED:
+                stream.depth = 0
+                used[num_used] = s
+                num_used += 1
+            else:
+                is_released = _end_tick(stream)
+                span = spans[num_spans]  # written always and kept where the stream sounds, as above
+                span.key, span.start, span.stop = key, stream.step, step
+                num_spans += stream.depth > 0
+                if has_pedals and is_released:
+                    _write_hold(stream, s, pedals, spans[num_spans])
+                    num_spans += 1
+            stream.tick, stream.step = note.tick, step
+            stream.ons = stream.offs = 0
+        stream.ons += is_on
+        stream.offs += (not is_on) + (note.kind == CLOSE) * _MANY
+    num_open = 0
+    for i in range(num_used):
+        stream = streams[used[i]]
+        is_released = _end_tick(stream)
+        num_open += stream.depth > 0
+        if has_pedals and is_released:
+            _write_hold(stream, used[i], pedals, spans[num_spans])
             num_spans += 1
-        if mode == _FIND_RISES and before == 0 and after > 0:
-            rise[s] = last_tick[s]
-    return _Reading(num_spans, depth)
+    dropped = Dropped(num_drum, num_other_program, num_out_of_range)
+    return _Reading(_Filled(num_onsets, num_spans, dropped), num_used, num_open)
+
+
+# The kernels that are called for every event take no arrays, because numba counts the references to arrays at every call.
+@kernel
+def _end_tick(stream: np.record) -> bool:
+    """Updates the depth of a stream after the events of a tick; returns whether they released the key."""
+    before, ons = stream.depth, stream.ons
+    stream.rise = stream.tick if before == 0 else stream.rise
+    stream.depth = _next_depth(before, ons, stream.offs, stream.tick >= stream.second)
+    return bool((stream.depth == 0) & ((before > 0) | (ons > 0)))
+
+
+@kernel
+def _write_hold(stream: np.record, s: int, pedals: np.ndarray, span: np.record) -> None:
+    """Writes the span in which a pedal holds a key after its release, which may have no steps."""
+    hold_end = find_hold_end(pedals, s // NUM_KEYS, stream.tick)
+    span.key, span.start, span.stop = s % NUM_KEYS, stream.step, max(stream.step, hold_end)
 
 
 @kernel

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, NOTES_OFF, PEDAL, PROGRAM, RHYTHM, MeterEvents
+from pianogen.midi.events import BANK, NOTES_OFF, OFF, ON, PEDAL, PROGRAM, RHYTHM
 from pianogen.midi.scan_buffers import Buffers, Filled
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
@@ -24,6 +24,15 @@ class _Number(NamedTuple):
 
     value: int
     at: int
+    failure: int
+
+
+class _ChannelMessage(NamedTuple):
+    """A channel message: its status, the position and number of its data bytes, and the failure or OK."""
+
+    status: int
+    at: int
+    size: int
     failure: int
 
 
@@ -97,7 +106,7 @@ def _variable_length(data: np.ndarray, at: int, end: int) -> _Number:
 def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: Buffers, filled: Filled) -> TrackScan:
     """Reads the events between two positions up to an end-of-track event, and appends them to the buffers."""
     track, running_status, has_pedals = start
-    notes, tempos, channel_events = buffers.notes, buffers.tempos, buffers.channel_events
+    notes, tempos, meters, channel_events, _ = buffers
     num_notes, num_tempos, num_meters, num_channel_events = filled
     tick = 0
     failure = OK
@@ -110,57 +119,43 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
             failure = TRUNCATED
             break
         tick += delta
-        first = data[at]
-        if first < 0xF0:
-            if first >= 0x80:
-                running_status = first
-                at += 1
-            elif running_status == 0:
-                failure = RUNNING_STATUS
-                break
-            size = 1 if 0xC0 <= running_status < 0xE0 else 2
-            num_legal = _count_data_bytes(data, at, end, size)
-            if num_legal < size:
-                at += num_legal
-                failure = TRUNCATED if at == end else DATA_BYTE
+        if data[at] < 0xF0:
+            running_status, at, size, failure = _read_channel_message(data, at, end, running_status)
+            if failure != OK:
                 break
             if running_status < 0xA0:
-                notes.tick[num_notes] = tick
-                notes.track[num_notes] = track
-                notes.channel[num_notes] = running_status & 0x0F
-                notes.key[num_notes] = data[at]
-                notes.is_on[num_notes] = running_status >= 0x90 and data[at + 1] != 0
+                note = notes[num_notes]
+                note.tick, note.track, note.channel, note.key = tick, track, running_status & 0x0F, data[at]
+                note.kind = ON if running_status >= 0x90 and data[at + 1] != 0 else OFF
                 num_notes += 1
             elif 0xB0 <= running_status < 0xD0:
                 kind = _kind_of(running_status, data[at], has_pedals)
                 if kind != _OTHER:
-                    channel_event = channel_events[num_channel_events]
-                    channel_event.tick, channel_event.num_notes, channel_event.track = tick, num_notes, track
-                    channel_event.channel, channel_event.kind = running_status & 0x0F, kind
-                    channel_event.value = data[at + size - 1]
+                    event = channel_events[num_channel_events]
+                    event.tick, event.num_notes, event.track = tick, num_notes, track
+                    event.channel, event.kind, event.value = running_status & 0x0F, kind, data[at + size - 1]
                     num_channel_events += 1
             at += size
         else:
-            event = _read_meta_or_sysex(data, at, end)
-            at, failure = event.at, event.failure
+            message = _read_meta_or_sysex(data, at, end)
+            at, failure = message.at, message.failure
             if failure != OK:
                 break
-            if event.status != _META:
+            if message.status != _META:
                 running_status = 0
-                if _is_rhythm_message(data, at, event):
-                    channel_event = channel_events[num_channel_events]
-                    channel_event.tick, channel_event.num_notes, channel_event.track = tick, num_notes, track
-                    channel_event.channel, channel_event.kind = _part_channel(data[at + 5] & 0x0F), RHYTHM
-                    channel_event.value = data[at + 7]
+                if _is_rhythm_message(data, at, message):
+                    event = channel_events[num_channel_events]
+                    event.tick, event.num_notes, event.track = tick, num_notes, track
+                    event.channel, event.kind, event.value = _part_channel(data[at + 5] & 0x0F), RHYTHM, data[at + 7]
                     num_channel_events += 1
-            elif event.meta == _SET_TEMPO:
-                tempo_us = big_endian(data, at, 3) if event.length == 3 else 0
-                tempos.tick[num_tempos], tempos.tempo_us[num_tempos] = tick, tempo_us
+            elif message.meta == _SET_TEMPO:
+                tempo_us = big_endian(data, at, 3) if message.length == 3 else 0
+                tempos[num_tempos].tick, tempos[num_tempos].tempo_us = tick, tempo_us
                 num_tempos += tempo_us > 0
-            elif event.meta == _TIME_SIGNATURE:
-                num_meters += _write_meter(data, event, tick, buffers.meters, num_meters)
-            at += event.length
-            has_end = event.meta == _END_OF_TRACK
+            elif message.meta == _TIME_SIGNATURE:
+                num_meters += _write_meter(data, message, tick, meters[num_meters])
+            at += message.length
+            has_end = message.meta == _END_OF_TRACK
     return TrackScan(failure, at, has_end, tick, running_status, Filled(num_notes, num_tempos, num_meters, num_channel_events))
 
 
@@ -177,9 +172,9 @@ def _kind_of(status: int, first: int, has_pedals: bool) -> int:
 
 
 @kernel
-def _is_rhythm_message(data: np.ndarray, at: int, event: _MetaOrSysex) -> bool:
+def _is_rhythm_message(data: np.ndarray, at: int, message: _MetaOrSysex) -> bool:
     """Whether a system exclusive event is the GS message "use for rhythm part": 41 dd 42 12 40 1x 15 mm."""
-    if event.status != _SYSEX or event.length < 8:
+    if message.status != _SYSEX or message.length < 8:
         return False
     is_gs = data[at] == 0x41 and data[at + 2] == 0x42 and data[at + 3] == 0x12
     return bool(is_gs and data[at + 4] == 0x40 and data[at + 5] & 0xF0 == 0x10 and data[at + 6] == 0x15)
@@ -192,12 +187,28 @@ def _part_channel(part: int) -> int:
 
 
 @kernel
-def _write_meter(data: np.ndarray, event: _MetaOrSysex, tick: int, into: MeterEvents, index: int) -> int:
+def _write_meter(data: np.ndarray, message: _MetaOrSysex, tick: int, event: np.record) -> int:
     """Writes a time signature with a numerator, and returns the number of time signatures written, 0 or 1."""
-    if event.length < 2 or data[event.at] == 0:
+    if message.length < 2 or data[message.at] == 0:
         return 0
-    into.tick[index], into.numerator[index], into.power[index] = tick, data[event.at], data[event.at + 1]
+    event.tick, event.numerator, event.power = tick, data[message.at], data[message.at + 1]
     return 1
+
+
+@kernel
+def _read_channel_message(data: np.ndarray, at: int, end: int, running_status: int) -> _ChannelMessage:
+    status = running_status
+    if data[at] >= 0x80:
+        status = data[at]
+        at += 1
+    elif running_status == 0:
+        return _ChannelMessage(status, at, 0, RUNNING_STATUS)
+    size = 1 if 0xC0 <= status < 0xE0 else 2
+    num_legal = _count_data_bytes(data, at, end, size)
+    if num_legal < size:
+        at += num_legal
+        return _ChannelMessage(status, at, size, TRUNCATED if at == end else DATA_BYTE)
+    return _ChannelMessage(status, at, size, OK)
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.midi.events import Events
+from pianogen.midi.events import ON, Events
 from pianogen.midi.score_reader import read_score
 
 _DRUM_CHANNEL = 9
@@ -24,9 +24,9 @@ def notes_of(events: Events) -> list[Sounding]:
     """The notes by start and key; of several open notes of a key, the first one ends first."""
     open_notes: defaultdict[tuple[int, int], list[Fraction]] = defaultdict(list)
     notes: list[Sounding] = []
-    for tick, channel, key, is_on in zip(*(column.tolist() for column in events.notes[:1] + events.notes[2:]), strict=True):
+    for tick, channel, key, kind in events.notes[["tick", "channel", "key", "kind"]].tolist():
         time = Fraction(4 * tick, events.ticks_per_quarter)
-        if is_on:
+        if kind == ON:
             open_notes[channel, key].append(time)
         else:
             start = open_notes[channel, key].pop(0)

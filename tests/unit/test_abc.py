@@ -92,7 +92,7 @@ def test_unit_length_without_l_follows_from_the_meter(meter: str, length: int) -
 )
 def test_tempo_field(tempo: str, tempo_us: int) -> None:
     events = events_of(f"X:1\nL:1/8\nQ:{tempo}\nK:C\nC", ".abc")
-    assert events.tempos.tempo_us.tolist() == [tempo_us]
+    assert events.tempos["tempo_us"].tolist() == [tempo_us]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_percussion_voice_is_on_the_drum_channel() -> None:
 
 def test_bar_lines_give_the_bars_a_pickup_included() -> None:
     events = events_of(HEADER + "C|DEFG|A2 z2|]", ".abc")
-    assert steps_of(events.meters.tick, events) == [0, 4, 20]
+    assert steps_of(events.meters["tick"], events) == [0, 4, 20]
 
 
 def test_free_text_between_tunes_is_not_music() -> None:

@@ -390,6 +390,16 @@ def test_bad_inputs_of_the_corpus_have_their_expected_outcomes(parser: MidiParse
     assert {name: result if isinstance(result, Reason) else "ok" for name, result in outcomes.items()} == expected
 
 
+@pytest.mark.parametrize("parser", PARSERS)
+def test_file_cut_between_chunks_is_kept_if_other_chunks_complete_the_declared_number(parser: MidiParser) -> None:
+    """A file whose header counts all chunks looks the same, so that the missing tracks cannot be noticed."""
+    other, track = chunk(b"XFIH", b"odd"), chunk(b"MTrk", NOTE + END)
+    chunks = [other, track, other, track, track]
+    outcomes = [outcome(midi(num_tracks=3) + b"".join(chunks[:count]), "cut.mid", parser) for count in range(len(chunks) + 1)]
+    repairs = [result if isinstance(result, Reason) else result.repairs for result in outcomes]
+    assert repairs == 3 * [Reason.MISSING_TRACKS] + 2 * [("counted_chunk",)] + [()]
+
+
 @pytest.mark.parametrize("encoding", [pytest.param(encoding, id=name) for name, encoding in ENCODINGS.items()])
 def test_file_cut_at_any_byte_is_rejected_or_gives_the_same_roll(encoding: Encoding) -> None:
     complete = encode_midi(96, VALID_TRACKS, [96, 120], encoding)

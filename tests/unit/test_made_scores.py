@@ -23,4 +23,4 @@ def test_score_gives_the_notes_of_the_slow_reading(part: int) -> None:
         # Two ties of one key that meet can be joined in two ways; then only starts, stops and their numbers are determined.
         assert Counter((start, key) for start, _, key in found) == Counter((start, key) for start, _, key in expected), seed
         assert Counter((stop, key) for _, stop, key in found) == Counter((stop, key) for _, stop, key in expected), seed
-        assert steps_of(events.meters.tick, events) == [16 * place for place in range(len(order))]
+        assert steps_of(events.meters["tick"], events) == [16 * place for place in range(len(order))]

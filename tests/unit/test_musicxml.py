@@ -138,7 +138,7 @@ def test_namespaces_do_not_matter() -> None:
 def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None:
     data = score(part(C4, C4), part(note("C3", 8), note("C3", 8)))
     assert shown(data) == "0:48+8 0:60+4 8:48+8 8:60+4"
-    assert steps_of(events_of(data, ".xml").meters.tick, events_of(data, ".xml")) == [0, 8]
+    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, 8]
 
 
 def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
@@ -170,17 +170,17 @@ def test_tempo_of_a_mark_in_any_part(direction: str, tempo_us: list[int]) -> Non
     if direction.startswith("<metronome"):
         direction = f"<direction><direction-type>{direction}</direction-type></direction>"
     events = events_of(score(part(C4), part(C4 + direction + C4)), ".musicxml")
-    assert events.tempos.tempo_us.tolist() == tempo_us
-    assert steps_of(events.tempos.tick, events) == [4] * len(tempo_us)
+    assert events.tempos["tempo_us"].tolist() == tempo_us
+    assert steps_of(events.tempos["tick"], events) == [4] * len(tempo_us)
 
 
 def test_tempo_after_a_jump_is_that_of_the_page() -> None:
     fast, slow = '<sound tempo="120"/>', '<sound tempo="60"/>'
     events = events_of(score(part(fast + C4, C4 + '<sound fine="yes"/>', slow + C4 + '<sound dacapo="yes"/>')), ".xml")
-    assert events.tempos.tempo_us.tolist() == [500_000, 1_000_000, 500_000]
-    assert steps_of(events.tempos.tick, events) == [0, 8, 12]
+    assert events.tempos["tempo_us"].tolist() == [500_000, 1_000_000, 500_000]
+    assert steps_of(events.tempos["tick"], events) == [0, 8, 12]
     events = events_of(score(part(C4, slow + C4, '<barline><repeat direction="backward"/></barline>')), ".xml")
-    assert events.tempos.tempo_us.tolist() == [1_000_000, 500_000, 1_000_000]
+    assert events.tempos["tempo_us"].tolist() == [1_000_000, 500_000, 1_000_000]
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ def expected_rows() -> dict[str, dict[str, str]]:
 
 def row_of(name: str, events: Events) -> dict[str, str]:
     notes = notes_of(events)
-    tempos = zip(steps_of(events.tempos.tick, events), events.tempos.tempo_us.tolist(), strict=True)
+    tempos = zip(steps_of(events.tempos["tick"], events), events.tempos["tempo_us"].tolist(), strict=True)
     return {
         "file": name,
         "rejected": "",
         "notes": " ".join(f"{start}:{'drum' if key is None else key}+{length}" for start, key, length in notes),
         "tempos": " ".join(f"{start}:{tempo_us}" for start, tempo_us in tempos),
-        "bars": " ".join(str(start) for start in steps_of(events.meters.tick, events)),
+        "bars": " ".join(str(start) for start in steps_of(events.meters["tick"], events)),
     }
 
 
