@@ -46,7 +46,7 @@ check: env
 	ruff check .
 	mypy
 
-# Three processes for two cores: the first runs the tests of Slurm and mostly waits.
+# Three processes for two cores: the first runs the tests of Slurm and mostly waits. The order of files is in tests/conftest.py.
 test: env
 	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 

@@ -1,6 +1,7 @@
 """The option --without-tensorflow of `make quick`, and the distribution of tests to the processes of pytest-xdist."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if config.getoption("--without-tensorflow") and collection_path.match("test_*.py"):
-        module = ".".join(collection_path.relative_to(ROOT).with_suffix("").parts)
-        return loads(module, "tensorflow") or None
+        return _loads_tensorflow(collection_path) or None
     return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the tests of Slurm first: they take the longest, and most of that time they wait for Slurm."""
-    items.sort(key=lambda item: not _is_slurm(item.nodeid))
+    """Runs the tests in the order of the time that their modules take, so that all processes are busy to the end.
+
+    Those of Slurm come first: they take the longest, and most of that time they wait for Slurm. Modules that take seconds come
+    last: the process that is the first without work then waits for seconds, not for minutes.
+    """
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if _is_slurm(item.nodeid):
+        return 0
+    if "tests/integration/" in item.nodeid:
+        return 1
+    return 2 if _loads_tensorflow(item.path) else 3
 
 
 class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no type information
@@ -49,3 +61,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 def _is_slurm(nodeid: str) -> bool:
     return "test_slurm_" in nodeid
+
+
+@cache
+def _loads_tensorflow(path: Path) -> bool:
+    """Whether the import of a test module also imports TensorFlow."""
+    return loads(".".join(path.relative_to(ROOT).with_suffix("").parts), "tensorflow")

@@ -163,7 +163,7 @@ def _compile_reading(network: Network, thresholds: Sequence[float]) -> Callable[
         predicted_states, predicted_us = tf.stack([predicted for predicted, _ in drawn]), drawn[0][1]
         return (network.log_likelihood(output, states[:, 1:], sounding), predicted_us, predicted_states), state
 
-    compiled: Callable[[Window, Any], tuple[Any, Any]] = tf.function(read)
+    compiled: Callable[[Window, Any], tuple[Any, Any]] = tf.function(read, autograph=False)
     return compiled
 
 

@@ -44,7 +44,7 @@ def compile_iterations(
     """
     variables = network.keras.trainable_variables
 
-    def iterate(window: Window, iteration: tf.Tensor) -> tf.Tensor:
+    def iterate_replica(window: Window, iteration: tf.Tensor) -> tf.Tensor:
         """(M,) share of one replica in the mean metrics of a global batch."""
         with tf.GradientTape() as tape:
             losses = network.losses(window, training=True, seed=_replica_seed(training.seed, iteration))
@@ -56,6 +56,9 @@ def compile_iterations(
             gradients = _share_of_global_gradient(gradients, optimizer, training.clip_norm)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return sum_metrics(network, losses) / training.batch
+
+    # Only the loop below is Python code to convert; the conversion of the model takes seconds and changes nothing.
+    iterate = tf.autograph.experimental.do_not_convert(iterate_replica)
 
     def run_iterations(batches: Any, begin: tf.Tensor, end: tf.Tensor, totals: tf.Tensor, message: tf.Tensor) -> CallResult:
         first_bad = tf.constant(-1, tf.int64)

@@ -37,8 +37,10 @@ class Validation:
     def __init__(self, network: Network, windows: Windows, workers: Workers) -> None:
         self._network, self._windows, self._workers = network, windows, workers
         self.num_predictions = int(windows.steps.sum()) if network.every_row else len(windows)
-        self._window_sums = tf.function(lambda window: sum_metrics(network, network.losses(window, training=False)))
-        self._row_sums = tf.function(self._read)
+        self._window_sums = tf.function(
+            lambda window: sum_metrics(network, network.losses(window, training=False)), autograph=False
+        )
+        self._row_sums = tf.function(self._read, autograph=False)
 
     def sums(self) -> Iterator[np.ndarray]:
         """(M,) float64 sums of the metrics over some predictions, until all predictions of this worker are covered."""

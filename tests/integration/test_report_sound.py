@@ -52,6 +52,13 @@ def page(odd: OddSamples, browser: "Browser") -> "Iterator[Page]":
         yield page
 
 
+@pytest.fixture(scope="module")
+def idle_page(odd: OddSamples, browser: "Browser") -> "Iterator[Page]":
+    """The report in a browser, for tests that do not change its state."""
+    with opened_report(browser, odd.report) as page:
+        yield page
+
+
 def track(page: "Page", index: int) -> "Locator":
     return page.locator(".track").nth(index)
 
@@ -78,12 +85,12 @@ def loudest(sound: np.ndarray, start: float, stop: float) -> float:
 
 
 @pytest.mark.parametrize("name", ["melody", "silence", "single step", "all keys", "waltz", "long", "extreme tempos"])
-def test_page_reads_the_rolls(odd: OddSamples, page: "Page", name: str) -> None:
+def test_page_reads_the_rolls(odd: OddSamples, idle_page: "Page", name: str) -> None:
     roll = odd.rolls[name]
     expression = """index => { const { notes, times, tempos, barLines, stepsPerQuarter } = tracks[index].roll;
         return [notes.map(({ onset, end, key }) => [onset, end, key]), [...times], tempos.map(({ step }) => step), barLines,
                 stepsPerQuarter]; }"""
-    read_notes, times, tempo_steps, bar_lines, steps_per_quarter = page.evaluate(expression, odd.index(name))
+    read_notes, times, tempo_steps, bar_lines, steps_per_quarter = idle_page.evaluate(expression, odd.index(name))
     assert read_notes == notes(roll.states).tolist()
     np.testing.assert_allclose(times, step_times(roll), rtol=1e-9)
     assert tempo_steps == np.flatnonzero(np.diff(roll.tempo_us.astype(int), prepend=0)).tolist()
@@ -92,10 +99,10 @@ def test_page_reads_the_rolls(odd: OddSamples, page: "Page", name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["melody", "waltz", "all keys", "single step", "extreme tempos"])
-def test_every_note_is_played_at_its_time_and_the_sound_is_not_clipped(odd: OddSamples, page: "Page", name: str) -> None:
+def test_every_note_is_played_at_its_time_and_the_sound_is_not_clipped(odd: OddSamples, idle_page: "Page", name: str) -> None:
     roll = odd.rolls[name]
     times, expected = step_times(roll), notes(roll.states)
-    played, sound = render(page, odd.index(name), times[-1] + 1)
+    played, sound = render(idle_page, odd.index(name), times[-1] + 1)
     np.testing.assert_array_equal(played[:, 0], expected[:, 2])
     np.testing.assert_allclose(played[:, 1:3], times[expected[:, :2]], atol=1e-9)
     assert not played[:, 3].any()
@@ -104,14 +111,14 @@ def test_every_note_is_played_at_its_time_and_the_sound_is_not_clipped(odd: OddS
     assert loudest(sound, times[-1] + 0.9, times[-1] + 1) < AUDIBLE / 10
 
 
-def test_silent_sample_is_silent(odd: OddSamples, page: "Page") -> None:
-    played, sound = render(page, odd.index("silence"), 1)
+def test_silent_sample_is_silent(odd: OddSamples, idle_page: "Page") -> None:
+    played, sound = render(idle_page, odd.index("silence"), 1)
     assert len(played) == 0
     assert not sound.any()
 
 
-def test_note_sounds_at_its_pitch_from_its_start_to_its_end(odd: OddSamples, page: "Page") -> None:
-    _, sound = render(page, odd.index("single note"), 2.5)
+def test_note_sounds_at_its_pitch_from_its_start_to_its_end(odd: OddSamples, idle_page: "Page") -> None:
+    _, sound = render(idle_page, odd.index("single note"), 2.5)
     start, end = 0.5, 1.5
     assert not sound[: int(start * RATE)].any()
     assert loudest(sound, start, start + LATENCY_S) > AUDIBLE
@@ -122,17 +129,17 @@ def test_note_sounds_at_its_pitch_from_its_start_to_its_end(odd: OddSamples, pag
     assert np.argmax(spectrum) * RATE / len(excerpt) == pytest.approx(440, abs=2)
 
 
-def test_playback_from_a_position_skips_earlier_notes_and_continues_those_that_sound(odd: OddSamples, page: "Page") -> None:
+def test_playback_from_a_position_skips_earlier_notes_and_continues_those_that_sound(odd: OddSamples, idle_page: "Page") -> None:
     times = step_times(odd.rolls["melody"])
-    played, _ = render(page, odd.index("melody"), 2, start=times[3])
+    played, _ = render(idle_page, odd.index("melody"), 2, start=times[3])
     np.testing.assert_allclose(played, [[A4, times[s] - times[3], times[s + 1] - times[3], 0] for s in (4, 6, 8, 10)], atol=1e-9)
-    played, sound = render(page, odd.index("single note"), 1, start=1)
+    played, sound = render(idle_page, odd.index("single note"), 1, start=1)
     np.testing.assert_allclose(played, [[A4, 0, 0.5, 0.5]])
     assert loudest(sound, 0, LATENCY_S) > AUDIBLE
 
 
-def test_stop_silences_notes_that_sound_and_notes_that_are_scheduled(odd: OddSamples, page: "Page") -> None:
-    played, sound = render(page, odd.index("all keys"), 4, stop=1.7)
+def test_stop_silences_notes_that_sound_and_notes_that_are_scheduled(odd: OddSamples, idle_page: "Page") -> None:
+    played, sound = render(idle_page, odd.index("all keys"), 4, stop=1.7)
     assert played[:, 1].max() > 2
     assert loudest(sound, 1.5, 1.7) > AUDIBLE
     assert loudest(sound, 1.9, 4) < AUDIBLE / 10

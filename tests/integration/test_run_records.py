@@ -30,7 +30,7 @@ from pianogen.training import loop
 from tests.support.made_music import made_roll, made_store
 from tests.support.paths import PROGRAMS
 from tests.support.processes import NO_SMALL_DISK, finished, may_mount, on_small_disk
-from tests.support.runs import SETTINGS, attempt, create_runs, prepare, state_of
+from tests.support.runs import SETTINGS, attempt, copy_of, create_runs, prepare, state_of
 
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 
@@ -38,6 +38,17 @@ SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return made_store(tmp_path / "corpus.h5", SPLITS)
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that is done, with batches longer than its epochs; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    store = made_store(folder / "corpus.h5", SPLITS)
+    training = {"batch": 1_000, "epochs": 10}
+    run = prepare(folder / "sweep", store, training=training, checkpoints={"every_iterations": 1})
+    assert finished(attempt(run)).returncode == 0, state_of(run)
+    return run
 
 
 def test_copy_of_a_run_is_refused(tmp_path: Path, store: Path) -> None:
@@ -187,47 +198,35 @@ def test_damaged_list_of_jobs_is_named(tmp_path: Path, store: Path) -> None:
         state_of(run)
 
 
-def test_run_without_its_result_is_not_done(tmp_path: Path, store: Path) -> None:
-    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "max_iterations": 5})
-    assert finished(attempt(run)).returncode == 0
+def test_run_without_its_result_is_not_done(tmp_path: Path, finished_run: Run) -> None:
+    run = copy_of(finished_run, tmp_path)
     (run.path / "result.json").unlink()
     assert state_of(run) == ("running", "finished; result.json is not visible on this machine yet")
     provenance = run.read_provenance()
     old = replace(provenance.attempts[-1], ended="2001-01-01T00:00:00+0000")
     run.write_provenance(replace(provenance, attempts=[old]))
     assert state_of(run) == ("failed", "finished, but result.json was removed; resubmit to write it again")
-    assert finished(attempt(run)).returncode == 0
+    assert finished(attempt(run)).returncode == 0, state_of(run)
     assert state_of(run) == ("done", "")
+    assert run.read_result() == finished_run.read_result()
 
 
-def test_removed_metrics_stop_a_run(tmp_path: Path, store: Path) -> None:
-    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 3})
-    assert finished(attempt(run)).returncode == 0
-    expected = (run.path / "result.json").read_bytes()
+def test_removed_metrics_stop_a_run(tmp_path: Path, finished_run: Run) -> None:
+    run = copy_of(finished_run, tmp_path)
     (run.path / "result.json").unlink()
     metrics = (run.path / "metrics.csv").rename(tmp_path / "metrics.csv")
     assert finished(attempt(run)).returncode == 1
     assert "metrics.csv has 0 epochs" in state_of(run)[1]
     metrics.rename(run.path / "metrics.csv")
-    assert finished(attempt(run)).returncode == 0
-    assert (run.path / "result.json").read_bytes() == expected
-
-
-def test_run_with_batches_longer_than_epochs_resumes(tmp_path: Path, store: Path) -> None:
-    training = {"batch": 1_000, "epochs": 10}
-    run = prepare(tmp_path / "sweep", store, training=training, checkpoints={"every_iterations": 1})
-    assert finished(attempt(run)).returncode == 0
-    (run.path / "result.json").unlink()
     assert finished(attempt(run)).returncode == 0, state_of(run)
+    assert (run.path / "result.json").read_bytes() == (finished_run.path / "result.json").read_bytes()
 
 
-def test_log_of_an_attempt_has_times_and_levels(tmp_path: Path, store: Path) -> None:
-    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "max_iterations": 5})
-    assert finished(attempt(run)).returncode == 0
-    log = run.path / run.read_provenance().attempts[-1].log
+def test_log_of_an_attempt_has_times_and_levels(finished_run: Run) -> None:
+    log = finished_run.path / finished_run.read_provenance().attempts[-1].log
     first = log.read_text().splitlines()[0]
     assert first[:4].isdecimal(), first
-    assert first.split(maxsplit=2)[2] == f"INFO attempt on {run.path}: outside of Slurm"
+    assert first.split(maxsplit=2)[2] == f"INFO attempt on {finished_run.path}: outside of Slurm"
 
 
 @pytest.mark.parametrize("cause", [MemoryError("no 9 GB"), tf.errors.ResourceExhaustedError(None, None, "no 9 GB")])

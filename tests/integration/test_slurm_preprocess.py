@@ -13,7 +13,7 @@ import pytest
 from pianogen.midi.writer import write_midi
 from tests.support.made_music import made_roll
 from tests.support.paths import ROOT
-from tests.support.processes import wait_until
+from tests.support.processes import POLL_S, wait_until
 from tests.support.slurm_cluster import SlurmCluster
 
 SCRIPT = "slurm/preprocess.sh"
@@ -168,7 +168,11 @@ def test_jobs_of_failed_nodes_are_requeued_and_resume(slurm: SlurmCluster, slow_
             wait_until_half_way(store)
             failed_nodes.append(slurm.field(jobs[-1].number, "BatchHost"))
             slurm.kill_node(failed_nodes[-1])
-        wait_until(lambda: all(slurm.field(job.number, "Restarts") != "0" for job in jobs), "Slurm has requeued the jobs")
+
+        def are_requeued() -> bool:
+            return all(slurm.field(job.number, "Restarts") != "0" for job in jobs)
+
+        wait_until(are_requeued, "Slurm has requeued the jobs", interval_s=POLL_S)
     finally:
         for node in failed_nodes:
             slurm.start_node(node)

@@ -318,14 +318,6 @@ def test_submission_without_slurm_names_the_alternative(
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run_writes_nothing(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local", "--dry-run"]
-    assert command.run(sweep.main, arguments) == 0
-    assert "2 runs" in capsys.readouterr().out
-    assert not out.exists()
-
-
 REPORTS_TENSORFLOW = """
 import sys
 from jobs import sweep
@@ -336,13 +328,17 @@ sys.exit(code)
 """
 
 
-def test_status_and_dry_run_do_not_import_tensorflow(tmp_path: Path, small: Path, store: Path) -> None:
+def test_status_and_dry_run_do_not_import_tensorflow_and_a_dry_run_writes_nothing(
+    tmp_path: Path, small: Path, store: Path
+) -> None:
     """A dry run tries the models in a process of its own; the command itself stays light."""
-    run = prepare(tmp_path, "mine")
-    for arguments in (
-        ["status", run.parent],
-        ["submit", small, "--store", store, "--out", tmp_path / "out", "--cluster", "local", "--dry-run"],
+    run, out = prepare(tmp_path, "mine"), tmp_path / "out"
+    for arguments, line in (
+        (["status", run.parent], "0000-base"),
+        (["submit", small, "--store", store, "--out", out, "--cluster", "local", "--dry-run"], "2 runs"),
     ):
         done = python("-c", REPORTS_TENSORFLOW, *arguments)
         assert done.returncode == 0, done.stderr
+        assert line in done.stdout
         assert done.stdout.splitlines()[-1] == "TensorFlow not imported"
+    assert not out.exists()

@@ -1,12 +1,13 @@
 """Training in processes that are killed or receive signals, and on several replicas and workers, has the same result."""
 
-import itertools
 import json
 import random
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,28 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_store(tmp_path_factory.mktemp("store") / "corpus.h5", SPLITS, steps=220)
 
 
+# Replicas and sections of the runs that are interrupted.
+SCENARIOS: dict[str, tuple[int, dict[str, Any]]] = {
+    "report": (1, {}),
+    "modern-replicas": (2, {"training": MODERN}),
+    "joint": (1, JOINT),
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Callable[[str], Run]:
+    """Gives the run of a scenario, done in one attempt; tests only read it."""
+
+    @cache
+    def finished_run(name: str) -> Run:
+        replicas, sections = SCENARIOS[name]
+        run = prepare(tmp_path_factory.mktemp("uninterrupted") / name, store, logical_devices=replicas, **sections)
+        assert finished(attempt(run)).returncode == 0, state_of(run)
+        return run
+
+    return finished_run
+
+
 def signal_at(run: Run, iteration: int, number: int) -> int:
     """Sends a signal to an attempt after its first checkpoint at or after an iteration; returns its exit code."""
     iteration = max(iteration, iteration_of(run) + 1)  # the previous attempt may have passed it
@@ -73,37 +96,30 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
     return process.wait(60)
 
 
-@pytest.mark.parametrize(
-    ("replicas", "sections", "num_signals"),
-    [(1, {}, 2), (2, {"training": MODERN}, 2), (1, JOINT, 2)],
-    ids=["report", "modern-replicas", "joint"],
-)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
-    tmp_path: Path, store: Path, replicas: int, sections: dict[str, Any], num_signals: int
+    tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run], name: str
 ) -> None:
-    """Every other attempt is killed, and the others receive a shutdown signal; then the pointer is damaged."""
-    uninterrupted, resumed = (
-        prepare(tmp_path / name, store, logical_devices=replicas, **sections) for name in ("uninterrupted", "resumed")
-    )
-    assert finished(attempt(uninterrupted)).returncode == 0
-    last = iteration_of(uninterrupted)
-    iterations = sorted(random.Random(replicas).sample(range(1, last - last // 4), num_signals))
+    """One attempt is killed, and one receives a shutdown signal; then the pointer is damaged."""
+    replicas, sections = SCENARIOS[name]
+    expected, resumed = uninterrupted(name), prepare(tmp_path / name, store, logical_devices=replicas, **sections)
+    last = iteration_of(expected)
+    iterations = sorted(random.Random(replicas).sample(range(1, last - last // 4), 2))
     outcomes = ((signal.SIGKILL, -signal.SIGKILL, "failed"), (signal.SIGUSR2, 3, "waiting"))
-    for iteration, (number, code, state) in zip(iterations, itertools.cycle(outcomes), strict=False):
+    for iteration, (number, code, state) in zip(iterations, outcomes, strict=True):
         assert signal_at(resumed, iteration, number) == code
         assert state_of(resumed)[0] == state
         (resumed.path / "checkpoints" / "checkpoint").write_bytes(bytes(100))  # the pointer, as a power failure leaves it
     assert finished(attempt(resumed)).returncode == 0
     assert state_of(resumed) == ("done", "")
-    assert are_equal(resumed, uninterrupted)
-    assert len(resumed.read_provenance().attempts) == num_signals + 1
-    results = [json.loads((run.path / "result.json").read_text()) for run in (resumed, uninterrupted)]
+    assert are_equal(resumed, expected)
+    assert len(resumed.read_provenance().attempts) == 3
+    results = [json.loads((run.path / "result.json").read_text()) for run in (resumed, expected)]
     assert results[0]["samples"] == results[1]["samples"]
 
 
-def test_validation_and_the_saved_model_use_the_averaged_weights(tmp_path: Path, store: Path) -> None:
-    run = prepare(tmp_path / "sweep", store, training=MODERN)
-    assert finished(attempt(run)).returncode == 0
+def test_validation_and_the_saved_model_use_the_averaged_weights(store: Path, uninterrupted: Callable[[str], Run]) -> None:
+    run = uninterrupted("modern-replicas")
     history = read_history(run.path / "metrics.csv")
     valid_losses = [row["valid_loss"] for row in history]
     assert min(valid_losses) < valid_losses[-1]

@@ -18,6 +18,7 @@ from tests.support.paths import ROOT
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "mpiexec"
 NO_SMALL_DISK = "this user cannot mount a small disk; that requires root outside of a container"
+POLL_S = 0.25  # for conditions that start a program
 _TIMEOUT_S = 120
 
 
@@ -72,12 +73,17 @@ def on_small_disk(folder: Path, size: str, script: str) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs -o size={size} none {shlex.quote(str(folder))} && {script}"]
 
 
-def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = _TIMEOUT_S) -> None:
-    """Waits until a condition holds; fails after a time that no working program needs."""
+def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = _TIMEOUT_S, interval_s: float = 0.02) -> None:
+    """Waits until a condition holds; fails after a time that no working program needs.
+
+    Args:
+        interval_s: between two evaluations; longer for a condition that starts a program, so that waiting leaves the processors
+            to the other tests.
+    """
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"still not true after {timeout_s:.0f} s: {description}"
-        time.sleep(0.02)
+        time.sleep(interval_s)
 
 
 def has_ended(pid: int) -> bool:

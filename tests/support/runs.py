@@ -1,5 +1,6 @@
 """Runs of a sweep for tests: created as `submit` creates them, and attempted as jobs attempt them, in separate processes."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,11 @@ def prepare(out: Path, store: Path, **changes: object) -> Run:
     """A sweep of one run that is waiting, with these sections instead of those of SETTINGS."""
     (run,) = create_runs(out, store, SETTINGS | changes)
     return run
+
+
+def copy_of(run: Run, folder: Path) -> Run:
+    """The run in a copy of its sweep, so that several tests continue one attempt."""
+    return Run(shutil.copytree(run.path.parent, folder / "sweep") / run.path.name)
 
 
 def state_of(run: Run) -> tuple[str, str]:

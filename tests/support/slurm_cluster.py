@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.programs.slurm_supervisor import ClusterError, search_path
 from tests.support.paths import PROGRAMS, ROOT
-from tests.support.processes import wait_until
+from tests.support.processes import POLL_S, wait_until
 
 _PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
 _ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
@@ -78,7 +78,7 @@ class SlurmCluster:
             state = self.field(job, "JobState")
             return state in _ENDED or (state == "NODE_FAIL" and self.field(job, "Requeue") == "0")
 
-        wait_until(has_ended, f"job {job} has ended", timeout_s)
+        wait_until(has_ended, f"job {job} has ended", timeout_s, POLL_S)
         return state
 
     def kill_node(self, name: str) -> None:

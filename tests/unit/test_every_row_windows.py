@@ -101,9 +101,10 @@ def test_phases_are_uniform_and_reach_every_row(folder: Path, num_steps: int, nu
 
 def test_seeds_and_pieces_have_different_phases(folder: Path) -> None:
     windows = numbered(folder, [100] * 8, 30)
+    epochs_of_seeds = [tempos(windows, 20, seed) for seed in (1, 2)]
     phases = [
-        [min(row[1] % 1000 for row in epoch if row[1] // 1000 == piece + 1) for epoch in tempos(windows, 20, seed)]
-        for seed in (1, 2)
+        [min(row[1] % 1000 for row in epoch if row[1] // 1000 == piece + 1) for epoch in epochs]
+        for epochs in epochs_of_seeds
         for piece in range(8)
     ]
     assert len({tuple(row) for row in phases}) == 16

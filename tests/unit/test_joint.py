@@ -64,13 +64,13 @@ def next_position(window: Window, row: int) -> tf.Tensor:
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: Path) -> None:
     """The history of `step` equals the context of windows, and the state is carried from window to window."""
-    network, piece = made_joint(settings, KEYS), made_piece(3, 48)
+    network, piece = made_joint(settings, KEYS), made_piece(3, 24)
     state = network.initial_state(1, len(piece), 500_000)
     read_state = network.initial_state(1, 0, 500_000)
-    for window in chunks_of(tmp_path, piece):
+    for window in chunks_of(tmp_path, piece, 12):
         output, read_state = network.read(window, read_state)
         expected = network.row_losses(output, window)
-        for row in range(CHUNK_STEPS):
+        for row in range(12):
             stepped, state = network.step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
             rows = Window(*(column[:, row : row + 2] for column in window[:3]))
             for name, losses in network.row_losses(stepped, rows).items():

@@ -117,7 +117,7 @@ def test_blocks_are_complete_pieces_in_order(folder: Path, steps: list[int], blo
     assert [piece.tolist() for piece in pieces] == [[*range(1000 * i + 1000, 1000 * i + 1000 + n)] for i, n in enumerate(steps)]
 
 
-@deterministic
+@settings(deterministic, max_examples=8)
 @given(first_batch=st.integers(0, 120), batch=st.integers(1, 40), in_pools=st.booleans())
 def test_resumed_stream_equals_the_uninterrupted_stream(music: Windows, first_batch: int, batch: int, in_pools: bool) -> None:
     windows = music if in_pools else replace(music, memory_mb=20)
@@ -131,7 +131,7 @@ def test_stream_resumes_at_a_batch_number_beyond_32_bits(music: Windows) -> None
     assert batches(training_batches(music, 64, 5, far + 20), 10) == stream[20:]
 
 
-@settings(deterministic, max_examples=4)
+@settings(deterministic, max_examples=2)
 @given(first_batch=st.integers(0, 40), part=st.integers(1, 9), in_pools=st.booleans())
 def test_processes_stream_the_parts_of_the_same_global_batches(
     music: Windows, first_batch: int, part: int, in_pools: bool
@@ -139,7 +139,7 @@ def test_processes_stream_the_parts_of_the_same_global_batches(
     windows = music if in_pools else replace(music, memory_mb=20)
     num_batches, batch = 25, 4 * part
     whole = tempos(training_batches(windows, batch, 5, first_batch), num_batches)
-    for cuts in ([0, 4], [0, 2, 4], [0, 1, 2, 3, 4], [0, 1, 4]):
+    for cuts in ([0, 4], [0, 1, 2, 3, 4], [0, 1, 4]):
         processes = [range(*cut) for cut in itertools.pairwise(cuts)]
         streams = [
             iter(tempos(training_batches(windows, batch, 5, first_batch, 4, parts), num_batches * len(parts)))

@@ -187,7 +187,7 @@ class Joint:
     def __init__(self, model: JointModel) -> None:
         self.keras = model
         # XLA is required: in a loop, the graph optimizer of TensorFlow turns sums into temporary variables that outlive the call.
-        self._draw = tf.function(self.keras.draw, jit_compile=True)
+        self._draw = tf.function(self.keras.draw, autograph=False, jit_compile=True)
 
     def losses(self, window: Window, training: bool, seed: tf.Tensor = (0, 0)) -> dict[str, tf.Tensor]:
         """See `Network.losses`; means over the rows of a window."""
