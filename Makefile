@@ -28,9 +28,9 @@ demo: env
 	rm -rf demo
 	mkdir demo
 	mpiexec -n 2 python -m mpi4py -m preprocess '$(CORPUS)' --store demo/corpus.h5
-	python -m jobs.sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs/quick --cluster local
-	python -m jobs.decode demo/runs/quick
-	python -m jobs.collect demo/runs/quick --out demo/collected
+	pianogen sweep submit sweeps/quick.yaml --store demo/corpus.h5 --out demo/runs/quick --cluster local
+	pianogen decode demo/runs/quick
+	pianogen collect demo/runs/quick --out demo/collected
 	@echo
 	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv lists the outcome of every file'
 	@echo 'demo/runs/quick/         one folder per run: configuration, metrics, curves, checkpoints, samples'

@@ -135,7 +135,7 @@ def _train(store: Path, out: Path, overrides: Sequence[str], cluster: Cluster) -
 def _read_figures(run: Run, store: Store) -> RunFigures:
     result, config, attempts = run.read_result(), run.read_config(), run.read_provenance().attempts
     if result is None:
-        raise PianogenError(f"{run.path} is not done: see python -m jobs.sweep status {run.sweep}, then run this command again")
+        raise PianogenError(f"{run.path} is not done: see pianogen sweep status {run.sweep}, then run this command again")
     trivial = result.held_out["test"]["trivial"]
     pieces = store.pieces
     is_trained = (pieces.split == Split.TRAIN) & np.isin(pieces.group, config.data.groups)

@@ -109,7 +109,7 @@ class _CountingCommand:
         )
         elapsed_s = time.perf_counter() - begin
         if done.returncode != 0:
-            raise PianogenError(f"python -m jobs.sweep {arguments[0]} exited with {done.returncode}:\n{done.stderr[-2000:]}")
+            raise PianogenError(f"pianogen sweep {arguments[0]} exited with {done.returncode}:\n{done.stderr[-2000:]}")
         return _Figures(elapsed_s, dict(Counter(self._log.read_text().split())))
 
 

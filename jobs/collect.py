@@ -1,6 +1,6 @@
 """Collects the MIDI files of a sweep in one folder, with an index and a report.
 
-python -m jobs.collect runs/quick --out collected
+pianogen collect runs/quick --out collected
 """
 
 import logging
@@ -34,15 +34,15 @@ _log = logging.getLogger("jobs.collect")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m jobs.collect`."""
+    """The command `pianogen collect`."""
     parser = command.Parser(
-        prog="python -m jobs.collect",
+        prog="pianogen collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
         "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
         "and every sample as a piano roll that the page plays). A folder with other files is refused; MIDI files\n"
         "that the sweep no longer has are removed. With --listening-test, also write listening-test.html, in which\n"
         "listeners rate excerpts of samples and of held-out pieces without their names, and its key.",
-        epilog="example:\n  python -m jobs.collect runs/quick --out collected --listening-test 20",
+        epilog="example:\n  pianogen collect runs/quick --out collected --listening-test 20",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")
     parser.add_argument("--out", type=Path, required=True, help="the output folder")
@@ -100,7 +100,7 @@ def _collect(sweep: Path, out: Path, test: ListeningTest | None) -> None:
     ]
     samples = [sample for run in samples_of_runs for sample_set in run.sets for sample in sample_set.samples]
     if not samples:
-        raise UsageError(f"{sweep} has no MIDI files; decode its samples first: python -m jobs.decode {sweep}")
+        raise UsageError(f"{sweep} has no MIDI files; decode its samples first: pianogen decode {sweep}")
     rows = [{"file": sample.file} | asdict(sample.parameters) | asdict(sample.metrics) for sample in samples]
     files["index.csv"] = index.index_text(rows).encode()
     # The name of a folder may hold bytes that are not valid UTF-8.
@@ -138,9 +138,7 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
             samples.append(Sample(title, file, parameters[number], encode_roll(roll), measure(roll), passage))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
-        _log.warning(
-            "%s: %d of %d samples are not decoded; run python -m jobs.decode %s", path, num_missing, len(names), run.path
-        )
+        _log.warning("%s: %d of %d samples are not decoded; run pianogen decode %s", path, num_missing, len(names), run.path)
     return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
 
 

@@ -1,7 +1,7 @@
 """Decodes samples, or the rolls of any store, to MIDI files, plots and sound files.
 
-python -m jobs.decode runs/quick
-python -m jobs.decode corpus.h5 --out corpus-midi
+pianogen decode runs/quick
+pianogen decode corpus.h5 --out corpus-midi
 """
 
 import functools
@@ -35,17 +35,17 @@ _log = logging.getLogger("jobs.decode")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m jobs.decode`."""
+    """The command `pianogen decode`."""
     parser = command.Parser(
-        prog="python -m jobs.decode",
+        prog="pianogen decode",
         description="Write a MIDI file and a plot for every roll of a sweep's samples, of a run's samples, or of a store,\n"
         "and an index.csv. Existing files are kept, and a folder with other files is refused. --audio writes sound files\n"
         "too, played by a synthesized piano.",
         epilog="examples:\n"
-        "  python -m jobs.decode runs/quick\n"
-        "  python -m jobs.decode runs/quick --audio\n"
-        "  python -m jobs.decode runs/quick --archive --cluster slurm\n"
-        "  python -m jobs.decode corpus.h5 --out corpus-midi",
+        "  pianogen decode runs/quick\n"
+        "  pianogen decode runs/quick --audio\n"
+        "  pianogen decode runs/quick --archive --cluster slurm\n"
+        "  pianogen decode corpus.h5 --out corpus-midi",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN|STORE", help="a sweep directory, one run, or a store")
     parser.add_argument(
@@ -101,7 +101,7 @@ def decode_job(
     target, out = Path(path), Path(outputs[path])
     stores = find_sample_stores(Run(target)) if target.is_dir() else [target]
     if not stores:
-        raise PianogenError(f"{target} has no samples; see python -m jobs.sweep status {target.parent}")
+        raise PianogenError(f"{target} has no samples; see pianogen sweep status {target.parent}")
     if not archive:
         midi_files.write_folder(stores, OutputFolder(out, _source(target)), max_processes, audio_format)
         return
@@ -128,9 +128,7 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
     live_jobs = submissions.live_jobs(runs) if runs and cluster == "slurm" else {}
     outputs = _run_outputs(runs, out, set(live_jobs.values())) if runs else _store_output(target, out, archive)
     if not outputs:
-        raise UsageError(
-            f"no run of {target} has samples; draw some with python -m jobs.sample, or see python -m jobs.sweep status {target}"
-        )
+        raise UsageError(f"no run of {target} has samples; draw some with pianogen sample, or see pianogen sweep status {target}")
     _claim_folders(runs, outputs, out, archive)
     cpus = _cpus_per_job(cluster, len(outputs))
     function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus, audio_format=audio_format)

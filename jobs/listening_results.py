@@ -1,6 +1,6 @@
 """Evaluates the answers to a listening test.
 
-python -m jobs.listening_results answers/*.csv --key collected/listening-test.key.json
+pianogen listening-results answers/*.csv --key collected/listening-test.key.json
 """
 
 import sys
@@ -20,14 +20,14 @@ _WIDTH = 160  # of the output to a file
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m jobs.listening_results`."""
+    """The command `pianogen listening-results`."""
     parser = command.Parser(
-        prog="python -m jobs.listening_results",
+        prog="pianogen listening-results",
         description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
         "with the Wilson interval at 95 %, and the mean rating; and compare the ratings of every two of them with the\n"
         "Wilcoxon signed-rank test over listeners. The answers are CSV files that listeners have saved in the page\n"
         "of jobs.collect --listening-test.",
-        epilog="example:\n  python -m jobs.listening_results answers/*.csv --key collected/listening-test.key.json",
+        epilog="example:\n  pianogen listening-results answers/*.csv --key collected/listening-test.key.json",
     )
     parser.add_argument(
         "answers", type=Path, nargs="+", metavar="CSV", help="a file of answers; a file that is given twice counts once"

@@ -1,6 +1,6 @@
 """Draws more samples from trained runs, into stores beside the samples from the end of the training.
 
-python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid
+pianogen sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid
 """
 
 import functools
@@ -32,7 +32,7 @@ _log = logging.getLogger("jobs.sample")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m jobs.sample`."""
+    """The command `pianogen sample`."""
     options = _parser().parse(arguments)
     launch.check_cluster(options.cluster)
     given = {key: value for key in _OPTIONS if (value := getattr(options, key)) is not None}
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> command.Parser:
     parser = command.Parser(
-        prog="python -m jobs.sample",
+        prog="pianogen sample",
         description="Draw more samples from every finished run of a sweep, or from one run. What is not given is the run's own\n"
         "sampling setting. --num counts the samples that the run has with the same settings: only the missing ones are drawn.\n"
         "The new stores are named by what differs from the run's own settings; existing stores are kept.",
         epilog="examples:\n"
-        "  python -m jobs.sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
-        "  python -m jobs.sample runs/quick --num 16    (with 8 samples in each run: 8 more)\n"
-        "  python -m jobs.sample runs/quick/0001-base --threshold 0.5 --seed 2",
+        "  pianogen sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
+        "  pianogen sample runs/quick --num 16    (with 8 samples in each run: 8 more)\n"
+        "  pianogen sample runs/quick/0001-base --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
     parser.add_argument("--num", type=int, help="number of samples of each run, with those that it has with the same settings")
@@ -92,7 +92,7 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         if run not in trained:
             _log.warning("%s is %s, not done; it is skipped", run.path, statuses[run].state)
     if not trained:
-        raise UsageError(f"no run of {target} is done; see python -m jobs.sweep status {target}")
+        raise UsageError(f"no run of {target} is done; see pianogen sweep status {target}")
     requests = [_request(run, given) for run in trained]
     configs = [run.read_config().model_copy(update={"sampling": _settings(run, given)}) for run in trained]
     for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):

@@ -1,7 +1,7 @@
 """Sweeps of training runs: submit, status, resubmit, cancel, logs, options.
 
-python -m jobs.sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3
-python -m jobs.sweep status runs/quick
+pianogen sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3
+pianogen sweep status runs/quick
 """
 
 import sys
@@ -18,13 +18,13 @@ from jobs.records import run_logs, status_table
 from pianogen import command
 from pianogen.command import Parser, Subcommand
 
-_PROG = "python -m jobs.sweep"
+_PROG = "pianogen sweep"
 _SELECTED = ("model.", "data.", "training.")  # settings that select runs in resubmit; the others override
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m jobs.sweep`."""
+    """The command `pianogen sweep`."""
     subcommands = {
         "submit": Subcommand("check every run of a sweep, create its directory, and queue its job", _submit),
         "status": Subcommand("show which runs are waiting, running, done or failed, and why", _status),

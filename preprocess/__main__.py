@@ -86,7 +86,7 @@ class Settings:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m preprocess`, run by every rank."""
+    """The command `pianogen preprocess`, run by every rank."""
     settings = _parse(arguments)
     work_folder = WorkFolder.of(settings.store)
     limits = Limits(settings.cpu_limit_s, _WALL_PER_CPU * settings.cpu_limit_s)
@@ -162,13 +162,13 @@ def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str,
 
 def _parser() -> command.Parser:
     parser = command.Parser(
-        prog="python -m preprocess",
+        prog="pianogen preprocess",
         description="Convert a corpus of MIDI files and scores to one store of piano rolls and a ledger of every input.\n"
         "After an interruption the same command resumes, with any number of ranks, and writes the same bytes.",
         epilog="examples:\n"
-        "  python -m preprocess midis/ --store corpus.h5\n"
+        "  pianogen preprocess midis/ --store corpus.h5\n"
         "  mpiexec -n 4 python -m mpi4py -m preprocess midis/ music21:bach --store corpus.h5\n"
-        "  python -m preprocess midis.tar.gz --store corpus.h5 --dry-run",
+        "  pianogen preprocess midis.tar.gz --store corpus.h5 --dry-run",
     )
     parser.add_argument(
         "corpus",

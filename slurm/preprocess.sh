@@ -7,7 +7,7 @@
 #
 # Converts a corpus of MIDI files and scores to one store, with MPI under Slurm. Submit it from the checkout:
 #
-#     sbatch slurm/preprocess.sh CORPUS... --store corpus.h5 [any option of python -m preprocess]
+#     sbatch slurm/preprocess.sh CORPUS... --store corpus.h5 [any option of pianogen preprocess]
 #     sbatch --ntasks=64 --time=1:00:00 slurm/preprocess.sh midis/ --store corpus.h5
 #
 # --ntasks is the number of ranks; each uses one core. Slurm requeues the job after a node failure or a preemption, and the job

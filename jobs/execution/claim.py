@@ -49,7 +49,7 @@ def find_submission(run: Run, own: OwnJob) -> str:
 
 
 def _refusal(run: Run, own: OwnJob, reason: str) -> ClaimError:
-    return ClaimError(f"job {own.id} does not train {run.path}: {reason}; see python -m jobs.sweep status {run.sweep}")
+    return ClaimError(f"job {own.id} does not train {run.path}: {reason}; see pianogen sweep status {run.sweep}")
 
 
 def _check_not_replaced(run: Run, own: OwnJob) -> None:

@@ -66,8 +66,8 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
             status_table.write(out, status_table.read(out))
     if cluster == "slurm":
         if State.FAILED in states.values():
-            print(f"failed runs were not queued: see their reasons with status, then run python -m jobs.sweep resubmit {out}")
-        print(f"show the status with: python -m jobs.sweep status {out}")
+            print(f"failed runs were not queued: see their reasons with status, then run pianogen sweep resubmit {out}")
+        print(f"show the status with: pianogen sweep status {out}")
 
 
 def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, is_shared: bool) -> None:

@@ -90,7 +90,7 @@ class Run:
         if expected not in (None, config.sampling_identity(read_primer(config))):
             raise UsageError(
                 f"{config.sampling.primer} has changed since {self.path} was submitted; restore the file, or accept it with "
-                f"python -m jobs.sweep resubmit {self.path} sampling.primer={config.sampling.primer}"
+                f"pianogen sweep resubmit {self.path} sampling.primer={config.sampling.primer}"
             )
 
     def open_store(self) -> Store:

@@ -27,7 +27,7 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
         raise UsageError(f"{len(runs)} runs are selected, but only one log can be followed; select a run by its number")
     logs = {run: log for run in runs if (log := last_log(run))}
     if not logs:
-        raise UsageError(f"no selected run of {target} has a log yet; see python -m jobs.sweep status {target}")
+        raise UsageError(f"no selected run of {target} has a log yet; see pianogen sweep status {target}")
     for log in logs.values():
         print(f"==> {log} <==", flush=True)
         with log.open("rb") as file:

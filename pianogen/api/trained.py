@@ -44,7 +44,7 @@ class TrainedModel:
         Args:
             num: number of samples.
             settings: settings of the section `sampling`, such as `steps`, `temperature`, `seed` or `primer`. What is not given is
-                the setting of the run. Equal settings give equal samples, as with `python -m jobs.sample`.
+                the setting of the run. Equal settings give equal samples, as with `pianogen sample`.
 
         Raises:
             ConfigError: a setting is unknown, has a wrong value, or does not apply to the model.

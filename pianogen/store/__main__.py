@@ -1,7 +1,7 @@
 """The command that describes or verifies a store.
 
-python -m pianogen.store info corpus.h5
-python -m pianogen.store verify corpus.h5
+pianogen store info corpus.h5
+pianogen store verify corpus.h5
 """
 
 import sys
@@ -14,11 +14,11 @@ from pianogen import command
 from pianogen.command import Parser, Subcommand
 from pianogen.store import Split, Store
 
-_PROG = "python -m pianogen.store"
+_PROG = "pianogen store"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command `python -m pianogen.store`."""
+    """The command `pianogen store`."""
     subcommands = {
         "info": Subcommand("describe a store", _info),
         "verify": Subcommand("read every row of a store, and compare all checksums", _verify),

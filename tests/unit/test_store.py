@@ -297,7 +297,7 @@ def test_killed_write_leaves_the_old_store_readable(tmp_path: Path) -> None:
 
 
 def store_command(*arguments: object) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of `python -m pianogen.store`."""
+    """The exit code, standard output and standard error of `pianogen store`."""
     process = finished([sys.executable, "-m", "pianogen.store", *map(str, arguments)])
     return process.returncode, process.stdout, process.stderr
 

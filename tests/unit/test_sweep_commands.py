@@ -94,8 +94,8 @@ def test_every_subcommand_has_its_own_help_with_an_example(subcommand: str, caps
     with pytest.raises(SystemExit, match="0"):
         command.run(sweep.main, [subcommand, "--help"])
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: python -m jobs.sweep {subcommand} ")
-    assert f"\n  python -m jobs.sweep {subcommand} " in text.partition("example")[2]
+    assert text.startswith(f"usage: pianogen sweep {subcommand} ")
+    assert f"\n  pianogen sweep {subcommand} " in text.partition("example")[2]
 
 
 def test_dry_runs_start_and_cancel_nothing(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
