@@ -126,6 +126,9 @@ class Bidirectional:
     def __init__(self, features: Features, units: int, window_steps: int) -> None:
         self._features, self._window_steps = features, window_steps
         self._layer = keras.layers.Bidirectional(lstm(units, False, "lstm"), name="body")
+        # XLA compiles the steps of samples. It can compile a loop over these cells, but not the LSTM of cuDNN.
+        self._forward = keras.layers.RNN(self._layer.forward_layer.cell)
+        self._backward = keras.layers.RNN(self._layer.backward_layer.cell, go_backwards=True)
 
     def __call__(self, packed: tf.Tensor, tempo_us: tf.Tensor) -> tf.Tensor:
         return self._layer(self._features(packed, tempo_us))
@@ -139,4 +142,5 @@ class Bidirectional:
             "packed": tf.concat([state["packed"][:, 1:], packed[:, tf.newaxis]], axis=1),
             "tempo_us": tf.concat([state["tempo_us"][:, 1:], tempo_us[:, tf.newaxis]], axis=1),
         }
-        return self(next_state["packed"], next_state["tempo_us"]), next_state
+        rows = self._features(next_state["packed"], next_state["tempo_us"])
+        return tf.concat([self._forward(rows), self._backward(rows)], axis=-1), next_state

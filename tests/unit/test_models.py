@@ -239,6 +239,19 @@ def test_layer_without_cudnn_support_is_an_error_on_a_gpu(name: ModelName, monke
         predict_row(network, made_windows(steps=4), 4)
 
 
+@pytest.mark.parametrize("name", ["base", "gru", "stacked", "bidirectional", "split", "pair"])
+def test_step_does_not_use_cudnn_on_a_gpu(name: ModelName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLA compiles the steps of samples, and cannot compile the layers of cuDNN."""
+    piece = made_windows(steps=6, batch=2)
+    on_cpu = made_network(name)
+    expected, _ = read_by_steps(on_cpu, piece)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["a GPU"])
+    network = made_network(name)
+    network.keras.set_weights(on_cpu.keras.get_weights())
+    outputs, _ = read_by_steps(network, piece)
+    assert np.array_equal(flat(outputs), flat(expected))
+
+
 @pytest.fixture
 def mixed_precision() -> Iterator[None]:
     keras.mixed_precision.set_global_policy("mixed_float16")
