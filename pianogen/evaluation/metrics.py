@@ -10,9 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, SILENT, STEPS_PER_QUARTER, Roll, notes
+from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, SILENT, STEPS_PER_QUARTER, US_PER_MINUTE, Roll, notes
 
-_US_PER_MINUTE = 60e6
 _PITCH_CLASSES = 12
 _MAJOR_SCALE = np.isin(np.arange(_PITCH_CLASSES), (0, 2, 4, 5, 7, 9, 11))  # a minor scale has the notes of a major one
 _LARGEST_LEAP = 24  # two octaves
@@ -188,7 +187,7 @@ def _self_similarity(distance: int) -> Values:
 
 
 def _tempos(content: RollContent) -> np.ndarray:
-    return np.asarray(_US_PER_MINUTE / content.roll.tempo_us)
+    return np.asarray(US_PER_MINUTE / content.roll.tempo_us)
 
 
 METRICS = (

@@ -26,6 +26,7 @@ from pianogen.store.blocks import cut_blocks, read_ahead
 from pianogen.store.pieces import InvalidStoreError, Kind, Pieces, StoreError
 
 SCHEMA = "pianogen-store/2"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 _CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough to read a single random window
 _CHUNK_PIECES = 4_096
 _BLOCK_STEPS = 64 * _CHUNK_STEPS  # read or written at a time
@@ -164,7 +165,9 @@ class Store:
         self.path = path = Path(path)
         if not path.is_file():
             raise InvalidStoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
-        if not h5py.is_hdf5(path):
+        with path.open("rb") as file:  # h5py.is_hdf5 would lock the file
+            is_hdf5 = file.read(len(_SIGNATURE)) == _SIGNATURE
+        if not is_hdf5:
             raise InvalidStoreError(
                 f"{path} is not an HDF5 file; expected a store that preprocessing or sampling has written, such as corpus.h5"
             )
