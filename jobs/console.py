@@ -19,7 +19,7 @@ from pianogen.errors import UsageError
 _COMMANDS = {
     "preprocess": ("preprocess.__main__", "convert a corpus of MIDI files and scores to a store of piano rolls"),
     "store": ("pianogen.store.__main__", "describe or verify a store"),
-    "sweep": ("jobs.sweep", "train models on a store: submit, status, resubmit, cancel, logs, options"),
+    "sweep": ("jobs.sweep", "train models on a store: submit, status, resubmit, promote, cancel, logs, options"),
     "sample": ("jobs.sample", "draw more samples from trained runs"),
     "decode": ("jobs.decode", "write samples, or the rolls of a store, as MIDI files and plots"),
     "collect": ("jobs.collect", "collect the samples of a sweep, and write a report and a listening test"),

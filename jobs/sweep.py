@@ -1,4 +1,4 @@
-"""Sweeps of training runs: submit, status, resubmit, cancel, logs, options.
+"""Sweeps of training runs: submit, status, resubmit, promote, cancel, logs, options.
 
 pianogen sweep submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3
 pianogen sweep status runs/quick
@@ -12,6 +12,7 @@ from typing import get_args
 from jobs.configuration.options import describe_options
 from jobs.execution.cancel import cancel
 from jobs.execution.launch import Cluster
+from jobs.execution.promote import promote
 from jobs.execution.resubmit import resubmit
 from jobs.execution.submit import dry_run, submit
 from jobs.records import run_logs, status_table
@@ -19,7 +20,8 @@ from pianogen import command
 from pianogen.command import Parser, Subcommand
 
 _PROG = "pianogen sweep"
-_SELECTED = ("model.", "data.", "training.")  # settings that select runs in resubmit; the others override
+# The settings that select runs in resubmit and promote, and those among them that do not; all others override.
+_SELECTED, _OVERRIDING = ("model.", "data.", "training."), ("training.tracker=",)
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
 
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         "submit": Subcommand("check every run of a sweep, create its directory, and queue its job", _submit),
         "status": Subcommand("show which runs are waiting, running, done or failed, and why", _status),
         "resubmit": Subcommand("submit the runs that are neither done, queued nor running", _resubmit),
+        "promote": Subcommand("continue the best runs with more epochs", _promote),
         "cancel": Subcommand("cancel queued and running jobs; their runs can be resubmitted", _cancel),
         "logs": Subcommand("print the logs of runs", _logs),
         "options": Subcommand("list every key of a sweep file with its type, default and meaning", _options),
@@ -95,10 +98,40 @@ def _resubmit(arguments: Sequence[str]) -> int:
     _add_cluster(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
-    overrides = [text for text in options.selection if "=" in text and not text.startswith(_SELECTED)]
-    selection = [text for text in options.selection if text not in overrides]
+    selection, overrides = _split(options.selection)
     resubmit(options.target, selection, overrides, options.cluster, options.dry_run)
     return 0
+
+
+def _promote(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog=f"{_PROG} promote",
+        description="Continue the best runs of a sweep with more epochs: as new runs, which start with the checkpoints of the old\n"
+        "ones, and end as if they had been submitted with so many epochs. The best runs have the lowest negative\n"
+        "log-likelihood on the valid split.",
+        epilog=f"example:\n  {_PROG} promote runs/quick --top 8 training.epochs=100",
+    )
+    _add_target(parser, "; training.epochs, and settings that do not change the training, are those of the new runs")
+    parser.add_argument("--top", type=command.positive_int, default=1, metavar="N", help="number of runs (default: 1)")
+    _add_cluster(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
+    options = parser.parse(arguments)
+    selection, overrides = _split(options.selection, "training.epochs=")
+    if not any(text.startswith("training.epochs=") for text in overrides):
+        parser.error("training.epochs=N is missing")
+    promote(options.target, selection, options.top, overrides, options.cluster, options.dry_run)
+    return 0
+
+
+def _split(texts: Sequence[str], *overriding: str) -> tuple[list[str], list[str]]:
+    """The selection of runs, and the settings that override those of the runs.
+
+    Args:
+        overriding: beginnings of settings that override, although others of their section select runs.
+    """
+    overriding += _OVERRIDING
+    overrides = [text for text in texts if "=" in text and (text.startswith(overriding) or not text.startswith(_SELECTED))]
+    return [text for text in texts if text not in overrides], overrides
 
 
 def _cancel(arguments: Sequence[str]) -> int:

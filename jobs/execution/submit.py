@@ -148,7 +148,13 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
         raise UsageError(f"{store.path} is a store of {store.kind}; train on a corpus, which pianogen preprocess writes")
     existing = sweep_directory.find_runs(out)
     used_names = submissions.used_names(out / JOBS)
-    return sweep_directory.plan_runs(out, variations, store.fingerprint, existing, used_names), list(existing.values())
+    planned = sweep_directory.plan_runs(out, variations, store.fingerprint, existing, used_names)
+    if existing and all(entry.is_new for entry in planned):
+        raise UsageError(
+            f"{out} is the directory of another sweep: none of its {len(existing)} runs has a configuration and a store of "
+            "this sweep; use another --out"
+        )
+    return planned, list(existing.values())
 
 
 def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:

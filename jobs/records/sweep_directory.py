@@ -118,16 +118,8 @@ def plan_runs(
         fingerprint: of the store.
         existing: the runs of the sweep by identity.
         used_names: names of former runs, which may have jobs; their numbers are not used again.
-
-    Raises:
-        UsageError: `out` is the directory of another sweep.
     """
     identities = [variation.config.identity(fingerprint) for variation in variations]
-    if existing and existing.keys().isdisjoint(identities):
-        raise UsageError(
-            f"{out} is the directory of another sweep: none of its {len(existing)} runs has a configuration and a store of "
-            "this sweep; use another --out"
-        )
     names = [*used_names, *(run.name for run in existing.values())]
     number = max((int(name.partition("-")[0]) + 1 for name in names), default=0)
     planned = []

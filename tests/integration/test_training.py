@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from jobs import sweep
 from jobs.configuration import run_config
 from jobs.records.run_directory import Run
-from pianogen import config
+from pianogen import command, config
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import find_windows
 from pianogen.store import Split, Store
@@ -116,6 +117,25 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     assert len(resumed.read_provenance().attempts) == 3
     results = [json.loads((run.path / "result.json").read_text()) for run in (resumed, expected)]
     assert results[0]["samples"] == results[1]["samples"]
+
+
+def test_promoted_run_equals_one_with_more_epochs_bit_by_bit(
+    tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = prepare(tmp_path / "sweep", store, training=SETTINGS["training"] | {"epochs": 3})
+    assert finished(attempt(run)).returncode == 0
+    arguments = ["promote", str(run.sweep), "--top", "3", "--cluster", "local"]
+    assert command.run(sweep.main, [*arguments, "training.epochs=3"]) == 2
+    assert "training.epochs is 3, and 0000-base has 3; give more epochs" in capsys.readouterr().err
+    assert command.run(sweep.main, [*arguments, "training.epochs=5", "--dry-run"]) == 0
+    assert "0000-base -> 0001-base-promoted" in capsys.readouterr().out
+    assert not (run.sweep / "0001-base-promoted").exists()
+    assert command.run(sweep.main, [*arguments, "training.epochs=5"]) == 0
+    promoted = Run(run.sweep / "0001-base-promoted")
+    assert state_of(promoted) == ("done", "")
+    assert are_equal(promoted, uninterrupted("report"))
+    assert command.run(sweep.main, [*arguments, "0", "training.epochs=5"]) == 0
+    assert "0 of 1 runs to start" in capsys.readouterr().out
 
 
 def test_validation_and_the_saved_model_use_the_averaged_weights(store: Path, uninterrupted: Callable[[str], Run]) -> None:

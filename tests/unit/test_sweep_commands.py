@@ -78,6 +78,7 @@ def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], c
         (["submit", "x", "--store", "s", "--out", "o", "--dryrun"], "did you mean --dry-run?"),
         (["submit", "x", "--store", "s"], "the following arguments are required: --out"),
         (["status", "x", "--watch", "--json"], "leave out --json or --watch"),
+        (["promote", "x", "--top", "2"], "training.epochs=N is missing"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +90,7 @@ def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys:
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("subcommand", ["submit", "status", "resubmit", "cancel", "logs", "options"])
+@pytest.mark.parametrize("subcommand", ["submit", "status", "resubmit", "promote", "cancel", "logs", "options"])
 def test_every_subcommand_has_its_own_help_with_an_example(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         command.run(sweep.main, [subcommand, "--help"])

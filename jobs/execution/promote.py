@@ -1,0 +1,116 @@
+"""Promotion of the best runs of a sweep: new runs that continue their training to more epochs."""
+
+import functools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.configuration import grid, run_config
+from jobs.configuration.grid import Variation
+from jobs.configuration.run_config import RunConfig
+from jobs.execution import launch, preflight, submit
+from jobs.execution.launch import Cluster
+from jobs.records import submissions, sweep_directory
+from jobs.records.held_out import Measure
+from jobs.records.provenance import Provenance, read_git_state
+from jobs.records.run_directory import Run
+from jobs.records.selection import open_selected
+from jobs.records.sweep_directory import JOBS, PlannedRun
+from pianogen.config import ConfigError
+from pianogen.errors import UsageError
+
+_COPIED = ("metrics.csv", "checkpoints")
+
+
+def promote(
+    target: Path, selection: Sequence[str], top: int, overrides: Sequence[str], cluster: Cluster, is_dry_run: bool = False
+) -> None:
+    """Adds a run with more epochs to a sweep for each of its best runs, and submits it.
+
+    The new run starts with the checkpoints of the old one. It ends with the same weights as a run that was submitted with so many
+    epochs from the start. The best runs have the lowest negative log-likelihood on the valid split.
+
+    Args:
+        selection: the runs to choose from; see `open_selected`.
+        top: the number of runs.
+        overrides: key=value, among them training.epochs.
+        is_dry_run: print what would be submitted, and submit and write nothing.
+
+    Raises:
+        UsageError: no selected run is done, a run cannot be continued, or Slurm rejected the jobs; nothing is written.
+        JobError: jobs failed on this machine.
+    """
+    launch.check_cluster(cluster)
+    runs = open_selected(target, selection)
+    sweep = runs[0].sweep
+    with submissions.exclusive(sweep):
+        existing = sweep_directory.find_runs(sweep)
+        best = _find_best(target, runs, top)
+        variations = [Variation(f"{run.name.partition('-')[2]}-promoted", _extend(run, overrides)) for run in best]
+        fingerprint = best[0].read_provenance().store.fingerprint
+        used_names = submissions.used_names(sweep / JOBS)
+        planned = sweep_directory.plan_runs(sweep, variations, fingerprint, existing, used_names)
+        sources = {entry.run: (run, entry) for run, entry in zip(best, planned, strict=True) if entry.is_new}
+        for new, (run, _) in sources.items():
+            print(f"{run.name} -> {new.name}")
+        print(f"{len(sources)} of {len(best)} runs to start", flush=True)
+        batches = submit.batches_of(sweep, {new: entry.config for new, (_, entry) in sources.items()})
+        for batch, _ in batches:
+            preflight.check_resources(cluster, batch, [sweep], is_shared=True)
+        if is_dry_run:
+            print("nothing was submitted or written")
+        elif batches:
+            copies = [[sources[new] for new in configs] for _, configs in batches]
+            submit.start(
+                cluster, [(batch, functools.partial(_write, copied)) for (batch, _), copied in zip(batches, copies, strict=True)]
+            )
+
+
+def _find_best(target: Path, runs: Sequence[Run], top: int) -> list[Run]:
+    figures = {run: result.figure("valid", Measure.NATS) for run in runs if (result := run.read_result())}
+    ranked = sorted((figure, run.name, run) for run, figure in figures.items() if figure is not None)
+    if not ranked:
+        raise UsageError(f"no selected run of {target} is done and has a likelihood on the valid split; wait for the sweep")
+    return [run for _, _, run in ranked[:top]]
+
+
+def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
+    """The configuration of a run with more epochs.
+
+    Raises:
+        ConfigError: an override would change the training in another way, or the run cannot be continued.
+    """
+    before = run.read_config()
+    values = grid.override(before.model_dump(mode="json"), overrides)
+    after = run_config.parse(values, str(run.config_file)).with_absolute_paths()
+    training = before.training.model_copy(update={"epochs": after.training.epochs})
+    if before.model_copy(update={"training": training}).training_identity("") != after.training_identity(""):
+        raise ConfigError(f"{' '.join(overrides)} would change the training of {run.name}; promote changes training.epochs alone")
+    if after.training.epochs <= before.training.epochs:
+        raise ConfigError(
+            f"training.epochs is {after.training.epochs}, and {run.name} has {before.training.epochs}; give more epochs"
+        )
+    if before.training.schedule != "constant" or before.training.max_iterations is not None or before.model.ensemble:
+        raise ConfigError(
+            f"{run.name} cannot be continued: its schedule, training.max_iterations or model.ensemble depends on its end; submit "
+            "a sweep with more epochs"
+        )
+    return after
+
+
+def _write(copies: Sequence[tuple[Run, PlannedRun]]) -> None:
+    """Writes new runs with the metrics and checkpoints of the runs that they continue."""
+    git = read_git_state()
+    for source, entry in copies:
+        new = entry.run.path
+        new.mkdir(exist_ok=True)
+        shutil.rmtree(new / "checkpoints", ignore_errors=True)  # of a promotion that was killed
+        for name in _COPIED:
+            path = source.path / name
+            if path.is_dir():
+                shutil.copytree(path, new / name)
+            else:
+                shutil.copyfile(path, new / name)
+        with source.open_store() as store:
+            entry.run.write_provenance(Provenance.of_submission(entry.config, store, git))
+        sweep_directory.write_config(entry.run, entry.config)  # last: a directory without it is not a run
