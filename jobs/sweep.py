@@ -106,8 +106,8 @@ def _resubmit(arguments: Sequence[str]) -> int:
 def _promote(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} promote",
-        description="Continue the best runs of a sweep with more epochs: as new runs, which start with the checkpoints of the old\n"
-        "ones, and end as if they had been submitted with so many epochs. The best runs have the lowest negative\n"
+        description="Continue the best runs of a sweep with more epochs: as new runs, which start with the checkpoints of the\n"
+        "old ones, and end as if they had been submitted with so many epochs. The best runs have the lowest negative\n"
         "log-likelihood on the valid split.",
         epilog=f"example:\n  {_PROG} promote runs/quick --top 8 training.epochs=100",
     )
