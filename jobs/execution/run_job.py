@@ -156,7 +156,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -
             network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
             trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
         else:
-            trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers=trackers)
+            trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
         sampler = Sampler(trained.network, config.sampling, statistics)
         rolls = draw_to_store(run.path / SAMPLES, sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from jobs import collect, decode, listening_results
+from jobs.listening.draw import draw
 from pianogen import command
 from pianogen.store import Split, Store
 from tests.support.made_sweep import made_sweep
@@ -68,13 +69,17 @@ def test_page_does_not_contain_what_the_key_contains(collected: Collected) -> No
     assert "data:" not in html
 
 
-def test_draw_depends_on_the_seed_alone(collected: Collected) -> None:
+def test_draw_depends_on_the_seed_alone(collected: Collected, capsys: pytest.CaptureFixture[str]) -> None:
     page, key = collected.page.read_bytes(), collected.key.read_bytes()
-    assert collected.collect("--listening-test", NUM, "--listening-seed", 1) == 0
-    assert collected.page.read_bytes() != page
-    assert json.loads(collected.key.read_text())["test"] != collected.content["test"]
     assert collected.collect("--listening-test", NUM) == 0
+    assert collected.collect() == 0  # the report alone
     assert (collected.page.read_bytes(), collected.key.read_bytes()) == (page, key)
+    # The key of the test that listeners may have is not replaced.
+    assert collected.collect("--listening-test", NUM, "--listening-seed", 1) == 2
+    assert "is the key of another listening test" in capsys.readouterr().err
+    assert (collected.page.read_bytes(), collected.key.read_bytes()) == (page, key)
+    other = draw(collected.runs, NUM, 1)
+    assert other.key.test != collected.content["test"]
 
 
 def answer(page: "Page", number: int, choice: str, rating: int) -> None:
@@ -193,7 +198,7 @@ def test_test_without_the_store_or_the_samples_is_refused(tmp_path: Path, capsys
     decode.decode_job(str(run.path), {str(run.path): str(run.path / "midi")})
     arguments = [str(tmp_path / "sweep"), "--out", str(tmp_path / "out"), "--listening-test", "2"]
     store = (tmp_path / "sweep.h5").rename(tmp_path / "moved.h5")
-    assert command.run(collect.main, arguments) == 1
+    assert command.run(collect.main, arguments) == 2
     assert "sweep.h5 does not exist" in capsys.readouterr().err
     store.rename(tmp_path / "sweep.h5")
     (run.path / "samples.h5").unlink()

@@ -263,7 +263,10 @@ WRONG_ARGUMENTS = {
     "store_is_a_folder": (["corpus", "--store", "empty"], "--store 'empty' is a folder"),
     "store_is_the_current_folder": (["corpus", "--store", "."], "--store '.' is a folder"),
     "store_is_the_parent_folder": (["corpus", "--store", ".."], "--store '..' is a folder"),
-    "unknown_option": (["corpus", "--store", "a.h5", "--max-reject", "0"], "unrecognized arguments: --max-reject"),
+    "unknown_option": (
+        ["corpus", "--store", "a.h5", "--max-reject", "0"],
+        "--max-reject is not an argument of this command; did you mean --max-rejects?",
+    ),
 }
 
 
