@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.support.frames import SETS, write_frames
 from jobs.configuration import grid
 from jobs.execution.launch import Cluster
-from jobs.execution.submit import submit
+from jobs.execution.submit import Checks, submit
 from jobs.records import status_table, sweep_directory
 from jobs.records.run_directory import Run
 from pianogen import command
@@ -125,7 +125,7 @@ def _train(store: Path, out: Path, overrides: Sequence[str], cluster: Cluster) -
     variations = grid.expand(grid.load_sweep(SWEEP, overrides), SWEEP)
     with Store(store) as opened:
         identities = [variation.config.identity(opened.fingerprint) for variation in variations]
-    submit(SWEEP, overrides, store, out, cluster, is_shared=False)
+    submit(SWEEP, overrides, store, out, cluster, Checks())
     if cluster == "slurm":
         status_table.watch(out)
     runs = sweep_directory.find_runs(out)

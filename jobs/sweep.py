@@ -14,7 +14,7 @@ from jobs.execution.cancel import cancel
 from jobs.execution.launch import Cluster
 from jobs.execution.promote import promote
 from jobs.execution.resubmit import resubmit
-from jobs.execution.submit import dry_run, submit
+from jobs.execution.submit import Checks, dry_run, submit
 from jobs.records import run_logs, status_table
 from pianogen import command
 from pianogen.command import Parser, Subcommand
@@ -59,9 +59,15 @@ def _submit(arguments: Sequence[str]) -> int:
         "--dry-run", action="store_true", help="check everything, print the runs and the job script, write nothing"
     )
     parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
+    parser.add_argument(
+        "--no-check-models",
+        action="store_true",
+        help="skip the trial of the models, which takes some seconds of one core; for login nodes that forbid it",
+    )
     options = parser.parse(arguments)
+    checks = Checks(paths=not options.shared, models=not options.no_check_models)
     action = dry_run if options.dry_run else submit
-    action(options.sweep, options.overrides, options.store, options.out, options.cluster, options.shared)
+    action(options.sweep, options.overrides, options.store, options.out, options.cluster, checks)
     return 0
 
 

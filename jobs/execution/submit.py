@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.cluster import slurm
@@ -25,7 +26,20 @@ _log = logging.getLogger(__name__)
 _NEW = Status(State.WAITING, "not submitted")
 
 
-def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, is_shared: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The checks of a submission that the user may skip.
+
+    Attributes:
+        paths: whether the nodes see the paths.
+        models: whether the models can be built, and one run in miniature succeeds; this takes some seconds of one core.
+    """
+
+    paths: bool = True
+    models: bool = True
+
+
+def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, checks: Checks) -> None:
     """Submits the runs of a sweep that are neither done nor active.
 
     On Slurm failed runs are left to `resubmit`, so that their reasons are read first.
@@ -34,7 +48,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
         sweep: the sweep file.
         overrides: key=value, applied to the sweep file.
         out: the directory of the sweep.
-        is_shared: the user states that the nodes see these paths.
+        checks: those that are made.
 
     Raises:
         UsageError: a check failed, or Slurm rejected the jobs; nothing is written.
@@ -58,7 +72,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
             sweep_directory.write_runs(out, values, planned, store, active)
 
         if selected:
-            _check(cluster, out, store_path, selected, is_shared)
+            _check(cluster, out, store_path, selected, checks)
             first, *others = _batches(out, selected)
             start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
@@ -70,7 +84,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
         print(f"show the status with: pianogen sweep status {out}")
 
 
-def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, is_shared: bool) -> None:
+def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, checks: Checks) -> None:
     """Checks a submission and prints its runs and its job script; the parameters are those of `submit`."""
     launch.check_cluster(cluster)
     variations = grid.expand(grid.load_sweep(sweep, overrides), sweep)
@@ -79,7 +93,7 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
         planned, _ = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
     if unfinished:
-        _check(cluster, out, store_path, unfinished, is_shared)
+        _check(cluster, out, store_path, unfinished, checks)
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
     if cluster == "slurm":
@@ -161,7 +175,7 @@ def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:
     return [batch for batch, _ in batches_of(out, {entry.run: entry.config for entry in planned})]
 
 
-def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], is_shared: bool) -> None:
+def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks) -> None:
     configs = [entry.config for entry in planned]
     replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
     if cluster == "debug" and replicas > 1 and len(planned) > 1:
@@ -171,7 +185,8 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
         )
     inputs = preflight.check_inputs(store, configs)
     for batch in _batches(out, planned):
-        preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared)
-    preflight.try_runs(cluster, store, out, configs)
+        preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared=not checks.paths)
+    if checks.models:
+        preflight.try_runs(cluster, store, out, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

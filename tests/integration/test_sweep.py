@@ -138,7 +138,8 @@ def test_ensemble_of_runs_is_evaluated_and_draws_samples(tmp_path: Path, store: 
         "sampling: {num: 1, steps: 8}\nslurm: {cpus_per_task: 1}\ngrid: {training.seed: [0, 1]}\n"
     )
     out = tmp_path / "members"
-    assert command.run(sweep.main, ["submit", str(members), "--store", str(store), "--out", str(out), "--cluster", "local"]) == 0
+    submitted = ["submit", str(members), "--store", str(store), "--out", str(out), "--cluster", "local", "--no-check-models"]
+    assert command.run(sweep.main, submitted) == 0
     runs = [str(out / name) for name in ("0000-seed0", "0001-seed1")]
     ensemble = tmp_path / "ensemble.yaml"
     ensemble.write_text(
@@ -179,6 +180,7 @@ def test_signal_of_a_terminal_writes_a_checkpoint_of_every_running_run(
         out,
         "--cluster",
         "local",
+        "--no-check-models",
         "training.epochs=9999",
     ]
     submitted = started([sys.executable, *map(str, arguments)])
@@ -207,7 +209,17 @@ def assert_interrupted(run: Run) -> None:
 
 def test_cancelled_sweep_starts_no_more_runs(tmp_path: Path, small: Path, store: Path) -> None:
     out = tmp_path / "runs"
-    more = ["--store", store, "--out", out, "--cluster", "local", "training.epochs=9999", "slurm.max_parallel=1"]
+    more = [
+        "--store",
+        store,
+        "--out",
+        out,
+        "--cluster",
+        "local",
+        "--no-check-models",
+        "training.epochs=9999",
+        "slurm.max_parallel=1",
+    ]
     submitted = started([sys.executable, *map(str, ["-m", "jobs.sweep", "submit", small, *more])])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
@@ -229,7 +241,7 @@ def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
 
 def test_reason_of_a_failed_run_is_reported(tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local"]
+    arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local", "--no-check-models"]
     assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30", "grid.model.name=[gru]"]) == 1
     error = capfd.readouterr().err
     assert "1 of 1 jobs failed" in error
