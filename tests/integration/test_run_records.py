@@ -113,7 +113,7 @@ def test_failure_after_training_is_repaired_without_training_again(
     assert f"{primer} has changed since {run.path} was submitted" in str(run.read_provenance().attempts[-1].error)
     primer.unlink()
     (run.path / "samples.h5").mkdir()  # in the way of the samples
-    resubmit = ["resubmit", str(out), "--cluster", "debug"]
+    resubmit = ["resubmit", str(out), "--cluster", "local"]
     assert command.run(sweep.main, resubmit) == 2
     assert f"sampling.primer {primer} cannot be read" in capfd.readouterr().err
     assert command.run(sweep.main, [*resubmit, "sampling.primer=none.mid"]) == 2

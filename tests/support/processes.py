@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -59,7 +60,14 @@ def started(command: Sequence[str]) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=_restore_signals,
     )
+
+
+def _restore_signals() -> None:
+    """Signals that the process of the tests ignores, such as SIGHUP under nohup, must reach the command."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def may_mount() -> bool:
