@@ -62,7 +62,7 @@ def without_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any
         return 0
 
     for module, names in {
-        jobs.sweep: ("submit", "dry_run", "resubmit", "cancel"),
+        jobs.sweep: ("submit", "dry_run", "resubmit", "promote", "cancel"),
         status_table: ("show", "watch"),
         run_logs: ("show",),
         jobs.sample: ("_sample",),
