@@ -30,6 +30,7 @@ from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.midi.options import ReadOptions
 from pianogen.progress import Progress
+from pianogen.store import check_replaceable
 from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
 from preprocess.dry_run import describe_inputs
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isolation: Isolation) -> int:
     if not settings.store.parent.is_dir():
         raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
+    check_replaceable(settings.store)
     unread = Unread()
     if settings.dry_run:
         inputs = scan(settings.corpora, None, unread)

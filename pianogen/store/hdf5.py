@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,15 +22,38 @@ import h5py
 import numpy as np
 
 from pianogen import atomic
+from pianogen.errors import UsageError
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store.blocks import cut_blocks, read_ahead
 from pianogen.store.pieces import InvalidStoreError, Kind, Pieces, StoreError
 
-SCHEMA = "pianogen-store/2"
+_SCHEMA_NAME = "pianogen-store/"
+SCHEMA = f"{_SCHEMA_NAME}2"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 _CHUNK_STEPS = 8_192  # 180 kB of rows: large enough for a parallel file system, small enough to read a single random window
 _CHUNK_PIECES = 4_096
 _BLOCK_STEPS = 64 * _CHUNK_STEPS  # read or written at a time
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:  # h5py.is_hdf5 would lock the file
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a new store at `path` would replace nothing but a store of any version, damaged or not, or an empty file.
+
+    Raises:
+        UsageError: the file was not written by this program.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    is_store = _is_hdf5(path)
+    if is_store:
+        with suppress(OSError), h5py.File(path, "r", locking=False) as file:  # a store may be damaged
+            is_store = str(file.attrs.get("schema")).startswith(_SCHEMA_NAME)
+    if not is_store:
+        raise UsageError(f"{path} exists and is not a store of this program; choose another path, or move the file away")
 
 
 def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:
@@ -165,9 +189,7 @@ class Store:
         self.path = path = Path(path)
         if not path.is_file():
             raise InvalidStoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
-        with path.open("rb") as file:  # h5py.is_hdf5 would lock the file
-            is_hdf5 = file.read(len(_SIGNATURE)) == _SIGNATURE
-        if not is_hdf5:
+        if not _is_hdf5(path):
             raise InvalidStoreError(
                 f"{path} is not an HDF5 file; expected a store that preprocessing or sampling has written, such as corpus.h5"
             )

@@ -11,10 +11,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import pytest
 
 from pianogen.store import Split, Store
 from tests.support.made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
+from tests.support.made_music import made_store
 from tests.support.processes import (
     NO_SMALL_DISK,
     descendants,
@@ -74,6 +76,10 @@ def contents(store: Path) -> tuple[bytes, bytes]:
 
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def bytes_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
 def assert_failed(done: "subprocess.CompletedProcess[str]", exit_code: int, message: str) -> None:
@@ -205,12 +211,12 @@ def test_too_many_rejects_keep_the_old_store_and_the_finished_work(small: Path, 
     for number in range(2):
         (corpus / f"{number}.mid").write_text("not a MIDI file")
     (tmp_path / "out").mkdir()
-    store = tmp_path / "out/a.h5"
-    store.write_bytes(b"the old store")
+    store = made_store(tmp_path / "out/a.h5", [Split.TRAIN])
+    old = store.read_bytes()
     command = preprocess_command(2, corpus, "--store", store)
     done = finished(command)
     assert_failed(done, 1, "PreprocessError: 2 of 6 inputs were rejected (2 not_midi), more than --max-rejects 0.1 allows")
-    assert store.read_bytes() == b"the old store"
+    assert store.read_bytes() == old
     assert ledger_of(store).read_text().count("not_midi") == 2
     done = finished([*command, "--max-rejects", "0.4"])
     assert done.returncode == 0, done.stderr
@@ -263,6 +269,8 @@ WRONG_ARGUMENTS = {
     "store_is_a_folder": (["corpus", "--store", "empty"], "--store 'empty' is a folder"),
     "store_is_the_current_folder": (["corpus", "--store", "."], "--store '.' is a folder"),
     "store_is_the_parent_folder": (["corpus", "--store", ".."], "--store '..' is a folder"),
+    "store_is_an_input": (["corpus", "--store", "splits.csv"], "splits.csv exists and is not a store of this program"),
+    "store_is_a_foreign_hdf5_file": (["corpus", "--store", "weights.h5"], "weights.h5 exists and is not a store of this program"),
     "unknown_option": (
         ["corpus", "--store", "a.h5", "--max-reject", "0"],
         "--max-reject is not an argument of this command; did you mean --max-rejects?",
@@ -276,11 +284,12 @@ def test_wrong_arguments_exit_with_2_and_write_nothing(small: Path, tmp_path: Pa
     shutil.copytree(small, tmp_path / "corpus")
     (tmp_path / "empty").mkdir()
     (tmp_path / "splits.csv").write_text("name,split\nnone.mid,train\n")
-    before = names_in(tmp_path)
+    h5py.File(tmp_path / "weights.h5", "w").close()
+    before = bytes_in(tmp_path)
     done = finished(preprocess_command(0, *arguments), tmp_path)
     assert_failed(done, 2, message)
     assert done.stdout == ""
-    assert names_in(tmp_path) == before
+    assert bytes_in(tmp_path) == before
 
 
 def test_error_of_many_ranks_is_printed_once(tmp_path: Path) -> None:

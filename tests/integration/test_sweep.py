@@ -54,6 +54,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def submission(sweep_file: Path, store: Path, out: Path, *more: str) -> list[str]:
+    """The arguments of jobs.sweep that train a sweep on this machine; the trial of the models has tests of its own."""
+    return ["submit", *map(str, (sweep_file, "--store", store, "--out", out)), "--cluster", "local", "--no-check-models", *more]
+
+
 def python(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=200)
 
@@ -138,8 +143,7 @@ def test_ensemble_of_runs_is_evaluated_and_draws_samples(tmp_path: Path, store: 
         "sampling: {num: 1, steps: 8}\nslurm: {cpus_per_task: 1}\ngrid: {training.seed: [0, 1]}\n"
     )
     out = tmp_path / "members"
-    submitted = ["submit", str(members), "--store", str(store), "--out", str(out), "--cluster", "local", "--no-check-models"]
-    assert command.run(sweep.main, submitted) == 0
+    assert command.run(sweep.main, submission(members, store, out)) == 0
     runs = [str(out / name) for name in ("0000-seed0", "0001-seed1")]
     ensemble = tmp_path / "ensemble.yaml"
     ensemble.write_text(
@@ -169,21 +173,8 @@ def test_signal_of_a_terminal_writes_a_checkpoint_of_every_running_run(
 ) -> None:
     """A terminal sends Ctrl-C, and SIGHUP when it is closed, to all its processes at once."""
     out = tmp_path / "runs"
-    arguments = [
-        "-m",
-        "jobs.sweep",
-        "submit",
-        small,
-        "--store",
-        store,
-        "--out",
-        out,
-        "--cluster",
-        "local",
-        "--no-check-models",
-        "training.epochs=9999",
-    ]
-    submitted = started([sys.executable, *map(str, arguments)])
+    arguments = ["-m", "jobs.sweep", *submission(small, store, out, "training.epochs=9999")]
+    submitted = started([sys.executable, *arguments])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
     second = python(*arguments)
@@ -209,18 +200,8 @@ def assert_interrupted(run: Run) -> None:
 
 def test_cancelled_sweep_starts_no_more_runs(tmp_path: Path, small: Path, store: Path) -> None:
     out = tmp_path / "runs"
-    more = [
-        "--store",
-        store,
-        "--out",
-        out,
-        "--cluster",
-        "local",
-        "--no-check-models",
-        "training.epochs=9999",
-        "slurm.max_parallel=1",
-    ]
-    submitted = started([sys.executable, *map(str, ["-m", "jobs.sweep", "submit", small, *more])])
+    arguments = submission(small, store, out, "training.epochs=9999", "slurm.max_parallel=1")
+    submitted = started([sys.executable, "-m", "jobs.sweep", *arguments])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
     assert command.run(sweep.main, ["cancel", str(out)]) == 0
@@ -241,8 +222,8 @@ def prepare(tmp_path: Path, name: str, *overrides: str) -> Path:
 
 def test_reason_of_a_failed_run_is_reported(tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["submit", str(small), "--store", str(store), "--out", str(out), "--cluster", "local", "--no-check-models"]
-    assert command.run(sweep.main, [*arguments, "training.learning_rate=1e30", "grid.model.name=[gru]"]) == 1
+    arguments = submission(small, store, out, "training.learning_rate=1e30", "grid.model.name=[gru]")
+    assert command.run(sweep.main, arguments) == 1
     error = capfd.readouterr().err
     assert "1 of 1 jobs failed" in error
     assert "the loss of iteration 2, in epoch 1, is NaN or infinite" in error

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pianogen.store import Store, StoreError
+from pianogen.store import Store, StoreError, check_replaceable
 from tests.support.made_music import empty_roll
 from tests.support.random_store import COLUMNS, multi_chunk_store, store_error
 
@@ -32,6 +32,20 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
 def test_file_that_is_not_hdf5_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.h5").write_bytes(content)
     assert "is not an HDF5 file" in store_error(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("damage", ["none", "older", "truncated", "empty", "absent"])
+def test_store_of_any_state_may_be_replaced(copy: Path, damage: str) -> None:
+    if damage == "older":
+        with h5py.File(copy, "r+") as file:
+            file.attrs["schema"] = "pianogen-store/1"
+    elif damage == "truncated":
+        copy.write_bytes(copy.read_bytes()[:1000])
+    elif damage == "empty":
+        copy.write_bytes(b"")
+    elif damage == "absent":
+        copy.unlink()
+    check_replaceable(copy)
 
 
 @pytest.mark.parametrize("schema", ["pianogen-store/1", "", None])
