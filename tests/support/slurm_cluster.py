@@ -53,8 +53,8 @@ class SlurmCluster:
             raise
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
         self.env |= {"SLURM_CONF": str(self.folder / "etc/slurm.conf"), "PATH": search_path()}
-        # MPICH publishes the addresses of a rank in one line. With all transports of UCX it can exceed what Slurm's PMI reads.
-        self.env |= {"UCX_TLS": "tcp,self"}
+        # MPICH publishes the address of a rank in one line. That of UCX varies, and can exceed what Slurm's PMI reads.
+        self.env |= {"MPIR_CVAR_CH4_NETMOD": "ofi"}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
