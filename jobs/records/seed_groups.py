@@ -1,0 +1,42 @@
+"""Runs that differ in nothing but their seed, and the mean and spread of their figures."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SEED = "training.seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The mean of a figure over seeds, and its sample standard deviation (NaN for a single seed)."""
+
+    mean: float
+    deviation: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g}" if math.isnan(self.deviation) else f"{self.mean:.4g} ± {self.deviation:.2g}"
+
+
+def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The names of runs in groups of equal settings but for `training.seed`, in the order of the first of each group.
+
+    Args:
+        settings: for each run, its settings by dotted key.
+    """
+    groups: dict[str, list[str]] = {}
+    for run, values in settings.items():
+        others = repr(sorted((key, value) for key, value in values.items() if key != SEED))
+        groups.setdefault(others, []).append(run)
+    return list(groups.values())
+
+
+def find_spread(figures: Iterable[float | None]) -> Spread | None:
+    """The mean and spread of the figures of a group; None unless every run has the figure."""
+    values = list(figures)
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else math.nan)
