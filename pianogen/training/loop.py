@@ -28,14 +28,14 @@ from pianogen.training import networks
 from pianogen.training.agreement import Message, sum_over_workers
 from pianogen.training.call_length import CallLength
 from pianogen.training.checkpoints import CheckpointError, Checkpoints, variables_of
-from pianogen.training.curves import draw_curves
+from pianogen.training.curves import Curves
 from pianogen.training.devices import find_strategy
 from pianogen.training.early_stopping import EarlyStopping
 from pianogen.training.history import History, Row
 from pianogen.training.iterations import CallResult, compile_iterations, failure_cause
 from pianogen.training.optimizers import build_optimizer
 from pianogen.training.resources import Devices, Workers
-from pianogen.training.run_files import for_display, write_with_retries
+from pianogen.training.run_files import write_with_retries
 from pianogen.training.schedule import epoch_ends
 from pianogen.training.validation import Validation
 
@@ -142,6 +142,7 @@ class _Loop:
         until_iteration = None if self._checkpoints.newest is None else int(self._iteration)
         self._history = History(run / "metrics.csv", until_iteration, config.checkpoints.retry_min)
         self._history.check_complete(int(self._iteration), self._epoch_ends)
+        self._curves = Curves(run / "curves.png", self._network.metrics)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
         self._validation = Validation(self._averaged, self._valid_windows, workers)
         self._call_length = CallLength()
@@ -158,6 +159,7 @@ class _Loop:
             self._batches = None  # or the interpreter could not exit while a thread still reads windows; see `stream_windows`
         self._early_stopping.restore_best_weights()
         if self._is_writer:
+            self._curves.finish(self._history.rows)
             path = self._run / "model.keras"
             write_with_retries(lambda: self._save_model(path), path, self._config.checkpoints.retry_min)
         speed = _iterations_per_s(self._calls[1:])
@@ -256,9 +258,7 @@ class _Loop:
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
             self._history.append(row)
-            curves = self._run / "curves.png"
-            with for_display(curves):
-                draw_curves(self._history.rows, self._network.metrics, curves)
+            self._curves.update(self._history.rows)
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:

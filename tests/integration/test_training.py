@@ -50,7 +50,7 @@ MODERN = {
 JOINT = {
     "model": {"name": "joint", "units": 4},
     "data": {"window_steps": 12, "transpose": 2},
-    "training": {"batch": 8, "epochs": 6},
+    "training": {"batch": 8, "epochs": 4},
     "sampling": {"num": 2, "steps": 12},
 }
 # Dropout depends on the number of replicas. At the kink of a rectifier rounding becomes a difference of the size of the learning
