@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from music21.midi import MidiFile
 
+from benchmarks import music
 from jobs import collect, decode, sample, sweep
 from jobs.configuration import grid
 from jobs.records.run_directory import Run
@@ -80,7 +81,7 @@ def assert_finished(run: Path) -> None:
     assert len(read_rows(run / "metrics.csv")) == 2
 
 
-def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> None:
+def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "a sweep"
     submitted = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
     assert submitted.returncode == 0, submitted.stderr
@@ -123,6 +124,18 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path) -> N
             )
             assert np.array_equal(decoded_roll.packed, roll.packed)
             assert np.array_equal(decoded_roll.tempo_us, roll.tempo_us)
+
+    capsys.readouterr()
+    assert command.run(music.main, [str(out)]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    results = [json.loads((run / "result.json").read_text()) for run in runs]
+    assert [entry["valid"] for entry in figures["runs"]] == [
+        result["held_out"]["valid"]["network"]["nats_per_step"] for result in results
+    ]
+    sets = {entry["samples"]: (entry["num"], entry["collapsed"], entry["outside"]) for entry in figures["samples"]}
+    collapsed = sum(bool(entry["collapse"]) for entry in results[0]["samples"])
+    assert sets["a sweep/0000-base/samples"] == (3, collapsed, None)  # the corpus is too small for a comparison
+    assert sum(num for num, *_ in sets.values()) == 10
 
     # The same sweep again starts nothing; a sweep that grows keeps the numbers of its runs.
     again = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
