@@ -115,6 +115,8 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         metadata = _read_metadata(settings, inputs)
         reader = work_folder.prepare(inputs, settings.options)
         _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
+        for line in unread.lines():
+            _log.info("not inputs: %s", line)
         begin = time.perf_counter()
         _convert(inputs, reader, world, isolation)
         converted = time.perf_counter()

@@ -210,12 +210,14 @@ def test_too_many_rejects_keep_the_old_store_and_the_finished_work(small: Path, 
     shutil.copytree(small, corpus)
     for number in range(2):
         (corpus / f"{number}.mid").write_text("not a MIDI file")
+    (corpus / "theme.mscz").write_text("a score in a format that is not read")
     (tmp_path / "out").mkdir()
     store = made_store(tmp_path / "out/a.h5", [Split.TRAIN])
     old = store.read_bytes()
     command = preprocess_command(2, corpus, "--store", store)
     done = finished(command)
     assert_failed(done, 1, "PreprocessError: 2 of 6 inputs were rejected (2 not_midi), more than --max-rejects 0.1 allows")
+    assert "INFO not inputs: scores and projects in formats that are not read: 1 .mscz" in done.stderr
     assert store.read_bytes() == old
     assert ledger_of(store).read_text().count("not_midi") == 2
     done = finished([*command, "--max-rejects", "0.4"])
