@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig, flatten
+from pianogen.config import Config, ModelConfig, TrainingConfig, flatten
+from pianogen.roll import PACKED_BYTES
+from pianogen.validation import ConfigError, Section
 
 _LOWEST_TEMPERATURE = 0.8
+_ROW_BYTES = PACKED_BYTES + 4 + 1  # of a row with its tempo and its bar position
 
 
 def check_combinations(config: Config, source: str) -> None:
@@ -22,6 +25,7 @@ def check_combinations(config: Config, source: str) -> None:
         *_of_ensemble(config),
         *_of_loss(config),
         *_of_training(config),
+        *_of_memory(config),
         *_of_sampling(config),
     ]
     if contradictions:
@@ -91,6 +95,15 @@ def _of_loss(config: Config) -> Iterator[str]:
         )
     if training.loss_weight != TrainingConfig.model_fields["loss_weight"].default and not loss.startswith("weighted"):
         yield f"training.loss_weight does not apply to training.loss {loss}; only weighted losses use it: remove it"
+
+
+def _of_memory(config: Config) -> Iterator[str]:
+    batch_bytes = config.training.batch * (config.data.window_steps + 1) * _ROW_BYTES
+    if batch_bytes > config.data.memory_mb * 10**6:
+        yield (
+            f"training.batch is {config.training.batch:,}: its windows take {batch_bytes / 1e9:,.1f} GB, more than "
+            f"data.memory_mb {config.data.memory_mb:,}; lower training.batch"
+        )
 
 
 def _of_sampling(config: Config) -> Iterator[str]:

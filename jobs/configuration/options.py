@@ -9,8 +9,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from jobs.configuration.run_config import RunConfig
-from pianogen.config import Section
 from pianogen.errors import UsageError
+from pianogen.validation import Section
 
 _WIDTH = 100
 _INDENT = "    "
