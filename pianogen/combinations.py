@@ -66,7 +66,7 @@ def _of_ensemble(config: Config) -> Iterator[str]:
     if not ensemble or not config.model.is_joint:
         return
     if len(ensemble) < 2:
-        yield "model.ensemble lists 1 run; expected two or more"
+        yield "model.ensemble lists 1 run; expected two or more: add runs"
     for path, count in Counter(ensemble).items():
         if count > 1:
             yield f"model.ensemble lists {path} twice; remove one"
@@ -129,7 +129,10 @@ def _changed(section: Section, *keys: str) -> list[str]:
 def _of_training(config: Config) -> Iterator[str]:
     model, training = config.model, config.training
     if training.predict == "every" and model.name == "bidirectional":
-        yield "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict"
+        yield (
+            "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict: "
+            "remove it"
+        )
     if training.predict == "last" and model.is_joint:
         yield "training.predict last does not apply to model.name joint, which predicts every row: remove it"
     if training.dropout and not model.is_joint:

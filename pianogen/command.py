@@ -122,6 +122,11 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> int:
         action = (_WRONG_PATH | _FAILED_WORK).get(error.errno or 0, _OTHER_ACTION)
         print(f"{type(error).__name__}: {error.strerror or error}{where}; {action}", file=sys.stderr, flush=True)
         return 2 if error.errno in _WRONG_PATH else 1
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # of Path.resolve before Python 3.13
+            raise
+        print(f"UsageError: {error}; correct the link", file=sys.stderr, flush=True)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to resume", file=sys.stderr, flush=True)
         return 130

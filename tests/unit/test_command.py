@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import sweep
 from pianogen import command
 from pianogen.command import counted
 from pianogen.store import Split
@@ -49,6 +50,11 @@ def test_errors_of_paths_are_invalid_arguments_and_a_full_disk_is_failed_work(
 
     assert command.run(main, ["runs/quick"]) == code
     assert capsys.readouterr().err.endswith(f": {os.strerror(number)}: runs/quick; {action}\n")
+
+
+def test_link_to_itself_is_an_invalid_path(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert command.run(sweep.main, ["status", str(tmp_path / "loop")]) == 2
 
 
 def test_counted_nouns() -> None:
