@@ -23,7 +23,7 @@ from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from pianogen import atomic, command
 from pianogen.command import counted
-from pianogen.errors import PianogenError, UsageError
+from pianogen.errors import PianogenError, UsageError, cause
 from pianogen.evaluation.memorization import Passage
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.roll_text import encode_roll
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
     for name in ("listening_runs", "listening_seed"):
         if getattr(options, name) is not None and options.listening_test is None:
-            parser.error(f"--{name.replace('_', '-')} applies only with --listening-test N")
+            raise UsageError(f"--{name.replace('_', '-')} applies only with --listening-test; give --listening-test N too")
     test = None
     if options.listening_test is not None:
         test = draw(_choose_runs(options.sweep, options.listening_runs), options.listening_test, options.listening_seed or 0)
@@ -72,7 +72,10 @@ def _choose_runs(sweep: Path, numbers: Sequence[int] | None) -> list[Run]:
     """The runs with these numbers, or all runs of a sweep."""
     runs = {int(run.name.partition("-")[0]): run for run in sweep_directory.open_runs(sweep)}
     if unknown := set(numbers or ()) - runs.keys():
-        raise UsageError(f"--listening-runs {min(unknown)}: {sweep} has the runs {', '.join(map(str, sorted(runs)))}")
+        raise UsageError(
+            f"--listening-runs {min(unknown)}: {sweep} has no such run, found {', '.join(map(str, sorted(runs)))}; "
+            "correct the number"
+        )
     return [run for number, run in runs.items() if numbers is None or number in numbers]
 
 
@@ -114,8 +117,8 @@ def _collect(sweep: Path, out: Path, test: ListeningTest | None) -> None:
     if test is not None:
         key = out / _KEY
         print(
-            f"{len(test.rolls)} excerpts in {out / _LISTENING_PAGE}; give listeners this file, and keep {key} for python -m "
-            "jobs.listening_results"
+            f"{counted(len(test.rolls), 'excerpt')} in {out / _LISTENING_PAGE}; give listeners this file, and keep {key} for "
+            "pianogen listening-results"
         )
 
 
@@ -138,7 +141,8 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
             samples.append(Sample(title, file, parameters[number], encode_roll(roll), measure(roll), passage))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
-        _log.warning("%s: %d of %d samples are not decoded; run pianogen decode %s", path, num_missing, len(names), run.path)
+        samples_are = counted(len(names), "sample", "are")
+        _log.warning("%s: %d of %s not decoded; run pianogen decode %s", path, num_missing, samples_are, run.path)
     return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
 
 
@@ -163,7 +167,7 @@ def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[s
                 if archive.comment.decode(errors="replace") == fingerprint:
                     files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
         except (BadZipFile, zlib.error) as error:
-            raise PianogenError(f"{path} is damaged ({error}); remove it and decode the run again") from error
+            raise PianogenError(f"{path} is damaged ({cause(error)}); remove it and decode the run again") from error
     return files
 
 

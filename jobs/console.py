@@ -10,7 +10,6 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-import pianogen
 from pianogen import command
 from pianogen.command import Parser, Subcommand
 from pianogen.errors import UsageError
@@ -34,9 +33,6 @@ def main() -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    if list(arguments) == ["--version"]:
-        print(f"pianogen {pianogen.__version__}")
-        return 0
     subcommands = {name: _subcommand(*entry) for name, entry in _COMMANDS.items()}
     subcommands["init"] = Subcommand("copy the sweep files and the batch scripts that ship with this package to a folder", _init)
     return command.run_subcommand(

@@ -60,18 +60,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--audio",
         action="store_true",
-        help="write a sound file beside each MIDI file, of up to 30 minutes; needs pip install 'pianogen[audio]'",
+        help="write a sound file beside each MIDI file, of up to 30 minutes; needs pip install '.[audio]'",
     )
-    parser.add_argument(
-        "--audio-format", choices=[*AudioFormat], type=AudioFormat, help="format of the sound files of --audio (default: wav)"
-    )
+    parser.add_argument("--audio-format", choices=list(AudioFormat), help="format of the sound files of --audio (default: wav)")
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
     options = parser.parse(arguments)
     if options.audio_format and not options.audio:
         raise UsageError("--audio-format applies only to --audio; add --audio")
     if options.audio:
         audio.check_installed()
-    audio_format = options.audio_format or AudioFormat.WAV if options.audio else None
+    audio_format = AudioFormat(options.audio_format or AudioFormat.WAV) if options.audio else None
     _decode(options.target, options.out, options.archive, audio_format, options.cluster)
     return 0
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from jobs.listening.answers import read_answers
 from jobs.listening.key import CORPUS, Key
 from pianogen import command
+from pianogen.command import counted
 from pianogen.errors import UsageError
 
 _WIDTH = 160  # of the output to a file
@@ -26,13 +27,13 @@ def main(arguments: Sequence[str]) -> int:
         description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
         "with the Wilson interval at 95 %, and the mean rating; and compare the ratings of every two of them with the\n"
         "Wilcoxon signed-rank test over listeners. The answers are CSV files that listeners have saved in the page\n"
-        "of jobs.collect --listening-test.",
+        "of pianogen collect --listening-test.",
         epilog="example:\n  pianogen listening-results answers/*.csv --key collected/listening-test.key.json",
     )
     parser.add_argument(
         "answers", type=Path, nargs="+", metavar="CSV", help="a file of answers; a file that is given twice counts once"
     )
-    parser.add_argument("--key", type=Path, required=True, help="the key, which jobs.collect has written beside the page")
+    parser.add_argument("--key", type=Path, required=True, help="the key, which pianogen collect has written beside the page")
     options = parser.parse(arguments)
     _print_results(options.answers, Key.read(options.key))
     return 0
@@ -46,7 +47,7 @@ def _print_results(paths: Sequence[Path], key: Key) -> None:
         raise UsageError(f"{', '.join(map(str, paths))}: no answers; give the files that listeners have saved after the test")
     num_listeners = len({answer.listener for answer in answers})
     headings = ("taken for real", "of", "share", "95 % interval", "mean rating", "missing", "")
-    shares = _table(f"{key.test}: {len(key.origins)} excerpts, {num_listeners} listeners", *headings)
+    shares = _table(f"{key.test}: {counted(len(key.origins), 'excerpt')}, {counted(num_listeners, 'listener')}", *headings)
     for share in results.shares(answers, key):
         has_interval = share.low is not None and share.high is not None
         shares.add_row(

@@ -21,11 +21,13 @@ from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_drawn
 from jobs.records.status import State
-from pianogen import command, config, logs
+from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_doubts
 from pianogen.command import counted
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
+from pianogen.sampling.primer import check_start
+from pianogen.validation import validate
 
 _OPTIONS = tuple(SamplingConfig.model_fields)
 _log = logging.getLogger("jobs.sample")
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     if "primer" in given:
         given["primer"] = str(Path(options.primer).resolve())
         if not Path(options.primer).is_file():
-            raise UsageError(f"--primer {options.primer} is not a file; pass a MIDI file or score")
+            raise UsageError(f"--primer {options.primer} is not a file; give the path of a MIDI file or score")
     _sample(options.target, given, options.cluster)
     return 0
 
@@ -58,8 +60,9 @@ def _parser() -> command.Parser:
         "  pianogen sample runs/quick/0001-base --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
-    parser.add_argument("--num", type=int, help="number of samples of each run, with those that it has with the same settings")
-    parser.add_argument("--steps", type=int, help="length of a sample in steps of the store")
+    number = command.positive_int
+    parser.add_argument("--num", type=number, help="number of samples of each run, with those that it has with the same settings")
+    parser.add_argument("--steps", type=number, help="length of a sample in steps of the store")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
         "--top-p", type=float, help="only for joint: decisions are drawn from the most probable outcomes that together have TOP_P"
@@ -71,13 +74,15 @@ def _parser() -> command.Parser:
         "at each step, so that samples have as many onsets and holds as the corpus)",
     )
     parser.add_argument("--primer", help="a MIDI file or score that the samples continue")
-    parser.add_argument("--primer-steps", type=int, help="number of steps of the primer that are used, from its start")
+    parser.add_argument("--primer-steps", type=number, help="number of steps of the primer that are used, from its start")
     parser.add_argument(
         "--meter", help="time signature of the samples, such as 3/4 (otherwise the bars of the primer continue, or 4/4)"
     )
     parser.add_argument("--tempo", type=_number_or_text, help="drawn, or the tempo of all steps in bpm")
     parser.add_argument(
-        "--best-of", type=int, help="number of candidates for each sample; the most probable one per note is kept"
+        "--best-of",
+        type=number,
+        help="number of candidates for each sample; the most probable one per note is kept",
     )
     parser.add_argument("--seed", type=int, help="random seed")
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
@@ -92,7 +97,7 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         if run not in trained:
             _log.warning("%s is %s, not done; it is skipped", run.path, statuses[run].state)
     if not trained:
-        raise UsageError(f"no run of {target} is done; see pianogen sweep status {target}")
+        raise UsageError(f"no run of {target} is done, and only finished runs have a model; see pianogen sweep status {target}")
     requests = [_request(run, given) for run in trained]
     configs = [run.read_config().model_copy(update={"sampling": _settings(run, given)}) for run in trained]
     for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):
@@ -105,6 +110,7 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         len(trained),
     )
     if missing:
+        _check(missing, given)
         function = functools.partial(draw_job, given=given)
         paths = [str(run.path.resolve()) for run in missing]
         resources = _one_device(missing[0].read_config()).slurm
@@ -113,6 +119,19 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
             print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
     for request in requests:
         print(*request.stores, sep="\n")
+
+
+def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
+    """Checks the stores, the primers and the meters, of which each job would read its own.
+
+    Raises:
+        StoreError: a store cannot be read.
+        UsageError: a store or a primer has changed, a primer cannot be read, or a bar has no whole number of steps.
+    """
+    distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
+    for (_, settings), run in distinct.items():
+        with run.open_store() as store:
+            check_start(settings, store.steps_per_quarter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +221,7 @@ def _settings(run: Run, given: dict[str, Any]) -> SamplingConfig:
         UsageError: a setting has a wrong value, or does not apply to the model of the run.
     """
     run_config = run.read_config()
-    settings = config.validate(SamplingConfig, {**run_config.sampling.model_dump(), **given}, "sampling")
+    settings = validate(SamplingConfig, {**run_config.sampling.model_dump(), **given}, "sampling")
     check_combinations(run_config.model_copy(update={"sampling": settings}), str(run.path))
     return settings
 

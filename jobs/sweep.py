@@ -18,6 +18,7 @@ from jobs.execution.submit import Checks, dry_run, submit
 from jobs.records import run_logs, status_table
 from pianogen import command
 from pianogen.command import Parser, Subcommand
+from pianogen.errors import UsageError
 
 _PROG = "pianogen sweep"
 # The settings that select runs in resubmit and promote, and those among them that do not; all others override.
@@ -86,7 +87,7 @@ def _status(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     if options.watch and options.json:
-        parser.error("--watch shows a table; leave out --json or --watch")
+        raise UsageError("--watch shows a table; leave out --json or --watch")
     if options.watch:
         return status_table.watch(options.target, options.selection)
     return status_table.show(options.target, options.json, options.selection)
@@ -124,7 +125,7 @@ def _promote(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
     selection, overrides = _split(options.selection, "training.epochs=")
     if not any(text.startswith("training.epochs=") for text in overrides):
-        parser.error("training.epochs=N is missing")
+        raise UsageError("training.epochs=N is missing; give the number of epochs of the new runs")
     promote(options.target, selection, options.top, overrides, options.cluster, options.dry_run)
     return 0
 

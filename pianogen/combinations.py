@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from pianogen.config import Config, ConfigError, ModelConfig, Section, TrainingConfig, flatten
+from pianogen.config import Config, ModelConfig, TrainingConfig, flatten
+from pianogen.roll import PACKED_BYTES
+from pianogen.validation import ConfigError, Section
 
 _LOWEST_TEMPERATURE = 0.8
+_ROW_BYTES = PACKED_BYTES + 4 + 1  # of a row with its tempo and its bar position
 
 
 def check_combinations(config: Config, source: str) -> None:
@@ -22,6 +25,7 @@ def check_combinations(config: Config, source: str) -> None:
         *_of_ensemble(config),
         *_of_loss(config),
         *_of_training(config),
+        *_of_memory(config),
         *_of_sampling(config),
     ]
     if contradictions:
@@ -62,7 +66,7 @@ def _of_ensemble(config: Config) -> Iterator[str]:
     if not ensemble or not config.model.is_joint:
         return
     if len(ensemble) < 2:
-        yield "model.ensemble lists 1 run; expected two or more"
+        yield "model.ensemble lists 1 run; expected two or more: add runs"
     for path, count in Counter(ensemble).items():
         if count > 1:
             yield f"model.ensemble lists {path} twice; remove one"
@@ -93,6 +97,15 @@ def _of_loss(config: Config) -> Iterator[str]:
         yield f"training.loss_weight does not apply to training.loss {loss}; only weighted losses use it: remove it"
 
 
+def _of_memory(config: Config) -> Iterator[str]:
+    batch_bytes = config.training.batch * (config.data.window_steps + 1) * _ROW_BYTES
+    if batch_bytes > config.data.memory_mb * 10**6:
+        yield (
+            f"training.batch is {config.training.batch:,}: its windows take {batch_bytes / 1e9:,.1f} GB, more than "
+            f"data.memory_mb {config.data.memory_mb:,}; lower training.batch"
+        )
+
+
 def _of_sampling(config: Config) -> Iterator[str]:
     model, sampling = config.model, config.sampling
     if model.is_joint and sampling.threshold is not None:
@@ -116,7 +129,10 @@ def _changed(section: Section, *keys: str) -> list[str]:
 def _of_training(config: Config) -> Iterator[str]:
     model, training = config.model, config.training
     if training.predict == "every" and model.name == "bidirectional":
-        yield "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict"
+        yield (
+            "training.predict every does not apply to model.name bidirectional, which reads the rows that it would predict: "
+            "remove it"
+        )
     if training.predict == "last" and model.is_joint:
         yield "training.predict last does not apply to model.name joint, which predicts every row: remove it"
     if training.dropout and not model.is_joint:

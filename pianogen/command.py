@@ -1,14 +1,25 @@
 """The command-line interface that all commands share: subcommands, help, --verbose, error messages and exit codes."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
-from pianogen import logs, streams
-from pianogen.errors import PianogenError, suggestion
+from pianogen import __version__, logs, streams
+from pianogen.errors import PianogenError, UsageError, suggestion
 
 Main = Callable[[Sequence[str]], int]
+
+# What a user can do about an error of the operating system. Those of a path that the user gave are invalid arguments.
+_WRONG_PATH = dict.fromkeys(
+    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP), "correct the path"
+) | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose another path, or change its permissions")
+_FAILED_WORK = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free disk space, and run the same command again to resume"
+)
+_SINGULAR = {"": "", "are": "is", "were": "was", "have": "has"}
+_OTHER_ACTION = "run the same command again to resume when the cause is removed"
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,11 +38,26 @@ class Parser(argparse.ArgumentParser):
         logs.configure(options.verbose)
         return options
 
+    def error(self, message: str) -> NoReturn:
+        """Refuses the arguments.
+
+        Raises:
+            UsageError: always; argparse would print the synopsis and exit.
+        """
+        raise _usage_error(message, self.prog)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Replaces the check of `choices` by argparse, whose message depends on the version of Python."""
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, f"{value!r} is not one of {', '.join(map(str, action.choices))}")
+
     def _suggestion(self, argument: str) -> str:
         valid = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
-        if not argument.startswith("-"):
-            return f"; see {self.prog} --help"
-        return f"; {suggestion(argument.partition('=')[0], valid)}"
+        return f"; {suggestion(argument.partition('=')[0], valid)}" if argument.startswith("-") else ""
+
+
+def _usage_error(message: str, prog: str) -> UsageError:
+    return UsageError(f"{message}{' See' if message.endswith('?') else '; see'} {prog} --help")
 
 
 class Subcommand(NamedTuple):
@@ -47,24 +73,33 @@ def run_subcommand(prog: str, description: str, subcommands: Mapping[str, Subcom
     Args:
         prog: the name of the command.
         description: what the command does.
+
+    Raises:
+        UsageError: there is no such subcommand.
     """
     name = arguments[0] if arguments else ""
     if name in subcommands:
         return subcommands[name].main(arguments[1:])
-    width = max(map(len, subcommands))
-    lines = "\n".join(f"  {name:<{width}}  {subcommand.summary}" for name, subcommand in subcommands.items())
-    usage = f"usage: {prog} {{{','.join(subcommands)}}} ..."
     if name in ("-h", "--help"):
+        width = max(map(len, subcommands))
+        lines = "\n".join(f"  {name:<{width}}  {subcommand.summary}" for name, subcommand in subcommands.items())
+        usage = f"usage: {prog} {{{','.join(subcommands)}}} ..."
         print(f"{usage}\n\n{description}\n\n{lines}\n\n{prog} SUBCOMMAND --help describes a subcommand.")
         return 0
-    problem = f"{name!r} is not a subcommand" if name else "a subcommand is missing"
-    print(f"{usage}\n{prog}: error: {problem}; {suggestion(name, list(subcommands))}", file=sys.stderr)
-    return 2
+    if name == "--version":
+        print(f"pianogen {__version__}")
+        return 0
+    if not name:
+        raise _usage_error(f"a subcommand is missing; valid: {', '.join(subcommands)}", prog)
+    valid = [*subcommands, "--help", "--version"]
+    raise _usage_error(f"{name!r} is not a subcommand; {suggestion(name, valid)}", prog)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun, such as "1 run" or "2 processes"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+def counted(number: int, noun: str, verb: Literal["", "are", "were", "have"] = "") -> str:
+    """A number, its noun and a verb, such as "1 run", "2 processes" or "1 input was"."""
+    if number == 1:
+        return f"1 {noun} {_SINGULAR[verb]}".rstrip()
+    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'} {verb}".rstrip()
 
 
 def positive_int(text: str) -> int:
@@ -84,8 +119,14 @@ def run(main: Main, arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        print(f"{type(error).__name__}: {error.strerror or error}{where}", file=sys.stderr, flush=True)
-        return 1
+        action = (_WRONG_PATH | _FAILED_WORK).get(error.errno or 0, _OTHER_ACTION)
+        print(f"{type(error).__name__}: {error.strerror or error}{where}; {action}", file=sys.stderr, flush=True)
+        return 2 if error.errno in _WRONG_PATH else 1
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # of Path.resolve before Python 3.13
+            raise
+        print(f"UsageError: {error}; correct the link", file=sys.stderr, flush=True)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to resume", file=sys.stderr, flush=True)
         return 130

@@ -5,13 +5,14 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pianogen.errors import UsageError, suggestion
+from pianogen.errors import cause
+from pianogen.validation import ConfigError, Section, matching
 
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
@@ -28,17 +29,6 @@ _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _JOINT_OPTIMIZER = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
 _DENSE_UNITS = 256  # default with model.body: dense
-_TYPES = ("int", "float", "str", "bool")  # pydantic adds them to the place of an error, for a value of several types
-
-
-class ConfigError(UsageError):
-    """A configuration is not valid; nothing was started."""
-
-
-class Section(BaseModel):
-    """A section of a configuration: immutable, and unknown keys are an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class ModelConfig(Section):
@@ -235,7 +225,7 @@ class SamplingConfig(Section):
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: str | None = None
     primer_steps: int | None = Field(default=None, ge=1)
-    meter: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)$")] | None = None
+    meter: Annotated[str, matching(r"[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)", "a time signature such as 3/4")] | None = None
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
     best_of: int = Field(default=1, ge=1)
 
@@ -309,29 +299,6 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-_SectionType = TypeVar("_SectionType", bound=Section)
-
-
-def validate(schema: type[_SectionType], values: dict[str, Any], source: str) -> _SectionType:
-    """Validates a nested mapping against a schema.
-
-    Args:
-        source: the file or object that the values come from, for messages.
-
-    Raises:
-        ConfigError: a key is unknown or missing, or a value has the wrong type or range; all errors are listed.
-    """
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        # A value that may have one of several types has an error for each of them.
-        by_place: dict[str, list[str]] = {}
-        for detail in error.errors():
-            place, problem = _describe_error(schema, detail)
-            by_place.setdefault(place, []).append(problem)
-        raise ConfigError("\n".join(f"{source}: {place} {', or '.join(found)}" for place, found in by_place.items())) from None
-
-
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Settings by dotted key, such as `training.batch`."""
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
@@ -345,11 +312,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
-    except (OSError, ValueError, YAMLError) as error:  # an impossible date is a ValueError
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {cause(error)}; give the path of a YAML file") from error
+    except (ValueError, YAMLError) as error:  # an impossible date is a ValueError
+        raise ConfigError(f"{path} cannot be read as YAML: {cause(error)}; correct the file") from error
     if not isinstance(values, dict):
-        found = "is empty" if values is None else f"contains {type(values).__name__}"
-        raise ConfigError(f"{path} {found}, expected a mapping of sections such as model, data and training")
+        found = "is empty" if values is None else "contains a list" if isinstance(values, list) else f"contains only {values!r}"
+        raise ConfigError(
+            f"{path} {found:.60}, expected a mapping of sections such as model, data and training; see sweeps/quick.yaml"
+        )
     return values
 
 
@@ -361,18 +332,3 @@ def dump_yaml(values: dict[str, Any]) -> str:
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(values, text)
     return text.getvalue()
-
-
-def _describe_error(schema: Any, detail: Any) -> tuple[str, str]:
-    """The dotted key of an error, and the problem."""
-    parts = [str(part) for part in detail["loc"]]
-    keys = [part for part in parts if part not in _TYPES and not part.startswith(("constrained-", "literal[", "function-", "["))]
-    place = ".".join(keys)
-    if detail["type"] == "extra_forbidden":
-        for key in keys[:-1]:
-            schema = schema.model_fields[key].annotation
-        names = [field.alias or name for name, field in schema.model_fields.items()]
-        return place, f"is not a key; {suggestion(keys[-1], names)}"
-    if detail["type"] == "missing":
-        return place, "is missing and has no default" + ("; set gpu or cpu" if keys[-1] == "device" else "")
-    return place, f"is {detail['input']!r}; {detail['msg']}"

@@ -24,6 +24,12 @@ class Interrupted(PianogenError):
 
 
 def suggestion(name: str, valid: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the nearest valid one, and all of them."""
+    """The end of a message about an unknown name: the nearest valid one, or all of them if none is similar."""
     similar = difflib.get_close_matches(name, valid, n=1)
-    return (f"did you mean {similar[0]}? " if similar else "") + f"valid: {', '.join(valid)}"
+    return f"did you mean {similar[0]}?" if similar else f"valid: {', '.join(valid)}"
+
+
+def cause(error: Exception) -> str:
+    """An error of the operating system or of a library in one line, without the number and the path of the former."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

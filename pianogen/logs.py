@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from pianogen import arithmetic
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 
 VERBOSE = "PIANOGEN_VERBOSE"
 _PACKAGES = ("pianogen", "preprocess", "jobs", "benchmarks")
+_INSTALL_TENSORFLOW = "install the extra cpu with pip install '.[cpu]', or gpu with pip install '.[gpu]'"
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _TENSORFLOW_INFO = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I\d{4} |To enable the following instructions"
@@ -60,13 +61,29 @@ def import_tensorflow() -> None:
     Its shared libraries write these messages while they are loaded, before TF_CPP_MIN_LOG_LEVEL takes effect.
 
     Raises:
-        UsageError: TensorFlow is not installed, or a variable of the environment would change results.
+        UsageError: TensorFlow is not installed or cannot be loaded, or a variable of the environment would change results.
     """
-    if find_spec("tensorflow") is None or find_spec("keras") is None:
-        raise UsageError("TensorFlow is not installed, which training and sampling need; pip install '.[cpu]', or '.[gpu]'")
+    check_tensorflow()
     arithmetic.fix()
-    with nullcontext() if _is_verbose() else _without_tensorflow_info():
-        import tensorflow  # noqa: F401
+    try:
+        with nullcontext() if _is_verbose() else _without_tensorflow_info():
+            import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"TensorFlow cannot be loaded: {cause(error)}; {_INSTALL_TENSORFLOW}") from error
+
+
+def check_tensorflow() -> None:
+    """Checks that TensorFlow is installed, and does not import it.
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        missing = [name for name in ("tensorflow", "keras") if find_spec(name) is None]
+    except ImportError as error:  # of an import hook
+        missing = [error.name or "tensorflow"]
+    if missing:
+        raise UsageError(f"training and sampling need {missing[0]}, which is not installed; {_INSTALL_TENSORFLOW}")
 
 
 def _is_verbose() -> bool:

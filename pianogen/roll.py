@@ -11,6 +11,8 @@ from typing import Self
 
 import numpy as np
 
+from pianogen.command import counted
+
 NUM_KEYS = 88
 LOWEST_KEY = 21  # the MIDI note number of A0
 STEPS_PER_QUARTER = 4  # a step is a sixteenth note unless preprocessing is given another number
@@ -58,7 +60,7 @@ class Roll:
         if len(self):
             slowest, fastest = (round(US_PER_MINUTE / int(us)) for us in (self.tempo_us.max(), self.tempo_us.min()))
             tempo = f"{slowest} bpm" if slowest == fastest else f"{slowest} to {fastest} bpm"
-        return f"Roll({len(self):,} steps, {self.num_notes:,} notes, {tempo})"
+        return f"Roll({counted(len(self), 'step')}, {counted(self.num_notes, 'note')}, {tempo})"
 
     def _repr_png_(self) -> bytes | None:
         """The plot of the roll, which Jupyter shows."""

@@ -114,7 +114,7 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         inputs = scan(settings.corpora, work_folder.path, unread)
         metadata = _read_metadata(settings, inputs)
         reader = work_folder.prepare(inputs, settings.options)
-        _log.info("%s inputs, %s %s", len(inputs), world.size, "rank" if world.size == 1 else "ranks")
+        _log.info("%s, %s", command.counted(len(inputs), "input"), command.counted(world.size, "rank"))
         for line in unread.lines():
             _log.info("not inputs: %s", line)
         begin = time.perf_counter()
@@ -218,13 +218,13 @@ def _parse(arguments: Sequence[str]) -> Settings:
     parser = _parser()
     options = parser.parse(arguments)
     if options.store.name in ("", "..") or options.store.is_dir():
-        parser.error(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
+        raise UsageError(f"--store {str(options.store)!r} is a folder; give the path of a file, such as corpus.h5")
     if options.metadata_columns and options.metadata is None:
-        parser.error("--metadata-columns applies to --metadata only; give the CSV file with --metadata")
+        raise UsageError("--metadata-columns applies to --metadata only; give the CSV file with --metadata")
     return Settings(
         options.corpus,
         options.store,
-        read_options(parser, options),
+        read_options(options),
         options.cpu_limit_s,
         options.metadata,
         options.metadata_columns,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from pianogen.command import counted
 from preprocess.inputs import Input
 from preprocess.sources import in_one_line
 from preprocess.unread import Unread, describe, suffix_of
@@ -15,7 +16,7 @@ def describe_inputs(inputs: Sequence[Input], unread: Unread) -> str:
     """Counts and sizes of the inputs, the archives that contain them, the files that are not read, and the first names."""
     num_bytes = sum(max(0, source.size) for source in inputs)
     lines = [
-        f"{len(inputs):,} inputs of {num_bytes:,} bytes; nothing was converted or written (--dry-run)",
+        f"{counted(len(inputs), 'input')} of {counted(num_bytes, 'byte')}; nothing was converted or written (--dry-run)",
         f"  suffixes    {describe(Counter(suffix_of(source.name) for source in inputs))}",
         *_describe_archives(inputs),
         *(f"  not inputs  {line}" for line in unread.lines()),
@@ -29,7 +30,9 @@ def describe_inputs(inputs: Sequence[Input], unread: Unread) -> str:
 def _describe_archives(inputs: Sequence[Input]) -> list[str]:
     counts = Counter(source.path for source in inputs if source.member is not None)
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"  archive     {in_one_line(path)}: {count:,} inputs" for path, count in largest[:_MAX_ARCHIVES]]
+    lines = [f"  archive     {in_one_line(path)}: {counted(count, 'input')}" for path, count in largest[:_MAX_ARCHIVES]]
     if rest := largest[_MAX_ARCHIVES:]:
-        lines.append(f"              {sum(count for _, count in rest):,} inputs in {len(rest):,} other archives")
+        lines.append(
+            f"              {counted(sum(count for _, count in rest), 'input')} in {counted(len(rest), 'other archive')}"
+        )
     return lines

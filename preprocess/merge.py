@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pianogen.command import counted
 from pianogen.midi.counts import Counts
 from pianogen.midi.rejection import Reason
 from pianogen.store import Pieces, Split, write_store
@@ -86,7 +87,7 @@ def merge(
     kept = selection.kept
     if not (selection.split[kept] == Split.TRAIN).any():
         raise PreprocessError(
-            f"none of {len(kept)} pieces is in the train split; add pieces, or assign some to train with --metadata"
+            f"none of {counted(len(kept), 'piece')} is in the train split; add pieces, or assign some to train with --metadata"
         )
     num_similar, num_across_splits = int(selection.is_near_duplicate.sum()), int(selection.is_across_splits.sum())
     rule = "drop" if options.should_drop else "keep"
@@ -110,12 +111,14 @@ def _check_rejects(rejected: Counter[Reason], num_pieces: int, max_rejects: floa
     if rejected.total() > max_rejects * num_pieces:
         most_common = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
         raise PreprocessError(
-            f"{rejected.total()} of {num_pieces} inputs were rejected ({most_common}), more than --max-rejects {max_rejects} "
-            f"allows; no store was written. {ledger} has the reason for each input: repair or remove these inputs, or raise "
-            "--max-rejects"
+            f"{rejected.total()} of {counted(num_pieces, 'input', 'were')} rejected ({most_common}), more than --max-rejects "
+            f"{max_rejects} allows; no store was written. {ledger} has the reason for each input: repair or remove these "
+            "inputs, or raise --max-rejects"
         )
     if rejected.total() == num_pieces:
-        raise PreprocessError(f"all {num_pieces} inputs were rejected; {ledger} has the reason for each input")
+        raise PreprocessError(
+            f"all {counted(num_pieces, 'input', 'were')} rejected; {ledger} has the reason for each input: repair one"
+        )
 
 
 def _make_pieces(table: PieceTable, selection: Selection, metadata: Metadata | None) -> Pieces:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 from pianogen.store import Split
 from preprocess.text_column import Names, comparable
 
@@ -101,14 +101,14 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
             for row in rows:
                 _read_row(f"{path}:{rows.line_num}", row, columns, inputs, metadata)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the metadata {path} cannot be read: {error}; give a CSV file in UTF-8") from error
+        raise UsageError(f"the metadata {path} cannot be read: {cause(error)}; give a CSV file in UTF-8") from error
     return metadata
 
 
 def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
     for column in (column for role in given.values() for column in role):
         if column not in header:
-            raise UsageError(f"{path} has no column {column!r}; its columns are {', '.join(header)}")
+            raise UsageError(f"{path} has no column {column!r}; its columns are {', '.join(header)}: correct --metadata-columns")
     columns = dict(given)
     for role in _RECOGNIZED.keys() - given.keys():
         for combination in _RECOGNIZED[role]:
@@ -116,10 +116,10 @@ def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
                 columns[role] = present
                 break
     if "name" not in columns or len(columns) == 1:
-        recognized = "; ".join(f"{role} {', '.join(sum(choices, ()))}" for role, choices in _RECOGNIZED.items())
+        recognized = "; ".join(f"{role}: {', '.join(sum(choices, ()))}" for role, choices in _RECOGNIZED.items())
         raise UsageError(
-            f"{path} has the columns {', '.join(header)}, expected one for the name and one for group or split ({recognized}); "
-            "give them with --metadata-columns name=...,group=...,split=..."
+            f"{path} has the columns {', '.join(header) or '(none)'}, expected one for the name and one for group or split "
+            f"({recognized}); give them with --metadata-columns name=...,group=...,split=..."
         )
     return columns
 
@@ -128,13 +128,13 @@ def _read_row(where: str, row: Mapping[str, str | None], columns: Columns, input
     names = [name for column in columns["name"] if (name := row[column])]
     targets = [target for name in names if (target := inputs.find(name)) is not None]
     if not targets:
-        raise UsageError(f"{where}: {inputs.describe_unknown(names)}; a name is the path below the corpus root")
+        raise UsageError(f"{where}: {inputs.describe_unknown(names)}; correct the row: a name is the path below the corpus root")
     group = (row[columns["group"][0]] or "") if "group" in columns else ""
     split = Split.NONE
     if "split" in columns:
         text = row[columns["split"][0]] or ""
         if text.lower() not in _SPLITS:
-            raise UsageError(f"{where}: split {text!r}, expected {', '.join(_SPLITS)}")
+            raise UsageError(f"{where}: split {text!r}, expected {', '.join(_SPLITS)}; correct the row")
         split = _SPLITS[text.lower()]
     for target in targets:
         if not metadata.assign(target, group, split):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from pianogen.command import positive_int
+from pianogen.errors import UsageError
 from pianogen.midi.filters import Filters
 from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
 from pianogen.roll import NUM_KEYS, STEPS_PER_QUARTER
@@ -43,11 +44,18 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     filters.add_argument("--min-keys", type=_up_to(NUM_KEYS), metavar="N", help="fewest different keys")
 
 
-def read_options(parser: argparse.ArgumentParser, values: argparse.Namespace) -> ReadOptions:
-    """The options of a parsed command line; contradictory limits exit with code 2."""
+def read_options(values: argparse.Namespace) -> ReadOptions:
+    """The options of a parsed command line.
+
+    Raises:
+        UsageError: limits contradict each other.
+    """
     filters = Filters(**{name: getattr(values, name) for name in Filters.__dataclass_fields__})
     if filters.min_steps and filters.max_steps and filters.min_steps > filters.max_steps:
-        parser.error(f"--min-steps {filters.min_steps} is larger than --max-steps {filters.max_steps}")
+        raise UsageError(
+            f"--min-steps {filters.min_steps} is larger than --max-steps {filters.max_steps}, which would reject every piece; "
+            "correct one of them"
+        )
     return ReadOptions(values.parser, values.keep_rests, values.steps_per_quarter, values.programs, values.sustain, filters)
 
 
@@ -83,7 +91,7 @@ def _positive_number(text: str) -> float:
 def _up_to(most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if (value := positive_int(text)) > most:
-            raise argparse.ArgumentTypeError(f"{text!r} is more than {most}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 1 to {most}")
         return value
 
     return parse

@@ -121,7 +121,8 @@ def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple
             index = index_of.get(target)
             if index is None:
                 raise UsageError(
-                    f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes"
+                    f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes; "
+                    "correct the name"
                 )
             split[index], group[index] = tune_split, tune_group
     return split, group

@@ -158,5 +158,5 @@ def _escape(relative_path: str) -> str:
 def _bundled_corpus() -> Path:
     spec = importlib.util.find_spec("music21")
     if spec is None or spec.origin is None:
-        raise UsageError("music21 is not installed; install this package with its requirements")
+        raise UsageError("music21 is not installed; install this package with its requirements: pip install .")
     return Path(spec.origin).parent / "corpus"

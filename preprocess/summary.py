@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pianogen.command import counted
 from preprocess.merge import MergeResult
 from preprocess.unread import Unread
 
@@ -10,12 +11,12 @@ def describe_result(result: MergeResult, num_inputs: int, unread: Unread, store:
     """The contents of a new store, and what was left out of it."""
     counts, num_rejected = result.counts, result.rejected.total()
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
-    pieces = "" if result.num_pieces == num_inputs else f" with {result.num_pieces:,} pieces"
-    kinds = f"{result.num_kept:,} kept, {result.num_duplicates:,} duplicates, {num_rejected:,} rejected"
+    pieces = "" if result.num_pieces == num_inputs else f" with {counted(result.num_pieces, 'piece')}"
+    kinds = f"{result.num_kept:,} kept, {counted(result.num_duplicates, 'duplicate')}, {num_rejected:,} rejected"
     near = f"{result.num_similar:,} kept pieces resemble an earlier piece, {result.num_across_splits:,} of them in another split"
     return "\n".join(
         [
-            f"{num_inputs:,} inputs{pieces}: {kinds}",
+            f"{counted(num_inputs, 'input')}{pieces}: {kinds}",
             f"  rejected    {reasons}",
             *(f"  not inputs  {line}" for line in unread.lines()),
             f"  similar     {near}",

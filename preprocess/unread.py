@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from enum import StrEnum
 
+from pianogen.command import counted
 from pianogen.midi.reader import is_input
 from preprocess.archives import is_archive
 
@@ -70,7 +71,7 @@ def describe(suffixes: Counter[str]) -> str:
     ordered = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
     parts = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in ordered[:_MAX_SUFFIXES]]
     if rest := ordered[_MAX_SUFFIXES:]:
-        parts.append(f"{sum(count for _, count in rest):,} with {len(rest):,} other suffixes")
+        parts.append(f"{sum(count for _, count in rest):,} with {counted(len(rest), 'other suffix')}")
     counts = ", ".join(parts)
     return counts if len(parts) == 1 else f"{suffixes.total():,} ({counts})"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pianogen
 from pianogen import atomic
+from pianogen.command import counted
 from pianogen.lock import BatchJob, Lock
 from pianogen.midi.options import ReadOptions
 from preprocess.inputs import Inputs
@@ -56,7 +57,7 @@ class WorkFolder:
         reader = ShardReader(self.path, inputs)
         reader.read_all()
         if num_finished := int(reader.table.final_inputs().sum()):
-            _log.info("resuming: %s of %s inputs are already finished", num_finished, len(inputs))
+            _log.info("resuming: %d of %s already finished", num_finished, counted(len(inputs), "input", "are"))
         return reader
 
     @contextmanager

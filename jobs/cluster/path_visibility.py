@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from pianogen.command import counted
 from pianogen.errors import UsageError
 
 # Types of shared file systems, as /proc/mounts lists them.
@@ -32,7 +33,7 @@ def check_paths(paths: Iterable[Path], nodes: Iterable[str]) -> None:
     for path in paths:
         mount_point, kind = _file_system(path.resolve(), mounts)
         if not _SHARED.match(kind) and not _is_exported(path.resolve(), exports):
-            more = f" and {len(other_nodes) - 1} other nodes" if len(other_nodes) > 1 else ""
+            more = f" and {counted(len(other_nodes) - 1, 'other node')}" if len(other_nodes) > 1 else ""
             raise UsageError(
                 f"{path} is on {mount_point}, a local file system ({kind}) of {socket.gethostname()}, but jobs run on "
                 f"{other_nodes[0]}{more}; move it to a folder that the nodes share, or use --shared if they do see it"

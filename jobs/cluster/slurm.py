@@ -17,6 +17,7 @@ from jobs.cluster import client, code_snapshot, environment, site
 from jobs.cluster.array_executor import ArrayExecutor, UncertainError
 from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
+from pianogen.command import counted
 from pianogen.errors import UsageError
 
 _DEFAULT_MAX_ARRAY_SIZE = 1_001
@@ -105,13 +106,13 @@ def submit(array: Array) -> list[str]:
             jobs = executor.map_array(array.function, array.arguments)
     except UncertainError as error:
         raise SlurmRefusal(
-            f"sbatch did not confirm an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; squeue does not "
-            f"show them, but Slurm may queue them later as {array.name}, and they would exit without training; submit again when "
-            "Slurm responds"
+            f"sbatch did not confirm an array of {counted(len(array.arguments), 'job')}: {client.error_text(str(error))}; "
+            f"squeue does not show them, but Slurm may queue them later as {array.name}, and they would exit without training; "
+            "submit again when Slurm responds"
         ) from None
     except FailedJobError as error:
         raise SlurmRefusal(
-            f"sbatch rejected an array of {len(array.arguments)} jobs: {client.error_text(str(error))}; "
+            f"sbatch rejected an array of {counted(len(array.arguments), 'job')}: {client.error_text(str(error))}; "
             "none of these jobs is queued: correct the section slurm of the sweep"
         ) from None
     return [job.job_id for job in jobs]

@@ -13,8 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from jobs.configuration.settings import Settings, by_key
-from pianogen import config
-from pianogen.config import ConfigError, Section
+from pianogen.validation import ConfigError, Section, validate
 
 _DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)\s*")
 _DIGITS = 4  # of a drawn number, so that it is readable in the name of a run
@@ -50,9 +49,9 @@ def draw(values: Any, where: str) -> Iterator[Settings]:
         yield {}
         return
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: random is {values!r}, expected num, seed and space")
+        raise ConfigError(f"{where}: random is {values!r}, expected num, seed and space; correct it")
     values = values | {"space": by_key(values.get("space") or {}, f"{where}: random.space")}
-    random = config.validate(Random, values, f"{where}: random")
+    random = validate(Random, values, f"{where}: random")
     if not random.space:
         raise ConfigError(f"{where}: random.space is empty; state the settings to draw, or remove random")
     space = {key: _distribution(entry, f"{where}: random.space.{key}") for key, entry in random.space.items()}

@@ -12,10 +12,10 @@ from typing import Any
 
 from jobs.configuration import draws, run_config
 from jobs.configuration.run_config import RunConfig
-from jobs.configuration.settings import Settings, by_key, nest, parse_overrides
+from jobs.configuration.settings import Settings, by_key, nest, parse_override, parse_overrides
 from pianogen import config
 from pianogen.combinations import check_combinations
-from pianogen.config import ConfigError
+from pianogen.validation import ConfigError
 
 _VARIATIONS = ("runs", "grid", "random")
 
@@ -41,17 +41,38 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
-    changes = parse_overrides(overrides)
+    changes = _read_overrides(overrides)
     values = config.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
-    base, runs, grid = _layers(values, path)
+    where = source_of(path, overrides)
+    base, runs, grid = _layers(values, where)
     grid |= {key.removeprefix("grid."): changes.pop(key) for key in list(changes) if key.startswith("grid.")}
     random = _override_random(values.get("random"), changes, path)
-    varied = {key for settings in [*runs, *_choices(grid, path), *draws.draw(random, str(path))] for key in settings}
+    varied = {key for settings in [*runs, *_choices(grid, where), *draws.draw(random, where)] for key in settings}
     if ineffective := sorted(varied & changes.keys()):
         key = ineffective[0]
         raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
     variations = {"runs": runs, "grid": grid, "random": random}
-    return nest(base | changes, str(path)) | {key: value for key, value in variations.items() if value}
+    return nest(base | changes, where) | {key: value for key, value in variations.items() if value}
+
+
+def source_of(path: Path, overrides: Sequence[str]) -> str:
+    """The source of the values of `load_sweep` and `override`, for messages."""
+    return " ".join([f"{path} with", *overrides]) if overrides else str(path)
+
+
+def _read_overrides(overrides: Sequence[str]) -> Settings:
+    """The settings that overrides state; each is checked on its own, so that a message names the override, not the file."""
+    for text in overrides:
+        where = f"override {text!r}"
+        for key, value in parse_override(text).items():
+            section, _, name = key.partition(".")
+            if section == "grid":
+                choices = value if isinstance(value, list) else []  # another value is refused with the grid
+                for choice in choices:
+                    run_config.check_alone({name: choice}, where)
+            elif section not in _VARIATIONS:
+                run_config.check_alone({key: value}, where)
+    return parse_overrides(overrides)
 
 
 def _override_random(random: Any, changes: Settings, path: Path) -> Any:
@@ -70,10 +91,10 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     Raises:
         ConfigError: an override is not valid.
     """
-    return nest(by_key(values, "config.yaml") | parse_overrides(overrides), " ".join(overrides))
+    return nest(by_key(values, "config.yaml") | _read_overrides(overrides), " ".join(overrides))
 
 
-def expand(values: dict[str, Any], where: Path) -> list[Variation]:
+def expand(values: dict[str, Any], where: Path | str) -> list[Variation]:
     """Every run of a sweep: each entry of `runs`, times the product of `grid`, times the random draws.
 
     Args:
@@ -82,18 +103,17 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
     Raises:
         ConfigError: a configuration is not valid, two of `runs`, `grid` and `random` set the same key, or two runs are equal.
     """
+    where = str(where)
     base, runs, grid = _layers(values, where)
     variations = []
-    for run, choice, drawn in itertools.product(
-        runs or [{}], _choices(grid, where), draws.draw(values.get("random"), str(where))
-    ):
+    for run, choice, drawn in itertools.product(runs or [{}], _choices(grid, where), draws.draw(values.get("random"), where)):
         varied = run | choice | drawn
         if len(varied) < len(run) + len(choice) + len(drawn):
             twice = sorted((run.keys() & choice.keys()) | (run.keys() & drawn.keys()) | (choice.keys() & drawn.keys()))
             raise ConfigError(f"{where}: {twice[0]} is varied twice in runs, grid and random; remove it from all but one of them")
-        resolved = nest(base | varied, str(where))
-        parsed = run_config.parse(resolved, str(where)).with_absolute_paths()
-        check_combinations(parsed, str(where))  # different paths may have been those of one run
+        resolved = nest(base | varied, where)
+        parsed = run_config.parse(resolved, where).with_absolute_paths()
+        check_combinations(parsed, where)  # different paths may have been those of one run
         variations.append(Variation(_label(varied) or ("ensemble" if parsed.model.ensemble else parsed.model.name), parsed))
     identities = [variation.config.identity("") for variation in variations]
     if len(set(identities)) < len(identities):
@@ -101,22 +121,22 @@ def expand(values: dict[str, Any], where: Path) -> list[Variation]:
     return variations
 
 
-def _layers(values: dict[str, Any], where: Path) -> tuple[Settings, list[Settings], Settings]:
+def _layers(values: dict[str, Any], where: str) -> tuple[Settings, list[Settings], Settings]:
     """The base configuration, the runs that vary it, and the grid: each by dotted key."""
     runs, grid = values.get("runs", []), values.get("grid", {})
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
-        raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of keys to values")
+        raise ConfigError(f"{where}: runs is {runs!r}, expected a list of mappings of keys to values; correct it")
     if not isinstance(grid, dict):
-        raise ConfigError(f"{where}: grid is {grid!r}, expected a mapping of keys to lists of values")
+        raise ConfigError(f"{where}: grid is {grid!r}, expected a mapping of keys to lists of values; correct it")
     base = {key: value for key, value in values.items() if key not in _VARIATIONS}
-    return by_key(base, str(where)), [by_key(run, f"{where}: runs") for run in runs], by_key(grid, f"{where}: grid")
+    return by_key(base, where), [by_key(run, f"{where}: runs") for run in runs], by_key(grid, f"{where}: grid")
 
 
-def _choices(grid: Settings, where: Path) -> Iterator[Settings]:
+def _choices(grid: Settings, where: str) -> Iterator[Settings]:
     """Every combination of the values of the grid."""
     for key, choices in grid.items():
         if not isinstance(choices, list) or not choices:
-            raise ConfigError(f"{where}: grid.{key} is {choices!r}, expected a list of values")
+            raise ConfigError(f"{where}: grid.{key} is {choices!r}, expected a list of values, such as [64, 128]; correct it")
     for choice in itertools.product(*grid.values()):
         yield by_key(dict(zip(grid, choice, strict=True)), f"{where}: grid")
 

@@ -9,8 +9,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from jobs.configuration.run_config import RunConfig
-from pianogen.config import Section
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, suggestion
+from pianogen.validation import Section
 
 _WIDTH = 100
 _INDENT = "    "
@@ -36,7 +36,7 @@ def describe_options(prefix: str = "") -> str:
     selected = [option for option in options if option.key.startswith(prefix)]
     if not selected:
         sections = dict.fromkeys(option.key.partition(".")[0] for option in options)
-        raise UsageError(f"no key begins with {prefix!r}; sections and keys: {', '.join(sections)}")
+        raise UsageError(f"no key begins with {prefix!r}; {suggestion(prefix, list(sections))}")
     return "\n".join(map(_paragraph, selected))
 
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from jobs.configuration.settings import by_key, nest
-from pianogen import config
+from jobs.configuration.settings import Settings, by_key, nest
 from pianogen.combinations import check_combinations
-from pianogen.config import Config, ConfigError, Section
+from pianogen.config import Config
 from pianogen.training.resources import Devices
+from pianogen.validation import ConfigError, Section, matching, validate
 
 _TIMEOUT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 # Options of sbatch that slurm.extra may not change, because the jobs would not be found or not work.
@@ -31,8 +31,10 @@ _RESERVED_OPTIONS = {
     "signal": "set slurm.signal_lead_s",
 }
 
-OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]+(-[a-z0-9]+)*$")]  # a long option
-OptionValue = bool | int | Annotated[str, Field(pattern=r"^[^\r\n]+$")] | None
+OptionName = Annotated[str, matching(r"[a-z][a-z0-9]+(-[a-z0-9]+)*", "a long option of sbatch without its dashes, such as qos")]
+OneLine = Annotated[str, matching(r"[^\r\n]+", "text in one line")]
+GpuType = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_.-]*:[1-9][0-9]*", "type and number, such as a100:2")]
+OptionValue = bool | int | OneLine | None
 
 
 def _parse_timeout(value: object) -> object:
@@ -41,7 +43,7 @@ def _parse_timeout(value: object) -> object:
         return value
     match = _TIMEOUT.fullmatch(value)
     if match is None:
-        raise ValueError('expected minutes, or a time limit of sbatch such as "8:00:00" or "1-12"')
+        raise ValueError('minutes, or a time limit of sbatch such as "8:00:00" or "1-12"')
     days, *fields = match.groups()
     numbers = [int(field) for field in fields if field is not None]
     if days is None and len(numbers) < 3:
@@ -75,12 +77,12 @@ class SlurmConfig(Section):
     timeout_min: Annotated[int, Field(ge=1), BeforeValidator(_parse_timeout)] = 240
     signal_lead_s: int = Field(default=90, ge=30, le=3_600)
     nodes: int = Field(default=1, ge=1)
-    gpus_per_node: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*:[1-9][0-9]*$")] = 0
+    gpus_per_node: Annotated[int, Field(ge=0)] | GpuType = 0
     cpus_per_task: int = Field(default=4, ge=1)
     memory_gb: int | None = Field(default=16, ge=1)
     max_parallel: int = Field(default=16, ge=1)
     extra: dict[OptionName, OptionValue] = Field(default={})
-    notify: Annotated[str, Field(pattern=r"^[^\r\n]+$")] | None = None
+    notify: OneLine | None = None
 
     @property
     def num_gpus(self) -> int:
@@ -114,9 +116,9 @@ class SlurmConfig(Section):
     @classmethod
     def _check_extra(cls, extra: dict[str, object]) -> dict[str, object]:
         for name in extra.keys() & _RESERVED_OPTIONS.keys():
-            raise ValueError(f"{name} cannot be changed: {_RESERVED_OPTIONS[name]}")
+            raise ValueError(f"options other than {name} ({_RESERVED_OPTIONS[name]})")
         for name in [name for name, value in extra.items() if value is False]:
-            raise ValueError(f"{name} is false; set it to null to remove the option, or to true")
+            raise ValueError(f"{name} to be null, which removes the option, or true")
         return extra
 
 
@@ -142,6 +144,18 @@ class RunConfig(Config):
         return Devices(self.device, num, self.slurm.cpus_per_task)
 
 
+def check_alone(settings: Settings, where: str) -> None:
+    """Checks the keys and values of some settings, without the others of a run.
+
+    Args:
+        where: the source of the settings, for messages.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type or range.
+    """
+    validate(RunConfig, nest({"device": "cpu"} | settings, where), where)
+
+
 def parse(values: dict[str, Any], where: str) -> RunConfig:
     """The configuration of a run from a nested mapping.
 
@@ -151,7 +165,7 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
     Raises:
         ConfigError: a key is unknown or missing, a value has the wrong type or range, or settings contradict each other.
     """
-    run = config.validate(RunConfig, nest(by_key(values, where), where), where)
+    run = validate(RunConfig, nest(by_key(values, where), where), where)
     replicas = max(run.logical_devices, run.slurm.num_gpus) * run.slurm.nodes
     if run.model.ensemble and replicas > 1:
         raise ConfigError(f"{where}: model.ensemble with {replicas} replicas; an ensemble uses one device of one node: set 1")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pianogen.config import ConfigError
+from pianogen.validation import ConfigError
 
 Settings = dict[str, Any]
 
@@ -72,15 +72,25 @@ def parse_overrides(texts: Sequence[str]) -> Settings:
     """
     settings: Settings = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{text!r} is not an override; expected key=value, such as training.epochs=3")
-        stated = by_key({key: _parse_value(value, text)}, f"override {text!r}")
-        if {} in stated.values():
-            raise ConfigError(f"override {text!r} states no setting: the mapping is empty; state its keys, or null values")
+        stated = parse_override(text)
         if duplicates := sorted(settings.keys() & stated.keys()):
             raise ConfigError(f"override {text!r}: {duplicates[0]} is set by another override too; remove one of them")
         settings |= stated
+    return settings
+
+
+def parse_override(text: str) -> Settings:
+    """The settings that one `key=value` override states.
+
+    Raises:
+        ConfigError: it is not valid, or states nothing.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{text!r} is not an override; expected key=value, such as training.epochs=3")
+    settings = by_key({key: _parse_value(value, text)}, f"override {text!r}")
+    if {} in settings.values():
+        raise ConfigError(f"override {text!r} states no setting: the mapping is empty; state its keys, or null values")
     return settings
 
 
@@ -98,9 +108,11 @@ def _parse_value(text: str, override: str) -> Any:
         if node.end_mark.index == len(stripped):
             return yaml.load(stripped)
         problem = f"YAML ignores {stripped[node.end_mark.index :]!r}"
-    except (ValueError, YAMLError) as error:
+    except MarkedYAMLError as error:
+        problem = str(error.problem)  # without the position in a text of one line
+    except ValueError as error:  # an impossible date
         problem = str(error)
-    raise ConfigError(f"the value of {override!r} is not valid YAML: {problem}; quote it, or correct it")
+    raise ConfigError(f"override {override!r}: its value is not valid YAML: {problem}; quote it, or correct it")
 
 
 def _parse_plain(text: str) -> Any:

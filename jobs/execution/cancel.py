@@ -31,10 +31,10 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     jobs = submissions.live_jobs(runs) if shutil.which("squeue") else {}
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
     local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
+    num_jobs, num_processes = counted(len(jobs), "job"), counted(len(local), "process")
     if is_dry_run:
         for name in sorted({*jobs.values(), *(run.name for run in owners)}):
             print(name)
-        num_jobs, num_processes = counted(len(jobs), "job"), counted(len(local), "process")
         print(f"{num_jobs} and {num_processes} of this machine would be cancelled; nothing was cancelled")
         return
     if not selection and not Run(target).config_file.is_file():  # the complete sweep
@@ -43,7 +43,7 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
         slurm.cancel(jobs)
     for pid in local:
         os.kill(pid, signal.SIGTERM)
-    print(f"cancelled {len(jobs)} jobs, and sent SIGTERM to {len(local)} processes of this machine; status shows when they end")
+    print(f"cancelled {num_jobs}, and sent SIGTERM to {num_processes} of this machine; status shows when they end")
     others = [run for run in runs if run.name not in jobs.values() and run not in owners]
     for run, entry in status.read_statuses(others).items():
         if entry.is_active:  # elsewhere, such as in the queue of another cluster

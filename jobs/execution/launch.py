@@ -13,6 +13,7 @@ from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
 from jobs.records import submissions
 from pianogen import logs
+from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
 
 Cluster = Literal["slurm", "local", "debug"]
@@ -84,13 +85,16 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
 
     Raises:
         SlurmRefusal: sbatch rejected the jobs; nothing is queued or written.
-        UsageError: a path has characters that jobs cannot use; nothing is queued or written.
+        UsageError: a path has characters that jobs cannot use, or TensorFlow is not installed on this machine, which jobs here
+            need; nothing is queued or written.
         JobError: jobs on this machine failed, after all were executed; or sbatch rejected a part of the jobs.
     """
     if cluster != "debug":
         path_text.check([batch.folder.absolute(), *map(Path, batch.arguments)])
     if cluster == "slurm":
         return _queue(batch, write_inputs)
+    if batch.kind != "decode":
+        logs.check_tensorflow()
     write_inputs()
     if cluster == "debug":
         for argument in batch.arguments:
@@ -101,7 +105,7 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
         failures = local_processes.run_all(batch.kind, batch.function, batch.arguments, place, batch.resources)
     if failures:
         lines = "\n".join(f"  {argument}: {error}" for argument, error in failures)
-        raise JobError(f"{len(failures)} of {len(batch.arguments)} jobs failed:\n{lines}")
+        raise JobError(f"{len(failures)} of {counted(len(batch.arguments), 'job')} failed:\n{lines}")
     return []
 
 
@@ -143,7 +147,8 @@ def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
     write_inputs()
     submissions.record(place, parts[0].name, cluster, {job: Path(argument).name for job, argument in queued.items()})
     if refusal is not None:
-        raise JobError(f"{refusal}; {len(queued)} of {len(batch.arguments)} jobs are queued: submit again when they have ended")
+        jobs_are = counted(len(batch.arguments), "job", "are")
+        raise JobError(f"{refusal}; {len(queued)} of {jobs_are} queued: submit again when they have ended")
     return list(queued)
 
 

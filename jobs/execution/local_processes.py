@@ -1,6 +1,7 @@
 """Jobs as processes of this machine, as many at a time as its cores and GPUs allow."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -146,6 +147,7 @@ def _terminate(jobs: Sequence[submitit.Job[None]]) -> None:
 
 
 def _last_traceback_line(text: str) -> str:
-    """The last line of the traceback that submitit frames with dashes."""
+    """The last line of the traceback that submitit frames with dashes, without the module of the exception."""
     parts = text.split(_TRACEBACK_FRAME)
-    return (parts[1] if len(parts) > 2 else text).strip().splitlines()[-1]
+    last = (parts[1] if len(parts) > 2 else text).strip().splitlines()[-1]
+    return re.sub(r"^(?:\w+\.)+(?=\w+: )", "", last)

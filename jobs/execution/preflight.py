@@ -14,7 +14,9 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
+from pianogen.data.train_split import check_train_split
 from pianogen.errors import UsageError
+from pianogen.sampling.primer import check_start
 from pianogen.store import Store
 
 _log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ _MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut
 
 
 def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConfig]) -> None:
-    """Builds each model, reads each primer, and executes a run in miniature, in a separate process that sees no GPU.
+    """Builds each model, and executes a run in miniature, in a separate process that sees no GPU.
 
     The process has the environment of the jobs, as far as this machine has it, and writes to the file system of the sweep.
     TensorFlow is imported in that process only.
@@ -46,7 +48,7 @@ def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConf
     if done.returncode == 0:
         return
     if done.returncode == trial.INVALID:
-        raise UsageError(f"a run of this sweep is not valid: {done.stdout.strip()}")
+        raise UsageError(done.stdout.strip())
     if done.returncode == -signal.SIGKILL:
         raise UsageError(
             "the process that builds the models was killed, perhaps out of memory; "
@@ -58,20 +60,25 @@ def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConf
 
 
 def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
-    """Checks the files and runs that the configurations name.
+    """Checks the store, and the files and runs that the configurations name, without TensorFlow.
 
     Returns:
         Their paths.
 
     Raises:
-        UsageError: a primer is missing, or a run of an ensemble is not done, or was trained on other pieces.
+        UsageError: the store has no such groups or windows, a primer cannot be used, or a run of an ensemble is not done, or was
+            trained on other pieces.
     """
-    with Store(store) as opened:
-        fingerprint = opened.fingerprint
     primers = {Path(config.sampling.primer) for config in configs if config.sampling.primer}
     for primer in sorted(primers):
         if not primer.is_file():
             raise UsageError(f"sampling.primer {primer} is not a file; set it to a MIDI file or score")
+    with Store(store) as opened:
+        fingerprint = opened.fingerprint
+        for config in {(config.data, config.predicts_every_row): config for config in configs}.values():
+            check_train_split(opened, config)
+        for sampling in dict.fromkeys(config.sampling for config in configs):
+            check_start(sampling, opened.steps_per_quarter)
     members = {(Path(path), config.data.groups) for config in configs for path in config.model.ensemble}
     for path, groups in sorted(members):
         _check_member(Run(path), groups, fingerprint)
@@ -84,7 +91,7 @@ def _check_member(run: Run, groups: tuple[str, ...], fingerprint: str) -> None:
         raise UsageError(f"model.ensemble: {run.path} is not the directory of a run; correct the path")
     config = run.read_config()
     if not config.model.is_joint or config.model.ensemble:
-        raise UsageError(f"model.ensemble: {run.path} is no trained run of model.name joint; remove it")
+        raise UsageError(f"model.ensemble: {run.path} is not a run that trains model.name joint; remove it")
     if run.read_result() is None:
         raise UsageError(f"model.ensemble: {run.path} is not done; wait for it, or resubmit its sweep")
     trained_on = run.read_provenance().store

@@ -16,8 +16,9 @@ from jobs.records.provenance import Provenance, read_git_state
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS, PlannedRun
-from pianogen.config import ConfigError
+from pianogen.command import counted
 from pianogen.errors import UsageError
+from pianogen.validation import ConfigError
 
 _COPIED = ("metrics.csv", "checkpoints")
 
@@ -53,7 +54,7 @@ def promote(
         sources = {entry.run: (run, entry) for run, entry in zip(best, planned, strict=True) if entry.is_new}
         for new, (run, _) in sources.items():
             print(f"{run.name} -> {new.name}")
-        print(f"{len(sources)} of {len(best)} runs to start", flush=True)
+        print(f"{len(sources)} of {counted(len(best), 'run')} to start", flush=True)
         batches = submit.batches_of(sweep, {new: entry.config for new, (_, entry) in sources.items()})
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [sweep], is_shared=True)
@@ -82,7 +83,7 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
     """
     before = run.read_config()
     values = grid.override(before.model_dump(mode="json"), overrides)
-    after = run_config.parse(values, str(run.config_file)).with_absolute_paths()
+    after = run_config.parse(values, grid.source_of(run.config_file, overrides)).with_absolute_paths()
     training = before.training.model_copy(update={"epochs": after.training.epochs})
     if before.model_copy(update={"training": training}).training_identity("") != after.training_identity(""):
         raise ConfigError(f"{' '.join(overrides)} would change the training of {run.name}; promote changes training.epochs alone")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from jobs.cluster import environment
 from jobs.cluster.own_job import OwnJob
 from jobs.records.run_directory import Run
+from pianogen.command import counted
 from pianogen.errors import PianogenError
 from pianogen.polling import wait_until
 from pianogen.training.resources import Workers
@@ -30,7 +31,9 @@ def meet(run: Run, own: OwnJob) -> Iterator[Workers]:
     """
     nodes = run.read_config().slurm.nodes
     if own.id and own.num_tasks != nodes:
-        raise WorkerError(f"job {own.id} has {own.num_tasks} tasks, but config.yaml has slurm.nodes {nodes}; resubmit the run")
+        raise WorkerError(
+            f"job {own.id} has {counted(own.num_tasks, 'task')}, but config.yaml has slurm.nodes {nodes}; resubmit the run"
+        )
     if own.num_tasks == 1:
         yield Workers()
         return

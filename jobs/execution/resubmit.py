@@ -12,7 +12,9 @@ from jobs.records import status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.status import State
-from pianogen.config import ConfigError
+from pianogen.command import counted
+from pianogen.errors import UsageError
+from pianogen.validation import ConfigError
 
 
 def resubmit(
@@ -26,8 +28,8 @@ def resubmit(
         is_dry_run: check and print what would be submitted, and submit and write nothing.
 
     Raises:
-        UsageError: the selection matches no run, an override would change a training, a primer has changed, or Slurm rejected the
-            jobs; nothing is written.
+        UsageError: the selection matches no run, overrides apply to none or would change a training, a primer has changed, or
+            Slurm rejected the jobs; nothing is written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
@@ -40,7 +42,12 @@ def resubmit(
                 print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
                 if not entry.is_active:
                     selected.append(run)
-        print(f"{len(selected)} of {len(runs)} runs to start", flush=True)
+        if overrides and not selected:
+            raise UsageError(
+                f"{' '.join(overrides)} would change nothing, because no selected run of {target} is waiting or failed; draw "
+                "other samples of finished runs with pianogen sample"
+            )
+        print(f"{len(selected)} of {counted(len(runs), 'run')} to start", flush=True)
         configs = {run: _override(run, overrides, existing) for run in selected}
         changes_sampling = any(text.startswith("sampling") for text in overrides)
         if configs and changes_sampling:
@@ -77,7 +84,7 @@ def _override(run: Run, overrides: Sequence[str], existing: Mapping[str, Run]) -
     """
     before, fingerprint = run.read_config(), run.read_provenance().store.fingerprint
     values = grid.override(before.model_dump(mode="json"), overrides)
-    after = run_config.parse(values, str(run.config_file)).with_absolute_paths()
+    after = run_config.parse(values, grid.source_of(run.config_file, overrides)).with_absolute_paths()
     if after.training_identity(fingerprint) != before.training_identity(fingerprint):
         raise ConfigError(
             f"{' '.join(overrides)} would change the result of the training of {run.name}, which makes it another run: submit it "

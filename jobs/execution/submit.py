@@ -56,7 +56,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
     """
     launch.check_cluster(cluster)
     values = grid.load_sweep(sweep, overrides)
-    variations = grid.expand(values, sweep)
+    variations = grid.expand(values, grid.source_of(sweep, overrides))
     out = out.resolve()
     sweep_directory.check_ownership(out)  # before a lock is written to it
     with Store(store_path) as store, submissions.exclusive(out):
@@ -87,7 +87,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
 def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, checks: Checks) -> None:
     """Checks a submission and prints its runs and its job script; the parameters are those of `submit`."""
     launch.check_cluster(cluster)
-    variations = grid.expand(grid.load_sweep(sweep, overrides), sweep)
+    variations = grid.expand(grid.load_sweep(sweep, overrides), grid.source_of(sweep, overrides))
     out = out.resolve()
     with Store(store_path) as store:
         planned, _ = _plan(out, variations, store)
@@ -165,7 +165,7 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
     planned = sweep_directory.plan_runs(out, variations, store.fingerprint, existing, used_names)
     if existing and all(entry.is_new for entry in planned):
         raise UsageError(
-            f"{out} is the directory of another sweep: none of its {len(existing)} runs has a configuration and a store of "
+            f"{out} is the directory of another sweep: none of its runs ({len(existing)}) has a configuration and a store of "
             "this sweep; use another --out"
         )
     return planned, list(existing.values())

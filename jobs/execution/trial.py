@@ -2,8 +2,8 @@
 
 python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
 
-The process reads a JSON list of configurations. It builds every model, reads every primer, and executes all steps of one run on a
-single batch below FOLDER. It prints the message of an error that the user can correct, and exits with INVALID.
+The process reads a JSON list of configurations. It builds every model, and executes all steps of one run on a single batch below
+FOLDER. It prints the message of an error that the user can correct, and exits with INVALID.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pianogen import logs
 from pianogen.errors import PianogenError
 from pianogen.roll_plot import plot_roll
 from pianogen.store import Split, Store
+from pianogen.tracking.tracker import find_tracker
 
 if TYPE_CHECKING:
     from pianogen.models.network import Network
@@ -33,16 +34,14 @@ def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
     """Tries the runs of a sweep.
 
     Raises:
-        PianogenError: a model, a primer or a setting cannot be used, or a file cannot be written.
+        PianogenError: a model, a tracker or a setting cannot be used, or a file cannot be written.
     """
     logs.import_tensorflow()
-    from pianogen.sampling.bars import continue_bars
-    from pianogen.sampling.draw import read_primer
     from pianogen.training import model_check
 
+    for tracker in {config.training.tracker for config in configs if config.training.tracker}:
+        find_tracker(tracker)
     with Store(store) as opened:
-        for sampling in {config.sampling for config in configs}:
-            continue_bars(read_primer(sampling, opened.steps_per_quarter), sampling.meter, 1)
         model_check.check_models(opened, list(configs))
         with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as name:
             _run(configs[0], opened, Path(name))

@@ -34,8 +34,8 @@ def check_installed() -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"--audio needs the packages {' and '.join(_PACKAGES)}; not installed: {', '.join(missing)}. "
-            "Install them with: pip install 'pianogen[audio]'"
+            f"--audio needs the packages {' and '.join(_PACKAGES)}; not installed: {', '.join(missing)}; install them "
+            "with pip install '.[audio]'"
         )
 
 

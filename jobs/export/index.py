@@ -104,7 +104,7 @@ def midi_name(piece: str) -> str:
     path = PurePosixPath(piece)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in piece:
         raise PianogenError(
-            f"the piece name {piece!r} is not a path below the output folder; the store was not written by preprocess"
+            f"the piece name {piece!r} is not a path below the output folder; decode a store that pianogen preprocess has written"
         )
     short = PurePosixPath(*map(_shortened, path.parts))
     return str(short) if piece.endswith(".mid") and short == path else f"{short}.mid"

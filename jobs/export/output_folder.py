@@ -58,7 +58,9 @@ class OutputFolder:
                 )
             return
         if path.exists() and not (path.is_dir() and all(entry.name == JOBS for entry in path.iterdir())):
-            raise UsageError(f"{path} exists and was not written by this program; choose another folder with --out")
+            is_sweep = (path / "sweep.yaml").exists() or (path / "config.yaml").exists()
+            found = "is the directory of a sweep or a run" if is_sweep else "exists and was not written by this program"
+            raise UsageError(f"{path} {found}; choose another folder with --out")
         self._content = _Content(source)
 
     def claim(self) -> None:

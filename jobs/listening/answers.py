@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.listening.key import Key
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 
 COLUMNS = ("test", "listener", "item", "answer", "rating")
 _EXPECTED = "give CSV files that the page of the listening test has saved"
@@ -67,7 +67,7 @@ def _read_file(path: Path, key: Key) -> Iterator[tuple[int, Answer]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); {_EXPECTED}") from error
+        raise UsageError(f"{path} cannot be read ({cause(error)}); {_EXPECTED}") from error
     header = lines[0] if lines else ""
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(lines, delimiter=delimiter)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from jobs.listening.key import CORPUS, Key, Origin
 from jobs.records.run_directory import Run
 from jobs.records.samples import SAMPLES
+from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.evaluation.excerpts import held_out_excerpts
 from pianogen.roll import Roll, equal_bars
@@ -68,8 +69,8 @@ def _counts(runs: Sequence[Run], num: int) -> dict[Run, int]:
     num_samples = num // 2
     if num_samples < len(runs):
         raise UsageError(
-            f"a listening test of {num} excerpts, half of them of the corpus, is too small for {len(runs)} runs: "
-            f"give --listening-test {2 * len(runs)} or more, or choose fewer --listening-runs"
+            f"a listening test of {counted(num, 'excerpt')}, half of them of the corpus, is too small for "
+            f"{counted(len(runs), 'run')}: give --listening-test {2 * len(runs)} or more, or choose fewer --listening-runs"
         )
     return {run: num_samples // len(runs) + (number < num_samples % len(runs)) for number, run in enumerate(runs)}
 
@@ -83,8 +84,8 @@ def _read_samples(run: Run, count: int) -> dict[str, Roll]:
         rolls = {name: store.roll(index) for index, name in enumerate(store.pieces.name)}
     if len(rolls) < count:
         raise UsageError(
-            f"{path} has {len(rolls)} samples, and the listening test needs {count}: give a smaller --listening-test, or train "
-            "with a larger sampling.num"
+            f"{path} has {counted(len(rolls), 'sample')}, and the listening test needs {count}: give a smaller "
+            "--listening-test, or train with a larger sampling.num"
         )
     return rolls
 
@@ -99,8 +100,8 @@ def _draw_pieces(run: Run, count: int, steps: int, seed: int) -> list[tuple[Orig
                 break
         if len(excerpts) < count:
             raise UsageError(
-                f"{store.path} has {len(excerpts)} pieces in the {split.name.lower()} split, and the listening test needs "
-                f"{count}: give a smaller --listening-test"
+                f"{store.path} has {counted(len(excerpts), 'piece')} in the {split.name.lower()} split, and the listening test "
+                f"needs {count}: give a smaller --listening-test"
             )
     return [(Origin(CORPUS, excerpt.piece, excerpt.first_step), excerpt.roll) for excerpt in excerpts]
 

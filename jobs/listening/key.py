@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 
 CORPUS = "corpus"  # as a source
+_EXPECTED = "give the file that pianogen collect --listening-test has written beside the page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class Key:
             content: Any = json.loads(path.read_text(encoding="utf-8"))
             origins = {item: Origin(**origin) for item, origin in content["origins"].items()}
             return cls(str(content["test"]), int(content["seed"]), origins)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({cause(error)}); {_EXPECTED}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
-                f"{path} is not the key of a listening test ({type(error).__name__}: {error}); give the file that "
-                "jobs.collect --listening-test wrote beside the page"
+                f"{path} is not the key of a listening test ({type(error).__name__}: {cause(error)}); {_EXPECTED}"
             ) from error
 
     def to_json(self) -> bytes:

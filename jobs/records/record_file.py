@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pianogen import atomic
-from pianogen.errors import PianogenError
+from pianogen.errors import PianogenError, cause
 
 _Record = TypeVar("_Record")
 
 
 class RecordError(PianogenError):
     """A record of a sweep is damaged or missing."""
+
+    exit_code = 2
 
 
 def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
@@ -29,8 +31,8 @@ def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
         return parse(json.loads(path.read_bytes()))
     except (ValueError, TypeError, KeyError, AttributeError, FileNotFoundError) as error:
         raise RecordError(
-            f"{path} cannot be read ({type(error).__name__}: {error}): another program changed or removed it; restore the file, "
-            f"or move {path.parent} out of the sweep and submit the sweep again"
+            f"{path} cannot be read ({type(error).__name__}: {cause(error)}): another program changed or removed it; restore the "
+            f"file, or move {path.parent} out of the sweep and submit the sweep again"
         ) from error
 
 

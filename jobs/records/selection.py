@@ -41,7 +41,9 @@ def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
     first, last = int(match[1]), int(match[2] or match[1])
     selected = [run for run in runs if first <= _number(run) <= last]
     if not selected:
-        raise UsageError(f"{target} has no run {text}; its numbers are {_number(runs[0])} to {_number(runs[-1])}")
+        raise UsageError(
+            f"{target} has no run {text}; its numbers are {_number(runs[0])} to {_number(runs[-1])}: correct the number"
+        )
     return selected
 
 

@@ -45,7 +45,11 @@ def open_runs(target: Path) -> list[Run]:
     if Run(target).config_file.is_file():
         return [Run(target)]
     if not (target / "sweep.yaml").is_file():
-        raise UsageError(f"{target} is not a sweep directory or a run: it has no sweep.yaml or config.yaml; submit a sweep first")
+        found = "it has no sweep.yaml or config.yaml" if target.is_dir() else "it is not a folder"
+        raise UsageError(
+            f"{target} is not a sweep directory or a run: {found if target.exists() else 'it does not exist'}; give the --out of "
+            "pianogen sweep submit, or a folder of a run in it"
+        )
     runs = _runs_below(target)
     if not runs:
         raise UsageError(f"{target} has no runs: its submission was killed; submit the sweep again")
@@ -80,7 +84,8 @@ def check_ownership(out: Path) -> None:
     # A killed submission leaves nothing but its folder of jobs.
     is_unused = out.is_dir() and all(path.name == JOBS and _is_of_submissions(path) for path in out.iterdir())
     if not is_unused:
-        raise UsageError(f"{out} is not a sweep directory: it exists and has no sweep.yaml; use another --out")
+        found = "it exists and has no sweep.yaml" if out.is_dir() else "it is a file"
+        raise UsageError(f"{out} is not a sweep directory: {found}; use another --out")
 
 
 def _is_of_submissions(folder: Path) -> bool:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pianogen import config, logs
+from pianogen import logs
 from pianogen.combinations import check_combinations
 from pianogen.config import Config, SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.roll import Roll
 from pianogen.store import Store
+from pianogen.validation import validate
 
 logs.import_tensorflow()  # without its messages
 from pianogen.data.statistics import Statistics, train_statistics  # noqa: E402
@@ -51,7 +52,7 @@ class TrainedModel:
             UsageError: the primer cannot be read.
         """
         values = {**self.config.sampling.model_dump(), **settings, "num": num}
-        sampling = config.validate(SamplingConfig, values, "sample")
+        sampling = validate(SamplingConfig, values, "sample")
         check_combinations(self.config.model_copy(update={"sampling": sampling}), "sample")
         return [sample.roll for sample in Sampler(self.network, sampling, self.statistics).draw()]
 
@@ -73,7 +74,7 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
     if not record.is_file():
         raise UsageError(f"{run} is not the directory of a run: it has no provenance.json; see the folders below runs/NAME")
     provenance = json.loads(record.read_text(encoding="utf-8"))
-    settings, expected = config.validate(Config, provenance["config"], str(record)), provenance["store"]
+    settings, expected = validate(Config, provenance["config"], str(record)), provenance["store"]
     with Store(store or expected["path"]) as corpus:
         if corpus.fingerprint != expected["fingerprint"]:
             raise UsageError(

@@ -21,8 +21,8 @@ from pianogen.data.gather import Rows
 from pianogen.data.matches import Matches, find_matches
 from pianogen.data.pool import Pool, allocate_rows, gather_tensors, piece_of, places_of, stream_windows, window_spec
 from pianogen.data.shuffle import LocalPart, consecutive_pieces, permute, pools_of_epoch
+from pianogen.data.train_split import WindowError, check_groups, check_length
 from pianogen.data.transposition import find_key_ranges
-from pianogen.errors import PianogenError
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store import Split, Store
 from pianogen.window import Window
@@ -32,10 +32,6 @@ _ENDLESS = np.iinfo(np.int64).max
 # Random substreams of the transpositions and the phases; smaller numbers are those of pools.
 _TRANSPOSITION, _PHASE = (1 << 32) - 1, (1 << 32) - 2
 _ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4 + 1, 8, 2
-
-
-class WindowError(PianogenError):
-    """A store has no windows to train on, or they do not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,10 +135,7 @@ def find_windows(store: Store, split: Split, config: DataConfig, every_row: bool
         WindowError: a group does not exist.
     """
     pieces = store.pieces
-    groups = sorted(set(pieces.group) - {""})
-    if unknown := sorted(set(config.groups) - set(groups)):
-        valid = f"its groups are {', '.join(groups)}" if groups else "its pieces are in no groups; remove data.groups"
-        raise WindowError(f"data.groups: {store.path} has no group {unknown[0]!r}; {valid}")
+    check_groups(store, config.groups)
     indices = pieces.select(split, config.groups)
     steps = pieces.steps[indices].astype(np.int64)
     num_windows, num_phases, stride = _place_windows(steps, config.window_steps, config.stride, every_row)
@@ -241,12 +234,8 @@ def evaluation_batches(windows: Windows, batch: int) -> tf.data.Dataset:
 
 def _max_pool_rows(windows: Windows) -> int:
     """The largest number of rows of a pool: all rows if they fit into memory, or else as many as fit twice."""
+    check_length(windows.store, windows.steps, windows.min_steps)
     steps = windows.steps[windows.num_windows > 0]
-    if len(steps) == 0:
-        raise WindowError(
-            f"{windows.store.path}: no piece of the train split has the {windows.min_steps} steps of a window; "
-            "choose a smaller data.window_steps, other data.groups or a larger corpus"
-        )
     num_rows, num_fitting = int(steps.sum()), int(windows.memory_mb * 1e6) // windows.row_bytes
     if num_rows <= num_fitting:
         return num_rows

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pianogen.command import counted
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.roll import ONSET, Roll
 
@@ -43,14 +44,17 @@ def check_filters(roll: Roll, filters: Filters) -> None:
     num_keys = int(np.any(states == ONSET, axis=0).sum())
     onsets_per_bar = roll.num_notes / num_bars
     problems = [
-        (_is_below(len(roll), filters.min_steps), f"{len(roll)} steps, --min-steps {filters.min_steps}"),
-        (_is_above(len(roll), filters.max_steps), f"{len(roll)} steps, --max-steps {filters.max_steps}"),
+        (_is_below(len(roll), filters.min_steps), f"{counted(len(roll), 'step')}, --min-steps {filters.min_steps}"),
+        (_is_above(len(roll), filters.max_steps), f"{counted(len(roll), 'step')}, --max-steps {filters.max_steps}"),
         (
             _is_below(onsets_per_bar, filters.min_onsets_per_bar),
             f"{onsets_per_bar:.2f} onsets per bar, --min-onsets-per-bar {filters.min_onsets_per_bar}",
         ),
-        (_is_above(polyphony, filters.max_polyphony), f"{polyphony} keys at once, --max-polyphony {filters.max_polyphony}"),
-        (_is_below(num_keys, filters.min_keys), f"{num_keys} keys with an onset, --min-keys {filters.min_keys}"),
+        (
+            _is_above(polyphony, filters.max_polyphony),
+            f"{counted(polyphony, 'key')} at once, --max-polyphony {filters.max_polyphony}",
+        ),
+        (_is_below(num_keys, filters.min_keys), f"{counted(num_keys, 'key')} with an onset, --min-keys {filters.min_keys}"),
     ]
     if messages := [message for is_wrong, message in problems if is_wrong]:
         raise Rejection(Reason.FILTERED, "; ".join(messages))

@@ -32,7 +32,8 @@ def write_midi(roll: Roll) -> bytes:
     if len(wrong):
         step = int(wrong[0])
         raise PianogenError(
-            f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file can hold 1 to {MAX_TEMPO_US}"
+            f"step {step} has a tempo of {roll.tempo_us[step]} us per quarter note; a MIDI file can hold 1 to "
+            f"{MAX_TEMPO_US}; correct the tempo"
         )
     ticks_per_step = TICKS_PER_QUARTER // roll.steps_per_quarter
     signatures = find_time_signatures(roll.bar_position, roll.steps_per_quarter)

@@ -16,15 +16,13 @@ import tensorflow as tf
 
 from pianogen.config import SamplingConfig
 from pianogen.data.statistics import Statistics
-from pianogen.errors import Interrupted, UsageError
-from pianogen.midi.options import ReadOptions
-from pianogen.midi.reader import read_roll
-from pianogen.midi.rejection import Rejection
+from pianogen.errors import Interrupted
 from pianogen.models.features import pack_rows
 from pianogen.models.network import NUM_UNIFORMS, Decision, Network
 from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll, join, pack
 from pianogen.sampling.bars import continue_bars
 from pianogen.sampling.decision import ThresholdRule
+from pianogen.sampling.primer import read_primer
 from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 
 
@@ -124,23 +122,6 @@ def draw_to_store(
     samples = sampler.draw(shutdown_requested, first)
     write_samples(path, samples, sampler.config, source, first)
     return [sample.roll for sample in samples]
-
-
-def read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
-    """The rows of the primer that samples continue; none without a primer.
-
-    Raises:
-        UsageError: the primer cannot be read, or has no notes.
-    """
-    if config.primer is None:
-        no_steps = np.zeros(0, np.uint32)
-        return Roll(pack(np.zeros((0, NUM_KEYS))), no_steps, no_steps.astype(np.uint8), steps_per_quarter=steps_per_quarter)
-    options = ReadOptions(steps_per_quarter=steps_per_quarter)
-    try:
-        primer, _ = read_roll(Path(config.primer).read_bytes(), config.primer, options)
-    except (OSError, Rejection) as error:
-        raise UsageError(f"cannot read the primer {config.primer}: {error}; use a MIDI file or score with piano notes") from error
-    return primer.rows(None, config.primer_steps)
 
 
 def _most_probable(candidates: list[Sample]) -> Sample:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pianogen import command
-from pianogen.command import Parser, Subcommand
+from pianogen.command import Parser, Subcommand, counted
 from pianogen.store import Split, Store
 
 _PROG = "pianogen store"
@@ -35,7 +35,7 @@ def _info(arguments: Sequence[str]) -> int:
 def _verify(arguments: Sequence[str]) -> int:
     with Store(_parse("verify", "Read every row of a store, and compare all checksums.", arguments)) as store:
         store.verify()
-        print(f"{store.path} is valid: {len(store):,} pieces, {store.num_steps:,} steps; all checksums match")
+        print(f"{store.path} is valid: {counted(len(store), 'piece')}, {counted(store.num_steps, 'step')}; all checksums match")
     return 0
 
 

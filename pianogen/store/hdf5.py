@@ -22,7 +22,8 @@ import h5py
 import numpy as np
 
 from pianogen import atomic
-from pianogen.errors import UsageError
+from pianogen.command import counted
+from pianogen.errors import UsageError, cause
 from pianogen.roll import PACKED_BYTES, Roll
 from pianogen.store.blocks import cut_blocks, read_ahead
 from pianogen.store.pieces import InvalidStoreError, Kind, Pieces, StoreError
@@ -81,7 +82,7 @@ def write_store(path: Path, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], p
                 _write_pieces(file.create_group("piece"), pieces, texts)
                 _write_content(file, kind, pieces, rolls, provenance)
         except RuntimeError as error:  # h5py raises it for some failed writes
-            raise StoreError(f"{path} cannot be written: {error}") from error
+            raise StoreError(f"{path} cannot be written: {cause(error)}; free disk space and retry") from error
 
 
 class _TextColumn(NamedTuple):
@@ -183,12 +184,12 @@ class Store:
         """Opens a store and reads its table of pieces.
 
         Raises:
-            InvalidStoreError: the file does not exist, is not HDF5, has another schema, or is incomplete.
-            StoreError: its table is damaged.
+            InvalidStoreError: the file does not exist, is not HDF5, has another schema, is incomplete, or its table is damaged.
         """
         self.path = path = Path(path)
         if not path.is_file():
-            raise InvalidStoreError(f"{path} does not exist; give the path of a store that preprocessing or sampling has written")
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise InvalidStoreError(f"{path} {problem}; give the path of a store that preprocessing or sampling has written")
         if not _is_hdf5(path):
             raise InvalidStoreError(
                 f"{path} is not an HDF5 file; expected a store that preprocessing or sampling has written, such as corpus.h5"
@@ -197,8 +198,8 @@ class Store:
             # Without a lock, which network file systems often refuse: a complete store is never modified.
             self._file = h5py.File(path, "r", locking=False)
         except OSError as error:
-            raise StoreError(
-                f"{path} cannot be opened as HDF5 ({error}); write it again with the command that wrote it"
+            raise InvalidStoreError(
+                f"{path} cannot be opened as HDF5 ({cause(error)}); write it again with the command that wrote it"
             ) from error
         try:
             self._read_table()
@@ -210,7 +211,8 @@ class Store:
         attributes = self._file.attrs
         schema = attributes.get("schema")
         if schema != SCHEMA:
-            raise InvalidStoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; write it again with this version")
+            action = "give the path of a store" if schema is None else "write it again with this version"
+            raise InvalidStoreError(f"{self.path} has schema {schema!r}, expected {SCHEMA!r}; {action}")
         if not attributes.get("complete", False):
             raise InvalidStoreError(
                 f"{self.path} is incomplete because its writer was stopped; run the command that wrote it again"
@@ -225,17 +227,19 @@ class Store:
             self.pieces = _read_pieces(group)
             offset, num_steps = group["offset"][:], int(attributes["num_steps"])
         except (KeyError, OSError, ValueError) as error:
-            raise self._damaged(str(error)) from error
+            raise InvalidStoreError(self._damage(cause(error))) from error
         lengths = {len(column) for column in (self._packed, self._tempo_us, self._bar_position)}
         if lengths != {num_steps} or num_steps != self.pieces.num_steps:
             found = " and ".join(map(str, sorted(lengths)))
-            raise self._damaged(f"it has {found} rows, expected {self.pieces.num_steps}, the steps of its pieces")
+            raise InvalidStoreError(
+                self._damage(f"it has {found} rows, expected {self.pieces.num_steps}, the steps of its pieces")
+            )
         self._offset = self.pieces.offset
         if not np.array_equal(offset, self._offset):
-            raise self._damaged("the offsets of its pieces do not match their lengths")
+            raise InvalidStoreError(self._damage("the offsets of its pieces do not match their lengths"))
 
-    def _damaged(self, problem: str) -> StoreError:
-        return StoreError(f"{self.path} is damaged: {problem}; write it again with the command that wrote it")
+    def _damage(self, problem: str) -> str:
+        return f"{self.path} is damaged: {problem}; write it again with the command that wrote it"
 
     def __enter__(self) -> Self:
         return self
@@ -244,7 +248,7 @@ class Store:
         self._file.close()
 
     def __repr__(self) -> str:
-        return f"Store({self.path}: {len(self):,} pieces, {self.num_steps:,} steps, kind {self.kind})"
+        return f"Store({self.path}: {counted(len(self), 'piece')}, {counted(self.num_steps, 'step')}, kind {self.kind})"
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -289,7 +293,7 @@ class Store:
                 steps_per_quarter=self.steps_per_quarter,
             )
         except OSError as error:
-            raise self._damaged(f"rows {start} to {stop} cannot be read ({error})") from error
+            raise StoreError(self._damage(f"rows {start} to {stop} cannot be read ({cause(error)})")) from error
 
     def roll(self, index: int) -> Roll:
         """The roll of one piece.
@@ -336,9 +340,9 @@ class Store:
             _update_digest(digest, self._tempo_us)
             _update_digest(digest, self._bar_position)
         except OSError as error:
-            raise self._damaged(str(error)) from error
+            raise StoreError(self._damage(cause(error))) from error
         if digest.hexdigest() != self.fingerprint:
-            raise self._damaged(f"it has fingerprint {digest.hexdigest()}, expected {self.fingerprint}")
+            raise StoreError(self._damage(f"it has fingerprint {digest.hexdigest()}, expected {self.fingerprint}"))
 
 
 def _read_pieces(group: h5py.Group) -> Pieces:

@@ -17,7 +17,7 @@ class StoreError(PianogenError):
 
 
 class InvalidStoreError(StoreError):
-    """A file is not a complete store of this version."""
+    """A file is not a complete and readable store of this version."""
 
     exit_code = 2
 

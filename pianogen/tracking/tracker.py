@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 from pianogen.roll import Roll
 
 History = Sequence[Mapping[str, float]]
@@ -127,8 +127,8 @@ def find_tracker(name: str) -> type[Tracker]:
     module, _, class_name = BUILT_IN.get(name, name).partition(":")
     try:
         tracker: type[Tracker] = getattr(importlib.import_module(module), class_name)
-    except (ImportError, AttributeError) as error:
-        extra = f"; install it with pip install '.[{name}]'" if name in BUILT_IN else ""
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: the name of the module is empty
+        action = f"install it with pip install '.[{name}]'" if name in BUILT_IN else "correct it, or add its folder to PYTHONPATH"
         expected = "expected wandb, or package.module:Class"
-        raise UsageError(f"training.tracker {name} cannot be imported ({error}), {expected}{extra}") from error
+        raise UsageError(f"training.tracker {name} cannot be imported ({cause(error)}), {expected}; {action}") from error
     return tracker

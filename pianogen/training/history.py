@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pianogen import atomic
+from pianogen.command import counted
 from pianogen.errors import PianogenError
 from pianogen.training.run_files import write_with_retries
 
@@ -34,8 +35,8 @@ class History:
         rows = read_history(path)
         if rows and until_iteration is None:
             raise HistoryError(
-                f"{path} has {len(rows)} epochs, but {path.parent / 'checkpoints'} has no checkpoint: restore the folder from a "
-                f"backup; to start from iteration 0, remove {path.name} too"
+                f"{path} has {counted(len(rows), 'epoch')}, but {path.parent / 'checkpoints'} has no checkpoint: restore "
+                f"the folder from a backup; to start from iteration 0, remove {path.name} too"
             )
         self.rows = [row for row in rows if row["iteration"] <= (until_iteration or 0)]
 
@@ -58,8 +59,9 @@ class History:
         expected = [end for end in dict.fromkeys(epoch_ends) if end < iteration]
         if recorded[: len(expected)] != expected:
             raise HistoryError(
-                f"{self._path} has {len(recorded)} epochs, and the checkpoint at iteration {iteration} requires {len(expected)}: "
-                f"restore the file from a backup; to start from iteration 0, remove it and {self._path.parent / 'checkpoints'}"
+                f"{self._path} has {counted(len(recorded), 'epoch')}, and the checkpoint at iteration {iteration} requires "
+                f"{len(expected)}: restore the file from a backup; to start from iteration 0, remove it and "
+                f"{self._path.parent / 'checkpoints'}"
             )
 
     def append(self, row: Row) -> None:

@@ -226,7 +226,7 @@ class _Loop:
         except tf.errors.OpError as error:
             raise TrainingError(
                 f"training failed after iteration {iteration}, in epoch {epoch}: {failure_cause(error)}; "
-                f"the last checkpoint, {self._checkpoints.newest}, is kept"
+                f"the last checkpoint, {self._checkpoints.newest}, is kept: correct the cause and submit the run again"
             ) from error.with_traceback(None)  # the frames of the traceback would keep the iterator alive
         if result.first_bad >= 0:
             raise TrainingError(

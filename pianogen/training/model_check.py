@@ -3,17 +3,14 @@
 import keras
 import tensorflow as tf
 
-from pianogen.config import Config, ConfigError
+from pianogen.config import Config
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import evaluation_batches, find_windows, training_batches
 from pianogen.meter import bar_steps
-from pianogen.roll import PACKED_BYTES
 from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.schedule import epoch_ends, learning_rate
 from pianogen.training.trained_model import load_ensemble
-
-_ROW_BYTES = PACKED_BYTES + 4 + 1  # of a row with its tempo and its bar position
 
 
 def check_models(store: Store, configs: list[Config]) -> int:
@@ -25,7 +22,7 @@ def check_models(store: Store, configs: list[Config]) -> int:
     Raises:
         WindowError: there is no window to train on.
         TrainedModelError: an ensemble cannot be loaded.
-        ConfigError: a batch does not fit in memory, or the warm-up of a run is as long as the run or longer.
+        ConfigError: the warm-up of a run is as long as the run or longer.
         UsageError: a bar of samples has no whole number of steps, or too many.
         PianogenError: a model cannot be built, or its loss cannot be computed.
     """
@@ -36,8 +33,6 @@ def check_models(store: Store, configs: list[Config]) -> int:
     for runs in ensembles:
         load_ensemble(runs, store.steps_per_quarter)
     trained = [config for config in configs if not config.model.ensemble]
-    for config in trained:
-        _check_batch(config)
     distinct = {_relevant_settings(config): config for config in trained}
     for config in distinct.values():
         network = networks.build(config, train_statistics(store, config.data).keys, store.steps_per_quarter)
@@ -49,16 +44,6 @@ def check_models(store: Store, configs: list[Config]) -> int:
         windows = find_windows(store, Split.TRAIN, config.data, config.predicts_every_row)
         learning_rate(config.training, epoch_ends(len(windows), config.training)[-1])  # checks the warm-up
     return len(ensembles) + len(distinct)
-
-
-def _check_batch(config: Config) -> None:
-    """Refuses a batch that could not be held in memory."""
-    batch_bytes = config.training.batch * (config.data.window_steps + 1) * _ROW_BYTES
-    if batch_bytes > config.data.memory_mb * 10**6:
-        raise ConfigError(
-            f"training.batch is {config.training.batch:,}: its windows take {batch_bytes / 1e9:,.1f} GB, more than "
-            f"data.memory_mb {config.data.memory_mb:,}; lower training.batch"
-        )
 
 
 def _relevant_settings(config: Config) -> str:

@@ -4,7 +4,9 @@ import math
 
 import keras
 
-from pianogen.config import ConfigError, TrainingConfig
+from pianogen.command import counted
+from pianogen.config import TrainingConfig
+from pianogen.validation import ConfigError
 
 _FINAL_SHARE = 0.02  # share of the learning rate that a cosine reaches at the last iteration
 
@@ -30,7 +32,7 @@ def learning_rate(training: TrainingConfig, num_iterations: int) -> float | kera
     warmup = training.warmup_iterations
     if 0 < num_iterations <= warmup:
         raise ConfigError(
-            f"training.warmup_iterations is {warmup}, but the run has {num_iterations} iterations; "
+            f"training.warmup_iterations is {warmup}, but the run has {counted(num_iterations, 'iteration')}; "
             "lower it, or raise training.epochs or training.max_iterations"
         )
     return keras.optimizers.schedules.CosineDecay(

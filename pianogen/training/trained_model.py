@@ -40,7 +40,8 @@ def load_trained_model(config: Config, keys: range, run: Path, steps_per_quarter
     except (OSError, KeyError, BadZipFile) as error:
         raise TrainedModelError(f"{path} cannot be read ({error}): it is damaged; restore it, or resubmit the run") from error
     except ValueError as error:
-        raise TrainedModelError(f"{path} belongs to a different model than {run / 'config.yaml'}: {error}") from error
+        other = f"belongs to a different model than {run / 'config.yaml'}"
+        raise TrainedModelError(f"{path} {other}: {error}; restore both files from a backup") from error
     return network, checkpoints[0]
 
 
@@ -64,7 +65,7 @@ def load_ensemble(runs: Sequence[str], steps_per_quarter: int = STEPS_PER_QUARTE
                 f"model.ensemble: {path} cannot be read ({error}); restore the run, or submit the ensemble with its new path"
             ) from error
         if not isinstance(member, JointModel):
-            raise TrainedModelError(f"model.ensemble: {run} has another model; expected joint")
+            raise TrainedModelError(f"model.ensemble: {run} has another model; expected joint: remove it")
         if member.steps_per_quarter != steps_per_quarter:
             raise TrainedModelError(
                 f"model.ensemble: {run} was trained with {member.steps_per_quarter} steps per quarter note, the store has "

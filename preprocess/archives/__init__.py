@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pianogen.errors import UsageError
+from pianogen.errors import UsageError, cause
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.archives import streams
 from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Member, Refusal
@@ -56,7 +56,9 @@ def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, 
     try:
         yield from _list(path, index_folder).files()
     except (OSError, *_DAMAGE_ERRORS) as error:
-        raise UsageError(f"{path} cannot be read as an archive ({error}); copy it again or remove it from the corpus") from error
+        raise UsageError(
+            f"{path} cannot be read as an archive ({cause(error)}); copy it again or remove it from the corpus"
+        ) from error
 
 
 def _list(path: str, index_folder: Path | None) -> Tree:

@@ -238,7 +238,7 @@ def test_reason_of_a_failed_run_is_reported(tmp_path: Path, small: Path, store: 
     arguments = submission(small, store, out, "training.learning_rate=1e30", "grid.model.name=[gru]")
     assert command.run(sweep.main, arguments) == 1
     error = capfd.readouterr().err
-    assert "1 of 1 jobs failed" in error
+    assert "1 of 1 job failed" in error
     assert "the loss of iteration 2, in epoch 1, is NaN or infinite" in error
     (row,) = read_rows(out / "runs.csv")
     assert row["state"] == "failed"

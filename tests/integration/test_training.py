@@ -135,7 +135,7 @@ def test_promoted_run_equals_one_with_more_epochs_bit_by_bit(
     assert state_of(promoted) == ("done", "")
     assert are_equal(promoted, uninterrupted("report"))
     assert command.run(sweep.main, [*arguments, "0", "training.epochs=5"]) == 0
-    assert "0 of 1 runs to start" in capsys.readouterr().out
+    assert "0 of 1 run to start" in capsys.readouterr().out
 
 
 def test_validation_and_the_saved_model_use_the_averaged_weights(store: Path, uninterrupted: Callable[[str], Run]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from jobs.configuration import grid, run_config
 from pianogen import config
 from pianogen.combinations import find_doubts
-from pianogen.config import ConfigError
+from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
 SWEEPS = {
@@ -278,8 +278,8 @@ def test_time_limit_is_given_in_minutes_or_as_sbatch_accepts_it(text: object, mi
         ({"timeout": "8h"}, "slurm.timeout_min is '8h'"),
         ({"gpus_per_node": "a100"}, "slurm.gpus_per_node is 'a100'"),
         ({"gpus_per_node": "a100:2"}, "device cpu with slurm.gpus_per_node a100:2"),
-        ({"extra": {"array": "0-3"}}, "array cannot be changed: set slurm.max_parallel"),
-        ({"extra": {"requeue": False}}, "requeue is false; set it to null"),
+        ({"extra": {"array": "0-3"}}, "expected options other than array (set slurm.max_parallel)"),
+        ({"extra": {"requeue": False}}, "expected requeue to be null, which removes the option, or true"),
         ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),
         ({"extra": {"comment": "a\n#SBATCH --begin=now"}}, "slurm.extra.comment"),
     ],
@@ -340,7 +340,11 @@ def test_settings_of_training_do_not_apply_to_an_ensemble(sections: dict[str, An
         ("device: cpu\nruns: [{training: {seed: 1}}]\n", ["training={seed: 4}"], "training.seed is varied"),
         ("device: cpu\n", ["training={epochs: 4}", "training.epochs=3"], "training.epochs is set by another override too"),
         ("device: cpu\n", ["slurm={}"], "states no setting"),
-        ("device: cpu\ntraining: {batch: 8}\n", ["training=null"], "training is a section, not a value"),
+        (
+            "device: cpu\ntraining: {batch: 8}\n",
+            ["training=null"],
+            "training is null, expected a mapping of keys to values",
+        ),
         ("device: cpu\n", ["data.groups=[a] # b"], "YAML ignores ' # b'"),
         ("device: cpu\n", ["training.batch"], "expected key=value"),
         ("device: cpu\n", ["device.batch=1"], "a value, not a section"),

@@ -19,6 +19,7 @@ from jobs.execution import launch
 from jobs.listening.key import Key
 from jobs.records import run_logs, status_table
 from pianogen import command
+from pianogen.errors import UsageError
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -99,7 +100,7 @@ def test_command_has_valid_arguments(page: str, line: str) -> None:
 
 
 def test_wrong_command_would_be_found(without_actions: list[Any]) -> None:
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(UsageError, match="--zip is not an argument"):
         MAINS["decode"](["runs/mine", "--zip"])
     assert without_actions == []
 

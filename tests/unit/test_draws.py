@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jobs.configuration import draws, grid
-from pianogen.config import ConfigError
+from pianogen.validation import ConfigError
 
 SPACE = {
     "training.learning_rate": "loguniform(1e-4, 1e-2)",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pianogen.config import DataConfig
 from pianogen.data import pool
-from pianogen.data.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
+from pianogen.data.train_split import WindowError
+from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.roll import DEFAULT_TEMPO_US
 from pianogen.store import Split, Store
 from tests.support.made_music import made_store, numbered_store

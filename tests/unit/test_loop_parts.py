@@ -108,7 +108,7 @@ def test_rows_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     assert History(path, until_iteration=None).rows == []
     History(path, until_iteration=0).append({"epoch": 1, "iteration": 10, "loss": 1.0})
-    with pytest.raises(HistoryError, match=r"metrics\.csv has 1 epochs, but .*checkpoints has no checkpoint"):
+    with pytest.raises(HistoryError, match=r"metrics\.csv has 1 epoch, but .*checkpoints has no checkpoint"):
         History(path, until_iteration=None)
 
 
@@ -124,6 +124,6 @@ def test_missing_row_of_a_completed_epoch_is_refused(tmp_path: Path) -> None:
     history = History(tmp_path / "metrics.csv", until_iteration=0)
     history.append({"epoch": 1, "iteration": 10, "loss": 1.0})
     resumed = History(tmp_path / "metrics.csv", until_iteration=25)
-    with pytest.raises(HistoryError, match="has 1 epochs, and the checkpoint at iteration 25 requires 2"):
+    with pytest.raises(HistoryError, match="has 1 epoch, and the checkpoint at iteration 25 requires 2"):
         resumed.check_complete(25, [10, 20, 30])
     resumed.check_complete(20, [10, 20, 30])  # the end of the second epoch is repeated, and with it its row

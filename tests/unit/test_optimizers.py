@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from pianogen.config import Config, ConfigError, TrainingConfig
+from pianogen.config import Config, TrainingConfig
 from pianogen.store import Split, Store
 from pianogen.training.model_check import check_models
 from pianogen.training.optimizers import build_optimizer
 from pianogen.training.schedule import epoch_ends
+from pianogen.validation import ConfigError
 from tests.support.made_music import made_store
 
 

@@ -350,5 +350,6 @@ def test_missing_store_is_a_one_line_message_and_exit_code_2(tmp_path: Path, act
 def test_wrong_arguments_are_exit_code_2(arguments: list[str]) -> None:
     code, out, errors = store_command(*arguments)
     assert (code, out) == (2, "")
-    assert "Traceback" not in errors
-    assert ": error:" in errors.splitlines()[-1]
+    (line,) = errors.splitlines()
+    assert line.startswith("UsageError: ")
+    assert "--help" in line

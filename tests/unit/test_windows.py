@@ -15,7 +15,8 @@ from pianogen.config import DataConfig
 from pianogen.data import pool
 from pianogen.data import windows as windows_module
 from pianogen.data.shuffle import permute, pools_of_epoch
-from pianogen.data.windows import WindowError, Windows, evaluation_batches, find_windows, training_batches
+from pianogen.data.train_split import WindowError
+from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, numbered_store
