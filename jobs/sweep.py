@@ -16,6 +16,8 @@ from jobs.execution.promote import promote
 from jobs.execution.resubmit import resubmit
 from jobs.execution.submit import Checks, dry_run, submit
 from jobs.records import run_logs, status_table
+from jobs.records.seed_table import make_seed_table
+from jobs.records.usage_table import make_usage_table
 from pianogen import command
 from pianogen.command import Parser, Subcommand
 
@@ -75,21 +77,30 @@ def _status(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} status",
         description="Show which runs are waiting, running, done or failed, and why; and update runs.csv.",
-        epilog=f"examples:\n  {_PROG} status runs/quick --watch\n  {_PROG} status runs/quick 3 5-9 model.name=gru",
+        epilog="examples:\n"
+        f"  {_PROG} status runs/quick --watch\n"
+        f"  {_PROG} status runs/quick 3 5-9 model.name=gru\n"
+        f"  {_PROG} status runs/quick --usage",
     )
     _add_target(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--json", action="store_true", help="print JSON, with the figures of all tables")
+    views.add_argument(
+        "--usage", action="store_true", help="show time, CPUs and memory that the runs have used, beside what they requested"
+    )
+    views.add_argument("--seeds", action="store_true", help="show the mean and spread of runs that differ only in training.seed")
     parser.add_argument(
         "--watch",
         action="store_true",
         help="refresh until no run is queued or running; without a terminal, print a line for every change",
     )
     options = parser.parse(arguments)
-    if options.watch and options.json:
-        parser.error("--watch shows a table; leave out --json or --watch")
+    if others := [name for name in ("json", "usage", "seeds") if options.watch and getattr(options, name)]:
+        parser.error(f"--watch shows the table of runs; leave out --{others[0]} or --watch")
     if options.watch:
         return status_table.watch(options.target, options.selection)
-    return status_table.show(options.target, options.json, options.selection)
+    make_table = make_usage_table if options.usage else make_seed_table if options.seeds else None
+    return status_table.show(options.target, options.json, options.selection, make_table)
 
 
 def _resubmit(arguments: Sequence[str]) -> int:

@@ -37,14 +37,19 @@ class Run:
         return self.path.absolute().parent
 
     @property
+    def log(self) -> Path:
+        """The folder of the logs."""
+        return self.path / "log"
+
+    @property
     def lock(self) -> Path:
         """The lock file of the process that trains the run."""
-        return self.path / "log" / "lock"
+        return self.log / "lock"
 
     @property
     def progress(self) -> Path:
         """The progress record of the last attempt."""
-        return self.path / "log" / "progress.json"
+        return self.log / "progress.json"
 
     @property
     def config_file(self) -> Path:

@@ -19,6 +19,7 @@ from jobs.cluster.environment import modified
 from jobs.records import status_table, submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import Run
+from jobs.records.usage import Requested
 from pianogen import config
 from pianogen.store import Split
 from tests.support.made_music import made_store
@@ -291,6 +292,9 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     assert "queued 3 jobs" in output
     sweep.wait_for("done", "done", "done", "running")
     wait_until(lambda: iteration_of(killed) > last, "the killed run to resume")
+    usage = killed.read_provenance().attempts[0].usage
+    assert usage is not None, "it was recorded before the attempt was killed"
+    assert usage.requested == Requested(cpus=1, memory_gb=2, timeout_min=15)
     assert_other_cluster_sees_the_run(sweep, 3)
     link = tmp_path / "latest"
     link.symlink_to("runs")
