@@ -72,7 +72,7 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
             sweep_directory.write_runs(out, values, planned, store, active)
 
         if selected:
-            _check(cluster, out, store_path, selected, checks)
+            _check(cluster, out, store_path, selected, checks, trial_folder=out)
             first, *others = _batches(out, selected)
             start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
@@ -93,7 +93,7 @@ def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, 
         planned, _ = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
     if unfinished:
-        _check(cluster, out, store_path, unfinished, checks)
+        _check(cluster, out, store_path, unfinished, checks, trial_folder=None)
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
     if cluster == "slurm":
@@ -175,7 +175,9 @@ def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:
     return [batch for batch, _ in batches_of(out, {entry.run: entry.config for entry in planned})]
 
 
-def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks) -> None:
+def _check(
+    cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks, *, trial_folder: Path | None
+) -> None:
     configs = [entry.config for entry in planned]
     replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
     if cluster == "debug" and replicas > 1 and len(planned) > 1:
@@ -187,6 +189,6 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
     for batch in _batches(out, planned):
         preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared=not checks.paths)
     if checks.models:
-        preflight.try_runs(cluster, store, out, configs)
+        preflight.try_runs(cluster, store, trial_folder, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

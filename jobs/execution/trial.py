@@ -3,7 +3,7 @@
 python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
 
 The process reads a JSON list of configurations. It builds every model, reads every primer, and executes all steps of one run on a
-single batch below FOLDER. It prints the message of an error that the user can correct, and exits with INVALID.
+single batch in FOLDER, which must be empty. It prints the message of an error that the user can correct, and exits with INVALID.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,8 +43,7 @@ def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
         for sampling in {config.sampling for config in configs}:
             continue_bars(read_primer(sampling, opened.steps_per_quarter), sampling.meter, 1)
         model_check.check_models(opened, list(configs))
-        with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as name:
-            _run(configs[0], opened, Path(name))
+        _run(configs[0], opened, folder)
 
 
 def _run(config: RunConfig, store: Store, folder: Path) -> None:

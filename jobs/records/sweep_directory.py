@@ -16,6 +16,7 @@ from pianogen.errors import UsageError
 from pianogen.store import Store
 
 JOBS = "jobs"  # the folder of the submissions
+TRIAL = "trial-"  # the beginning of the names of folders in it, in which runs are tried before their submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def check_ownership(out: Path) -> None:
 
 
 def _is_of_submissions(folder: Path) -> bool:
-    """Whether a folder has only what submissions write: their folders, snapshots of the code, and the lock."""
-    return folder.is_dir() and all(re.match(r"\d{4}-|code-|lock", path.name) for path in folder.iterdir())
+    """Whether a folder has only what submissions write: their folders, snapshots of the code, trial runs, and the lock."""
+    return folder.is_dir() and all(re.match(rf"\d{{4}}-|code-|lock|{TRIAL}", path.name) for path in folder.iterdir())
 
 
 def find_runs(out: Path) -> dict[str, Run]:
