@@ -60,6 +60,9 @@ def _submit(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the runs and the job script, write nothing"
     )
+    parser.add_argument(
+        "--prune", action="store_true", help="remove the runs, with all of their files, that the sweep file no longer has"
+    )
     parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
     parser.add_argument(
         "--no-check-models",
@@ -69,7 +72,7 @@ def _submit(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
     checks = Checks(paths=not options.shared, models=not options.no_check_models)
     action = dry_run if options.dry_run else submit
-    action(options.sweep, options.overrides, options.store, options.out, options.cluster, checks)
+    action(options.sweep, options.overrides, options.store, options.out, options.cluster, checks, options.prune)
     return 0
 
 
@@ -108,15 +111,21 @@ def _resubmit(arguments: Sequence[str]) -> int:
         prog=f"{_PROG} resubmit",
         description="Show why runs are not done, and submit those that are neither queued nor running. They resume from their\n"
         "last checkpoint.",
-        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9",
+        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9 --from-scratch",
     )
     also = "; other settings, such as slurm.timeout=8:00:00 or sampling.primer=theme.mid, override those of the runs"
     _add_target(parser, also)
     _add_cluster(parser)
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="remove the checkpoints, metrics, model and samples of runs, and train from iteration 0; of done runs only those "
+        "that SELECTION names",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
     selection, overrides = _split(options.selection)
-    resubmit(options.target, selection, overrides, options.cluster, options.dry_run)
+    resubmit(options.target, selection, overrides, options.cluster, options.dry_run, options.from_scratch)
     return 0
 
 

@@ -80,11 +80,11 @@ class _Meter:
         if self._has_devices:
             self._gpu_memory_gb = _gpu_memory_gb(self._num_gpus)
         measured = Usage(
-            wall_s=time.monotonic() - self._begin_s,
-            cpu_s=_cpu_s() - self._cpu_begin_s,
-            memory_gb=self._memory_gb,
+            wall_s=round(time.monotonic() - self._begin_s, 3),
+            cpu_s=round(_cpu_s() - self._cpu_begin_s, 3),
+            memory_gb=round(self._memory_gb, 3),
             gpu_memory_gb=self._gpu_memory_gb,
-            gpu_percent=statistics.fmean(self._gpu_percents) if self._gpu_percents else None,
+            gpu_percent=round(statistics.fmean(self._gpu_percents), 3) if self._gpu_percents else None,
             requested=self._requested,
         )
         with suppress(OSError):  # it only informs; a full disk is reported by the files that the run needs
@@ -123,7 +123,7 @@ def _gpu_memory_gb(num_gpus: int) -> float | None:
         peaks = [tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(num_gpus)]
     except ValueError:  # an allocator without statistics
         return None
-    return float(max(peaks)) / _GIB
+    return round(float(max(peaks)) / _GIB, 3)
 
 
 def sample_gpu_percents() -> list[float]:

@@ -72,6 +72,7 @@ def end_attempt(
         iterations_per_s=iterations_per_s,
     ).with_usage(usage.read(run.log))
     run.write_provenance(replace(provenance, attempts=[*earlier, last]))
+    usage.clear(run.log)
 
 
 def find_process(run: Run) -> lock.Owner | None:

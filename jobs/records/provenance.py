@@ -152,6 +152,7 @@ class Provenance:
         git: None if the code was not run from a checkout.
         versions: by package.
         attempts: oldest first.
+        promoted_from: name of the run whose training this run continues; None if it was submitted.
     """
 
     identity: str
@@ -162,6 +163,7 @@ class Provenance:
     versions: dict[str, str]
     attempts: list[Attempt]
     sampling_identity: str | None = None
+    promoted_from: str | None = None
 
     @classmethod
     def of_submission(cls, config: Config, store: Store, git: GitState | None) -> Self:
@@ -178,6 +180,10 @@ class Provenance:
             config=config.result_settings(),
             sampling_identity=config.sampling_identity(read_primer(config)),
         )
+
+    def submitted_again(self, git: GitState | None) -> Self:
+        """The provenance of the same run that this process submits to be trained from the start."""
+        return replace(self, command=sys.argv, git=git, versions=_versions())
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:

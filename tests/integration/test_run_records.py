@@ -212,6 +212,18 @@ def test_run_without_its_result_is_not_done(tmp_path: Path, finished_run: Run) -
     assert run.read_result() == finished_run.read_result()
 
 
+def test_run_from_scratch_equals_its_first_training(tmp_path: Path, finished_run: Run) -> None:
+    run = copy_of(finished_run, tmp_path)
+    (run.path / "checkpoints" / "checkpoint").write_bytes(bytes(100))
+    assert command.run(sweep.main, ["resubmit", str(run.path), "--from-scratch", "--cluster", "local"]) == 0
+    assert state_of(run) == ("done", "")
+    for name in ("metrics.csv", "result.json"):
+        assert (run.path / name).read_bytes() == (finished_run.path / name).read_bytes()
+    first, second = run.read_provenance().attempts
+    assert second.iterations_per_s is not None, "it trained again"
+    assert first.usage == finished_run.read_provenance().attempts[0].usage
+
+
 def test_removed_metrics_stop_a_run(tmp_path: Path, finished_run: Run) -> None:
     run = copy_of(finished_run, tmp_path)
     (run.path / "result.json").unlink()
