@@ -99,10 +99,12 @@ def _cpu_s() -> float:
 def _memory_gb() -> float:
     """The peak of the resident memory of this process, plus those of its running descendants."""
     parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for entry in os.scandir("/proc"):
         with suppress(OSError):  # the process has ended
-            # PID (NAME) STATE PARENT …; the name may contain spaces and parentheses
-            parents[int(path.parent.name)] = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
+            if entry.name.isdecimal() and entry.stat().st_uid == os.getuid():  # a node may have thousands of other processes
+                # PID (NAME) STATE PARENT …; the name may contain spaces and parentheses
+                text = Path(entry.path, "stat").read_text(errors="replace")
+                parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
     family = {os.getpid()}
     while added := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= added
