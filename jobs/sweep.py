@@ -180,7 +180,9 @@ def _logs(arguments: Sequence[str]) -> int:
         epilog=f"examples:\n  {_PROG} logs runs/quick 3\n  {_PROG} logs runs/quick 3 --follow",
     )
     _add_target(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="print what is appended, of a single run, until Ctrl-C")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="print what is appended, and later attempts, of a single run, until Ctrl-C"
+    )
     options = parser.parse(arguments)
     run_logs.show(options.target, options.selection, options.follow)
     return 0
