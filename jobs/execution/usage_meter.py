@@ -71,7 +71,8 @@ class _Meter:
         self._has_devices = self._num_gpus > 0  # a query before would initialize them, with other settings than the training
         if time.monotonic() - self._last_s >= _INTERVAL_S:
             self._last_s = time.monotonic()
-            self._gpu_percents += sample_gpu_percents() if self._has_devices else []
+            if self._has_devices and (percent := sample_gpu_percent()) is not None:
+                self._gpu_percents.append(percent)
             self.write()
 
     def write(self) -> None:
@@ -125,20 +126,20 @@ def _gpu_memory_gb(num_gpus: int) -> float | None:
         peaks = [tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(num_gpus)]
     except ValueError:  # an allocator without statistics
         return None
-    return round(float(max(peaks)) / _GIB, 3)
+    return round(float(max(peaks)) / _GIB, 3) or None  # one whose statistics are off reports 0
 
 
-def sample_gpu_percents() -> list[float]:
-    """The present utilization of the GPUs that this process may use, as a list of their mean; empty where it is not reported."""
+def sample_gpu_percent() -> float | None:
+    """The present mean utilization of the GPUs that this process may use; None where nvidia-smi does not report it."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return []
+        return None
     command = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
         command.append(f"--id={visible}")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return []
+    except (OSError, subprocess.TimeoutExpired):  # no memory for another process, or a driver that does not respond
+        return None
     percents = [float(line) for line in done.stdout.splitlines() if line.strip().isdecimal()]  # [N/A] for a part of a GPU
-    return [statistics.fmean(percents)] if done.returncode == 0 and percents else []
+    return statistics.fmean(percents) if done.returncode == 0 and percents else None

@@ -15,7 +15,7 @@ from jobs import sweep
 from jobs.cluster.own_job import OwnJob
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import usage_meter
-from jobs.execution.usage_meter import find_requested, metered, sample_gpu_percents
+from jobs.execution.usage_meter import find_requested, metered, sample_gpu_percent
 from jobs.records import attempts, usage
 from jobs.records.run_directory import Run
 from jobs.records.run_usage import RunUsage, advise, usage_figures
@@ -86,14 +86,14 @@ def test_memory_of_running_child_processes_counts(
 
 
 @pytest.mark.parametrize(
-    ("answer", "percents"), [("printf '40\\n61\\n'", [50.5]), ("echo '[N/A]'", []), ("echo No devices were found; exit 6", [])]
+    ("answer", "percent"), [("printf '40\\n61\\n'", 50.5), ("echo '[N/A]'", None), ("echo No devices were found; exit 6", None)]
 )
 def test_utilization_is_that_which_nvidia_smi_reports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, percents: list[float]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, percent: float | None
 ) -> None:
     fake_slurm.install(monkeypatch, tmp_path / "bin", **{"nvidia-smi": f'echo "$@" > "{tmp_path}/options"; {answer}'})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5,GPU-7")
-    assert sample_gpu_percents() == percents
+    assert sample_gpu_percent() == percent
     assert "--id=GPU-5,GPU-7" in (tmp_path / "options").read_text()
 
 
