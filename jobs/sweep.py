@@ -16,6 +16,8 @@ from jobs.execution.promote import promote
 from jobs.execution.resubmit import resubmit
 from jobs.execution.submit import Checks, dry_run, submit
 from jobs.records import run_logs, status_table
+from jobs.records.seed_table import make_seed_table
+from jobs.records.usage_table import make_usage_table
 from pianogen import command
 from pianogen.command import Parser, Subcommand
 from pianogen.errors import UsageError
@@ -59,6 +61,9 @@ def _submit(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the runs and the job script, write nothing"
     )
+    parser.add_argument(
+        "--prune", action="store_true", help="remove the runs, with all of their files, that the sweep file no longer has"
+    )
     parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
     parser.add_argument(
         "--no-check-models",
@@ -68,7 +73,7 @@ def _submit(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
     checks = Checks(paths=not options.shared, models=not options.no_check_models)
     action = dry_run if options.dry_run else submit
-    action(options.sweep, options.overrides, options.store, options.out, options.cluster, checks)
+    action(options.sweep, options.overrides, options.store, options.out, options.cluster, checks, options.prune)
     return 0
 
 
@@ -76,21 +81,30 @@ def _status(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} status",
         description="Show which runs are waiting, running, done or failed, and why; and update runs.csv.",
-        epilog=f"examples:\n  {_PROG} status runs/quick --watch\n  {_PROG} status runs/quick 3 5-9 model.name=gru",
+        epilog="examples:\n"
+        f"  {_PROG} status runs/quick --watch\n"
+        f"  {_PROG} status runs/quick 3 5-9 model.name=gru\n"
+        f"  {_PROG} status runs/quick --usage",
     )
     _add_target(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument("--json", action="store_true", help="print JSON, with the figures of all tables")
+    views.add_argument(
+        "--usage", action="store_true", help="show time, CPUs and memory that the runs have used, beside what they requested"
+    )
+    views.add_argument("--seeds", action="store_true", help="show the mean and spread of runs that differ only in training.seed")
     parser.add_argument(
         "--watch",
         action="store_true",
         help="refresh until no run is queued or running; without a terminal, print a line for every change",
     )
     options = parser.parse(arguments)
-    if options.watch and options.json:
-        raise UsageError("--watch shows a table; leave out --json or --watch")
+    if others := [name for name in ("json", "usage", "seeds") if options.watch and getattr(options, name)]:
+        raise UsageError(f"--watch shows the table of runs; leave out --{others[0]} or --watch")
     if options.watch:
         return status_table.watch(options.target, options.selection)
-    return status_table.show(options.target, options.json, options.selection)
+    make_table = make_usage_table if options.usage else make_seed_table if options.seeds else None
+    return status_table.show(options.target, options.json, options.selection, make_table)
 
 
 def _resubmit(arguments: Sequence[str]) -> int:
@@ -98,15 +112,21 @@ def _resubmit(arguments: Sequence[str]) -> int:
         prog=f"{_PROG} resubmit",
         description="Show why runs are not done, and submit those that are neither queued nor running. They resume from their\n"
         "last checkpoint.",
-        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9",
+        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9 --from-scratch",
     )
     also = "; other settings, such as slurm.timeout=8:00:00 or sampling.primer=theme.mid, override those of the runs"
     _add_target(parser, also)
     _add_cluster(parser)
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="remove the checkpoints, metrics, model and samples of runs, and train from iteration 0; of done runs only those "
+        "that SELECTION names",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
     selection, overrides = _split(options.selection)
-    resubmit(options.target, selection, overrides, options.cluster, options.dry_run)
+    resubmit(options.target, selection, overrides, options.cluster, options.dry_run, options.from_scratch)
     return 0
 
 
@@ -161,7 +181,9 @@ def _logs(arguments: Sequence[str]) -> int:
         epilog=f"examples:\n  {_PROG} logs runs/quick 3\n  {_PROG} logs runs/quick 3 --follow",
     )
     _add_target(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="print what is appended, of a single run, until Ctrl-C")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="print what is appended, and later attempts, of a single run, until Ctrl-C"
+    )
     options = parser.parse(arguments)
     run_logs.show(options.target, options.selection, options.follow)
     return 0

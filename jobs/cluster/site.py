@@ -12,6 +12,7 @@ from pianogen.errors import UsageError
 
 _DEFAULT = Path(jobs.__file__).parents[1] / "slurm" / "site.sh"
 _COPY = "site.sh"
+SBATCH = "SBATCH_"  # the beginning of the variables that replace options of sbatch
 _log = logging.getLogger(__name__)
 _LOAD_MODULES = (
     "[[ -z ${PIANOGEN_MODULES:-} ]] || type module &>/dev/null || source /etc/profile\n"
@@ -37,19 +38,38 @@ def find() -> Path | None:
 def exported(path: Path | None) -> dict[str, str]:
     """The variables that a file of site settings exports and that this process does not have, such as SBATCH_ACCOUNT.
 
+    Variables of sbatch that this process has do not count: they would change what a sweep requests from one shell to the next.
+
     Raises:
         UsageError: bash cannot read the file.
     """
     if path is None:
         return {}
     script = 'source "$1" >&2 && exec env -0'
-    done = subprocess.run(["bash", "-c", script, "bash", path], capture_output=True, timeout=60, check=False)
+    own = {name: value for name, value in os.environ.items() if not name.startswith(SBATCH)}
+    done = subprocess.run(["bash", "-c", script, "bash", path], capture_output=True, timeout=60, check=False, env=own)
     if done.returncode != 0:
         message = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise UsageError(f"bash cannot read the site settings {path}: {message}; correct the file")
     entries = done.stdout.decode(errors="surrogateescape").split("\0")
     variables = dict(entry.partition("=")[::2] for entry in entries if entry)
-    return {name: value for name, value in variables.items() if name not in os.environ and name != "_"}
+    return {name: value for name, value in variables.items() if name not in own and name != "_"}
+
+
+def warn_of_ignored_variables() -> None:
+    """Names the variables of the user with which sbatch would change what a sweep requests.
+
+    Raises:
+        UsageError: bash cannot read the site settings.
+    """
+    of_site = exported(find())
+    ignored = sorted(name for name, value in os.environ.items() if name.startswith(SBATCH) and of_site.get(name) != value)
+    if ignored:
+        _log.warning(
+            "%s of the environment is ignored: the sweep and the site settings alone state what jobs request; set slurm.account, "
+            "slurm.partition or slurm.extra in the sweep, or export the variable in slurm/site.sh",
+            ", ".join(ignored),
+        )
 
 
 def copy_to(folder: Path) -> None:

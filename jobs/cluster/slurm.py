@@ -37,9 +37,7 @@ _VARIABLES = {
     "switches": ("REQ_SWITCH", "WAIT4SWITCH"),
     "time": ("TIMELIMIT",),
 }
-# Variables of sbatch that fill in what the sweep leaves open. All others of the user, which have precedence over the script, are
-# removed, so that jobs get the resources of the sweep.
-_DEFAULTS = frozenset({"SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION"})
+_KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})  # they say which Slurm is used
 
 
 class SlurmRefusal(UsageError):
@@ -180,7 +178,7 @@ def nodes_of(partition: str | None) -> list[str]:
     Raises:
         SlurmError: Slurm does not respond.
     """
-    partition = partition or os.environ.get("SBATCH_PARTITION") or site.exported(site.find()).get("SBATCH_PARTITION")
+    partition = partition or site.exported(site.find()).get("SBATCH_PARTITION")
     command = ["sinfo", "--noheader", "--Node", "--format=%n|%P"] + ([f"--partition={partition}"] if partition else [])
     rows = [line.split("|") for line in client.checked(command).split()]
     return sorted({node for node, name in rows if partition or name.endswith("*")} or {node for node, _ in rows})
@@ -264,22 +262,20 @@ def _job_variables(code: Path) -> str:
 
 @contextmanager
 def _sbatch_environment(options: Mapping[str, Any]) -> Iterator[None]:
-    """The environment of sbatch: with the site's settings, without the variables of a job that this process may run in.
+    """The environment of sbatch: with the site's settings, without variables of the user and of a job that this process runs in.
 
-    Variables of sbatch have precedence over its script, so those of the options that the script decides are removed.
+    Variables of sbatch have precedence over its script, so the site's settings of options that the script decides are left out.
 
     Args:
         options: the options of the script, and those that it leaves out on purpose.
     """
     decided = _FIXED_OPTIONS.union(options, *(group for group in _ALTERNATIVES if group & options.keys()))
-    overriding = {f"SBATCH_{name}" for option in decided for name in _variables(option)}
-    kept = (_DEFAULTS - overriding) | {"SLURM_CONF", "SLURM_CLUSTERS"}
-    prefixes = ("SBATCH_", "SLURM_", "SRUN_", "SUBMITIT_")
-    removed = {name for name in os.environ if (name.startswith(prefixes) or client.is_of_user(name)) and name not in kept}
-    with environment.modified({}, removed):
-        exported = {name: value for name, value in site.exported(site.find()).items() if name not in overriding}
-        with environment.modified(exported):
-            yield
+    overriding = {f"{site.SBATCH}{name}" for option in decided for name in _variables(option)}
+    prefixes = (site.SBATCH, "SLURM_", "SRUN_", "SUBMITIT_")
+    removed = {name for name in os.environ if name.startswith(prefixes) or client.is_of_user(name)} - _KEPT_VARIABLES
+    exported = {name: value for name, value in site.exported(site.find()).items() if name not in overriding}
+    with environment.modified(exported, removed):
+        yield
 
 
 def _variables(option: str) -> tuple[str, ...]:

@@ -64,13 +64,16 @@ class Batch:
 
 
 def check_cluster(cluster: Cluster) -> None:
-    """Refuses a cluster that this machine does not have.
+    """Refuses a cluster that this machine does not have, and names the variables of the user that it ignores.
 
     Raises:
         UsageError: Slurm is not installed.
     """
-    if cluster == "slurm" and shutil.which("sbatch") is None:
+    if cluster != "slurm":
+        return
+    if shutil.which("sbatch") is None:
         raise UsageError("sbatch is not installed on this machine; use a login node of the cluster, or --cluster local")
+    site.warn_of_ignored_variables()
 
 
 def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: None) -> list[str]:

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
+from jobs.records.sweep_directory import JOBS, TRIAL
 from pianogen.data.train_split import check_train_split
 from pianogen.errors import UsageError
 from pianogen.sampling.primer import check_start
@@ -23,25 +26,33 @@ _log = logging.getLogger(__name__)
 _MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut down 90 s before the limit
 
 
-def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConfig]) -> None:
+def try_runs(cluster: Cluster, store: Path, out: Path | None, configs: Sequence[RunConfig]) -> None:
     """Builds each model, and executes a run in miniature, in a separate process that sees no GPU.
 
     The process has the environment of the jobs, as far as this machine has it, and writes to the file system of the sweep.
     TensorFlow is imported in that process only.
 
     Args:
-        out: the directory of the sweep, which may not exist.
+        out: the directory of the sweep, whose submissions this process has locked; None for a dry run, which uses the temporary
+            folder of this machine.
 
     Raises:
         UsageError: a run cannot be executed.
     """
+    place = out / JOBS if out else None
+    for stale in place.glob(f"{TRIAL}*") if place else ():
+        shutil.rmtree(stale, ignore_errors=True)  # the process of a command that was killed may still be writing to it
+    with tempfile.TemporaryDirectory(prefix=TRIAL, dir=place) as folder:
+        _try_runs(cluster, store, folder, configs)
+
+
+def _try_runs(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunConfig]) -> None:
     settings = sorted({config.model_dump_json() for config in configs})
-    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
     root = Path(jobs.__file__).parents[1]
     variables = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
-    command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), str(folder)]
+    command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), folder]
     done = subprocess.run(
         command, input=f"[{', '.join(settings)}]", env=os.environ | variables, capture_output=True, text=True, check=False
     )

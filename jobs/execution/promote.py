@@ -3,6 +3,7 @@
 import functools
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.configuration import grid, run_config
@@ -113,5 +114,6 @@ def _write(copies: Sequence[tuple[Run, PlannedRun]]) -> None:
             else:
                 shutil.copyfile(path, new / name)
         with source.open_store() as store:
-            entry.run.write_provenance(Provenance.of_submission(entry.config, store, git))
+            provenance = Provenance.of_submission(entry.config, store, git)
+        entry.run.write_provenance(replace(provenance, promoted_from=source.name))
         sweep_directory.write_config(entry.run, entry.config)  # last: a directory without it is not a run

@@ -9,6 +9,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight, submit
 from jobs.execution.launch import Cluster
 from jobs.records import status, submissions, sweep_directory
+from jobs.records.provenance import read_git_state
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.status import State
@@ -18,7 +19,12 @@ from pianogen.validation import ConfigError
 
 
 def resubmit(
-    target: Path, selection: Sequence[str], overrides: Sequence[str], cluster: Cluster, is_dry_run: bool = False
+    target: Path,
+    selection: Sequence[str],
+    overrides: Sequence[str],
+    cluster: Cluster,
+    is_dry_run: bool = False,
+    from_scratch: bool = False,
 ) -> None:
     """Prints why runs of a sweep, or one run, are not done, and submits those that are not active.
 
@@ -26,6 +32,8 @@ def resubmit(
         selection: see `open_selected`.
         overrides: key=value, applied to the configurations; they may change the sampling, but not the training.
         is_dry_run: check and print what would be submitted, and submit and write nothing.
+        from_scratch: remove what the runs have written, and train them from the start; of runs that are done, those that the
+            selection or `target` names.
 
     Raises:
         UsageError: the selection matches no run, overrides apply to none or would change a training, a primer has changed, or
@@ -36,9 +44,10 @@ def resubmit(
     runs = open_selected(target, selection)
     with submissions.exclusive(runs[0].sweep):
         existing = sweep_directory.find_runs(runs[0].sweep)
+        restarts_done = from_scratch and (bool(selection) or Run(target).config_file.is_file())
         selected = []
         for run, entry in status.read_statuses(runs).items():
-            if entry.state is not State.DONE:
+            if entry.state is not State.DONE or restarts_done:
                 print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
                 if not entry.is_active:
                     selected.append(run)
@@ -47,7 +56,8 @@ def resubmit(
                 f"{' '.join(overrides)} would change nothing, because no selected run of {target} is waiting or failed; draw "
                 "other samples of finished runs with pianogen sample"
             )
-        print(f"{len(selected)} of {counted(len(runs), 'run')} to start", flush=True)
+        manner = "; their checkpoints, metrics, models and samples are removed" if from_scratch and selected else ""
+        print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
         configs = {run: _override(run, overrides, existing) for run in selected}
         changes_sampling = any(text.startswith("sampling") for text in overrides)
         if configs and changes_sampling:
@@ -63,11 +73,16 @@ def resubmit(
         if is_dry_run:
             print("nothing was submitted or written")
         elif batches:
-            submit.start(cluster, [(batch, functools.partial(_write, configs, changes_sampling)) for batch, configs in batches])
+            write = functools.partial(_write, changes_sampling, from_scratch)
+            submit.start(cluster, [(batch, functools.partial(write, configs)) for batch, configs in batches])
 
 
-def _write(configs: dict[Run, RunConfig], changes_sampling: bool) -> None:
+def _write(changes_sampling: bool, from_scratch: bool, configs: dict[Run, RunConfig]) -> None:
+    git = read_git_state() if from_scratch else None
     for run, config in configs.items():
+        if from_scratch:
+            run.remove_results()
+            run.write_provenance(run.read_provenance().submitted_again(git))
         if changes_sampling:
             run.write_provenance(run.read_provenance().with_sampling(config))
         sweep_directory.write_config(run, config)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim, job_files, rendezvous
 from jobs.execution.shutdown import ShutdownFlag
 from jobs.execution.tracking import tracked
+from jobs.execution.usage_meter import metered
 from jobs.records import attempts
 from jobs.records.held_out import with_unbeaten
 from jobs.records.provenance import Outcome
@@ -50,16 +52,15 @@ def run_job(path: str) -> None:
 
 
 def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: ShutdownFlag) -> None:
-    log, cpu_start_s = attempts.begin_attempt(run, own, submission), time.process_time()
+    log = attempts.begin_attempt(run, own, submission)
     try:
-        with job_files.output_to(log):
-            result, iterations_per_s = _train_and_sample(run, own, shutdown_requested)
+        with job_files.output_to(log), metered(run, own.rank, shutdown_requested) as polled:
+            result, iterations_per_s = _train_and_sample(run, own, polled)
             devices = _device_names()
-        cpu_s = time.process_time() - cpu_start_s
-        attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s, cpu_s=cpu_s)
+        attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s)
         run.write_result(result)
     except Interrupted as error:
-        attempts.end_attempt(run, interrupted=str(error), cpu_s=time.process_time() - cpu_start_s)
+        attempts.end_attempt(run, interrupted=str(error))
         if own.id and not run.read_config().slurm.is_requeued:
             return  # not as a failure: accounting would report the job like one that failed after a requeue
         if own.id:
@@ -79,9 +80,13 @@ def _train_as_worker(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) ->
     (run.path / "log").mkdir(exist_ok=True)
     config = run.read_config()
     with job_files.output_to(run.path / "log" / f"worker-{own.rank}.log"), rendezvous.meet(run, own) as workers:
-        with job_files.local_store(run.open_store(), config.local_copy) as store, suppress(Interrupted):
+        with (
+            job_files.local_store(run.open_store(), config.local_copy) as store,
+            suppress(Interrupted),
+            metered(run, own.rank, shutdown_requested) as polled,
+        ):
             statistics = train_statistics(store, config.data)
-            loop.train(config, store, statistics, run.path, config.devices, workers, shutdown_requested)
+            loop.train(config, store, statistics, run.path, config.devices, workers, polled)
         # The first worker still writes its checkpoint, or evaluates and draws samples. srun kills the other workers when one
         # exits with an error, so this one waits.
         while run.read_provenance().attempts[-1].outcome is Outcome.UNRECORDED:
@@ -128,7 +133,7 @@ def _describe(error: BaseException, run: Run) -> str:
     return message if config.device == "gpu" else f"{message} (slurm.memory_gb is {config.slurm.memory_gb})"
 
 
-def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -> tuple[Result, float | None]:
+def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bool]) -> tuple[Result, float | None]:
     """The result, and the training speed in iterations per second."""
     _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     # TensorFlow is imported here, in the job: commands that submit or show the status do not wait for it.

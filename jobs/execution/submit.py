@@ -1,6 +1,7 @@
 """Submission of a sweep: its runs are checked, their jobs are queued or executed, and their directories are written."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,15 @@ class Checks:
     models: bool = True
 
 
-def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, checks: Checks) -> None:
+def submit(
+    sweep: Path,
+    overrides: Sequence[str],
+    store_path: Path,
+    out: Path,
+    cluster: Cluster,
+    checks: Checks,
+    prune: bool = False,
+) -> None:
     """Submits the runs of a sweep that are neither done nor active.
 
     On Slurm failed runs are left to `resubmit`, so that their reasons are read first.
@@ -49,9 +58,10 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
         overrides: key=value, applied to the sweep file.
         out: the directory of the sweep.
         checks: those that are made.
+        prune: remove the runs that the sweep file no longer has, with all of their files.
 
     Raises:
-        UsageError: a check failed, or Slurm rejected the jobs; nothing is written.
+        UsageError: a check failed, Slurm rejected the jobs, or a job works on a run that would be removed; nothing is written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
@@ -66,13 +76,18 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
         states = {entry.run: statuses.get(entry.run, _NEW).state for entry in planned}
         startable = (State.WAITING,) if cluster == "slurm" else (State.WAITING, State.FAILED)
         selected = [entry for entry in planned if states[entry.run] in startable and entry.run not in active]
+        dropped = _list_dropped(sweep, planned, existing, prune)
+        if prune:
+            _check_idle(dropped, statuses)
         print(f"{out}: {status.count(list(states.values()))}; {len(selected)} to start", flush=True)
 
         def write_runs() -> None:
             sweep_directory.write_runs(out, values, planned, store, active)
+            if prune:
+                sweep_directory.remove_runs(out, dropped)
 
         if selected:
-            _check(cluster, out, store_path, selected, checks)
+            _check(cluster, out, store_path, selected, checks, trial_folder=out)
             first, *others = _batches(out, selected)
             start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
@@ -84,16 +99,25 @@ def submit(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, c
         print(f"show the status with: pianogen sweep status {out}")
 
 
-def dry_run(sweep: Path, overrides: Sequence[str], store_path: Path, out: Path, cluster: Cluster, checks: Checks) -> None:
+def dry_run(
+    sweep: Path,
+    overrides: Sequence[str],
+    store_path: Path,
+    out: Path,
+    cluster: Cluster,
+    checks: Checks,
+    prune: bool = False,
+) -> None:
     """Checks a submission and prints its runs and its job script; the parameters are those of `submit`."""
     launch.check_cluster(cluster)
     variations = grid.expand(grid.load_sweep(sweep, overrides), grid.source_of(sweep, overrides))
     out = out.resolve()
     with Store(store_path) as store:
-        planned, _ = _plan(out, variations, store)
+        planned, existing = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
     if unfinished:
-        _check(cluster, out, store_path, unfinished, checks)
+        _check(cluster, out, store_path, unfinished, checks, trial_folder=None)
+    _list_dropped(sweep, planned, existing, prune)
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
     if cluster == "slurm":
@@ -157,7 +181,11 @@ def batches_of(sweep: Path, configs: Mapping[Run, RunConfig]) -> list[tuple[Batc
 
 
 def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[list[PlannedRun], list[Run]]:
-    """The runs of a submission, and all runs that the sweep has already."""
+    """The runs of a submission, and all runs that the sweep has already.
+
+    Raises:
+        UsageError: `out` is the directory of another sweep, or the store is not a corpus.
+    """
     if store.kind != "corpus":
         raise UsageError(f"{store.path} is a store of {store.kind}; train on a corpus, which pianogen preprocess writes")
     existing = sweep_directory.find_runs(out)
@@ -171,11 +199,40 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
     return planned, list(existing.values())
 
 
+def _list_dropped(sweep: Path, planned: Sequence[PlannedRun], existing: Sequence[Run], prune: bool) -> list[Run]:
+    """Prints and returns the runs that the sweep file no longer has."""
+    dropped = sweep_directory.find_dropped(planned, existing)
+    for run in dropped:
+        print(f"{run.name} is not in {sweep}" + ("; it will be removed with all of its files" if prune else ""))
+    if dropped and not prune:
+        print("submit with --prune to remove these runs")
+    return dropped
+
+
+def _check_idle(runs: Sequence[Run], statuses: Mapping[Run, Status]) -> None:
+    """Refuses to remove runs that a job or a process works on.
+
+    Raises:
+        UsageError: there is one.
+    """
+    busy = {run.name for run in runs if statuses[run].is_active}
+    if runs and shutil.which("squeue"):
+        busy |= set(submissions.live_jobs(runs).values())  # jobs that draw or decode samples, too
+    if busy:
+        numbers = " ".join(name.partition("-")[0] for name in sorted(busy))
+        raise UsageError(
+            f"jobs or processes work on {', '.join(sorted(busy))}, so nothing was removed or submitted; cancel them first: "
+            f"pianogen sweep cancel {runs[0].sweep} {numbers}"
+        )
+
+
 def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:
     return [batch for batch, _ in batches_of(out, {entry.run: entry.config for entry in planned})]
 
 
-def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks) -> None:
+def _check(
+    cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks, *, trial_folder: Path | None
+) -> None:
     configs = [entry.config for entry in planned]
     replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
     if cluster == "debug" and replicas > 1 and len(planned) > 1:
@@ -187,6 +244,6 @@ def _check(cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRu
     for batch in _batches(out, planned):
         preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared=not checks.paths)
     if checks.models:
-        preflight.try_runs(cluster, store, out, configs)
+        preflight.try_runs(cluster, store, trial_folder, configs)
     for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
         _log.warning(doubt)

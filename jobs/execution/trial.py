@@ -2,8 +2,8 @@
 
 python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
 
-The process reads a JSON list of configurations. It builds every model, and executes all steps of one run on a single batch below
-FOLDER. It prints the message of an error that the user can correct, and exits with INVALID.
+The process reads a JSON list of configurations. It builds every model, and executes all steps of one run on a single batch in
+FOLDER, which must be empty. It prints the message of an error that the user can correct, and exits with INVALID.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +42,7 @@ def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
         find_tracker(tracker)
     with Store(store) as opened:
         model_check.check_models(opened, list(configs))
-        with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as name:
-            _run(configs[0], opened, Path(name))
+        _run(configs[0], opened, folder)
 
 
 def _run(config: RunConfig, store: Store, folder: Path) -> None:

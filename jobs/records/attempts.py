@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pianogen
 from jobs.cluster.own_job import OwnJob
+from jobs.records import usage
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import Run
 from pianogen import arithmetic, lock
@@ -26,6 +27,10 @@ def begin_attempt(run: Run, own: OwnJob, submission: str) -> Path:
         submission: the folder name of its submission; outside of Slurm, of the last submission of the run.
     """
     provenance = run.read_provenance()
+    earlier = provenance.attempts
+    if earlier and earlier[-1].usage is None:  # it was killed
+        earlier = [*earlier[:-1], earlier[-1].with_usage(usage.read(run.log))]
+    usage.clear(run.log)
     attempt = Attempt(
         started=_now(),
         host=socket.gethostname(),
@@ -34,12 +39,12 @@ def begin_attempt(run: Run, own: OwnJob, submission: str) -> Path:
         restart=own.restarts,
         submission=submission,
         code=Path(pianogen.__file__).parents[1].name,
-        log=f"log/attempt-{len(provenance.attempts) + 1:02d}.log",
+        log=f"log/attempt-{len(earlier) + 1:02d}.log",
         environment=arithmetic.recorded(),
     )
-    provenance = replace(provenance, attempts=[*provenance.attempts, attempt])
+    provenance = replace(provenance, attempts=[*earlier, attempt])
     run.write_provenance(provenance)
-    run.progress.parent.mkdir(exist_ok=True)
+    run.log.mkdir(exist_ok=True)
     with suppress(OSError):  # it only shows the progress of the attempt before
         run.progress.unlink()
     (run.path / _RESERVE).write_bytes(os.urandom(len(json.dumps(provenance.to_json(), indent=2)) + _RESERVE_BYTES))
@@ -53,9 +58,8 @@ def end_attempt(
     error: str | None = None,
     devices: list[str] | None = None,
     iterations_per_s: float | None = None,
-    cpu_s: float | None = None,
 ) -> None:
-    """Records the end of the last attempt; the arguments are those of `Attempt`."""
+    """Records the end of the last attempt and the resources that it has used; the arguments are those of `Attempt`."""
     (run.path / _RESERVE).unlink(missing_ok=True)
     provenance = run.read_provenance()
     *earlier, last = provenance.attempts
@@ -66,9 +70,9 @@ def end_attempt(
         error=error,
         devices=devices,
         iterations_per_s=iterations_per_s,
-        cpu_s=cpu_s,
-    )
+    ).with_usage(usage.read(run.log))
     run.write_provenance(replace(provenance, attempts=[*earlier, last]))
+    usage.clear(run.log)
 
 
 def find_process(run: Run) -> lock.Owner | None:

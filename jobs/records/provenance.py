@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pianogen
+from jobs.records.usage import USAGE_FIELDS, Requested, Usage
 from pianogen.config import Config
 from pianogen.errors import UsageError
 from pianogen.store import Store
@@ -48,7 +49,8 @@ class Attempt:
         devices: names of TensorFlow's devices; of a finished attempt.
         iterations_per_s: of a finished attempt that trained.
         environment: the variables that TensorFlow and its libraries read.
-        cpu_s: processor time of an attempt that finished or was interrupted, all threads of the first worker.
+        wall_s, cpu_s, memory_gb, gpu_memory_gb, gpu_percent, requested: see `Usage`; those of an attempt that was killed are here
+            when the next attempt has begun.
     """
 
     started: str
@@ -64,8 +66,30 @@ class Attempt:
     error: str | None = None
     devices: list[str] | None = None
     iterations_per_s: float | None = None
+    wall_s: float | None = None
     cpu_s: float | None = None
+    memory_gb: float | None = None
+    gpu_memory_gb: float | None = None
+    gpu_percent: float | None = None
+    requested: Requested | None = None
     environment: dict[str, str] | None = None
+
+    @classmethod
+    def parse(cls, content: dict[str, Any]) -> Self:
+        """The attempt in a JSON value."""
+        requested = content.get("requested")
+        return cls(**content | {"requested": Requested(**requested) if requested else None})
+
+    @property
+    def usage(self) -> Usage | None:
+        """The resources that the attempt has used; None if it runs or was killed, and in older records."""
+        if self.wall_s is None or self.cpu_s is None or self.memory_gb is None:
+            return None
+        return Usage(self.wall_s, self.cpu_s, self.memory_gb, self.gpu_memory_gb, self.gpu_percent, self.requested)
+
+    def with_usage(self, usage: Usage | None) -> Self:
+        """The attempt with the resources that it has used; unchanged if they are not known."""
+        return self if usage is None else replace(self, **{name: getattr(usage, name) for name in USAGE_FIELDS})
 
     @property
     def outcome(self) -> Outcome:
@@ -128,6 +152,7 @@ class Provenance:
         git: None if the code was not run from a checkout.
         versions: by package.
         attempts: oldest first.
+        promoted_from: name of the run whose training this run continues; None if it was submitted.
     """
 
     identity: str
@@ -138,6 +163,7 @@ class Provenance:
     versions: dict[str, str]
     attempts: list[Attempt]
     sampling_identity: str | None = None
+    promoted_from: str | None = None
 
     @classmethod
     def of_submission(cls, config: Config, store: Store, git: GitState | None) -> Self:
@@ -155,6 +181,10 @@ class Provenance:
             sampling_identity=config.sampling_identity(read_primer(config)),
         )
 
+    def submitted_again(self, git: GitState | None) -> Self:
+        """The provenance of the same run that this process submits to be trained from the start."""
+        return replace(self, command=sys.argv, git=git, versions=_versions())
+
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
         """The provenance in a JSON value.
@@ -165,7 +195,7 @@ class Provenance:
         nested = {
             "store": StoreReference(**content["store"]),
             "git": GitState(**content["git"]) if content["git"] else None,
-            "attempts": [Attempt(**entry) for entry in content["attempts"]],
+            "attempts": [Attempt.parse(entry) for entry in content["attempts"]],
         }
         return cls(**content | nested)
 

@@ -1,5 +1,6 @@
 """The directory of a run: its paths and its records."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pianogen.store import Store
 
 # A network file system may hide a new file from other machines for this long.
 VISIBILITY_DELAY_S = 120.0
+_RESULTS = ("result.json", "model.keras", "curves.png", "tensorboard", "metrics.csv", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,19 @@ class Run:
         return self.path.absolute().parent
 
     @property
+    def log(self) -> Path:
+        """The folder of the logs."""
+        return self.path / "log"
+
+    @property
     def lock(self) -> Path:
         """The lock file of the process that trains the run."""
-        return self.path / "log" / "lock"
+        return self.log / "lock"
 
     @property
     def progress(self) -> Path:
         """The progress record of the last attempt."""
-        return self.path / "log" / "progress.json"
+        return self.log / "progress.json"
 
     @property
     def config_file(self) -> Path:
@@ -79,6 +86,14 @@ class Run:
     def write_result(self, result: Result) -> None:
         """Writes result.json, which marks the run as done."""
         record_file.write(self.path / "result.json", result.to_json())
+
+    def remove_results(self) -> None:
+        """Removes all that attempts have written but their records and logs: first result.json, the mark of a done run."""
+        for path in [*(self.path / name for name in _RESULTS), *sorted(self.path.glob("samples*.h5"))]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def check_primer(self) -> None:
         """Checks that the primer has the content with which the run was submitted.

@@ -3,8 +3,9 @@
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
@@ -17,7 +18,7 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
     """Prints the log of the last attempt of each run.
 
     Args:
-        follow: prints what is appended, until Ctrl-C; of a single run.
+        follow: prints what is appended, and the logs of later attempts, until Ctrl-C; of a single run.
 
     Raises:
         UsageError: no run has a log yet, or several are to be followed.
@@ -28,15 +29,29 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
     logs = {run: log for run in runs if (log := last_log(run))}
     if not logs:
         raise UsageError(f"no selected run of {target} has a log yet; see pianogen sweep status {target}")
-    for log in logs.values():
-        print(f"==> {log} <==", flush=True)
-        with log.open("rb") as file:
+    for run, log in logs.items():
+        if follow:
+            _follow(run, log)
+        _print_log(log)
+
+
+def _print_log(log: Path, until: Callable[[], bool] = lambda: True) -> None:
+    """Prints a log, and what is appended to it until a condition is true."""
+    print(f"==> {log} <==", flush=True)
+    with log.open("rb") as file:
+        is_last = False
+        while not is_last:
+            is_last = until()  # before the last look at the file: an attempt writes its last line before the next one begins
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-            while follow:
-                time.sleep(_POLL_S)
-                shutil.copyfileobj(file, sys.stdout.buffer)
-                sys.stdout.buffer.flush()
+            time.sleep(0 if is_last else _POLL_S)
+
+
+def _follow(run: Run, log: Path) -> NoReturn:
+    """Prints a log, what is appended to it, and the logs of later attempts, such as those after a requeue."""
+    while True:
+        _print_log(log, lambda: last_log(run) not in (None, log))  # noqa: B023 - called only before `log` changes
+        log = last_log(run) or log
 
 
 def last_log(run: Run) -> Path | None:

@@ -19,8 +19,10 @@ from jobs.records import record_file, status
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines, find_figure, find_unbeaten
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_usage import RunUsage
+from jobs.records.seed_groups import find_spread, group_by_seed
 from jobs.records.selection import open_selected
-from jobs.records.status import Status
+from jobs.records.status import State, Status
 from pianogen import atomic, streams
 from pianogen.config import flatten
 
@@ -32,6 +34,7 @@ _TRIVIAL_FIGURES = {  # a repeat has no likelihood
     for name in TRIVIAL
     if (measure, name) != (Measure.NATS, "repeat")
 }
+SEED_FIGURES = ("loss", "valid_loss", *_MEASURES)  # those whose spread over seeds is shown
 _UNBEATEN = "!"
 _REFRESH_S = 15.0
 _LOG_WIDTH = 200
@@ -47,12 +50,14 @@ class Row:
         status: its status.
         settings: those that change the result, by dotted key.
         result: None while the run is not done.
+        usage: the resources of its attempts.
     """
 
     run: str
     status: Status
     settings: dict[str, Any]
     result: Result | None
+    usage: RunUsage
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -74,7 +79,11 @@ class Row:
         trivial = {column: find_figure(valid, *key) for column, key in _TRIVIAL_FIGURES.items()}
         unbeaten = {f"valid_{measure}_unbeaten": " ".join(names) for measure, names in find_unbeaten(valid).items()}
         progress = {"progress": _describe_progress(self.status)}
-        return {"run": self.run, **current, **progress, **self.settings, **self.figures, **trivial, **unbeaten}
+        usage = self.usage.columns()
+        return {"run": self.run, **current, **progress, **self.settings, **self.figures, **trivial, **unbeaten, **usage}
+
+
+MakeTable = Callable[[Sequence[Row]], Table]
 
 
 def read(target: Path, selection: Sequence[str] = ()) -> list[Row]:
@@ -83,24 +92,43 @@ def read(target: Path, selection: Sequence[str] = ()) -> list[Row]:
     return [_row(run, entry) for run, entry in status.read_statuses(runs).items()]
 
 
+def flatten_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as mappings, with the mean and the standard deviation of their figures over the runs that differ in the seed."""
+    by_name = {row.run: row for row in rows}
+    spreads: dict[str, dict[str, Any]] = {}
+    for group in group_by_seed({row.run: row.settings for row in rows}):
+        columns: dict[str, Any] = {"seed_group": group[0], "num_seeds": len(group)}
+        for name in SEED_FIGURES:
+            spread = find_spread(by_name[run].figures[name] for run in group)
+            columns[f"{name}_mean"] = spread.mean if spread else None
+            columns[f"{name}_std"] = spread.deviation if spread and len(group) > 1 else None
+        spreads |= dict.fromkeys(group, columns)
+    return [row.flat() | spreads[row.run] for row in rows]
+
+
 def write(target: Path, rows: Sequence[Row]) -> None:
     """Writes runs.csv if `target` is a sweep, not a run."""
     if (target / "sweep.yaml").is_file():
         text = io.StringIO()
-        flat = [row.flat() for row in rows]
+        flat = flatten_rows(rows)
         writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
         atomic.write_text(target / "runs.csv", text.getvalue())
 
 
-def show(target: Path, as_json: bool, selection: Sequence[str] = ()) -> int:
-    """Prints the table once."""
+def show(target: Path, as_json: bool, selection: Sequence[str] = (), make_table: MakeTable | None = None) -> int:
+    """Prints a table once.
+
+    Args:
+        as_json: print JSON instead.
+        make_table: makes the table from the rows; None is that of the states and results.
+    """
     rows = read(target, selection)
     if as_json:
-        print(record_file.to_json([row.flat() for row in rows]))
+        print(record_file.to_json(flatten_rows(rows)))
     else:
-        _console().print(_table(rows))
+        _console().print((make_table or _table)(rows))
     if not selection:
         _try_to_write(target, rows)
     return 0
@@ -159,10 +187,22 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _LOG_WIDTH, markup=False, emoji=False, highlight=False)
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    title = status.count([row.status.state for row in rows])  # on top: the end of a long table scrolls out of view
-    table = Table(title=title, title_justify="left", title_style="", box=None, header_style="bold", caption_justify="left")
+def new_table(states: Sequence[State]) -> Table:
+    """An empty table under the number of runs in each state: on top, since the end of a long table scrolls out of view."""
+    table = Table(
+        title=status.count(states),
+        title_justify="left",
+        title_style="",
+        box=None,
+        header_style="bold",
+        caption_justify="left",
+    )
     table.caption_style = ""
+    return table
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = new_table([row.status.state for row in rows])
     columns = [name for name in _TABLE_COLUMNS if any(row.figures[name] is not None for row in rows)]
     for column in ("run", "state", *columns, ""):
         table.add_column(column.replace("_", " "))
@@ -189,7 +229,8 @@ def _format_figure(figure: float | None) -> str:
 
 
 def _row(run: Run, entry: Status) -> Row:
-    return Row(run.name, entry, flatten(run.read_provenance().config), run.read_result())
+    provenance = run.read_provenance()
+    return Row(run.name, entry, flatten(provenance.config), run.read_result(), RunUsage.of(run, provenance.attempts))
 
 
 def _describe(entry: Status) -> str:

@@ -1,6 +1,8 @@
 """The directory of a sweep: which runs it has, and which a submission adds."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,8 @@ from pianogen.errors import UsageError
 from pianogen.store import Store
 
 JOBS = "jobs"  # the folder of the submissions
+_REMOVED = "removed-"  # the beginning of the names of folders in it, whose content is being removed
+TRIAL = "trial-"  # the beginning of the names of folders in it, in which runs are tried before their submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ def check_ownership(out: Path) -> None:
 
 
 def _is_of_submissions(folder: Path) -> bool:
-    """Whether a folder has only what submissions write: their folders, snapshots of the code, and the lock."""
-    return folder.is_dir() and all(re.match(r"\d{4}-|code-|lock", path.name) for path in folder.iterdir())
+    """Whether a folder has only what submissions write: their folders, snapshots of the code, trial runs, and the lock."""
+    return folder.is_dir() and all(re.match(rf"\d{{4}}-|code-|lock|{TRIAL}", path.name) for path in folder.iterdir())
 
 
 def find_runs(out: Path) -> dict[str, Run]:
@@ -134,6 +138,28 @@ def plan_runs(
         planned.append(PlannedRun(run, variation.config, identity, is_new))
         number += is_new
     return planned
+
+
+def find_dropped(planned: Sequence[PlannedRun], existing: Collection[Run]) -> list[Run]:
+    """The runs that the sweep file no longer has. A promoted run belongs to the sweep as long as the run that it continues."""
+    kept = {entry.run.name for entry in planned}
+    sources = {run.name: run.read_provenance().promoted_from for run in existing}
+
+    def is_kept(name: str | None) -> bool:
+        return name is not None and (name in kept or is_kept(sources.get(name)))
+
+    return [run for run in existing if not is_kept(run.name)]
+
+
+def remove_runs(sweep: Path, runs: Sequence[Run]) -> None:
+    """Removes runs of a sweep with all of their files.
+
+    Each directory is moved at once: a directory that has lost only some of its files would be a damaged run.
+    """
+    for run in runs:
+        run.path.rename(Path(tempfile.mkdtemp(prefix=_REMOVED, dir=sweep / JOBS), run.name))
+    for folder in (sweep / JOBS).glob(f"{_REMOVED}*"):  # also those of a command that was killed
+        shutil.rmtree(folder)
 
 
 def write_runs(

@@ -21,6 +21,7 @@ from jobs.records.provenance import read_git_state
 from jobs.records.record_file import RecordError
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.usage import Requested
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
@@ -211,6 +212,18 @@ def test_run_without_its_result_is_not_done(tmp_path: Path, finished_run: Run) -
     assert run.read_result() == finished_run.read_result()
 
 
+def test_run_from_scratch_equals_its_first_training(tmp_path: Path, finished_run: Run) -> None:
+    run = copy_of(finished_run, tmp_path)
+    (run.path / "checkpoints" / "checkpoint").write_bytes(bytes(100))
+    assert command.run(sweep.main, ["resubmit", str(run.path), "--from-scratch", "--cluster", "local"]) == 0
+    assert state_of(run) == ("done", "")
+    for name in ("metrics.csv", "result.json"):
+        assert (run.path / name).read_bytes() == (finished_run.path / name).read_bytes()
+    first, second = run.read_provenance().attempts
+    assert second.iterations_per_s is not None, "it trained again"
+    assert first.usage == finished_run.read_provenance().attempts[0].usage
+
+
 def test_removed_metrics_stop_a_run(tmp_path: Path, finished_run: Run) -> None:
     run = copy_of(finished_run, tmp_path)
     (run.path / "result.json").unlink()
@@ -227,6 +240,15 @@ def test_log_of_an_attempt_has_times_and_levels(finished_run: Run) -> None:
     first = log.read_text().splitlines()[0]
     assert first[:4].isdecimal(), first
     assert first.split(maxsplit=2)[2] == f"INFO attempt on {finished_run.path}: outside of Slurm"
+
+
+def test_attempt_records_the_resources_that_it_used(finished_run: Run) -> None:
+    (attempt,) = finished_run.read_provenance().attempts
+    assert attempt.usage is not None
+    assert attempt.usage.requested == Requested(cpus=1, memory_gb=16, timeout_min=240)
+    assert attempt.usage.memory_gb > 0.25, "TensorFlow alone takes as much"
+    assert attempt.usage.cpu_s > 0
+    assert (attempt.usage.gpu_memory_gb, attempt.usage.gpu_percent) == (None, None)
 
 
 @pytest.mark.parametrize("cause", [MemoryError("no 9 GB"), tf.errors.ResourceExhaustedError(None, None, "no 9 GB")])

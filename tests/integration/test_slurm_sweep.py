@@ -19,6 +19,7 @@ from jobs.cluster.environment import modified
 from jobs.records import status_table, submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import Run
+from jobs.records.usage import Requested
 from pianogen import config
 from pianogen.store import Split
 from tests.support.made_music import made_store
@@ -181,7 +182,11 @@ def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_pa
     error = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
     path = wrap_sbatch(slurm, tmp_path, f'SBATCH "$@" >&2; echo "{error}" >&2; exit 1')  # although the jobs are queued
     of_user = {"SBATCH_CONSTRAINT": "nowhere", "SBATCH_EXCLUSIVE": "1", "SBATCH_TIMELIMIT": "1", "SQUEUE_NAMES": "others"}
-    assert "queued 4 jobs" in succeeded(sweep.submit(PATH=path, **of_user))
+    of_user |= {"SBATCH_PARTITION": "spare", "SBATCH_QOS": "none", "SBATCH_RESERVATION": "none", "SBATCH_ACCOUNT": "nobody"}
+    submitted = sweep.submit(PATH=path, **of_user)
+    assert "queued 4 jobs" in succeeded(submitted)
+    assert "SBATCH_ACCOUNT, SBATCH_CONSTRAINT, SBATCH_EXCLUSIVE, SBATCH_PARTITION" in submitted.stderr
+    assert slurm.field(sweep.job_of(0), "Partition") == "main"
     assert slurm.field(sweep.job_of(0), "TimeLimit") == "00:15:00"
     of_user = {"SQUEUE_STATES": "FAILED", "SQUEUE_PARTITION": "spare", "SQUEUE_USERS": "nobody", "SACCT_FORMAT": "JobID"}
     shown = succeeded(sweep.call("jobs.sweep", "status", sweep.out, "--json", **of_user))
@@ -291,6 +296,9 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     assert "queued 3 jobs" in output
     sweep.wait_for("done", "done", "done", "running")
     wait_until(lambda: iteration_of(killed) > last, "the killed run to resume")
+    usage = killed.read_provenance().attempts[0].usage
+    assert usage is not None, "it was recorded before the attempt was killed"
+    assert usage.requested == Requested(cpus=1, memory_gb=2, timeout_min=15)
     assert_other_cluster_sees_the_run(sweep, 3)
     link = tmp_path / "latest"
     link.symlink_to("runs")

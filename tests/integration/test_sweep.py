@@ -83,8 +83,10 @@ def assert_finished(run: Path) -> None:
 
 def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "a sweep"
+    (out / "jobs" / "trial-killed" / "checkpoints").mkdir(parents=True)  # of a submission that was killed in its trial run
     submitted = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
     assert submitted.returncode == 0, submitted.stderr
+    assert list((out / "jobs").glob("trial-*")) == []
     runs = [out / "0000-base", out / "0001-gru"]
     status = python("-m", "jobs.sweep", "status", out, "--json")
     assert [(row["run"], row["state"]) for row in json.loads(status.stdout)] == [(run.name, "done") for run in runs]

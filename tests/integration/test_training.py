@@ -133,6 +133,7 @@ def test_promoted_run_equals_one_with_more_epochs_bit_by_bit(
     assert command.run(sweep.main, [*arguments, "training.epochs=5"]) == 0
     promoted = Run(run.sweep / "0001-base-promoted")
     assert state_of(promoted) == ("done", "")
+    assert promoted.read_provenance().promoted_from == run.name
     assert are_equal(promoted, uninterrupted("report"))
     assert command.run(sweep.main, [*arguments, "0", "training.epochs=5"]) == 0
     assert "0 of 1 run to start" in capsys.readouterr().out

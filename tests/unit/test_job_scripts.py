@@ -13,6 +13,7 @@ import pytest
 from jobs.cluster import environment, site, slurm
 from jobs.cluster.slurm import Array
 from jobs.configuration.run_config import SlurmConfig
+from jobs.execution import launch
 from pianogen import logs
 from pianogen.errors import UsageError
 from tests.support import fake_slurm
@@ -76,17 +77,51 @@ def test_option_of_the_site_takes_the_place_of_the_same_option(
     assert options_of(array, gpus_per_node=1, extra=extra) == before - removed | added
 
 
-def test_variables_of_sbatch_do_not_change_the_options_of_the_script(
-    array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def sbatch_variables(array: Array, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The SBATCH_* variables that sbatch gets, as NAME=VALUE."""
+    fake_slurm.install(monkeypatch, folder / "bin", sbatch=f"env > '{folder}/env'")
+    slurm.test(array)
+    return {line for line in (folder / "env").read_text().splitlines() if line.startswith("SBATCH_")}
+
+
+def test_variables_of_the_user_do_not_change_what_is_requested(
+    array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=f"env > '{tmp_path}/env'")
-    decided = ("QOS", "MEM_PER_NODE", "MEM_PER_CPU", "TIMELIMIT", "NO_REQUEUE", "PARTITION")
-    for name in (*decided, "RESERVATION", "ACCOUNT"):
-        monkeypatch.setenv(f"SBATCH_{name}", "1")
+    for name in ("QOS", "MEM_PER_NODE", "TIMELIMIT", "NO_REQUEUE", "PARTITION", "RESERVATION", "ACCOUNT"):
+        monkeypatch.setenv(f"SBATCH_{name}", "of_the_user")
+    assert sbatch_variables(array, tmp_path, monkeypatch) == set()
+    launch.check_cluster("slurm")
+    assert "SBATCH_ACCOUNT, SBATCH_MEM_PER_NODE, SBATCH_NO_REQUEUE, SBATCH_PARTITION" in caplog.text
+    assert "slurm/site.sh" in caplog.text
+
+
+def test_site_settings_state_what_the_sweep_leaves_open(
+    array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"export SBATCH_{name}=of_the_site" for name in ("QOS", "TIMELIMIT", "MEM_PER_CPU", "PARTITION", "ACCOUNT")]
+    (tmp_path / "site.sh").write_text("\n".join(lines))
+    monkeypatch.setenv("PIANOGEN_SITE", str(tmp_path / "site.sh"))
+    monkeypatch.setenv("SBATCH_ACCOUNT", "of_the_user")
     resources = SlurmConfig(extra={"qos": "short", "partition": None})
-    slurm.test(replace(array, resources=resources))
-    names = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
-    assert {name for name in names if name.startswith("SBATCH_")} == {"SBATCH_RESERVATION", "SBATCH_ACCOUNT"}
+    variables = sbatch_variables(replace(array, resources=resources), tmp_path, monkeypatch)
+    assert variables == {"SBATCH_ACCOUNT=of_the_site"}
+    launch.check_cluster("slurm")
+    assert "SBATCH_ACCOUNT of the environment is ignored" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("SBATCH_ACCOUNT", "of_the_site")  # as in a shell that has sourced the file
+    launch.check_cluster("slurm")
+    assert caplog.text == ""
+
+
+def test_nodes_of_the_default_partition_are_those_of_the_site_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_slurm.install(
+        monkeypatch, tmp_path / "bin", sinfo="echo \"$@\" | grep -o 'partition=.*' | sed 's/.*=/node-of-/; s/$/|p/'"
+    )
+    monkeypatch.setenv("SBATCH_PARTITION", "of-the-user")
+    (tmp_path / "site.sh").write_text("export SBATCH_PARTITION=of-the-site")
+    monkeypatch.setenv("PIANOGEN_SITE", str(tmp_path / "site.sh"))
+    assert slurm.nodes_of(None) == ["node-of-of-the-site"]
+    assert slurm.nodes_of("gpu") == ["node-of-gpu"]
 
 
 def test_job_without_gpus_keeps_the_options_of_the_site() -> None:

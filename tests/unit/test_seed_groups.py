@@ -1,6 +1,22 @@
-import math
+"""Runs that differ in nothing but their seed: their groups, and the spread of their figures in the status of a sweep."""
 
+import csv
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs import sweep
+from jobs.records.result import Result
+from jobs.records.run_directory import Run
 from jobs.records.seed_groups import Spread, find_spread, group_by_seed
+from pianogen import command
+from pianogen.store import Split
+from tests.support.made_music import made_store
+from tests.support.runs import create_runs
+
+SEEDS = {"device": "cpu", "grid": {"training.seed": [0, 1, 2], "model.name": ["base", "gru"]}}
 
 
 def test_runs_are_grouped_by_all_settings_but_the_seed() -> None:
@@ -20,3 +36,38 @@ def test_spread_of_a_group() -> None:
     assert str(find_spread([1.61])) == "1.61"
     assert find_spread([1.0, None]) is None
     assert find_spread([]) is None
+    assert find_spread([1.0, math.nan]) is None
+    assert find_spread([math.inf, 1.0]) is None
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Runs 0, 2 and 4 of the model base, which are done, and 1, 3 and 5 of gru, of which one is waiting."""
+    runs = create_runs(tmp_path / "sweep", made_store(tmp_path / "corpus.h5", [Split.TRAIN]), SEEDS)
+    for number, run in enumerate(runs[:5]):
+        metrics = {"epoch": 1, "loss": 0.5 + number / 100, "valid_loss": 0.75}
+        run.write_result(Result("ckpt-1", 1, 1, metrics, 0.75, None, {"valid": {"network": {"nats_per_step": 7.0 + number}}}, []))
+    return runs
+
+
+def test_status_shows_the_mean_and_spread_of_each_group(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(sweep.main, ["status", str(runs[0].sweep), "--seeds"]) == 0
+    _, header, *lines = (re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines())
+    assert header == ["runs", "settings", "done", "loss", "valid loss", "valid nats per step"]
+    assert lines == [
+        ["0 2 4", "model.name=base", "3 of 3", "0.52 ± 0.02", "0.75 ± 0", "9 ± 2"],
+        ["1 3 5", "model.name=gru", "2 of 3"],
+    ]
+    assert command.run(sweep.main, ["status", str(runs[0].sweep), "model.name=base", "--seeds"]) == 0
+    assert "settings" not in capsys.readouterr().out, "there is one group"
+
+
+def test_table_has_the_spread_of_the_group_of_each_run(runs: list[Run]) -> None:
+    assert command.run(sweep.main, ["status", str(runs[0].sweep)]) == 0
+    with (runs[0].sweep / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed_group"] for row in rows] == ["0000-seed0-base", "0001-seed0-gru"] * 3
+    assert [row["num_seeds"] for row in rows] == ["3"] * 6
+    assert [row["valid_nats_per_step_mean"] for row in rows] == ["9.0", ""] * 3
+    assert [row["valid_nats_per_step_std"] for row in rows] == ["2.0", ""] * 3
+    assert rows[0]["valid_nats_per_step"] == "7.0"

@@ -1,18 +1,23 @@
 """The subcommands of sweeps: their arguments, and the selection of runs."""
 
 import json
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from jobs import console, sweep
+from jobs.cluster.own_job import OwnJob
 from jobs.configuration.options import find_options
+from jobs.records import attempts
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.store import Split
 from tests.support.made_music import made_store
+from tests.support.processes import started
 from tests.support.runs import create_runs
 
 GRID = {"device": "cpu", "grid": {"model.name": ["base", "gru"], "training.batch": [64, 128]}}
@@ -73,6 +78,23 @@ def test_dry_runs_start_and_cancel_nothing(runs: list[Run], capsys: pytest.Captu
     assert command.run(sweep.main, ["cancel", str(out), "--dry-run"]) == 0
     assert "nothing was cancelled" in capsys.readouterr().out
     assert sorted(path for path in out.rglob("*")) == before
+
+
+def test_followed_log_continues_with_that_of_the_next_attempt(runs: list[Run]) -> None:
+    first = attempts.begin_attempt(runs[0], OwnJob(), "")
+    first.write_text("one\n")
+    process = started([sys.executable, "-m", "jobs.sweep", "logs", str(runs[0].path), "--follow"])
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == [f"==> {first} <==\n", "one\n"]
+    with first.open("a") as file:
+        file.write("two\n")
+    attempts.end_attempt(runs[0], interrupted="received a shutdown signal")
+    second = attempts.begin_attempt(runs[0], OwnJob(), "")
+    second.write_text("three\n")
+    assert [process.stdout.readline() for _ in range(3)] == ["two\n", f"==> {second} <==\n", "three\n"]
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
 
 
 def test_every_option_has_a_type_a_default_and_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
