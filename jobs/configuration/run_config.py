@@ -25,6 +25,8 @@ _RESERVED_OPTIONS = {
     "wait": "use status --watch",
     "wrap": "the script is fixed",
     "parsable": "the output of sbatch is parsed",
+    "quiet": "the output of sbatch is parsed",
+    "clusters": "export SLURM_CLUSTERS, which status and cancel read too",
     "test-only": "use --dry-run",
     "chdir": "paths are absolute",
     "open-mode": "requeued jobs append to their output",
@@ -75,7 +77,7 @@ class SlurmConfig(Section):
     timeout_min: Annotated[int, Field(ge=1), BeforeValidator(_parse_timeout)] = 240
     signal_lead_s: int = Field(default=90, ge=30, le=3_600)
     nodes: int = Field(default=1, ge=1)
-    gpus_per_node: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*:[1-9][0-9]*$")] = 0
+    gpus_per_node: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*:[1-9][0-9]*$")] = 0
     cpus_per_task: int = Field(default=4, ge=1)
     memory_gb: int | None = Field(default=16, ge=1)
     max_parallel: int = Field(default=16, ge=1)
