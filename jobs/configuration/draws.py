@@ -92,7 +92,7 @@ def _loguniform_between(low: float, high: float) -> Distribution:
 
 
 def _rounded(value: float, low: float, high: float) -> float:
-    """The value in as many digits as distinguish a thousand values of the range; as it is where rounding would leave the range."""
+    """The value in as many digits as a thousand values of the range need; as it is if the rounded one is outside of the range."""
     magnitude = max(abs(low), abs(high)) / (high - low)
     rounded = float(f"{value:.{max(_DIGITS, math.ceil(math.log10(magnitude)) + _DIGITS - 1)}g}")
     return rounded if low <= rounded < high else value

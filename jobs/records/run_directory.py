@@ -1,5 +1,6 @@
 """The directory of a run: its paths and its records."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Run:
             RecordError: the file is damaged.
         """
         path = self.path / "result.json"
-        return record_file.read(path, Result.parse) if path.is_file() else None
+        return record_file.read(path, Result.parse) if os.path.lexists(path) else None
 
     def write_result(self, result: Result) -> None:
         """Writes result.json, which marks the run as done."""

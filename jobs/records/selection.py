@@ -46,14 +46,15 @@ def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
 
 
 def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
-    ((key, value),) = parse_overrides([text]).items()
+    stated = parse_overrides([text])
     settings = {run: flatten(run.read_provenance().config) for run in runs}
-    valid = list(settings[runs[0]])
-    if key not in valid:
-        raise UsageError(f"{text!r} selects no runs: {key} is not a setting; {suggestion(key, valid)}")
-    selected = [run for run in runs if settings[run][key] == value]
+    valid = list(dict.fromkeys(key for values in settings.values() for key in values))
+    for key in stated:
+        if key not in valid:
+            raise UsageError(f"{text!r} selects no runs: {key} is not a setting; {suggestion(key, valid)}")
+    selected = [run for run in runs if stated.items() <= settings[run].items()]
     if not selected:
-        found = ", ".join(dict.fromkeys(str(settings[run][key]) for run in runs))
+        found = ", ".join(dict.fromkeys(str(settings[run].get(key)) for run in runs for key in stated))
         raise UsageError(
             f"no selected run of {target} has {text}, found {found}; to train with another value, submit the sweep with it"
         )

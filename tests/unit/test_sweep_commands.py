@@ -36,6 +36,7 @@ def runs(tmp_path: Path) -> list[Run]:
         (["model.name=gru", "training.batch=128"], [3]),
         (["0-2", "training.batch=64"], [0, 2]),
         (["training.max_iterations=null"], [0, 1, 2, 3]),
+        (["training={batch: 128, seed: 0}"], [1, 3]),
     ],
 )
 def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) -> None:
