@@ -70,10 +70,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _choose_runs(sweep: Path, numbers: Sequence[int] | None) -> list[Run]:
     """The runs with these numbers, or all runs of a sweep."""
-    runs = {int(run.name.partition("-")[0]): run for run in sweep_directory.open_runs(sweep)}
-    if unknown := set(numbers or ()) - runs.keys():
-        raise UsageError(f"--listening-runs {min(unknown)}: {sweep} has the runs {', '.join(map(str, sorted(runs)))}")
-    return [run for number, run in runs.items() if numbers is None or number in numbers]
+    runs = sweep_directory.open_runs(sweep)
+    known = sorted(run.number for run in runs if run.number is not None)
+    if unknown := set(numbers or ()).difference(known):
+        raise UsageError(f"--listening-runs {min(unknown)}: {sweep} has the runs {', '.join(map(str, known))}")
+    return [run for run in runs if numbers is None or run.number in numbers]
 
 
 def _listening_files(out: Path, test: ListeningTest | None) -> dict[str, bytes]:

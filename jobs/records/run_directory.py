@@ -33,6 +33,12 @@ class Run:
         return self.path.name
 
     @property
+    def number(self) -> int | None:
+        """The number of the run; None for a directory of another name, such as a copy by hand."""
+        number = self.name.partition("-")[0]
+        return int(number) if number.isdecimal() else None
+
+    @property
     def sweep(self) -> Path:
         """The directory of the sweep."""
         return self.path.absolute().parent

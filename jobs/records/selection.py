@@ -39,9 +39,11 @@ def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
     if match is None:
         raise UsageError(f"{text!r} selects no runs; expected a number such as 3, a range such as 5-9, or key=value")
     first, last = int(match[1]), int(match[2] or match[1])
-    selected = [run for run in runs if first <= _number(run) <= last]
+    numbers = {run: run.number for run in runs if run.number is not None}
+    selected = [run for run, number in numbers.items() if first <= number <= last]
     if not selected:
-        raise UsageError(f"{target} has no run {text}; its numbers are {_number(runs[0])} to {_number(runs[-1])}")
+        known = f"its numbers are {min(numbers.values())} to {max(numbers.values())}" if numbers else "its runs have no numbers"
+        raise UsageError(f"{target} has no run {text}; {known}")
     return selected
 
 
@@ -59,7 +61,3 @@ def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
             f"no selected run of {target} has {text}, found {found}; to train with another value, submit the sweep with it"
         )
     return selected
-
-
-def _number(run: Run) -> int:
-    return int(run.name.partition("-")[0])

@@ -98,7 +98,7 @@ def find_runs(out: Path) -> dict[str, Run]:
     check_ownership(out)
     runs: dict[str, Run] = {}
     for run in _runs_below(out):
-        if not run.name.partition("-")[0].isdecimal():
+        if run.number is None:
             raise UsageError(f"{run.path} is not named NUMBER-LABEL, as runs are; restore its name, or move it out of the sweep")
         identity = run.read_provenance().identity
         if identity in runs:

@@ -1,6 +1,7 @@
 """The subcommands of sweeps: their arguments, and the selection of runs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, messag
     with pytest.raises(UsageError) as raised:
         open_selected(runs[0].sweep, [selection])
     assert message in str(raised.value)
+
+
+def test_copy_of_a_run_under_another_name_has_no_number(runs: list[Run]) -> None:
+    shutil.copytree(runs[2].path, runs[2].path.with_name("copy of run 2"))
+    assert open_selected(runs[0].sweep, ["2"]) == [runs[2]]
 
 
 def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
