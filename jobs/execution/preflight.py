@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jobs
-from jobs.cluster import path_text, path_visibility, site, slurm
+from jobs.cluster import code_snapshot, path_text, path_visibility, site, slurm
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
+from jobs.records.sweep_directory import JOBS
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -34,14 +35,21 @@ def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConf
         UsageError: a run cannot be executed.
     """
     settings = sorted({config.model_dump_json() for config in configs})
-    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
-    root = Path(jobs.__file__).parents[1]
-    variables = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    folder = next(path for path in (out.absolute() / JOBS, out.absolute(), *out.absolute().parents) if path.is_dir())
+    # As in jobs, Python imports this code, whatever files the working directory has.
+    variables = {"CUDA_VISIBLE_DEVICES": "-1"} | code_snapshot.variables(Path(jobs.__file__).parents[1])
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
     command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), str(folder)]
+    variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale has not
     done = subprocess.run(
-        command, input=f"[{', '.join(settings)}]", env=os.environ | variables, capture_output=True, text=True, check=False
+        command,
+        input=f"[{', '.join(settings)}]",
+        env=os.environ | variables,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        check=False,
     )
     if done.returncode == 0:
         return

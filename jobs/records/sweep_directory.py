@@ -84,8 +84,8 @@ def check_ownership(out: Path) -> None:
 
 
 def _is_of_submissions(folder: Path) -> bool:
-    """Whether a folder has only what submissions write: their folders, snapshots of the code, and the lock."""
-    return folder.is_dir() and all(re.match(r"\d{4}-|code-|lock", path.name) for path in folder.iterdir())
+    """Whether a folder has only what submissions write: their folders, snapshots of the code, the lock, and a trial run."""
+    return folder.is_dir() and all(re.match(r"\d{4}-|code-|lock|\.trial-", path.name) for path in folder.iterdir())
 
 
 def find_runs(out: Path) -> dict[str, Run]:

@@ -8,6 +8,7 @@ import pytest
 
 from jobs import console, sweep
 from jobs.configuration.options import find_options
+from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from pianogen import command
@@ -64,6 +65,15 @@ def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, messag
 def test_copy_of_a_run_under_another_name_has_no_number(runs: list[Run]) -> None:
     shutil.copytree(runs[2].path, runs[2].path.with_name("copy of run 2"))
     assert open_selected(runs[0].sweep, ["2"]) == [runs[2]]
+
+
+def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
+    for name in ("0000-train", "code-1f", ".trial-2e"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+    sweep_directory.check_ownership(tmp_path)
+    (tmp_path / "jobs" / "thesis").mkdir()
+    with pytest.raises(UsageError, match="is not a sweep directory"):
+        sweep_directory.check_ownership(tmp_path)
 
 
 def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
