@@ -68,7 +68,7 @@ class SlurmConfig(Section):
         memory_gb: memory on each node; None is the default of the site.
         max_parallel: jobs of one sweep that may run at a time.
         extra: other options of sbatch by name, passed as they are; true is an option without a value, None removes an option.
-        notify: a mail address or a shell command, for the end of the last job of a submission.
+        notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
     """
 
     partition: str | None = None
