@@ -62,6 +62,9 @@ SWEEPS = {
         ({}, "device is missing"),
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"device": "gpu"}, "gpus_per_node 0"),
+        ({"device": "cpu", "sampling": {"primer": ""}}, "sampling.primer is ''"),
+        ({"device": "cpu", "sampling": {"primer": "a\0b"}}, "sampling.primer is 'a"),
+        ({"device": "cpu", "model": {"name": "joint", "ensemble": ["a", ""]}}, "model.ensemble.1 is ''"),
         ({"device": "cpu", "logical_devices": 3}, "not divisible by 3 replicas"),
     ],
 )
