@@ -31,7 +31,7 @@ class Result:
     checkpoint: str
     parameters: int
     windows: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, int | float]  # an epoch stays an int
     best_valid_loss: float | None
     constant_predictor_loss: float | None
     held_out: Mapping[str, Mapping[str, Any]]

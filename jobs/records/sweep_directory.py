@@ -1,5 +1,6 @@
 """The directory of a sweep: which runs it has, and which a submission adds."""
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ def open_runs(target: Path) -> list[Run]:
     Raises:
         UsageError: `target` is neither.
     """
-    target = target.resolve()  # a link may name another sweep by the time a job starts
+    target = Path(os.path.realpath(target))  # a link may name another sweep by the time a job starts
     if Run(target).config_file.is_file():
         return [Run(target)]
     if not (target / "sweep.yaml").is_file():

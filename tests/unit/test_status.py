@@ -21,6 +21,8 @@ from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.status import Execution, RunFacts, State, Status
 from jobs.records.status_table import Row
 from jobs.records.submissions import TrainingJob
+from pianogen.api.results import read_results
+from pianogen.errors import UsageError
 from pianogen.lock import BatchJob, Owner
 from pianogen.progress import ProgressRecord
 
@@ -176,7 +178,7 @@ def test_records_survive_a_round_trip(tmp_path: Path) -> None:
     run = made_run(tmp_path, OPEN, INTERRUPTED, FAILED, complete)
     assert run.read_provenance().attempts == [OPEN, INTERRUPTED, FAILED, complete]
     run.write_result(RESULT)
-    assert run.read_result() == RESULT
+    assert repr(run.read_result()) == repr(RESULT)  # an epoch stays an int
     assert RESULT.figure("valid", Measure.NATS) == 7.5
     assert RESULT.figure("test", Measure.NATS) is None
 
@@ -218,6 +220,13 @@ def test_record_that_is_no_file_is_not_taken_for_absent(tmp_path: Path) -> None:
         result.mkdir() if place == "folder" else result.symlink_to("moved")
         with pytest.raises(RecordError, match=r"result\.json cannot be read"):
             run.read_result()
+
+
+@pytest.mark.parametrize("content", [bytes(100), b"[]", b"{"])
+def test_python_api_names_a_damaged_record(tmp_path: Path, content: bytes) -> None:
+    (made_run(tmp_path).path / "result.json").write_bytes(content)
+    with pytest.raises(UsageError, match=r"result\.json cannot be read"):
+        read_results(tmp_path)
 
 
 def test_loss_that_was_infinite_is_left_out(tmp_path: Path) -> None:

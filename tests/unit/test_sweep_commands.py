@@ -67,6 +67,12 @@ def test_copy_of_a_run_under_another_name_has_no_number(runs: list[Run]) -> None
     assert open_selected(runs[0].sweep, ["2"]) == [runs[2]]
 
 
+def test_link_to_itself_is_not_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latest").symlink_to("latest")
+    assert command.run(sweep.main, ["status", str(tmp_path / "latest")]) == 2
+    assert "is not a sweep directory or a run" in capsys.readouterr().err
+
+
 def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
     for name in ("0000-train", "code-1f", ".trial-2e"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
@@ -152,3 +158,10 @@ def test_shipped_files_are_copied_once(
     assert (tmp_path / "slurm" / "preprocess.sh").is_file()
     assert console.main() == 2
     assert "exists; nothing was copied" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "slurm").symlink_to("moved")
+    for name in ("file", "folder"):
+        monkeypatch.setattr("sys.argv", ["pianogen", "init", str(tmp_path / name)])
+        assert console.main() == 2
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["slurm"]
