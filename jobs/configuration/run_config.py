@@ -102,11 +102,8 @@ class SlurmConfig(Section):
 
     def without_gpus(self, **changes: Any) -> Self:
         """The resources of a job that needs no GPU, on the partition for such jobs, with changes."""
-        extra = {
-            name: value
-            for name, value in self.extra.items()
-            if "gpu" not in f"{name}{value}" and name not in ("constraint", "exclusive", "nodelist")
-        }
+        of_gpus = {"constraint", "exclusive", "nodelist"} | ({"partition"} if self.cpu_partition else set())
+        extra = {name: value for name, value in self.extra.items() if "gpu" not in f"{name}{value}" and name not in of_gpus}
         if self.memory_gb is None:
             changes["memory_gb"] = None
         common = {"partition": self.cpu_partition, "nodes": 1, "gpus_per_node": 0, "cpus_per_task": 1, "extra": extra}

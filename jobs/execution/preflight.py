@@ -132,5 +132,6 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
             f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
     if not is_shared:
-        path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
+        partition = slurm.sbatch_options(batch.resources, ()).get("partition")
+        path_visibility.check_paths(paths, slurm.nodes_of(partition))
     slurm.test(slurm.split(batch.preview())[0])

@@ -102,6 +102,8 @@ def test_job_without_gpus_keeps_the_options_of_the_site() -> None:
     assert (changed.partition, changed.num_gpus, changed.nodes, changed.memory_gb) == ("cpu", 0, 1, None)
     assert changed.extra == {"qos": "short", "mem": None}
     assert SlurmConfig(gpus_per_node="a100:4").one_gpu == "a100:1"
+    chosen = SlurmConfig(cpu_partition="cpu", extra={"partition": "long"}).without_gpus()
+    assert slurm.sbatch_options(chosen, ())["partition"] == "cpu"
 
 
 @pytest.mark.parametrize("extra", [{"requeue": None}, {"no-requeue": True}])
