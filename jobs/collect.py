@@ -70,13 +70,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _choose_runs(sweep: Path, numbers: Sequence[int] | None) -> list[Run]:
     """The runs with these numbers, or all runs of a sweep."""
-    runs = {int(run.name.partition("-")[0]): run for run in sweep_directory.open_runs(sweep)}
-    if unknown := set(numbers or ()) - runs.keys():
+    runs = sweep_directory.open_runs(sweep)
+    known = sorted(run.number for run in runs if run.number is not None)
+    if unknown := set(numbers or ()).difference(known):
         raise UsageError(
-            f"--listening-runs {min(unknown)}: {sweep} has no such run, found {', '.join(map(str, sorted(runs)))}; "
-            "correct the number"
+            f"--listening-runs {min(unknown)}: {sweep} has no such run, found {', '.join(map(str, known))}; correct the number"
         )
-    return [run for number, run in runs.items() if numbers is None or number in numbers]
+    return [run for run in runs if numbers is None or run.number in numbers]
 
 
 def _listening_files(out: Path, test: ListeningTest | None) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ pianogen sweep status runs/quick
 """
 
 import importlib
+import os
 import shutil
 import sys
 import sysconfig
@@ -56,7 +57,9 @@ def _init(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or one without sweeps/ and slurm/")
     folder = parser.parse(arguments).folder
-    if existing := [folder / name for name in _FOLDERS if (folder / name).exists()]:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; nothing was copied: give another folder, or move it away")
+    if existing := [folder / name for name in _FOLDERS if os.path.lexists(folder / name)]:
         raise UsageError(f"{existing[0]} exists; nothing was copied: give another folder, or move it away")
     for name in _FOLDERS:
         shutil.copytree(_shipped(name), folder / name)

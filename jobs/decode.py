@@ -133,12 +133,13 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
     resources = _resources(runs, cpus, _AUDIO_MEMORY_GB if audio_format else _MEMORY_GB)
     folder = _jobs_folder(runs, outputs, out, archive)
     batch = Batch("decode", function, list(outputs), folder, resources, live_jobs)
+    is_own = folder.name == JOBS and not folder.exists()
     jobs = launch.launch("debug" if not runs and cluster == "local" else cluster, batch)
     if jobs:
         after = f"; they start after {counted(len(live_jobs), 'other job')}" if live_jobs else ""
         print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}{after}")
-    elif folder.name == JOBS:
-        shutil.rmtree(folder, ignore_errors=True)  # no job needs it any more
+    elif is_own and not submissions.read_all(folder):  # other commands may have queued jobs that need it
+        shutil.rmtree(folder, ignore_errors=True)
     for path, output in outputs.items():
         print(f"{path} -> {output}")
 

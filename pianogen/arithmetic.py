@@ -13,6 +13,7 @@ _SETTINGS = {
     # Keras reads keras.json (floatx, epsilon) in this folder, and ignores that it can neither be read nor created.
     "KERAS_HOME": f"{os.devnull}/keras",
     "MPLBACKEND": "agg",
+    "MATPLOTLIBRC": os.devnull,  # a damaged matplotlibrc would end the import
 }
 _REFUSED = (
     *("TF_USE_LEGACY_KERAS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE"),

@@ -112,8 +112,18 @@ def positive_int(text: str) -> int:
 def run(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
     streams.prepare()
+    code = _run(main, sys.argv[1:] if arguments is None else arguments)
     try:
-        return main(sys.argv[1:] if arguments is None else arguments)
+        streams.flush()
+    except OSError as error:
+        print(f"{type(error).__name__}: standard output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        return code or 1
+    return code
+
+
+def _run(main: Main, arguments: Sequence[str]) -> int:
+    try:
+        return main(arguments)
     except PianogenError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return error.exit_code

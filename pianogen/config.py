@@ -17,6 +17,7 @@ from pianogen.validation import ConfigError, Section, matching
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
 ]
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -69,7 +70,7 @@ class ModelConfig(Section):
     body: Literal["tied", "dense"] = "tied"
     head: Literal["two_stage", "one_pass"] = "two_stage"
     copies: bool = Field(default=True, alias="copy")
-    ensemble: tuple[str, ...] = Field(default=(), strict=False)
+    ensemble: tuple[FilePath, ...] = Field(default=(), strict=False)
 
     @property
     def has_state_head(self) -> bool:
@@ -223,7 +224,7 @@ class SamplingConfig(Section):
     top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
-    primer: str | None = None
+    primer: FilePath | None = None
     primer_steps: int | None = Field(default=None, ge=1)
     meter: Annotated[str, matching(r"[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)", "a time signature such as 3/4")] | None = None
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"

@@ -60,6 +60,21 @@ def prepare() -> None:
             setattr(sys, name, _text_stream(descriptor, stream.encoding))
 
 
+def flush() -> None:
+    """Writes what standard output still holds.
+
+    Raises:
+        OSError: it cannot be written, such as to a full disk; it is then discarded, so that the exit does not fail as well.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        if isinstance(raw, _Output):
+            raw.has_reader = False
+        raise
+
+
 def is_output_read() -> bool:
     """Whether standard output has a reader, as far as the last output has shown."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)

@@ -31,6 +31,7 @@ from pianogen.errors import UsageError
 from pianogen.midi.options import ReadOptions
 from pianogen.progress import Progress
 from pianogen.store import check_replaceable
+from preprocess import ledger
 from preprocess.archives import SUFFIXES
 from preprocess.dispatch import dispatch, run_worker_rank, shut_down
 from preprocess.dry_run import describe_inputs
@@ -104,6 +105,7 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
     if not settings.store.parent.is_dir():
         raise UsageError(f"the folder of --store {settings.store} does not exist; create it first")
     check_replaceable(settings.store)
+    ledger.check_replaceable(settings.ledger)
     unread = Unread()
     if settings.dry_run:
         inputs = scan(settings.corpora, None, unread)
@@ -223,7 +225,7 @@ def _parse(arguments: Sequence[str]) -> Settings:
         raise UsageError("--metadata-columns applies to --metadata only; give the CSV file with --metadata")
     return Settings(
         options.corpus,
-        options.store,
+        options.store.resolve() if options.store.is_symlink() else options.store,  # a rename would replace the link
         read_options(options),
         options.cpu_limit_s,
         options.metadata,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pianogen import atomic
+from pianogen.errors import UsageError
 from pianogen.midi.counts import Counts
 from preprocess.near_duplicates import NONE
 from preprocess.outcome import Status
@@ -17,6 +18,21 @@ COLUMNS = ["name", "status", "reason", "message", "steps", *_COUNTS, "similar_to
 _NO_COUNTS = [""] * (1 + len(_COUNTS))
 _NO_SIMILAR: list[object] = ["", ""]
 _BLOCK_PIECES = 4_096
+_MAX_HEADER = 1_000  # characters
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a new ledger at `path` would replace nothing but a ledger of any version, or an empty file.
+
+    Raises:
+        UsageError: the file was not written by this program.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        columns = file.readline(_MAX_HEADER).replace('"', "").split(",")
+    if columns[:4] != COLUMNS[:4]:
+        raise UsageError(f"{path} exists and is not a ledger of this program; choose another --store, or move the file away")
 
 
 def write_ledger(path: Path, table: PieceTable, selection: Selection) -> None:

@@ -13,6 +13,7 @@ from pianogen.errors import UsageError
 _DEFAULT = Path(jobs.__file__).parents[1] / "slurm" / "site.sh"
 _COPY = "site.sh"
 SBATCH = "SBATCH_"  # the beginning of the variables that replace options of sbatch
+_TIMEOUT_S = 60
 _log = logging.getLogger(__name__)
 _LOAD_MODULES = (
     "[[ -z ${PIANOGEN_MODULES:-} ]] || type module &>/dev/null || source /etc/profile\n"
@@ -47,8 +48,12 @@ def exported(path: Path | None) -> dict[str, str]:
         return {}
     script = 'source "$1" >&2 && exec env -0'
     own = {name: value for name, value in os.environ.items() if not name.startswith(SBATCH)}
-    done = subprocess.run(["bash", "-c", script, "bash", path], capture_output=True, timeout=60, check=False, env=own)
-    if done.returncode != 0:
+    command = ["bash", "-c", script, "bash", str(path)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False, env=own)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"bash did not end reading the site settings {path} within {_TIMEOUT_S} s; correct the file") from None
+    if done.returncode != 0 or not done.stdout:
         message = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise UsageError(f"bash cannot read the site settings {path}: {message}; correct the file")
     entries = done.stdout.decode(errors="surrogateescape").split("\0")

@@ -29,6 +29,7 @@ _ALTERNATIVES = (
     {"cpus-per-task", "cpus-per-gpu"},
     {"requeue", "no-requeue"},
 )
+_MAIL = re.compile(r"[^\s@,]+@[^\s@,]+(,[^\s@,]+@[^\s@,]+)*")
 _FIXED_OPTIONS = frozenset({"array", "job-name", "open-mode", "output", "error", "wait"})
 # The environment variables of options that are not named like the option.
 _VARIABLES = {
@@ -37,7 +38,7 @@ _VARIABLES = {
     "switches": ("REQ_SWITCH", "WAIT4SWITCH"),
     "time": ("TIMELIMIT",),
 }
-_KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})  # they say which Slurm is used
+_KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})  # which Slurm is used, and by whom
 
 
 class SlurmRefusal(UsageError):
@@ -151,14 +152,14 @@ def notify(recipient: str, sweep: Path, jobs: Collection[str], resources: SlurmC
     """Queues a job that sends a mail or runs a shell command when other jobs have ended.
 
     Args:
-        recipient: a mail address or a shell command.
+        recipient: mail addresses, separated by commas, or a shell command.
         sweep: the directory of the sweep, which the command finds in $PIANOGEN_SWEEP.
         folder: for the output of the job.
 
     Raises:
         SlurmRefusal: sbatch rejected the job.
     """
-    is_mail = re.fullmatch(r"[^\s@]+@[^\s@]+", recipient) is not None
+    is_mail = _MAIL.fullmatch(recipient) is not None
     variables = {"PIANOGEN_SWEEP": str(sweep), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     mail = {"mail-type": "END", "mail-user": recipient} if is_mail else {}

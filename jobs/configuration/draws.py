@@ -16,7 +16,7 @@ from jobs.configuration.settings import Settings, by_key
 from pianogen.validation import ConfigError, Section, validate
 
 _DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)\s*")
-_DIGITS = 4  # of a drawn number, so that it is readable in the name of a run
+_DIGITS = 4  # of a drawn number, so that it is readable in the name of a run; more in a narrow range
 
 Distribution = Callable[[float], Any]  # a value from a number in [0, 1)
 
@@ -82,12 +82,23 @@ def _distribution(entry: list[Any] | str, where: str) -> Distribution:
     return _DISTRIBUTIONS[name](low, high)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+def _uniform_between(low: float, high: float) -> Distribution:
+    return lambda uniform: _rounded(low + uniform * (high - low), low, high)
+
+
+def _loguniform_between(low: float, high: float) -> Distribution:
+    return lambda uniform: _rounded(low * (high / low) ** uniform, low, high)
+
+
+def _rounded(value: float, low: float, high: float) -> float:
+    """The value in as many digits as a thousand values of the range need; as it is if the rounded one is outside of the range."""
+    magnitude = max(abs(low), abs(high)) / (high - low)
+    rounded = float(f"{value:.{max(_DIGITS, math.ceil(math.log10(magnitude)) + _DIGITS - 1)}g}")
+    return rounded if low <= rounded < high else value
 
 
 _DISTRIBUTIONS: dict[str, Callable[[float, float], Distribution]] = {
-    "uniform": lambda low, high: lambda uniform: _rounded(low + uniform * (high - low)),
-    "loguniform": lambda low, high: lambda uniform: _rounded(low * (high / low) ** uniform),
+    "uniform": _uniform_between,
+    "loguniform": _loguniform_between,
     "randint": lambda low, high: lambda uniform: int(low) + int(uniform * (high - low + 1)),
 }

@@ -115,10 +115,19 @@ def expand(values: dict[str, Any], where: Path | str) -> list[Variation]:
         parsed = run_config.parse(resolved, where).with_absolute_paths()
         check_combinations(parsed, where)  # different paths may have been those of one run
         variations.append(Variation(_label(varied) or ("ensemble" if parsed.model.ensemble else parsed.model.name), parsed))
-    identities = [variation.config.identity("") for variation in variations]
-    if len(set(identities)) < len(identities):
-        raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration; remove one of them")
+    remedy = "lower random.num, or add settings to random.space" if values.get("random") else "remove one of them"
+    _check_distinct(variations, where, remedy)
     return variations
+
+
+def _check_distinct(variations: Sequence[Variation], where: str, remedy: str) -> None:
+    labels: dict[str, str] = {}
+    for variation in variations:
+        identity = variation.config.identity("")
+        if identity in labels:
+            names = " and ".join(dict.fromkeys((labels[identity], variation.label)))
+            raise ConfigError(f"{where}: two of its {len(variations)} runs have the same configuration, {names}: {remedy}")
+        labels[identity] = variation.label
 
 
 def _layers(values: dict[str, Any], where: str) -> tuple[Settings, list[Settings], Settings]:

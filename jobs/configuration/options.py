@@ -57,7 +57,7 @@ def _options_of(prefix: str, base: Section, joint: Section) -> Iterator[Option]:
         default = "required" if field.is_required() else _in_yaml(value)
         if joint_value != value and name != "name":
             default += f", for joint {_in_yaml(joint_value)}"
-        yield Option(prefix + alias, _type_text(field.annotation), default, meanings[alias])
+        yield Option(prefix + alias, _type_text(field.annotation), default, meanings.get(alias, ""))
 
 
 def _meanings(section: type[Section]) -> dict[str, str]:

@@ -25,6 +25,8 @@ _RESERVED_OPTIONS = {
     "wait": "use status --watch",
     "wrap": "the script is fixed",
     "parsable": "the output of sbatch is parsed",
+    "quiet": "the output of sbatch is parsed",
+    "clusters": "export SLURM_CLUSTERS, which status and cancel read too",
     "test-only": "use --dry-run",
     "chdir": "paths are absolute",
     "open-mode": "requeued jobs append to their output",
@@ -33,7 +35,7 @@ _RESERVED_OPTIONS = {
 
 OptionName = Annotated[str, matching(r"[a-z][a-z0-9]+(-[a-z0-9]+)*", "a long option of sbatch without its dashes, such as qos")]
 OneLine = Annotated[str, matching(r"[^\r\n]+", "text in one line")]
-GpuType = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_.-]*:[1-9][0-9]*", "type and number, such as a100:2")]
+GpuType = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*:[1-9][0-9]*", "type and number, such as a100:2")]
 OptionValue = bool | int | OneLine | None
 
 
@@ -68,7 +70,7 @@ class SlurmConfig(Section):
         memory_gb: memory on each node; None is the default of the site.
         max_parallel: jobs of one sweep that may run at a time.
         extra: other options of sbatch by name, passed as they are; true is an option without a value, None removes an option.
-        notify: a mail address or a shell command, for the end of the last job of a submission.
+        notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
     """
 
     partition: str | None = None
@@ -102,11 +104,8 @@ class SlurmConfig(Section):
 
     def without_gpus(self, **changes: Any) -> Self:
         """The resources of a job that needs no GPU, on the partition for such jobs, with changes."""
-        extra = {
-            name: value
-            for name, value in self.extra.items()
-            if "gpu" not in f"{name}{value}" and name not in ("constraint", "exclusive", "nodelist")
-        }
+        of_gpus = {"constraint", "exclusive", "nodelist"} | ({"partition"} if self.cpu_partition else set())
+        extra = {name: value for name, value in self.extra.items() if "gpu" not in f"{name}{value}" and name not in of_gpus}
         if self.memory_gb is None:
             changes["memory_gb"] = None
         common = {"partition": self.cpu_partition, "nodes": 1, "gpus_per_node": 0, "cpus_per_task": 1, "extra": extra}

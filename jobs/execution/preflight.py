@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jobs
-from jobs.cluster import path_text, path_visibility, site, slurm
+from jobs.cluster import code_snapshot, path_text, path_visibility, site, slurm
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
@@ -48,13 +48,20 @@ def try_runs(cluster: Cluster, store: Path, out: Path | None, configs: Sequence[
 
 def _try_runs(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunConfig]) -> None:
     settings = sorted({config.model_dump_json() for config in configs})
-    root = Path(jobs.__file__).parents[1]
-    variables = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    # As in jobs, Python imports this code, whatever files the working directory has.
+    variables = {"CUDA_VISIBLE_DEVICES": "-1"} | code_snapshot.variables(Path(jobs.__file__).parents[1])
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
     command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), folder]
+    variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale has not
     done = subprocess.run(
-        command, input=f"[{', '.join(settings)}]", env=os.environ | variables, capture_output=True, text=True, check=False
+        command,
+        input=f"[{', '.join(settings)}]",
+        env=os.environ | variables,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        check=False,
     )
     if done.returncode == 0:
         return
@@ -142,5 +149,6 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
             f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
     if not is_shared:
-        path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
+        partition = slurm.sbatch_options(batch.resources, ()).get("partition")
+        path_visibility.check_paths(paths, slurm.nodes_of(partition))
     slurm.test(slurm.split(batch.preview())[0])

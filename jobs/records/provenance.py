@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pianogen
+from jobs.records import record_file
 from jobs.records.usage import USAGE_FIELDS, Requested, Usage
 from pianogen.config import Config
 from pianogen.errors import UsageError
@@ -74,11 +75,11 @@ class Attempt:
     requested: Requested | None = None
     environment: dict[str, str] | None = None
 
-    @classmethod
-    def parse(cls, content: dict[str, Any]) -> Self:
-        """The attempt in a JSON value."""
-        requested = content.get("requested")
-        return cls(**content | {"requested": Requested(**requested) if requested else None})
+    __pydantic_config__ = record_file.COMPLETE
+
+    def __post_init__(self) -> None:
+        if self.ended is not None:
+            datetime.fromisoformat(self.ended)
 
     @property
     def usage(self) -> Usage | None:
@@ -118,6 +119,8 @@ class StoreReference:
     path: str
     fingerprint: str
 
+    __pydantic_config__ = record_file.COMPLETE
+
     @classmethod
     def of(cls, store: Store) -> Self:
         """The reference to an open store."""
@@ -137,6 +140,8 @@ class GitState:
     commit: str
     diff: str
     diff_sha256: str | None = None
+
+    __pydantic_config__ = record_file.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ class Provenance:
     sampling_identity: str | None = None
     promoted_from: str | None = None
 
+    __pydantic_config__ = record_file.COMPLETE
+
     @classmethod
     def of_submission(cls, config: Config, store: Store, git: GitState | None) -> Self:
         """The provenance of a run that is submitted by this process."""
@@ -190,14 +197,9 @@ class Provenance:
         """The provenance in a JSON value.
 
         Raises:
-            KeyError, TypeError: a key is missing or unknown.
+            ValueError: a key is missing or unknown, or a value has another type.
         """
-        nested = {
-            "store": StoreReference(**content["store"]),
-            "git": GitState(**content["git"]) if content["git"] else None,
-            "attempts": [Attempt.parse(entry) for entry in content["attempts"]],
-        }
-        return cls(**content | nested)
+        return record_file.validate(cls, content)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON value; an attempt has the keys that apply to it."""

@@ -1,15 +1,21 @@
 """The JSON files of a sweep's directory: each is parsed where it is read, and replaced atomically."""
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from pianogen import atomic
 from pianogen.errors import PianogenError, cause
 
+COMPLETE = ConfigDict(extra="forbid")  # as __pydantic_config__ of a record: an unknown key is damage
+
 _Record = TypeVar("_Record")
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)  # it takes milliseconds to build
 
 
 class RecordError(PianogenError):
@@ -29,11 +35,25 @@ def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
     """
     try:
         return parse(json.loads(path.read_bytes()))
-    except (ValueError, TypeError, KeyError, AttributeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FileNotFoundError, IsADirectoryError) as error:
         raise RecordError(
             f"{path} cannot be read ({type(error).__name__}: {cause(error)}): another program changed or removed it; restore the "
             f"file, or move {path.parent} out of the sweep and submit the sweep again"
         ) from error
+
+
+def validate(schema: type[_Record], content: Any) -> _Record:
+    """A dataclass from its JSON value; the types of all fields are checked.
+
+    Raises:
+        ValueError: a key is missing or unknown, or a value has another type.
+    """
+    try:
+        record: _Record = _adapter(schema).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return record
 
 
 def write(path: Path, content: Any) -> None:

@@ -1,10 +1,12 @@
 """result.json: the figures of a finished run."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from jobs.records.held_out import MODEL, Measure, describe_unbeaten, find_figure
+from jobs.records import record_file
+from jobs.records.held_out import MODEL, TRIVIAL, Measure, describe_unbeaten, find_figure
 from pianogen.evaluation.memorization import Memorization
 
 
@@ -17,7 +19,7 @@ class Result:
         parameters: weights of the model.
         windows: windows of the train split; 0 for an ensemble.
         metrics: the last row of metrics.csv: epoch, iteration, loss, …, and valid_loss, … if the valid split has windows. They
-            are keys of their own in the file. Empty for an ensemble.
+            are keys of their own in the file, null if infinite or NaN. Empty for an ensemble.
         best_valid_loss: the lowest of all epochs; None without a valid split.
         constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
         held_out: by split, the measures of the model and of the trivial predictors, see `evaluate_held_out`, and by measure the
@@ -29,24 +31,35 @@ class Result:
     checkpoint: str
     parameters: int
     windows: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, int | float]  # an epoch stays an int
     best_valid_loss: float | None
     constant_predictor_loss: float | None
     held_out: Mapping[str, Mapping[str, Any]]
     samples: list[dict[str, Any]]
     memorization: Memorization | None = None
 
+    __pydantic_config__ = record_file.COMPLETE
+
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
         """The result in a JSON value.
 
         Raises:
-            KeyError: a key is missing.
+            ValueError, KeyError, TypeError, AttributeError: a key is missing, or a value has another type.
         """
         fields = {name: content[name] for name in cls.__dataclass_fields__ if name not in ("metrics", "memorization")}
-        metrics = {name: value for name, value in content.items() if name not in cls.__dataclass_fields__}
+        metrics = {name: value for name, value in content.items() if name not in cls.__dataclass_fields__ and value is not None}
         memorization = content.get("memorization")
-        return cls(**fields, metrics=metrics, memorization=Memorization.parse(memorization) if memorization else None)
+        fields |= {"metrics": metrics, "memorization": Memorization.parse(memorization) if memorization else None}
+        result = record_file.validate(cls, fields)
+        result._check_figures()
+        return result
+
+    def _check_figures(self) -> None:
+        for split, measure, predictor in itertools.product(self.held_out, Measure, (MODEL, *TRIVIAL)):
+            figure = self.figure(split, measure, predictor)
+            if not isinstance(figure, float | int | None):
+                raise TypeError(f"{measure} of {predictor} on the split {split} is {figure!r}")
 
     def to_json(self) -> dict[str, Any]:
         """The JSON value."""

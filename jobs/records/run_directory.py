@@ -1,5 +1,6 @@
 """The directory of a run: its paths and its records."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ class Run:
     def name(self) -> str:
         """The name of the directory: a number, and the values in which the run differs from the others."""
         return self.path.name
+
+    @property
+    def number(self) -> int | None:
+        """The number of the run; None for a directory of another name, such as a copy by hand."""
+        number = self.name.partition("-")[0]
+        return int(number) if number.isdecimal() else None
 
     @property
     def sweep(self) -> Path:
@@ -81,7 +88,7 @@ class Run:
             RecordError: the file is damaged.
         """
         path = self.path / "result.json"
-        return record_file.read(path, Result.parse) if path.is_file() else None
+        return record_file.read(path, Result.parse) if os.path.lexists(path) else None
 
     def write_result(self, result: Result) -> None:
         """Writes result.json, which marks the run as done."""

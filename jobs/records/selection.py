@@ -39,28 +39,25 @@ def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
     if match is None:
         raise UsageError(f"{text!r} selects no runs; expected a number such as 3, a range such as 5-9, or key=value")
     first, last = int(match[1]), int(match[2] or match[1])
-    selected = [run for run in runs if first <= _number(run) <= last]
+    numbers = {run: run.number for run in runs if run.number is not None}
+    selected = [run for run, number in numbers.items() if first <= number <= last]
     if not selected:
-        raise UsageError(
-            f"{target} has no run {text}; its numbers are {_number(runs[0])} to {_number(runs[-1])}: correct the number"
-        )
+        known = f"its numbers are {min(numbers.values())} to {max(numbers.values())}" if numbers else "its runs have no numbers"
+        raise UsageError(f"{target} has no run {text}; {known}: correct the selection")
     return selected
 
 
 def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
-    ((key, value),) = parse_overrides([text]).items()
+    stated = parse_overrides([text])
     settings = {run: flatten(run.read_provenance().config) for run in runs}
-    valid = list(settings[runs[0]])
-    if key not in valid:
-        raise UsageError(f"{text!r} selects no runs: {key} is not a setting; {suggestion(key, valid)}")
-    selected = [run for run in runs if settings[run][key] == value]
+    valid = list(dict.fromkeys(key for values in settings.values() for key in values))
+    for key in stated:
+        if key not in valid:
+            raise UsageError(f"{text!r} selects no runs: {key} is not a setting; {suggestion(key, valid)}")
+    selected = [run for run in runs if stated.items() <= settings[run].items()]
     if not selected:
-        found = ", ".join(dict.fromkeys(str(settings[run][key]) for run in runs))
+        found = ", ".join(dict.fromkeys(str(settings[run].get(key)) for run in runs for key in stated))
         raise UsageError(
             f"no selected run of {target} has {text}, found {found}; to train with another value, submit the sweep with it"
         )
     return selected
-
-
-def _number(run: Run) -> int:
-    return int(run.name.partition("-")[0])

@@ -111,7 +111,8 @@ def write(target: Path, rows: Sequence[Row]) -> None:
     if (target / "sweep.yaml").is_file():
         text = io.StringIO()
         flat = flatten_rows(rows)
-        writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
+        columns = dict.fromkeys(name for row in flat for name in row)  # a run of an earlier version has other settings
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
         atomic.write_text(target / "runs.csv", text.getvalue())

@@ -1,5 +1,6 @@
 """The directory of a sweep: which runs it has, and which a submission adds."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -45,7 +46,7 @@ def open_runs(target: Path) -> list[Run]:
     Raises:
         UsageError: `target` is neither.
     """
-    target = target.resolve()  # a link may name another sweep by the time a job starts
+    target = Path(os.path.realpath(target))  # a link may name another sweep by the time a job starts
     if Run(target).config_file.is_file():
         return [Run(target)]
     if not (target / "sweep.yaml").is_file():
@@ -107,7 +108,7 @@ def find_runs(out: Path) -> dict[str, Run]:
     check_ownership(out)
     runs: dict[str, Run] = {}
     for run in _runs_below(out):
-        if not run.name.partition("-")[0].isdecimal():
+        if run.number is None:
             raise UsageError(f"{run.path} is not named NUMBER-LABEL, as runs are; restore its name, or move it out of the sweep")
         identity = run.read_provenance().identity
         if identity in runs:

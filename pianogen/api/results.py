@@ -1,6 +1,7 @@
 """The results of a sweep as a table."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def read_results(sweep: str | Path) -> list[dict[str, Any]]:
     `held_out.valid.network.nats_per_step`; the metrics of single samples are left out.
 
     Raises:
-        UsageError: the directory is not that of a sweep.
+        UsageError: the directory is not that of a sweep, or a record is damaged.
     """
     records = sorted(Path(sweep).glob("*/provenance.json"))
     if not records:
@@ -23,10 +24,25 @@ def read_results(sweep: str | Path) -> list[dict[str, Any]]:
     return [_row(record.parent) for record in records]
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of provenance.json or result.json.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"it contains {type(content).__name__}")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): another program changed it; restore the file") from error
+    return content
+
+
 def _row(run: Path) -> dict[str, Any]:
     result = run / "result.json"
-    settings = json.loads((run / "provenance.json").read_text(encoding="utf-8"))["config"]
-    figures = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    settings = read_record(run / "provenance.json")["config"]
+    figures = read_record(result) if os.path.lexists(result) else {}
     return {"run": run.name, **_flatten(settings), **_flatten({key: figures[key] for key in figures if key != "samples"})}
 
 

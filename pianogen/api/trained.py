@@ -1,11 +1,11 @@
 """The model of a finished run, and samples drawn from it in this process."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pianogen import logs
+from pianogen.api.results import read_record
 from pianogen.combinations import check_combinations
 from pianogen.config import Config, SamplingConfig
 from pianogen.errors import UsageError
@@ -73,7 +73,7 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
     record = run / "provenance.json"
     if not record.is_file():
         raise UsageError(f"{run} is not the directory of a run: it has no provenance.json; see the folders below runs/NAME")
-    provenance = json.loads(record.read_text(encoding="utf-8"))
+    provenance = read_record(record)
     settings, expected = validate(Config, provenance["config"], str(record)), provenance["store"]
     with Store(store or expected["path"]) as corpus:
         if corpus.fingerprint != expected["fingerprint"]:

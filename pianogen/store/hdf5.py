@@ -47,9 +47,9 @@ def check_replaceable(path: Path) -> None:
     Raises:
         UsageError: the file was not written by this program.
     """
-    if not path.is_file() or path.stat().st_size == 0:
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return
-    is_store = _is_hdf5(path)
+    is_store = path.is_file() and _is_hdf5(path)
     if is_store:
         with suppress(OSError), h5py.File(path, "r", locking=False) as file:  # a store may be damaged
             is_store = str(file.attrs.get("schema")).startswith(_SCHEMA_NAME)

@@ -5,8 +5,8 @@ restored: TensorFlow verifies the checksums of all tensors that it reads.
 """
 
 import logging
+import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,8 +89,10 @@ class Checkpoints:
 
         That is so if no checkpoint was written, or only a part of the first one, before the first iteration.
         """
+        if not self._folder.is_dir():
+            return None
         failures: dict[str, Exception] = {}
-        # One link for all: after a failure TensorFlow still reads parts of the damaged checkpoint.
+        # One descriptor for all: after a failure TensorFlow still reads parts of the damaged checkpoint.
         with without_brackets(self._folder) as folder:
             for name in find_checkpoints(self._folder):
                 try:
@@ -175,11 +177,12 @@ class Checkpoints:
 
 @contextmanager
 def without_brackets(folder: Path) -> Iterator[Path]:
-    """A folder of checkpoints through a temporary link: TensorFlow reads a path as a pattern in which [ab] is one letter."""
-    with tempfile.TemporaryDirectory(prefix="pianogen-") as temporary:
-        link = Path(temporary, "checkpoints")
-        link.symlink_to(folder.absolute())
-        yield link
+    """A folder of checkpoints by its open descriptor: TensorFlow reads a path as a pattern in which [ab] is one letter."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Path("/proc/self/fd", str(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def _fsync_files(prefix: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,14 +88,14 @@ def read_history(path: Path) -> list[Row]:
     Raises:
         HistoryError: the file is damaged.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: _number(value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)]
         if not rows or any(not row.keys() >= {"epoch", "iteration"} for row in rows):
             raise ValueError("columns epoch and iteration are missing")
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, TypeError, AttributeError, csv.Error, FileNotFoundError, IsADirectoryError) as error:
         raise HistoryError(f"{path} cannot be read ({error}): it is damaged; restore the file from a backup") from error
     return rows
 

@@ -273,6 +273,12 @@ WRONG_ARGUMENTS = {
     "store_is_the_parent_folder": (["corpus", "--store", ".."], "--store '..' is a folder"),
     "store_is_an_input": (["corpus", "--store", "splits.csv"], "splits.csv exists and is not a store of this program"),
     "store_is_a_foreign_hdf5_file": (["corpus", "--store", "weights.h5"], "weights.h5 exists and is not a store of this program"),
+    "store_is_a_device": (["corpus", "--store", "/dev/full"], "/dev/full exists and is not a store of this program"),
+    "store_is_a_link_to_nowhere": (["corpus", "--store", "link.h5"], "none/a.h5 does not exist"),
+    "ledger_is_a_file_of_the_user": (
+        ["corpus", "--store", "b.h5", "--metadata", "b.ledger.csv"],
+        "b.ledger.csv exists and is not a ledger of this program",
+    ),
     "unknown_option": (
         ["corpus", "--store", "a.h5", "--max-reject", "0"],
         "--max-reject is not an argument of this command; did you mean --max-rejects?",
@@ -286,6 +292,8 @@ def test_wrong_arguments_exit_with_2_and_write_nothing(small: Path, tmp_path: Pa
     shutil.copytree(small, tmp_path / "corpus")
     (tmp_path / "empty").mkdir()
     (tmp_path / "splits.csv").write_text("name,split\nnone.mid,train\n")
+    (tmp_path / "b.ledger.csv").write_text("name,split\nA/00.mid,train\n")
+    (tmp_path / "link.h5").symlink_to("none/a.h5")
     h5py.File(tmp_path / "weights.h5", "w").close()
     before = bytes_in(tmp_path)
     done = finished(preprocess_command(0, *arguments), tmp_path)

@@ -248,16 +248,22 @@ def test_reason_of_a_failed_run_is_reported(tmp_path: Path, small: Path, store: 
 
 
 def test_sweep_that_cannot_be_trained_is_refused_before_anything_is_written(
-    tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, small: Path, store: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also in a folder with modules of the user, and with an encoding that has not all characters of a path."""
+    (tmp_path / "json.py").write_text("raise ImportError('a module of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    primer = small.rename(tmp_path / "thème.yaml")
+    small.write_text(primer.read_text())
     before = sorted(tmp_path.rglob("*"))
     arguments = ["submit", str(small), "--store", str(store), "--out", str(tmp_path / "runs" / "out"), "--cluster", "local"]
     assert command.run(sweep.main, [*arguments, "data.window_steps=4000"]) == 2
     assert "4001 steps of a window" in capfd.readouterr().err
     assert command.run(sweep.main, [*arguments, "training.batch=100000000"]) == 2
     assert "training.batch is 100,000,000: its windows take" in capfd.readouterr().err
-    assert command.run(sweep.main, [*arguments, f"sampling.primer={small}"]) == 2
-    assert f"cannot read the primer {small}" in capfd.readouterr().err
+    assert command.run(sweep.main, [*arguments, f"sampling.primer={primer}"]) == 2
+    assert f"cannot read the primer {primer}" in capfd.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -1,6 +1,8 @@
 """Variables that change results are refused, others are recorded; plots do not depend on the user's matplotlibrc."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +11,7 @@ import pytest
 from pianogen import arithmetic
 from pianogen.errors import UsageError
 from pianogen.training.curves import draw_curves
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,14 @@ def test_other_variables_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = arithmetic.recorded()
     assert recorded["XLA_FLAGS"] == "--xla_gpu_cuda_data_dir=/opt/cuda"
     assert "HOME" not in recorded
+
+
+def test_damaged_matplotlibrc_of_the_user_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_bytes(b"axes.facecolor: \xff\xfe\n")
+    code = "from pianogen import arithmetic; arithmetic.fix(); import matplotlib; print(matplotlib.matplotlib_fname())"
+    environment = os.environ | {"MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{os.devnull}\n", "")
 
 
 def test_curves_do_not_depend_on_the_settings_of_the_user(tmp_path: Path) -> None:

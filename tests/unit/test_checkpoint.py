@@ -1,6 +1,7 @@
 """Checkpoints survive a power failure, are restored from any path, and damage never makes a run start again."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,10 @@ def test_checkpoint_files_are_fsynced_before_the_pointer_names_them(tmp_path: Pa
     assert ("checkpoint", "ckpt-2") in synced
 
 
-def test_checkpoint_is_restored_below_a_path_with_brackets(tmp_path: Path) -> None:
-    """TensorFlow would read the path as a pattern."""
+def test_checkpoint_is_restored_below_a_path_with_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow would read the path as a pattern, and that of the temporary folder too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp[1-9]"))
+    (tmp_path / "tmp[1-9]").mkdir()
     iteration = tf.Variable(7, dtype=tf.int64)
     folder = tmp_path / "exp[lr]" / "checkpoints"
     Checkpoints(tf.train.Checkpoint(iteration=iteration), iteration, folder, CheckpointConfig(), is_writer=True).save()

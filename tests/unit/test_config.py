@@ -62,6 +62,9 @@ SWEEPS = {
         ({}, "device is missing"),
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"device": "gpu"}, "gpus_per_node 0"),
+        ({"device": "cpu", "sampling": {"primer": ""}}, "sampling.primer is ''"),
+        ({"device": "cpu", "sampling": {"primer": "a\0b"}}, "sampling.primer is 'a"),
+        ({"device": "cpu", "model": {"name": "joint", "ensemble": ["a", ""]}}, "model.ensemble.1 is ''"),
         ({"device": "cpu", "logical_devices": 3}, "not divisible by 3 replicas"),
     ],
 )
@@ -272,6 +275,12 @@ def test_time_limit_is_given_in_minutes_or_as_sbatch_accepts_it(text: object, mi
     assert run_config.parse({"device": "cpu", "slurm": {"timeout": text}}, "source").slurm.timeout_min == minutes
 
 
+@pytest.mark.parametrize("gpus", ["a100:2", "2080ti:2", "1g.10gb:2", "gtx_1080-ti:2"])
+def test_type_of_a_gpu_is_named_as_in_slurm(gpus: str) -> None:
+    resources = run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": gpus}}, "source").slurm
+    assert (resources.num_gpus, resources.one_gpu) == (2, gpus.replace(":2", ":1"))
+
+
 @pytest.mark.parametrize(
     ("slurm", "message"),
     [
@@ -279,6 +288,8 @@ def test_time_limit_is_given_in_minutes_or_as_sbatch_accepts_it(text: object, mi
         ({"gpus_per_node": "a100"}, "slurm.gpus_per_node is 'a100'"),
         ({"gpus_per_node": "a100:2"}, "device cpu with slurm.gpus_per_node a100:2"),
         ({"extra": {"array": "0-3"}}, "expected options other than array (set slurm.max_parallel)"),
+        ({"extra": {"clusters": "other"}}, "expected options other than clusters (export SLURM_CLUSTERS"),
+        ({"extra": {"quiet": True}}, "expected options other than quiet (the output of sbatch is parsed"),
         ({"extra": {"requeue": False}}, "expected requeue to be null, which removes the option, or true"),
         ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),
         ({"extra": {"comment": "a\n#SBATCH --begin=now"}}, "slurm.extra.comment"),

@@ -46,6 +46,21 @@ def test_draws_have_the_distribution_that_is_stated() -> None:
     assert all(isinstance(units, int) for units in columns["model.units"])
 
 
+@pytest.mark.parametrize(
+    ("distribution", "low", "high"),
+    [
+        ("uniform(0.12345, 0.12346)", 0.12345, 0.12346),
+        ("uniform(0.99999, 0.999999)", 0.99999, 0.999999),
+        ("uniform(-1e-9, 1e-9)", -1e-9, 1e-9),
+        ("loguniform(0.09999, 0.1)", 0.09999, 0.1),
+    ],
+)
+def test_rounded_draws_of_a_narrow_range_are_distinct_and_stay_in_it(distribution: str, low: float, high: float) -> None:
+    rates = [entry["training.learning_rate"] for entry in drawn(100, {"training.learning_rate": distribution})]
+    assert low <= min(rates) < max(rates) < high
+    assert len(set(rates)) > 90
+
+
 def test_draws_multiply_runs_and_grid(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(
@@ -99,3 +114,18 @@ def test_uniform_numbers_never_reach_one() -> None:
     assert 0 <= min(numbers) < 0.01
     assert 0.99 < max(numbers) < 1
     assert math.isclose(sum(numbers) / 1_000, 0.5, abs_tol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("random: {num: 9, space: {training.batch: [8, 16]}}", "configuration, batch8: lower random.num, or add settings"),
+        ("grid: {slurm.memory_gb: [1, 2], training.seed: [3]}", "configuration, seed3: remove one of them"),
+    ],
+)
+def test_equal_runs_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"device: cpu\n{text}\n")
+    with pytest.raises(ConfigError) as raised:
+        grid.expand(grid.load_sweep(path, []), path)
+    assert message in str(raised.value)

@@ -137,6 +137,8 @@ def test_job_without_gpus_keeps_the_options_of_the_site() -> None:
     assert (changed.partition, changed.num_gpus, changed.nodes, changed.memory_gb) == ("cpu", 0, 1, None)
     assert changed.extra == {"qos": "short", "mem": None}
     assert SlurmConfig(gpus_per_node="a100:4").one_gpu == "a100:1"
+    chosen = SlurmConfig(cpu_partition="cpu", extra={"partition": "long"}).without_gpus()
+    assert slurm.sbatch_options(chosen, ())["partition"] == "cpu"
 
 
 @pytest.mark.parametrize("extra", [{"requeue": None}, {"no-requeue": True}])
@@ -152,6 +154,33 @@ def test_site_settings_are_those_of_the_checkout(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PIANOGEN_SITE", str(tmp_path / "none.sh"))
     with pytest.raises(UsageError, match=r"none\.sh, which does not exist"):
         site.find()
+
+
+def test_site_settings_that_exit_are_refused(tmp_path: Path) -> None:
+    """The jobs would exit, too, before they train."""
+    path = tmp_path / "site.sh"
+    path.write_text("export SBATCH_ACCOUNT=mine\nread -r answer\nexit 0\n")
+    with pytest.raises(UsageError, match=r"bash cannot read the site settings .*site\.sh: exit code 0; correct the file"):
+        site.exported(path)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "mail", "command"),
+    [
+        ("me@example.edu", "me@example.edu", "true"),
+        ("me@example.edu,you@example.edu", "me@example.edu,you@example.edu", "true"),
+        ("curl example.edu -d a@b,c", "", "curl example.edu -d a@b,c"),
+    ],
+)
+def test_notification_is_a_mail_or_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipient: str, mail: str, command: str
+) -> None:
+    monkeypatch.setenv("SLURM_JWT", "token")
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=f"cat > '{tmp_path}/script'; echo $SLURM_JWT >> '{tmp_path}/script'")
+    slurm.notify(recipient, tmp_path / "mine", ["7_0", "7_1"], SlurmConfig(), tmp_path)
+    *script, last, token = (tmp_path / "script").read_text().splitlines()
+    assert [line.partition("--mail-user=")[2] for line in script if "--mail-user=" in line] == ([mail] if mail else [])
+    assert (last, token) == (command, "token")
 
 
 def test_parts_of_an_array_share_its_limit(array: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

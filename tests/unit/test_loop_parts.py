@@ -120,6 +120,14 @@ def test_damaged_metrics_are_named(tmp_path: Path, content: bytes) -> None:
         History(path, until_iteration=20)
 
 
+def test_metrics_that_are_no_file_are_not_taken_for_absent(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "metrics.csv").mkdir(parents=True)
+    (tmp_path / "metrics.csv").symlink_to("moved")
+    for path in (tmp_path / "folder" / "metrics.csv", tmp_path / "metrics.csv"):
+        with pytest.raises(HistoryError, match=r"metrics\.csv cannot be read"):
+            read_history(path)
+
+
 def test_missing_row_of_a_completed_epoch_is_refused(tmp_path: Path) -> None:
     history = History(tmp_path / "metrics.csv", until_iteration=0)
     history.append({"epoch": 1, "iteration": 10, "loss": 1.0})

@@ -50,6 +50,17 @@ def test_pipe_without_a_reader_does_not_end_the_work(tmp_path: Path) -> None:
     assert (tmp_path / "written").read_text() == "False"
 
 
+@pytest.mark.parametrize("arguments", ["sweep options", "sweep options training"])
+def test_output_to_a_full_disk_is_an_error(arguments: str) -> None:
+    """Also output that fits into the buffer, which is written at the end."""
+    command = f"'{sys.executable}' -m jobs.console {arguments} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("OSError: ")
+    assert "No space left on device" in line
+
+
 def test_closed_terminal_does_not_end_the_work(tmp_path: Path) -> None:
     terminal, other = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "written")]

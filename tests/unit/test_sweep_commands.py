@@ -1,6 +1,7 @@
 """The subcommands of sweeps: their arguments, and the selection of runs."""
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from jobs import console, sweep
 from jobs.cluster.own_job import OwnJob
 from jobs.configuration.options import find_options
-from jobs.records import attempts
+from jobs.records import attempts, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from pianogen import command
@@ -41,6 +42,7 @@ def runs(tmp_path: Path) -> list[Run]:
         (["model.name=gru", "training.batch=128"], [3]),
         (["0-2", "training.batch=64"], [0, 2]),
         (["training.max_iterations=null"], [0, 1, 2, 3]),
+        (["training={batch: 128, seed: 0}"], [1, 3]),
     ],
 )
 def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) -> None:
@@ -58,6 +60,26 @@ def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, messag
     with pytest.raises(UsageError) as raised:
         open_selected(runs[0].sweep, [selection])
     assert message in str(raised.value)
+
+
+def test_copy_of_a_run_under_another_name_has_no_number(runs: list[Run]) -> None:
+    shutil.copytree(runs[2].path, runs[2].path.with_name("copy of run 2"))
+    assert open_selected(runs[0].sweep, ["2"]) == [runs[2]]
+
+
+def test_link_to_itself_is_not_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latest").symlink_to("latest")
+    assert command.run(sweep.main, ["status", str(tmp_path / "latest")]) == 2
+    assert "is not a sweep directory or a run" in capsys.readouterr().err
+
+
+def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
+    for name in ("0000-train", "code-1f", ".trial-2e"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+    sweep_directory.check_ownership(tmp_path)
+    (tmp_path / "jobs" / "thesis").mkdir()
+    with pytest.raises(UsageError, match="is not a sweep directory"):
+        sweep_directory.check_ownership(tmp_path)
 
 
 def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,3 +140,10 @@ def test_shipped_files_are_copied_once(
     assert (tmp_path / "slurm" / "preprocess.sh").is_file()
     assert console.main() == 2
     assert "exists; nothing was copied" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "slurm").symlink_to("moved")
+    for name in ("file", "folder"):
+        monkeypatch.setattr("sys.argv", ["pianogen", "init", str(tmp_path / name)])
+        assert console.main() == 2
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["slurm"]
