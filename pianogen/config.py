@@ -17,7 +17,7 @@ from pianogen.validation import ConfigError, Section, matching
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
 ]
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+FilePath = Annotated[str, matching(r"[^\x00]+", "the path of a file or folder")]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 

@@ -71,8 +71,14 @@ def _describe(schema: type[Section], errors: Sequence[Any]) -> Iterator[str]:
         elif first["type"] == "missing":
             yield f"{key} is missing and has no default; set it"
         else:  # a value that may have one of several types has an error for each of them
-            expected = dict.fromkeys(_EXPECTED[error["type"]].format(**error.get("ctx", {})) for error in found)
+            expected = dict.fromkeys(_expected(error) for error in found)
             yield f"{key} is {_in_yaml(first['input'])}, expected {', or '.join(expected)}; correct the value"
+
+
+def _expected(error: Any) -> str:
+    if error["type"] in _EXPECTED:
+        return _EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    return str(error["msg"])
 
 
 def _in_yaml(value: Any) -> str:

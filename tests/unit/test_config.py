@@ -25,6 +25,7 @@ SWEEPS = {
     "activations": ["activationsoftplus", "activationrelu", "activationsigmoid"],
     "batches": ["batch64", "batch128", "batch256"],
     "cells": ["base", "gru", "rnn", "mlstm", "peephole", "hyperlstm", "feedback", "bidirectional"],
+    "comparison": [f"{model}-seed{seed}" for model in ("base", "gru", "split") for seed in (0, 1, 2)],
     "composers": ["groups", "groupsbach"],
     "depths": ["base", "base-dense_layers1", "stacked-layers2", "stacked-layers3"],
     "ensemble": ["ensemble"],
