@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse(arguments)
     for name in ("listening_runs", "listening_seed"):
         if getattr(options, name) is not None and options.listening_test is None:
-            raise UsageError(f"--{name.replace('_', '-')} applies only with --listening-test; give --listening-test N too")
+            raise UsageError(f"--{name.replace('_', '-')} applies only with --listening-test N; add it")
     test = None
     if options.listening_test is not None:
         test = draw(_choose_runs(options.sweep, options.listening_runs), options.listening_test, options.listening_seed or 0)

@@ -41,7 +41,7 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
-    changes = _read_overrides(overrides)
+    changes = parse_overrides(overrides)
     values = config.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
     where = source_of(path, overrides)
     base, runs, grid = _layers(values, where)
@@ -51,6 +51,7 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if ineffective := sorted(varied & changes.keys()):
         key = ineffective[0]
         raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
+    _check_alone(overrides)
     variations = {"runs": runs, "grid": grid, "random": random}
     return nest(base | changes, where) | {key: value for key, value in variations.items() if value}
 
@@ -60,8 +61,8 @@ def source_of(path: Path, overrides: Sequence[str]) -> str:
     return " ".join([f"{path} with", *overrides]) if overrides else str(path)
 
 
-def _read_overrides(overrides: Sequence[str]) -> Settings:
-    """The settings that overrides state; each is checked on its own, so that a message names the override, not the file."""
+def _check_alone(overrides: Sequence[str]) -> None:
+    """Checks each override without the other settings, so that a message names the override, not the file."""
     for text in overrides:
         where = f"override {text!r}"
         for key, value in parse_override(text).items():
@@ -72,7 +73,6 @@ def _read_overrides(overrides: Sequence[str]) -> Settings:
                     run_config.check_alone({name: choice}, where)
             elif section not in _VARIATIONS:
                 run_config.check_alone({key: value}, where)
-    return parse_overrides(overrides)
 
 
 def _override_random(random: Any, changes: Settings, path: Path) -> Any:
@@ -91,7 +91,9 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     Raises:
         ConfigError: an override is not valid.
     """
-    return nest(by_key(values, "config.yaml") | _read_overrides(overrides), " ".join(overrides))
+    changes = parse_overrides(overrides)
+    _check_alone(overrides)
+    return nest(by_key(values, "config.yaml") | changes, " ".join(overrides))
 
 
 def expand(values: dict[str, Any], where: Path | str) -> list[Variation]:

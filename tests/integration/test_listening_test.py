@@ -181,16 +181,9 @@ def test_impossible_tests_are_refused(
     collected: Collected, capsys: pytest.CaptureFixture[str], options: list[object], message: str
 ) -> None:
     before = collected.key.read_bytes()
-    assert run_collect(collected, options) == 2
+    assert collected.collect(*options) == 2
     assert message in capsys.readouterr().err
     assert collected.key.read_bytes() == before
-
-
-def run_collect(collected: Collected, options: list[object]) -> int:
-    try:
-        return collected.collect(*options)
-    except SystemExit as error:  # of the argument parser
-        return int(error.code or 0)
 
 
 def test_test_without_the_store_or_the_samples_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

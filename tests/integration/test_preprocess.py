@@ -241,23 +241,8 @@ WRONG_ARGUMENTS = {
         ["corpus", "--store", "a.h5", "--split-file", "splits.csv"],
         "UsageError: splits.csv:2: no input has the name",
     ),
-    "steps_per_quarter": (["corpus", "--store", "a.h5", "--steps-per-quarter", "5"], "5 (choose from 4, 6, 8, 12, 16, 24)"),
-    "programs": (
-        ["corpus", "--store", "a.h5", "--programs", "0-7,128"],
-        "'128' is not a program or a range of programs from 0 to 127",
-    ),
     "backward_range_of_programs": (["corpus", "--store", "a.h5", "--programs", "7-0"], "'7-0' is not a program"),
-    "polyphony": (["corpus", "--store", "a.h5", "--max-polyphony", "89"], "'89' is more than 88"),
     "onsets_per_bar": (["corpus", "--store", "a.h5", "--min-onsets-per-bar", "nan"], "'nan' is not a positive number"),
-    "limits": (
-        ["corpus", "--store", "a.h5", "--min-steps", "9", "--max-steps", "8"],
-        "--min-steps 9 is larger than --max-steps 8",
-    ),
-    "unknown_parser": (["corpus", "--store", "a.h5", "--parser", "mido"], "'mido' (choose from 'smf', 'music21')"),
-    "share_over_1": (
-        ["corpus", "--store", "a.h5", "--max-rejects", "10"],
-        "argument --max-rejects: '10' is not a share from 0 to 1",
-    ),
     "share_that_is_not_a_number": (["corpus", "--store", "a.h5", "--max-rejects", "ten"], "argument --max-rejects: "),
     "share_nan": (["corpus", "--store", "a.h5", "--max-rejects", "nan"], "argument --max-rejects: 'nan' is not a share"),
     "cpu_limit_of_zero": (

@@ -67,4 +67,4 @@ def test_error_messages_of_the_import_are_shown(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "E0000 libcudart.so is missing\n" in done.stderr
-    assert "ImportError: broken" in done.stderr
+    assert "UsageError: TensorFlow cannot be loaded: broken; install the extra cpu" in done.stderr

@@ -53,7 +53,7 @@ def test_dry_run_prints_what_would_be_read_and_writes_nothing(corpus: Path, tmp_
     assert done.stdout == (
         f"14 inputs of {num_bytes:,} bytes; nothing was converted or written (--dry-run)\n"
         "  suffixes    14 (13 .mid, 1 .mid.gz)\n"
-        f"  archive     {corpus}/more.zip: 1 inputs\n"
+        f"  archive     {corpus}/more.zip: 1 input\n"
         f"{NOT_INPUTS}{names}              and 4 more\n"
     )
     assert {path.name for path in tmp_path.iterdir()} == {"corpus"}
