@@ -19,7 +19,7 @@ from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
 from jobs.records import status, sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_drawn
+from jobs.records.samples import find_drawn, hash_primer
 from jobs.records.status import State
 from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_doubts
@@ -205,7 +205,7 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
         statistics = train_statistics(store, run_config.data)
     network, checkpoint = load_trained_model(run_config, statistics.keys, run.path, statistics.steps_per_quarter)
     sampler = Sampler(network, request.settings, statistics)
-    draw_to_store(request.path, sampler, SampleSource(run.name, checkpoint), first=request.first)
+    draw_to_store(request.path, sampler, SampleSource(run.name, checkpoint, hash_primer(request.settings)), first=request.first)
 
 
 def _one_device(trained: RunConfig) -> RunConfig:

@@ -19,7 +19,7 @@ from jobs.records.held_out import with_unbeaten
 from jobs.records.provenance import Outcome
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
-from jobs.records.samples import SAMPLES
+from jobs.records.samples import SAMPLES, hash_primer
 from pianogen import logs
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
@@ -164,7 +164,8 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
             trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers)
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
         sampler = Sampler(trained.network, config.sampling, statistics)
-        rolls = draw_to_store(run.path / SAMPLES, sampler, SampleSource(run.name, trained.checkpoint), shutdown_requested)
+        source = SampleSource(run.name, trained.checkpoint, hash_primer(config.sampling))
+        rolls = draw_to_store(run.path / SAMPLES, sampler, source, shutdown_requested)
         trackers.log_samples(int(trained.history[-1]["iteration"]) if trained.history else 0, rolls)
         memorization = measure_memorization(rolls, store, config.data.groups, shutdown_requested)
     result = Result(

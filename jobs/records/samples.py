@@ -1,5 +1,6 @@
 """The samples in the directory of a run: their stores, and the parameters that each sample was drawn with."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -67,13 +68,28 @@ def find_sample_stores(run: Run) -> list[Path]:
 
 
 def find_drawn(run: Run, settings: SamplingConfig) -> dict[Path, list[int]]:
-    """The stores of samples that were drawn with these settings, of whatever number, and the indices of their samples."""
-    drawn = {}
+    """The stores of samples that were drawn with these settings, of whatever number, and the indices of their samples.
+
+    Raises:
+        OSError: the primer cannot be read.
+    """
+    drawn, primer = {}, hash_primer(settings)
     for path in find_sample_stores(run):
         with Store(path) as store:
-            if _without_number(store.provenance) == _without_number(settings.model_dump(mode="json")):
+            has_settings = _without_number(store.provenance) == _without_number(settings.model_dump(mode="json"))
+            # Earlier versions have not recorded the hash.
+            if has_settings and {record.get("primer_sha256", primer) for record in _records(store)} == {primer}:
                 drawn[path] = [parameters.index for parameters in read_parameters(store)]
     return drawn
+
+
+def hash_primer(settings: SamplingConfig) -> str | None:
+    """The hash of the content of the primer, None without one.
+
+    Raises:
+        OSError: the primer cannot be read.
+    """
+    return hashlib.sha256(Path(settings.primer).read_bytes()).hexdigest() if settings.primer else None
 
 
 def _without_number(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,5 +99,8 @@ def _without_number(settings: Mapping[str, Any]) -> dict[str, Any]:
 def read_parameters(store: Store) -> list[SampleParameters]:
     """The parameters of every sample of a store."""
     names = [field.name for field in fields(SampleParameters)]
-    records = [json.loads(text) for text in store.pieces.sample or ()]
-    return [SampleParameters(**{name: record.get(name) for name in names}) for record in records]
+    return [SampleParameters(**{name: record.get(name) for name in names}) for record in _records(store)]
+
+
+def _records(store: Store) -> list[Any]:
+    return [json.loads(text) for text in store.pieces.sample or ()]

@@ -20,10 +20,12 @@ class SampleSource:
     Attributes:
         run: name of the run.
         checkpoint: name of its last checkpoint.
+        primer_sha256: hash of the content of the primer, whose file may change; None without a primer.
     """
 
     run: str
     checkpoint: str
+    primer_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +67,5 @@ def _record(index: int, sample: Sample, config: SamplingConfig, source: SampleSo
     """The origin and the settings of a sample."""
     settings = config.model_dump(mode="json", exclude={"num", "steps", "seed"})
     choice = {"candidate": sample.candidate, "nats_per_note": sample.nats_per_note} if config.best_of > 1 else {}
-    return {**asdict(source), "seed": config.seed, "index": index, **settings, **choice}
+    origin = {key: value for key, value in asdict(source).items() if value is not None}
+    return {**origin, "seed": config.seed, "index": index, **settings, **choice}

@@ -80,12 +80,16 @@ def _finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) ->
     run.write_result(result)
 
 
-def write_made_samples(run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5", first: int = 0) -> None:
+def write_made_samples(
+    run: Run, settings: SamplingConfig, seed: int, name: str = "samples.h5", first: int = 0, primer_sha256: str | None = None
+) -> None:
     """Writes a store of generated samples from the index `first` on: a silent one, one with onsets at every step, and others."""
     rolls = [made_roll(seed + index, settings.steps) for index in range(settings.num - first)]
     for index, states in enumerate((_silent_states(settings.steps), dense_states(settings.steps))[: len(rolls)]):
         rolls[index] = roll_in_4_4(pack(states), rolls[index].tempo_us)
-    write_samples(run.path / name, [Sample(roll) for roll in rolls], settings, SampleSource(run.name, "ckpt-1000"), first)
+    write_samples(
+        run.path / name, [Sample(roll) for roll in rolls], settings, SampleSource(run.name, "ckpt-1000", primer_sha256), first
+    )
 
 
 def _silent_states(steps: int) -> np.ndarray:

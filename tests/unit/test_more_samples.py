@@ -7,7 +7,7 @@ import pytest
 
 from jobs import sample
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_drawn
+from jobs.records.samples import find_drawn, hash_primer
 from pianogen import command
 from pianogen.config import SamplingConfig
 from tests.support.made_sweep import made_sweep, write_made_samples
@@ -36,6 +36,18 @@ def test_samples_of_the_same_settings_are_found_whatever_their_number(run: Run) 
     assert find_drawn(run, settings(seed=4)) == {run.path / "samples-num2-seed4.h5": [0, 1]}
     assert find_drawn(run, settings(temperature=1.0)) == {}
     assert find_drawn(run, settings(steps=40)) == {}
+
+
+def test_samples_of_a_primer_that_has_changed_are_not_taken_for_its_samples(run: Run, tmp_path: Path) -> None:
+    primer, store = tmp_path / "theme.mid", run.path / "samples-primertheme.mid.h5"
+    primer.write_bytes(b"theme")
+    primed = settings(primer=str(primer))
+    write_made_samples(run, primed, 90, store.name, primer_sha256=hash_primer(primed))
+    assert list(find_drawn(run, primed)) == [store]
+    primer.write_bytes(b"another theme")
+    assert find_drawn(run, primed) == {}
+    write_made_samples(run, primed, 90, store.name)  # as an earlier version
+    assert list(find_drawn(run, primed)) == [store]
 
 
 @pytest.mark.parametrize(
