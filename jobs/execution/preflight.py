@@ -1,11 +1,13 @@
 """Checks before anything is queued or written: the models, the resources and the paths of a submission."""
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jobs
@@ -14,7 +16,9 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
+from pianogen.command import counted
 from pianogen.errors import UsageError
+from pianogen.progress import Steps
 from pianogen.store import Store
 
 _log = logging.getLogger(__name__)
@@ -40,9 +44,7 @@ def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConf
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
     command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), str(folder)]
-    done = subprocess.run(
-        command, input=f"[{', '.join(settings)}]", env=os.environ | variables, capture_output=True, text=True, check=False
-    )
+    done = _follow(command, f"[{', '.join(settings)}]", os.environ | variables)
     if done.returncode == 0:
         return
     if done.returncode == trial.INVALID:
@@ -57,6 +59,24 @@ def try_runs(cluster: Cluster, store: Path, out: Path, configs: Sequence[RunConf
     raise UsageError(f"a trial run of one iteration and one sample failed: {last_line}; --verbose shows its complete output")
 
 
+def _follow(command: Sequence[str], settings: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Executes the trial with the settings as its input, and shows its steps; its output is the message of its error."""
+    with tempfile.TemporaryFile("w+") as stdin, tempfile.TemporaryFile("w+") as stderr, Steps("check") as steps:
+        steps.show("start of the trial process")
+        stdin.write(settings)
+        stdin.seek(0)
+        error = ""
+        with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process:
+            for report in process.stdout or ():
+                step, detail = json.loads(report)
+                if step == trial.ERROR:
+                    error = detail
+                else:
+                    steps.show(step, detail)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, error, stderr.read())
+
+
 def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
     """Checks the files and runs that the configurations name.
 
@@ -66,6 +86,7 @@ def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
     Raises:
         UsageError: a primer is missing, or a run of an ensemble is not done, or was trained on other pieces.
     """
+    _log.info("check: the store, and the files that %s use", counted(len(configs), "configuration"))
     with Store(store) as opened:
         fingerprint = opened.fingerprint
     primers = {Path(config.sampling.primer) for config in configs if config.sampling.primer}
@@ -123,6 +144,7 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
             f"slurm.timeout_min is {batch.resources.timeout_min}, but the start of an attempt takes minutes and its shutdown "
             f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
+    _log.info("check: whether Slurm accepts %s, and its nodes see the paths", counted(len(batch.arguments), "job"))
     if not is_shared:
         path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
     slurm.test(slurm.split(batch.preview())[0])
