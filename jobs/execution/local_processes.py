@@ -15,9 +15,9 @@ from typing import NoReturn
 import submitit
 
 from jobs.configuration.run_config import SlurmConfig
+from jobs.execution.job_display import JobDisplay
 from jobs.records import submissions
 from pianogen import logs
-from pianogen.progress import Progress
 
 _POLL_S = 0.2
 _NO_LIMIT_MIN = 100 * 365 * 24 * 60  # submitit requires a time limit
@@ -51,7 +51,7 @@ def run_all(
     waiting, running, failures = list(arguments), list[_Running](), list[tuple[str, str]]()
     gpus = find_gpus() if resources.num_gpus else []
     limit = max_parallel(resources, len(gpus))
-    with Progress(kind, len(arguments), "jobs") as progress, _exit_on_signals():
+    with JobDisplay(kind, len(arguments)) as display, _exit_on_signals():
         try:
             while waiting or running:
                 if submissions.is_cancelled(place):
@@ -60,17 +60,20 @@ def run_all(
                 while waiting and len(running) < limit:
                     argument, own_gpus = waiting.pop(0), gpus[: resources.num_gpus]
                     gpus = gpus[resources.num_gpus :]
+                    display.start(argument)
                     with _signals_ignored():
                         job = executor.submit(_run_job, function, argument, ",".join(own_gpus))
                         running.append(_Running(argument, job, own_gpus))
+                display.refresh([entry.argument for entry in running], len(waiting))
                 time.sleep(_POLL_S)
                 for entry in [entry for entry in running if entry.job.done()]:
                     running.remove(entry)
                     gpus += entry.gpus
                     error = entry.job.exception()
-                    if error is not None:
-                        failures.append((entry.argument, _last_traceback_line(str(error))))
-                    progress.advance(1, f"{len(failures)} failed" if failures else "")
+                    reason = None if error is None else _last_traceback_line(str(error))
+                    if reason is not None:
+                        failures.append((entry.argument, reason))
+                    display.end(entry.argument, reason, len(running), len(waiting))
         finally:
             _terminate([entry.job for entry in running])
     return failures
