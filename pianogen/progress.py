@@ -145,7 +145,8 @@ class Progress:
         self._done += count
         self._note = note
         if self._bar:
-            self._bar.update(self._task, advance=count, rate=f"{self._rate():.3g}/s", note=str(note))
+            rate = f"{self._rate():.3g}/s" if self._done > self._done_before else ""
+            self._bar.update(self._task, advance=count, rate=rate, note=str(note))
         elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._log_line()
         if self._record and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
