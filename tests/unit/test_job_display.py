@@ -86,6 +86,16 @@ def test_log_has_a_line_for_each_epoch_at_intervals(
     assert [match[1] for match in epochs if match] == ["1", "2", "4"]
 
 
+def test_progress_of_the_attempt_before_is_not_shown(
+    runs: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(job_display, "REFRESH_S", 0)
+    with caplog.at_level(logging.INFO), JobDisplay("train", 1) as display:
+        display.start(str(runs[0]))
+        display.refresh([str(runs[0])], num_waiting=0)
+        assert caplog.messages == ["0000-[base]: started"]
+
+
 def test_jobs_that_do_not_train_are_only_counted(runs: list[Path], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), JobDisplay("decode", 1) as display:
         display.start(str(runs[0]))
