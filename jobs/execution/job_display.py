@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.table import Table
 
@@ -20,34 +18,26 @@ _log = logging.getLogger(__name__)
 
 
 class JobDisplay:
-    """Shows how many jobs have ended, and what the jobs do that train a run; a context manager.
+    """Shows how many jobs have ended, and what the jobs do that train a run.
 
     Args:
         kind: train, sample or decode.
-        num_jobs: number of jobs in all.
+        jobs: the progress of all jobs.
     """
 
-    def __init__(self, kind: str, num_jobs: int) -> None:
+    def __init__(self, kind: str, jobs: Progress) -> None:
         self._trains = kind == "train"
-        self._progress = Progress(kind, num_jobs, "jobs")
+        self._jobs = jobs
         self._num_failed = 0
         self._last_refresh = -math.inf
         self._last_lines: dict[str, tuple[int, float]] = {}  # by run: the epoch and the time of its last log line
-
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.show_below(None)
-        self._progress.__exit__(kind, error, trace)
 
     def start(self, argument: str) -> None:
         """Shows that a job has been started."""
         if self._trains:
             with suppress(OSError):  # it shows the progress of the attempt before, until this one has started
                 Run(Path(argument)).progress.unlink()
-            if not self._progress.is_refreshed_in_place:
+            if not self._jobs.is_refreshed_in_place:
                 _log.info("%s: started", Path(argument).name)
 
     def refresh(self, running: Sequence[str], num_waiting: int) -> None:
@@ -61,11 +51,11 @@ class JobDisplay:
             return
         self._last_refresh = now
         records = {run.name: read_progress(run.progress) for run in map(Run, map(Path, running))} if self._trains else {}
-        if not self._progress.is_refreshed_in_place:
+        if not self._jobs.is_refreshed_in_place:
             self._log_epochs(records, now)
             return
-        self._progress.advance(0, self._counts(len(running), num_waiting))
-        self._progress.show_below(_table(records) if records else None)
+        self._jobs.advance(0, self._counts(len(running), num_waiting))
+        self._jobs.show_below(_table(records) if records else None)
 
     def end(self, argument: str, error: str | None, num_running: int, num_waiting: int) -> None:
         """Shows that a job has ended; `error` is the reason if it failed."""
@@ -74,7 +64,9 @@ class JobDisplay:
             record = read_progress(Run(Path(argument)).progress)
             figures = f", {record.figures}" if record and record.figures else ""
             _log.log(logging.ERROR if error else logging.INFO, "%s: %s%s", Path(argument).name, error or "done", figures)
-        self._progress.advance(1, self._counts(num_running, num_waiting))
+        self._jobs.advance(1, self._counts(num_running, num_waiting))
+        self._jobs.show_below(None)
+        self._last_refresh = -math.inf
 
     def _counts(self, num_running: int, num_waiting: int) -> str:
         counts = {"running": num_running, "waiting": num_waiting, "failed": self._num_failed}

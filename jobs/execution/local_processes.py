@@ -18,6 +18,7 @@ from jobs.configuration.run_config import SlurmConfig
 from jobs.execution.job_display import JobDisplay
 from jobs.records import submissions
 from pianogen import logs
+from pianogen.progress import Progress
 
 _POLL_S = 0.2
 _NO_LIMIT_MIN = 100 * 365 * 24 * 60  # submitit requires a time limit
@@ -51,7 +52,8 @@ def run_all(
     waiting, running, failures = list(arguments), list[_Running](), list[tuple[str, str]]()
     gpus = find_gpus() if resources.num_gpus else []
     limit = max_parallel(resources, len(gpus))
-    with JobDisplay(kind, len(arguments)) as display, _exit_on_signals():
+    with Progress(kind, len(arguments), "jobs") as progress, _exit_on_signals():
+        display = JobDisplay(kind, progress)
         try:
             while waiting or running:
                 if submissions.is_cancelled(place):

@@ -86,7 +86,7 @@ def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
     Raises:
         UsageError: a primer is missing, or a run of an ensemble is not done, or was trained on other pieces.
     """
-    _log.info("check: the store, and the files that %s use", counted(len(configs), "configuration"))
+    _log.info("check: the store and the files of %s", counted(len(configs), "run"))
     with Store(store) as opened:
         fingerprint = opened.fingerprint
     primers = {Path(config.sampling.primer) for config in configs if config.sampling.primer}

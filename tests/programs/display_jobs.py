@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.execution.job_display import JobDisplay
 from pianogen import logs
-from pianogen.progress import Steps
+from pianogen.progress import Progress, Steps
 
 if __name__ == "__main__":
     logs.configure()
@@ -14,7 +14,8 @@ if __name__ == "__main__":
         steps.show("model", "2 of 3: gru")
     record = Path(first, "log", "progress.json")
     content = record.read_bytes()
-    with JobDisplay("train", 2) as display:
+    with Progress("train", 2, "jobs") as jobs:
+        display = JobDisplay("train", jobs)
         display.start(first)
         record.write_bytes(content)  # as the job does, after the record of the attempt before was removed
         display.refresh([first], num_waiting=1)

@@ -12,7 +12,7 @@ import pytest
 from jobs.execution import job_display
 from jobs.execution.job_display import JobDisplay
 from pianogen import progress
-from pianogen.progress import ProgressRecord, TrainingFigures
+from pianogen.progress import Progress, ProgressRecord, TrainingFigures
 from tests.support.paths import PROGRAMS
 from tests.support.processes import finished
 from tests.support.terminal import ESCAPE, run_in_terminal
@@ -77,7 +77,8 @@ def test_log_has_a_line_for_each_epoch_at_intervals(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(job_display, "REFRESH_S", 0)
-    with caplog.at_level(logging.INFO), JobDisplay("train", 2) as display:
+    with caplog.at_level(logging.INFO), Progress("train", 2, "jobs") as jobs:
+        display = JobDisplay("train", jobs)
         for interval_s, epoch in ((0, 1), (0, 1), (0, 2), (3600, 3), (0, 4)):
             monkeypatch.setattr(progress, "LINE_INTERVAL_S", interval_s)
             write(runs[0], replace(RECORD, figures=replace(FIGURES, epoch=epoch)))
@@ -90,14 +91,16 @@ def test_progress_of_the_attempt_before_is_not_shown(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(job_display, "REFRESH_S", 0)
-    with caplog.at_level(logging.INFO), JobDisplay("train", 1) as display:
+    with caplog.at_level(logging.INFO), Progress("train", 1, "jobs") as jobs:
+        display = JobDisplay("train", jobs)
         display.start(str(runs[0]))
         display.refresh([str(runs[0])], num_waiting=0)
         assert caplog.messages == ["0000-[base]: started"]
 
 
 def test_jobs_that_do_not_train_are_only_counted(runs: list[Path], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), JobDisplay("decode", 1) as display:
+    with caplog.at_level(logging.INFO), Progress("decode", 1, "jobs") as jobs:
+        display = JobDisplay("decode", jobs)
         display.start(str(runs[0]))
         display.refresh([str(runs[0])], num_waiting=0)
         display.end(str(runs[0]), None, num_running=0, num_waiting=0)

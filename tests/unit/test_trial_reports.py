@@ -33,7 +33,7 @@ def test_steps_are_shown_as_they_begin(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        (f"""echo '["{trial.ERROR}", "the batch is too large"]'; exit {trial.INVALID}""", "not valid: the batch is too large$"),
+        (f"""echo '["{trial.ERROR}", "the batch is too large"]'; exit {trial.INVALID}""", "the batch is too large$"),
         ("echo 'ValueError: no layer' >&2; exit 1", "a trial run of one iteration and one sample failed: ValueError: no layer; "),
         ("kill -9 $$", "was killed, perhaps out of memory"),
         ("exec 2> /dev/null; kill -15 $$", "failed: a warning; "),
