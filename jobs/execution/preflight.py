@@ -144,7 +144,8 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
             f"slurm.timeout_min is {batch.resources.timeout_min}, but the start of an attempt takes minutes and its shutdown "
             f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
-    _log.info("check: whether Slurm accepts %s, and its nodes see the paths", counted(len(batch.arguments), "job"))
     if not is_shared:
+        _log.info("check: whether the nodes see the paths")
         path_visibility.check_paths(paths, slurm.nodes_of(batch.resources.partition))
+    _log.info("check: whether Slurm accepts %s", counted(len(batch.arguments), "job"))
     slurm.test(slurm.split(batch.preview())[0])
