@@ -65,3 +65,4 @@ bench: env
 	python -m benchmarks.train bench/trimmed.h5 --model joint --threads 1
 	python -m benchmarks.sample bench/trimmed-runs/0000-base
 	python -m benchmarks.decode bench/trimmed.h5
+	python -m benchmarks.commands bench/trimmed.h5

@@ -1,21 +1,48 @@
-"""Progress of long work: a progress bar on a terminal, log lines otherwise, and a record that other processes can read."""
+"""Progress of long work: refreshed in place on a terminal, log lines otherwise, and a record that other processes can read."""
 
 import json
 import logging
 import math
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import Progress as RichProgress
+from rich.status import Status
 
 LINE_INTERVAL_S, RECORD_INTERVAL_S = 10.0, 2.0
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFigures:
+    """The figures of a training in progress.
+
+    Attributes:
+        epoch: the current epoch, from 1.
+        num_epochs: number of epochs, if the training does not stop early.
+        loss: mean over the iterations of the epoch so far.
+        valid_loss: of the last epoch that has been validated; None before, and without a valid split.
+    """
+
+    epoch: int
+    num_epochs: int
+    loss: float
+    valid_loss: float | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in self.as_text().items())
+
+    def as_text(self) -> dict[str, str]:
+        """The figures by the names that they have in metrics.csv."""
+        texts = {"epoch": f"{self.epoch:,} of {self.num_epochs:,}", "loss": f"{self.loss:.4g}"}
+        return texts if self.valid_loss is None else texts | {"valid_loss": f"{self.valid_loss:.4g}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +56,7 @@ class ProgressRecord:
         remaining_s: estimated time until all units are finished.
         note: a short text such as the current loss.
         has_ended: whether all units are finished.
+        figures: of a training.
     """
 
     done: int
@@ -37,13 +65,22 @@ class ProgressRecord:
     remaining_s: float
     note: str
     has_ended: bool
+    figures: TrainingFigures | None = None
+
+    @property
+    def remaining(self) -> str:
+        """The remaining time as text."""
+        minutes, seconds = divmod(round(self.remaining_s), 60)
+        return f"{minutes:,} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
 
 
 def read_progress(path: Path) -> ProgressRecord | None:
     """Reads a progress record, None if the process has not written one yet, or if it is damaged."""
     try:
-        return ProgressRecord(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):  # it is not fsynced
+        values = json.loads(path.read_bytes())
+        figures = values.pop("figures", None)
+        return ProgressRecord(**values, figures=TrainingFigures(**figures) if figures else None)
+    except (OSError, ValueError, TypeError, AttributeError):  # it is not fsynced
         return None
 
 
@@ -62,20 +99,20 @@ class Progress:
         self._label, self._total, self._unit = label, total, unit
         self._done = self._done_before = done
         self._record = record
-        self._note = ""
+        self._note: str | TrainingFigures = ""
         self._begin = self._last_line = time.monotonic()
         self._last_record = -math.inf
         self._is_record_failing = False
         self._logged = -1
-        self._bar: Bar | None = None
-        if sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal:
-            self._bar = Bar(
+        self._bar: _Bar | None = None
+        if _is_refreshed_in_place():
+            self._bar = _Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[unit]}  {task.fields[rate]}  {task.fields[note]}", markup=False),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=_console(),
             )
             self._task = self._bar.add_task(label, total=total, completed=done, unit=unit, rate="", note="")
 
@@ -92,12 +129,24 @@ class Progress:
         if self._record and error is None:
             self._write_record(self._record, has_ended=True)
 
-    def advance(self, count: int, note: str = "") -> None:
-        """Adds finished units; `note` is a short text such as the current loss."""
+    @property
+    def is_refreshed_in_place(self) -> bool:
+        """Whether the progress is a bar on a terminal, not log lines."""
+        return self._bar is not None
+
+    def show_below(self, content: RenderableType | None) -> None:
+        """Shows something below the bar, if there is a bar, in place of what was shown there before."""
+        if self._bar:
+            self._bar.below = content
+            self._bar.refresh()
+
+    def advance(self, count: int, note: str | TrainingFigures = "") -> None:
+        """Adds finished units; `note` is a short text, or the figures of a training."""
         self._done += count
         self._note = note
         if self._bar:
-            self._bar.update(self._task, advance=count, rate=f"{self._rate():.3g}/s", note=note)
+            rate = f"{self._rate():.3g}/s" if self._done > self._done_before else ""
+            self._bar.update(self._task, advance=count, rate=rate, note=str(note))
         elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._log_line()
         if self._record and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
@@ -112,7 +161,8 @@ class Progress:
     def _write_record(self, path: Path, has_ended: bool = False) -> None:
         self._last_record = time.monotonic()
         remaining_s = 0 if has_ended else self._remaining_s()
-        record = ProgressRecord(self._done, self._total, self._rate(), remaining_s, self._note, has_ended)
+        figures = self._note if isinstance(self._note, TrainingFigures) else None
+        record = ProgressRecord(self._done, self._total, self._rate(), remaining_s, str(self._note), has_ended, figures)
         temporary = path.with_name(f"{path.name}.tmp")
         try:
             temporary.parent.mkdir(exist_ok=True)
@@ -129,5 +179,60 @@ class Progress:
         self._last_line, self._logged = time.monotonic(), self._done
         parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}", f"{self._rate():.3g}/s"]
         parts += [f"{self._remaining_s():.0f} s remaining"] if self._done < self._total else []
-        parts += [self._note] if self._note else []
+        parts += [str(self._note)] if self._note else []
         _log.info(", ".join(parts))
+
+
+class Steps:
+    """Shows which step of a command is under way: in place on a terminal, and otherwise as log lines; a context manager.
+
+    Args:
+        label: the name of the work.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._step = ""
+        self._last_line = -math.inf
+        self._status: Status | None = None
+        if _is_refreshed_in_place():
+            self._status = Status(label, console=_console())
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status:
+            self._status.stop()
+
+    def show(self, step: str, detail: str = "") -> None:
+        """Shows a step; in a log, a step of which only the detail has changed is repeated every 10 s at most."""
+        text = f"{self._label}: {step} {detail}".rstrip()
+        if self._status:
+            self._status.update(text)
+        elif step != self._step or time.monotonic() - self._last_line >= LINE_INTERVAL_S:
+            self._last_line = time.monotonic()
+            _log.info(text)
+        self._step = step
+
+
+class _Bar(RichProgress):
+    """A progress bar with something below it."""
+
+    below: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below is not None:
+            yield self.below
+
+
+def _console() -> Console:
+    # Without markup: the name of a run or a folder may contain brackets.
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+def _is_refreshed_in_place() -> bool:
+    return sys.stderr.isatty() and not _console().is_dumb_terminal

@@ -16,6 +16,7 @@ from typing import NoReturn
 import submitit
 
 from jobs.configuration.run_config import SlurmConfig
+from jobs.execution.job_display import JobDisplay
 from jobs.records import submissions
 from pianogen import logs
 from pianogen.progress import Progress
@@ -53,6 +54,7 @@ def run_all(
     gpus = find_gpus() if resources.num_gpus else []
     limit = max_parallel(resources, len(gpus))
     with Progress(kind, len(arguments), "jobs") as progress, _exit_on_signals():
+        display = JobDisplay(kind, progress)
         try:
             while waiting or running:
                 if submissions.is_cancelled(place):
@@ -61,17 +63,20 @@ def run_all(
                 while waiting and len(running) < limit:
                     argument, own_gpus = waiting.pop(0), gpus[: resources.num_gpus]
                     gpus = gpus[resources.num_gpus :]
+                    display.start(argument)
                     with _signals_ignored():
                         job = executor.submit(_run_job, function, argument, ",".join(own_gpus))
                         running.append(_Running(argument, job, own_gpus))
+                display.refresh([entry.argument for entry in running], len(waiting))
                 time.sleep(_POLL_S)
                 for entry in [entry for entry in running if entry.job.done()]:
                     running.remove(entry)
                     gpus += entry.gpus
                     error = entry.job.exception()
-                    if error is not None:
-                        failures.append((entry.argument, _last_traceback_line(str(error))))
-                    progress.advance(1, f"{len(failures)} failed" if failures else "")
+                    reason = None if error is None else _last_traceback_line(str(error))
+                    if reason is not None:
+                        failures.append((entry.argument, reason))
+                    display.end(entry.argument, reason, len(running), len(waiting))
         finally:
             _terminate([entry.job for entry in running])
     return failures

@@ -1,5 +1,6 @@
 """Checks before anything is queued or written: the models, the resources and the paths of a submission."""
 
+import json
 import logging
 import os
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jobs
@@ -17,8 +18,10 @@ from jobs.execution import trial
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
 from jobs.records.sweep_directory import JOBS, TRIAL
+from pianogen.command import counted
 from pianogen.data.train_split import check_train_split
 from pianogen.errors import UsageError
+from pianogen.progress import Steps
 from pianogen.sampling.primer import check_start
 from pianogen.store import Store
 
@@ -54,15 +57,7 @@ def _try_runs(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunC
         variables = site.exported(site.find()) | variables
     command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), folder]
     variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale has not
-    done = subprocess.run(
-        command,
-        input=f"[{', '.join(settings)}]",
-        env=os.environ | variables,
-        capture_output=True,
-        encoding="utf-8",
-        errors="backslashreplace",
-        check=False,
-    )
+    done = _follow(command, f"[{', '.join(settings)}]", os.environ | variables)
     if done.returncode == 0:
         return
     if done.returncode == trial.INVALID:
@@ -77,6 +72,24 @@ def _try_runs(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunC
     raise UsageError(f"a trial run of one iteration and one sample failed: {last_line}; --verbose shows its complete output")
 
 
+def _follow(command: Sequence[str], settings: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Executes the trial with the settings as its input, and shows its steps; its output is the message of its error."""
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr, Steps("check") as steps:
+        steps.show("start of the trial process")
+        stdin.write(settings.encode(errors="backslashreplace"))
+        stdin.seek(0)
+        error = ""
+        with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process:
+            for report in process.stdout or ():
+                step, detail = json.loads(report)
+                if step == trial.ERROR:
+                    error = detail
+                else:
+                    steps.show(step, detail)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, error, stderr.read().decode(errors="backslashreplace"))
+
+
 def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
     """Checks the store, and the files and runs that the configurations name, without TensorFlow.
 
@@ -87,6 +100,7 @@ def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:
         UsageError: the store has no such groups or windows, a primer cannot be used, or a run of an ensemble is not done, or was
             trained on other pieces.
     """
+    _log.info("check: the store and the files of %s", counted(len(configs), "run"))
     primers = {Path(config.sampling.primer) for config in configs if config.sampling.primer}
     for primer in sorted(primers):
         if not primer.is_file():
@@ -149,6 +163,8 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
             f"begins {lead_s} s before the limit; set it to more than {minimum}"
         )
     if not is_shared:
+        _log.info("check: whether the nodes see the paths")
         partition = slurm.sbatch_options(batch.resources, ()).get("partition")
         path_visibility.check_paths(paths, slurm.nodes_of(partition))
+    _log.info("check: whether Slurm accepts %s", counted(len(batch.arguments), "job"))
     slurm.test(slurm.split(batch.preview())[0])

@@ -1,6 +1,7 @@
 """Submission of a sweep: its runs are checked, their jobs are queued or executed, and their directories are written."""
 
 import logging
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,8 @@ def dry_run(
 def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]]) -> None:
     """Launches training jobs, reports them, updates runs.csv, and queues the notification of their end.
 
+    If the jobs have been executed on this machine, the table of the sweep is printed.
+
     Args:
         batches: the batches of one sweep, each with the function that writes the files that its jobs read.
 
@@ -158,7 +161,10 @@ def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]])
                 print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
             if jobs and batch.resources.notify:
                 recipients.setdefault(batch.resources.notify, []).extend(jobs)
-    status_table.write(out, status_table.read(out))
+    if cluster == "slurm":
+        status_table.write(out, status_table.read(out))
+    else:
+        status_table.show(out, as_json=False)
     for recipient, jobs in recipients.items():
         try:
             launch.notify(recipient, jobs, batches[0][0])
@@ -166,6 +172,9 @@ def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]])
             failures.append(str(error))
     if failures:
         raise JobError("\n".join(failures))
+    if cluster != "slurm":
+        print(f"write the samples as MIDI files with: pianogen decode {shlex.quote(str(out))}")
+        print(f"then the report with: pianogen collect {shlex.quote(str(out))} --out collected")
 
 
 def batches_of(sweep: Path, configs: Mapping[Run, RunConfig]) -> list[tuple[Batch, dict[Run, RunConfig]]]:

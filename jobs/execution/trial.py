@@ -3,15 +3,18 @@
 python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
 
 The process reads a JSON list of configurations. It builds every model, and executes all steps of one run on a single batch in
-FOLDER, which must be empty. It prints the message of an error that the user can correct, and exits with INVALID.
+FOLDER, which must be empty. It prints a line for each step, a JSON list of the step and a detail. If there is an error that the
+user can correct, the last line is [ERROR, message], and the exit code is INVALID.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +28,16 @@ from pianogen.tracking.tracker import find_tracker
 if TYPE_CHECKING:
     from pianogen.models.network import Network
 
+ERROR = "error"
 INVALID = 3  # exit code; an uncaught exception exits with 1
 _STEPS = 2  # of the sample
 
 
-def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
+def main(store: Path, folder: Path, configs: Sequence[RunConfig], show: Callable[[str, str], None]) -> None:
     """Tries the runs of a sweep.
+
+    Args:
+        show: called at the beginning of each step with its name and a detail.
 
     Raises:
         PianogenError: a model, a tracker or a setting cannot be used, or a file cannot be written.
@@ -40,8 +47,10 @@ def main(store: Path, folder: Path, configs: Sequence[RunConfig]) -> None:
 
     for tracker in {config.training.tracker for config in configs if config.training.tracker}:
         find_tracker(tracker)
+    gc.freeze()  # garbage is collected after every model; the objects of the modules would take most of that time
     with Store(store) as opened:
-        model_check.check_models(opened, list(configs))
+        model_check.check_models(opened, list(configs), lambda detail: show("model", detail))
+        show("run in miniature", "")
         _run(configs[0], opened, folder)
 
 
@@ -95,8 +104,15 @@ def _train(config: RunConfig, store: Store, network: Network, folder: Path) -> N
 if __name__ == "__main__":
     logs.configure()
     logging.getLogger("pianogen").setLevel(logging.ERROR)
+    reports = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints is no report
+
+    def report(step: str, detail: str) -> None:
+        print(json.dumps([step, detail]), file=reports)
+
     try:
-        main(Path(sys.argv[1]), Path(sys.argv[2]), [RunConfig.model_validate(values) for values in json.load(sys.stdin)])
+        configurations = [RunConfig.model_validate(values) for values in json.load(sys.stdin)]
+        main(Path(sys.argv[1]), Path(sys.argv[2]), configurations, report)
     except (PianogenError, OSError) as error:
-        print(error if isinstance(error, PianogenError) else f"{error.strerror or error}: {error.filename}")
+        report(ERROR, str(error) if isinstance(error, PianogenError) else f"{error.strerror or error}: {error.filename}")
         sys.exit(INVALID)

@@ -204,11 +204,12 @@ def new_table(states: Sequence[State]) -> Table:
 
 def _table(rows: Sequence[Row]) -> Table:
     table = new_table([row.status.state for row in rows])
-    columns = [name for name in _TABLE_COLUMNS if any(row.figures[name] is not None for row in rows)]
+    columns = [name for name in _TABLE_COLUMNS if any(_marked_figure(row, name) for row in rows)]
     for column in ("run", "state", *columns, ""):
         table.add_column(column.replace("_", " "))
     for row in rows:
-        table.add_row(row.run, row.status.state, *(_marked_figure(row, name) for name in columns), _describe(row.status))
+        figures = [_marked_figure(row, name) for name in columns]
+        table.add_row(row.run, row.status.state, *figures, _describe(row.status, has_figures=True))
     for baseline in find_baselines({row.run: row.result.held_out for row in rows if row.result}):
         table.add_row(baseline.title, "", *(_baseline_figure(baseline, name) for name in columns), "")
     if any(row.result and row.result.unbeaten("valid", measure) for row in rows for measure in Measure):
@@ -217,6 +218,9 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _marked_figure(row: Row, column: str) -> str:
+    progress = row.status.progress
+    if progress and progress.figures and not row.result:
+        return progress.figures.as_text().get(column, "")
     is_unbeaten = column in _MEASURES and row.result and row.result.unbeaten("valid", _MEASURES[column])
     return _format_figure(row.figures[column]) + (f" {_UNBEATEN}" if is_unbeaten else "")
 
@@ -234,16 +238,21 @@ def _row(run: Run, entry: Status) -> Row:
     return Row(run.name, entry, flatten(provenance.config), run.read_result(), RunUsage.of(run, provenance.attempts))
 
 
-def _describe(entry: Status) -> str:
-    return "; ".join(part for part in (_describe_progress(entry), entry.reason) if part)
+def _describe(entry: Status, has_figures: bool = False) -> str:
+    return "; ".join(part for part in (_describe_progress(entry, has_figures), entry.reason) if part)
 
 
-def _describe_progress(entry: Status) -> str:
+def _describe_progress(entry: Status, has_figures: bool = False) -> str:
+    """The progress of a run as text.
+
+    Args:
+        has_figures: whether the figures of the training stand beside the text.
+    """
     progress = entry.progress
     if progress is None:
         return ""
     if progress.has_ended:
         return f"{progress.done:,} iterations done"
-    minutes, seconds = divmod(round(progress.remaining_s), 60)
-    remaining = f"{minutes} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
-    return ", ".join(part for part in (f"{progress.done:,} of {progress.total:,} iterations", progress.note, remaining) if part)
+    note = "" if has_figures and progress.figures else progress.note
+    parts = (f"{progress.done:,} of {progress.total:,} iterations", note, f"{progress.rate:.3g}/s", progress.remaining)
+    return ", ".join(part for part in parts if part)

@@ -21,7 +21,7 @@ from pianogen.data.statistics import Statistics
 from pianogen.data.windows import find_windows, training_batches
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.models.network import Network
-from pianogen.progress import Progress
+from pianogen.progress import Progress, TrainingFigures
 from pianogen.store import Split, Store
 from pianogen.tracking.tracker import NO_TRACKERS, Trackers
 from pianogen.training import networks
@@ -192,7 +192,7 @@ class _Loop:
             for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
                 self._run_epoch(epoch, begin, end, progress)
                 if end > self._history.last_iteration:
-                    self._end_epoch(epoch, begin, end)
+                    self._end_epoch(epoch, begin, end, progress)
                 if self._early_stopping.should_stop:
                     break
 
@@ -205,7 +205,7 @@ class _Loop:
             self._call_length.update(num_iterations, message.last_call_s)
             iteration += num_iterations
             self._trackers.log(iteration, {"iteration_loss": (float(self._totals[0]) - total_loss) / num_iterations})
-            progress.advance(num_iterations, f"epoch {epoch}, loss {self._totals[0] / (iteration - begin):.5f}")
+            progress.advance(num_iterations, self._figures(epoch, float(self._totals[0]) / (iteration - begin)))
             if iteration < end:
                 if message.shutdown_requested:
                     self._shut_down()
@@ -243,7 +243,11 @@ class _Loop:
         self._checkpoints.save()
         raise Interrupted(f"received a shutdown signal; checkpoint written at iteration {int(self._iteration)}")
 
-    def _end_epoch(self, epoch: int, begin: int, end: int) -> None:
+    def _figures(self, epoch: int, loss: float) -> TrainingFigures:
+        valid_loss = self._history.rows[-1].get("valid_loss") if self._history.rows else None
+        return TrainingFigures(epoch, len(self._epoch_ends), loss, valid_loss)
+
+    def _end_epoch(self, epoch: int, begin: int, end: int, progress: Progress) -> None:
         """Validates, and writes the row of the epoch, the curves and a checkpoint."""
         row: Row = {"epoch": epoch, "iteration": end}
         row |= dict(zip(self._network.metrics, (self._totals.numpy() / (end - begin)).tolist(), strict=True))
@@ -259,6 +263,7 @@ class _Loop:
         if self._is_writer:
             self._history.append(row)
             self._curves.update(self._history.rows)
+        progress.advance(0, self._figures(epoch, row["loss"]))
         self._checkpoints.save()
 
     def _validate(self) -> np.ndarray:

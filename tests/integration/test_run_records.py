@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.lock import Owner
 from pianogen.midi.writer import write_midi
+from pianogen.progress import Progress, TrainingFigures
 from pianogen.store import Split, Store
 from pianogen.training import loop
 from tests.support.made_music import made_roll, made_store
@@ -77,6 +79,22 @@ def test_status_shows_brackets_and_infinite_figures(tmp_path: Path, store: Path,
         0.5,
         *[None] * 3,
     )
+
+
+def test_status_shows_the_figures_of_a_run_that_trains(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = prepare(tmp_path / "sweep", store)
+    with claim.exclusive(run, OwnJob()):
+        attempts.begin_attempt(run, OwnJob(), "")
+        with Progress("train", 4_000, "iterations", record=run.progress) as progress:
+            progress.advance(1_200, TrainingFigures(3, 10, 0.51234, 0.25))
+            assert status_table.show(run.sweep, as_json=False) == 0
+            assert status_table.show(run.sweep, as_json=True) == 0
+    table, _, text = capsys.readouterr().out.partition("[")
+    columns = r"3 of 10 +0\.5123 +0\.25 +1,200 of 4,000 iterations, \S+/s, \d+ s remaining"
+    assert re.search(rf"0000-base +running +{columns}", table), table
+    (row,) = json.loads(f"[{text}")
+    assert row["progress"].startswith("1,200 of 4,000 iterations, epoch 3 of 10, loss 0.5123, valid loss 0.25, ")
+    assert (row["epoch"], row["loss"], row["valid_loss"]) == (None, None, None), "these are figures of the result"
 
 
 def test_long_diff_of_the_checkout_is_cut_and_hashed(tmp_path: Path) -> None:

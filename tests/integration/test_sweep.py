@@ -26,6 +26,7 @@ from tests.support.made_music import made_roll, made_store
 from tests.support.paths import ROOT
 from tests.support.processes import descendants, finished, has_ended, started, wait_until
 from tests.support.runs import attempt, create_runs, iteration_of, state_of
+from tests.support.terminal import run_in_terminal
 
 SPLITS = [Split.TRAIN] * 4 + [Split.VALID]
 SMALL = """\
@@ -81,11 +82,29 @@ def assert_finished(run: Path) -> None:
     assert len(read_rows(run / "metrics.csv")) == 2
 
 
+def assert_display(text: str, out: Path) -> None:
+    """A terminal shows the checks, the runs while they train, their table, and the next commands."""
+    for step in ("check: model 1 of 2: base", "check: model 2 of 2: gru", "check: run in miniature"):
+        assert step in text
+    assert re.search(r"train \S+ 0/2 jobs .* running", text)
+    for name in ("0000-base", "0001-gru"):
+        assert re.search(rf"^{name} +starting", text, re.MULTILINE)
+        assert re.search(rf"^{name} +2 of 2 +0\.\S+ +0\.\S+ +\S+ ", text, re.MULTILINE)
+        assert re.search(rf" INFO {name}: done, epoch 2 of 2, loss 0\.\S+, valid loss 0\.", text)
+    table = text[text.index("2 runs, 2 done") :]
+    assert re.search(r"0000-base +done +2 .*\n.*0001-gru +done +2 ", table)
+    *_, decode_line, collect_line = table.splitlines()
+    assert decode_line.endswith(f"pianogen decode '{out}'")
+    assert collect_line.endswith(f"pianogen collect '{out}' --out collected")
+
+
 def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "a sweep"
     (out / "jobs" / "trial-killed" / "checkpoints").mkdir(parents=True)  # of a submission that was killed in its trial run
-    submitted = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")
-    assert submitted.returncode == 0, submitted.stderr
+    arguments = [*map(str, (small, "--store", store, "--out", out)), "--cluster", "local"]
+    submitted = run_in_terminal([sys.executable, "-m", "jobs.sweep", "submit", *arguments])
+    assert submitted.returncode == 0, submitted.text
+    assert_display(submitted.text, out)
     assert list((out / "jobs").glob("trial-*")) == []
     runs = [out / "0000-base", out / "0001-gru"]
     status = python("-m", "jobs.sweep", "status", out, "--json")
@@ -159,6 +178,10 @@ def test_ensemble_of_runs_is_evaluated_and_draws_samples(tmp_path: Path, store: 
     )
     out = tmp_path / "members"
     assert command.run(sweep.main, submission(members, store, out)) == 0
+    lines = capfd.readouterr().err
+    assert "\x1b" not in lines
+    for name in ("0000-seed0", "0001-seed1"):
+        assert re.search(rf"INFO {name}: started\n(.*\n)*.*INFO {name}: done, epoch 2 of 2, loss \d", lines), lines
     runs = [str(out / name) for name in ("0000-seed0", "0001-seed1")]
     ensemble = tmp_path / "ensemble.yaml"
     ensemble.write_text(

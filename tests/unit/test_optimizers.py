@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from pianogen.config import Config, TrainingConfig
+from pianogen.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pianogen.store import Split, Store
 from pianogen.training.model_check import check_models
 from pianogen.training.optimizers import build_optimizer
@@ -84,3 +84,19 @@ def test_warm_up_that_is_longer_than_the_run_is_refused_before_submission(tmp_pa
         assert check_models(store, [fitting]) == 1
         with pytest.raises(ConfigError, match="warmup_iterations is 20, but the run has 20 iterations; lower it"):
             check_models(store, [fitting, longer])
+
+
+def test_models_that_differ_only_in_training_settings_are_built_once(tmp_path: Path) -> None:
+    models: list[str] = []
+    small: dict[str, Any] = {"model": ModelConfig(name="rnn", units=4), "data": DataConfig(window_steps=4)}
+    settings: list[dict[str, Any]] = [
+        {},
+        {"seed": 1, "learning_rate": 0.5, "optimizer": "adam", "epochs": 3, "loss_weight": 2.0},
+        {"dropout": 0.1},
+        {"dropout": 0.2},
+        {"batch": 9},
+    ]
+    configs = [Config(training=TrainingConfig(**{"batch": 8} | changes), **small) for changes in settings]
+    with Store(made_store(tmp_path / "corpus.h5", [Split.TRAIN] * 2, steps=40)) as store:
+        assert check_models(store, configs, models.append) == 3
+    assert models == ["1 of 3: rnn", "2 of 3: rnn", "3 of 3: rnn"]

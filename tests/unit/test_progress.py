@@ -8,7 +8,7 @@ import pytest
 
 from pianogen import progress
 from pianogen.polling import wait_until
-from pianogen.progress import Progress, ProgressRecord, read_progress
+from pianogen.progress import Progress, ProgressRecord, Steps, TrainingFigures, read_progress
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,32 @@ def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
     assert record is not None
     assert record == ProgressRecord(100, 100, record.rate, remaining_s=0, note="", has_ended=True)
     assert [entry.name for entry in path.parent.iterdir()] == ["progress.json"]
+
+
+def test_figures_of_a_training_reach_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    figures = TrainingFigures(epoch=3, num_epochs=10, loss=0.51234, valid_loss=0.25)
+    with Progress("training", 100, "iterations", record=path) as bar:
+        bar.advance(10, figures)
+        record = read_progress(path)
+    assert record is not None
+    assert (record.figures, record.note) == (figures, "epoch 3 of 10, loss 0.5123, valid loss 0.25")
+    assert str(TrainingFigures(1, 10, 0.5)) == "epoch 1 of 10, loss 0.5"
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"figures": 3}', '{"done": 1, "figures": {"epoch": 1}}'])
+def test_record_of_another_format_is_no_record(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "progress.json"
+    path.write_text(content)
+    assert read_progress(path) is None
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "text"),
+    [(0.4, "0 s remaining"), (119.4, "119 s remaining"), (120, "2 min remaining"), (86_400, "1,440 min remaining")],
+)
+def test_remaining_time_is_in_seconds_or_minutes(remaining_s: float, text: str) -> None:
+    assert ProgressRecord(1, 2, 1.0, remaining_s, "", has_ended=False).remaining == text
 
 
 @pytest.mark.parametrize("name", ["progress.json", "progress.json.tmp"])
@@ -78,6 +104,18 @@ def test_last_line_shows_the_end_whatever_the_interval(caplog: pytest.LogCapture
         bar.advance(1)
     (line,) = caplog.messages
     assert line.startswith("decoding: 2 of 2 samples, ")
+
+
+def test_log_has_a_line_for_each_step_and_for_its_details_at_intervals(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), Steps("check") as steps:
+        steps.show("store")
+        steps.show("model", "1 of 3: base")
+        steps.show("model", "2 of 3: gru")
+        monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
+        steps.show("model", "3 of 3: rnn")
+    assert caplog.messages == ["check: store", "check: model 1 of 3: base", "check: model 3 of 3: rnn"]
 
 
 def test_polling_returns_true_as_soon_as_the_condition_holds() -> None:
