@@ -48,6 +48,7 @@ class MergeResult:
         num_kept: pieces of the store.
         num_duplicates: pieces equal to an earlier one, or dropped as near-duplicates.
         rejected: the number of rejected pieces by reason code.
+        repaired: the number of other pieces by repair.
         num_steps: steps of the kept pieces.
         counts: the sums of the ledger counts over the kept pieces.
         num_similar: kept pieces that are near-duplicates of an earlier one.
@@ -58,6 +59,7 @@ class MergeResult:
     num_kept: int
     num_duplicates: int
     rejected: Counter[Reason]
+    repaired: Counter[str]
     num_steps: int
     counts: Counts
     num_similar: int
@@ -100,11 +102,18 @@ def merge(
         num_kept=len(kept),
         num_duplicates=len(selection.number) - len(kept) - rejected.total(),
         rejected=rejected,
+        repaired=_count_repairs(table, selection),
         num_steps=pieces.num_steps,
         counts=Counts(*table.rows["counts"][selection.number[kept]].sum(axis=0, dtype=np.int64).tolist()),
         num_similar=num_similar,
         num_across_splits=num_across_splits,
     )
+
+
+def _count_repairs(table: PieceTable, selection: Selection) -> Counter[str]:
+    has_text = (table.rows["reason"][selection.number] == KEPT) & (table.rows["text_bytes"][selection.number] > 0)
+    repaired = selection.number[has_text]
+    return Counter(word for piece in repaired.tolist() for word in table.text(piece).split())
 
 
 def _check_rejects(rejected: Counter[Reason], num_pieces: int, max_rejects: float, ledger: Path) -> None:

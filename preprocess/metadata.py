@@ -96,16 +96,24 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
-            columns = _find_columns(path, rows.fieldnames or [], columns)
+            header = rows.fieldnames or []
+            columns = _find_columns(path, header, columns)
             metadata, inputs = Metadata(len(names), "split" in columns), _Inputs(names)
             for row in rows:
-                _read_row(f"{path}:{rows.line_num}", row, columns, inputs, metadata)
+                where = f"{path}:{rows.line_num}"
+                if any(row.get(None, ())):
+                    raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
+                _read_row(where, row, columns, inputs, metadata)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"the metadata {path} cannot be read: {cause(error)}; give a CSV file in UTF-8") from error
     return metadata
 
 
 def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
+    if len(header) == 1 and (separators := set(";\t") & set(header[0])):
+        raise UsageError(f"{path} separates columns with {min(separators)!r}, expected a comma; convert the file")
+    if not header:
+        raise UsageError(f"{path} is empty; give a CSV file whose first line names the columns")
     for column in (column for role in given.values() for column in role):
         if column not in header:
             raise UsageError(f"{path} has no column {column!r}; its columns are {', '.join(header)}: correct --metadata-columns")
@@ -121,6 +129,8 @@ def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
             f"{path} has the columns {', '.join(header) or '(none)'}, expected one for the name and one for group or split "
             f"({recognized}); give them with --metadata-columns name=...,group=...,split=..."
         )
+    if repeated := [column for role in columns.values() for column in role if header.count(column) > 1]:
+        raise UsageError(f"{path} has several columns {repeated[0]!r}; rename all but one of them")
     return columns
 
 

@@ -11,6 +11,7 @@ def describe_result(result: MergeResult, num_inputs: int, unread: Unread, store:
     """The contents of a new store, and what was left out of it."""
     counts, num_rejected = result.counts, result.rejected.total()
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
+    repairs = ", ".join(f"{count:,} {repair}" for repair, count in sorted(result.repaired.items()))
     pieces = "" if result.num_pieces == num_inputs else f" with {counted(result.num_pieces, 'piece')}"
     kinds = f"{result.num_kept:,} kept, {counted(result.num_duplicates, 'duplicate')}, {num_rejected:,} rejected"
     near = f"{result.num_similar:,} kept pieces resemble an earlier piece, {result.num_across_splits:,} of them in another split"
@@ -18,6 +19,7 @@ def describe_result(result: MergeResult, num_inputs: int, unread: Unread, store:
         [
             f"{counted(num_inputs, 'input')}{pieces}: {kinds}",
             f"  rejected    {reasons}",
+            *([f"  repaired    {repairs}"] if repairs else []),
             *(f"  not inputs  {line}" for line in unread.lines()),
             f"  similar     {near}",
             f"  steps       {result.num_steps:,}",

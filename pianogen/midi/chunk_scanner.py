@@ -73,7 +73,9 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
             failure = TRUNCATED
             break
         track = scan_track(data, chunk.begin, end, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
-        if track.failure != OK or not (is_complete or track.has_end):
+        # Another track behind the end-of-track shows that this one, which claims the rest of the file, is not the last.
+        is_last_to_end = track.has_end and not _read_chunk(data, track.at).is_track
+        if track.failure != OK or not (is_complete or is_last_to_end):
             if is_complete and not is_extra:
                 failure, at = track.failure, track.at
             elif not is_extra:

@@ -37,13 +37,16 @@ def _parse(data: bytes, suffix: str) -> list[Score] | list[Score | ScoreError]:
 
 
 def _decode(data: bytes) -> str:
-    """The text of a **kern or ABC file: UTF-8, UTF-16 with a byte order mark, or Latin-1."""
+    """The text of a **kern or ABC file with the line ends "\\n": UTF-8, UTF-16 with a byte order mark, or Latin-1."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+        text = data.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+    # Not str.splitlines: titles contain other characters that it takes for line ends, such as U+0085 (Windows-1252: "…").
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _perform(score: Score | ScoreError) -> Events | Rejection:

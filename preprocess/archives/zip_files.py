@@ -24,7 +24,7 @@ _UNICODE_PATH = struct.Struct("<HHBI")  # kind and size of the extra field, vers
 _EXTRA_HEADER_BYTES = 4
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
-_DOS, _UNIX = 0, 3  # values of create_system
+_WINDOWS, _UNIX = (0, 10, 14), 3  # values of create_system: MS-DOS, NTFS and VFAT, where a backslash is no part of a name
 _MAX_TARGET_BYTES = 4_096  # PATH_MAX of Linux
 _LZMA_HEADER = struct.Struct("<2xH")  # version of the LZMA SDK, size of the properties
 _ZSTD = 93
@@ -102,8 +102,8 @@ def _name(info: zipfile.ZipInfo) -> bytes:
     # A name without the UTF-8 flag has an unknown encoding, and Python decodes it as code page 437.
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "surrogateescape")
     name = _unicode_path(info.extra, zlib.crc32(name)) or name
-    # The rule of unzip and libarchive. Java writes the system DOS too, on Linux and with a slash between folders.
-    if info.create_system == _DOS and b"/" not in name:
+    # The rule of unzip and libarchive for MS-DOS, which Java writes too, on Linux and with a slash between folders.
+    if info.create_system in _WINDOWS and b"/" not in name:
         return name.replace(b"\\", b"/")
     return name
 

@@ -30,6 +30,7 @@ def keys(text: str) -> list[int | None]:
         pytest.param("[CE]2 [C2E]", "0:60+8 0:64+8 8:60+8 8:64+4", id="chords"),
         pytest.param("[C-E]C", "0:60+8 0:64+4", id="tie_of_one_note_of_a_chord"),
         pytest.param("[CE]-|[CE]", "0:60+8 0:64+8", id="tie_of_a_chord_across_the_bar"),
+        pytest.param("^C-_D", "0:61+8", id="tie_of_one_key_with_two_names"),
         pytest.param("^C-|C C", "0:61+8 8:60+4", id="tied_note_keeps_its_accidental_and_others_do_not"),
         pytest.param("C-D C", "0:60+4 4:62+4 8:60+4", id="tie_to_another_pitch_is_none"),
         pytest.param("C2 & E3 | G | A", "0:60+8 0:64+12 12:67+4 16:69+4", id="overlay"),
@@ -37,6 +38,13 @@ def keys(text: str) -> list[int | None]:
         pytest.param("C Z D", "0:60+4 20:62+4", id="rest_of_a_bar"),
         pytest.param('"Am"C !trill!D .E ~F\\', "0:60+4 4:62+4 8:64+4 12:65+4", id="chord_symbols_and_decorations"),
         pytest.param("C\nw: la\nD", "0:60+4 4:62+4", id="lyrics"),
+        pytest.param("C\nw: l\u2028a\x85b\nD", "0:60+4 4:62+4", id="lyrics_with_line_separators"),
+        pytest.param("C\n%%begintext\nCDE | EDC\n%%endtext\nD", "0:60+4 4:62+4", id="block_of_text"),
+        pytest.param("+trill+C +ff+D", "0:60+4 4:62+4", id="old_decorations"),
+        pytest.param("[K:treble-8]C [K:G treble-8]C [K:treble]C", "0:48+4 4:48+4 8:60+4", id="clef_holds_up_to_the_next_clef"),
+        pytest.param("[K:perc]C [K:treble]C", "0:drum+4 4:60+4", id="percussion_clef_holds_up_to_the_next_clef"),
+        pytest.param("%%MIDI transpose 2\nC\n%%MIDI transpose 1\nC", "0:62+4 4:61+4", id="transpositions_do_not_add_up"),
+        pytest.param("%%MIDI channel 10\nC\n%%MIDI channel 1\nC", "0:drum+4 4:60+4", id="drum_channel"),
     ],
 )
 def test_music_is_read(music: str, expected: str) -> None:
@@ -88,7 +96,14 @@ def test_unit_length_without_l_follows_from_the_meter(meter: str, length: int) -
 
 @pytest.mark.parametrize(
     ("tempo", "tempo_us"),
-    [("1/4=100", 600_000), ("120", 1_000_000), ('"Allegro" 3/8=80', 500_000), ("1/4 1/8=80", 500_000), ("C=60", 2_000_000)],
+    [
+        ("1/4=100", 600_000),
+        ("120", 1_000_000),
+        ('"Allegro" 3/8=80', 500_000),
+        ("1/4 1/8=80", 500_000),
+        ("C=60", 2_000_000),
+        ("C3=60", 666_667),
+    ],
 )
 def test_tempo_field(tempo: str, tempo_us: int) -> None:
     events = events_of(f"X:1\nL:1/8\nQ:{tempo}\nK:C\nC", ".abc")
@@ -105,6 +120,7 @@ def test_tempo_field(tempo: str, tempo_us: int) -> None:
         ("|:C|[1,2 D:|[3 E|]", "C D C D C E"),
         ("C|D !fine!|E|!D.C.!|", "C D E C D"),
         ('C|"Fine"D|E|"D.C. al Fine"|', "C D E C D"),
+        ('C|"^Fine"D|E|"_D.C. al Fine"|', "C D E C D"),
         ("C|SD|E !D.S.!|", "C D E D E"),
         ("C|D O|E !D.C.!|O F|", "C D E C D F"),
     ],
@@ -125,6 +141,16 @@ def test_voices_share_their_bars_and_each_has_its_own_key() -> None:
 
 def test_fields_between_the_key_and_the_first_voice_concern_all_voices() -> None:
     assert shown(events_of("X:1\nM:4/4\nK:C\nL:1/4\nK:D\nV:1\nF2|\nV:2\nC2|\n", ".abc")) == "0:61+8 0:66+8"
+
+
+def test_properties_of_a_voice_hold_once_however_often_they_are_written() -> None:
+    for header in ("", "V:1 clef=treble-8\n", "K:C octave=0 treble-8\n"):
+        text = f"X:1\nM:2/4\nL:1/4\n{header}K:C\nV:1 clef=treble-8\nC2|\nV:1 clef=treble-8\nD2|\n"
+        assert shown(events_of(text, ".abc")) == "0:48+8 8:50+8"
+
+
+def test_text_in_the_header_is_not_music() -> None:
+    assert shown(events_of("X:1\nH:Found in\na bag of feed\nL:1/4\nK:C\nC|\n", ".abc")) == "0:60+4"
 
 
 def test_percussion_voice_is_on_the_drum_channel() -> None:
@@ -164,10 +190,17 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("C !D.S.!|", "bar 1 has a D.S., and there is no segno"),
         ('C "Menuetto D.C."|', "the words 'Menuetto D.C.' return to a place"),
         ("(&C&E&)|", "cannot be read as music"),
+        ("+CEG+|", "the decoration 'CEG' consists of notes"),
+        ("C!D2 E/!C", "the decoration 'D2 E/' consists of notes"),
+        ("%%begintext\nC|", "a block has no %%endtext"),
+        ('C|D|]"D.C. al Fine"', "bar 2 returns al Fine, and there is no Fine"),
     ],
 )
 def test_notation_that_would_be_ignored_is_rejected_by_name(text: str, message: str) -> None:
-    (rejection,) = read_score((HEADER + text + "\n").encode(), ".abc")
+    try:
+        (rejection,) = read_score((HEADER + text + "\n").encode(), ".abc")
+    except Rejection as error:
+        rejection = error
     assert isinstance(rejection, Rejection)
     assert rejection.reason is Reason.BAD_SCORE
     with pytest.raises(Rejection, match=message):

@@ -106,6 +106,8 @@ def test_hard_link_keeps_the_content_that_its_target_had(tmp_path: Path) -> None
     [
         ("Bach\\sub\\one.mid", 0, "Bach/sub/one.mid"),
         ("\\one.mid", 0, "one.mid"),
+        ("Bach\\one.mid", 10, "Bach/one.mid"),
+        ("Bach\\one.mid", 14, "Bach/one.mid"),
         ("Bach\\..\\one.mid", 0, "Bach/one.mid"),
         ("Bach\\one.mid", 3, "Bach\\\\one.mid"),
         ("Bach/on\\e.mid", 0, "Bach/on\\\\e.mid"),  # Java on Linux writes the system DOS; unzip and libarchive keep this name

@@ -60,6 +60,11 @@ BAD_FILES = {
         "riff_inside_riff": riff(riff(VALID)),
     },
     Reason.TRUNCATED: {
+        "long_track_that_contains_another": claiming(VALID, 999) + chunk(b"MTrk", NOTE + END),
+        "long_track_behind_another_chunk": midi(num_tracks=2)
+        + chunk(b"XFIH", b"odd")
+        + claiming(VALID, 999)[14:]
+        + chunk(b"MTrk", NOTE + END),
         "header_cut_off": VALID[:10],
         "header_of_five_bytes": chunk(b"MThd", VALID[8:13]) + VALID[14:],
         "track_header_cut_off": VALID[:18],

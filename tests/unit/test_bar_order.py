@@ -14,7 +14,7 @@ _LETTERS = {"|:": "forward", "F": "fine", "DC": "da_capo"}
 
 
 def marks(*bars: str) -> list[Marks]:
-    """The marks of bars: |: :| :|3 [1 [1,2 ] % (segno) DS O (coda) TO DC F, separated by spaces."""
+    """The marks of bars: |: :| :|3 [1 [1,2 ] % (segno) DS O (coda) TO DC F alfine alcoda, separated by spaces."""
     return [_marks(bar.split()) for bar in bars]
 
 
@@ -35,6 +35,8 @@ def _marks(signs: list[str]) -> Marks:
             result.dal_segno = ""
         elif sign == "TO":
             result.to_coda = ""
+        elif sign.startswith("al"):
+            result.until.add(sign.removeprefix("al"))
     return result
 
 
@@ -59,7 +61,8 @@ def _marks(signs: list[str]) -> Marks:
         pytest.param(["", "[1 ] :|", "[2 ] F", "DC"], "1 2 1 3 4 1 3", id="last_ending_after_da_capo"),
         pytest.param(["", "%", "DS F"], "1 2 3 2 3", id="fine_at_the_bar_of_the_jump"),
         pytest.param(["", "% TO", "DS", "O"], "1 2 3 2 4", id="dal_segno_al_coda"),
-        pytest.param(["", "% O", "DS", "O", ""], "1 2 3 2 4 5", id="coda_signs_alone"),
+        pytest.param(["", "% O", "DS alcoda", "O", ""], "1 2 3 2 4 5", id="coda_signs_alone"),
+        pytest.param(["", "F", "DC alfine"], "1 2 3 1 2", id="words_with_the_end"),
         pytest.param(["", "TO", "DC", "O", ":|", ""], "1 2 3 1 2 4 5 4 5 6", id="repeats_in_the_coda"),
         pytest.param(["", "DC", ""], "1 2 1 2 3", id="da_capo_without_fine"),
         pytest.param(["", "DC :|", ""], "1 2 1 2 1 2 3", id="da_capo_after_the_last_play"),
@@ -90,6 +93,8 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
     [
         (["", "DS"], r"bar 2 has a D\.S\., and there is no segno"),
         (["TO", "DC"], "bar 1 has a To Coda, and there is no coda"),
+        (["", "", "DC alfine"], "bar 3 returns al Fine, and there is no Fine"),
+        (["%", "DS alcoda", "O"], "bar 2 returns al Coda, and there is no To Coda"),
         ([f":|{MAX_BARS + 1}"], "more than 131072 bars"),
         (["", f"[{10**9}", ":|"], "more than 131072 bars"),
         (["DC :|1000"] * 1000, "more than 131072 bars"),

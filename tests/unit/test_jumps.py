@@ -10,15 +10,21 @@ from pianogen.midi.scores.jumps import jumps_of_words
     ("words", "jump"),
     [
         ("D.C.", "dacapo"),
-        ("D. C. al Fine.", "dacapo"),
-        ("D.C.\nal Fine", "dacapo"),
+        ("D. C. al Fine.", "dacapo alfine"),
+        ("D.C.\nal Fine", "dacapo alfine"),
+        ("D.C. (al Fine)", "dacapo alfine"),
         ("Da Capo", "dacapo"),
-        ("D.C.alfine", "dacapo"),
-        ("DC al Coda", "dacapo"),
+        ("D.C.alfine", "dacapo alfine"),
+        ("DC al Coda", "dacapo alcoda"),
         ("Da Capo ma senza replicarlo", "dacapo"),
-        ("D.S. al Coda", "dalsegno"),
+        ("D.S. al Coda", "dalsegno alcoda"),
+        ("D.S. 𝄋 al Coda 𝄌", "dalsegno alcoda"),
         ("Dal Segno", "dalsegno"),
         ("To Coda", "tocoda"),
+        ("To Coda 𝄌", "tocoda"),
+        ("To ⊕", "tocoda"),
+        ("\ue048 Coda", "coda"),
+        ("𝄋", "segno"),
         ("dacoda", "tocoda"),
         ("Coda", "coda"),
         ("FINE", "fine"),
@@ -32,7 +38,7 @@ from pianogen.midi.scores.jumps import jumps_of_words
     ],
 )
 def test_words_of_a_jump(words: str, jump: str | None) -> None:
-    assert list(jumps_of_words(words)) == ([] if jump is None else [jump])
+    assert list(jumps_of_words(words)) == ([] if jump is None else jump.split())
 
 
 @pytest.mark.parametrize("words", ["Menuetto D.C.", "M.D.C.", "Men. D.C.", "Menuetto da Capo", "ed allora dal segno"])

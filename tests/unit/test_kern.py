@@ -67,6 +67,8 @@ def test_rows_are_read(rows: list[str], expected: str) -> None:
     ("rows", "expected"),
     [
         (["4c", "=:|!", "4d", "==:|"], [0, 0, 1, 1]),
+        (["*^", "4c 4e", "= =:|!", "4d 4f", "*v *v"], [0, 0, 1]),
+        (["*^", "* *>[A,A]", "* *>A", "4d 4f", "*v *v"], [0, 0]),
         (["4c", "=!|:", "4d", "=:|!"], [0, 1, 1]),
         (["4c", "=:|!|:", "4d", "=:||:", "4e"], [0, 0, 1, 1, 2]),
         (["*>[A,A,B]", "*>norep[A,B]", "*>A", "4c", "=:|!", "*>B", "4d"], [0, 0, 1]),
@@ -77,6 +79,18 @@ def test_order_of_bars_is_that_of_the_signs_or_of_the_list_of_sections(rows: lis
     (score,) = read_kern(kern("**kern", *rows, "*-"))
     assert not isinstance(score, ScoreError)
     assert order_of_bars(score) == expected
+
+
+def test_last_bar_has_its_length_without_a_bar_line() -> None:
+    assert shown(kern("**kern", "*>[A,A]", "*>A", "4c", "*-")) == "0:60+4 4:60+4"
+
+
+def test_tempo_of_any_spine_counts() -> None:
+    assert events_of(kern("**kern **kern", "* *MM60", "4c 4e", "*- *-"), ".krn").tempos["tempo_us"].tolist() == [1_000_000]
+
+
+def test_control_characters_in_a_comment_end_no_line() -> None:
+    assert shown("!!!OTL: a\x85b\x0cc\n" + kern("**kern", "4c", "*-")) == "0:60+4"
 
 
 def test_pieces_of_one_file_are_separate_and_a_bad_one_does_not_lose_the_others() -> None:

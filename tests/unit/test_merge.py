@@ -28,7 +28,9 @@ from preprocess.inputs import Input
 from preprocess.merge import MergeOptions, MergeResult, merge
 from preprocess.metadata import Metadata, Target
 from preprocess.outcome import Outcome, convert, rejected
+from preprocess.summary import describe_result
 from preprocess.text_column import Names
+from preprocess.unread import Unread
 from tests.support.made_corpus import DRUMS, made_midi, with_foreign_chunk
 from tests.support.made_music import made_roll
 from tests.support.shard_files import table_of, write_shard
@@ -254,6 +256,8 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
     }
     assert a == {"name": "a.mid", "status": "kept", "reason": "", "message": "", **numbers, **NO_SIMILAR, "repairs": ""}
     assert b == {**a, "name": "b.mid", "status": "duplicate", "message": "equal to a.mid", "repairs": "long_track"}
+    summary = describe_result(result, len(files), Unread(), tmp_path / "a.h5", tmp_path / "a.ledger.csv").splitlines()
+    assert summary[1:3] == ["  rejected    1 crashed, 1 not_midi", "  repaired    1 long_track"]
     no_numbers = dict.fromkeys(LEDGER[4:], "")
     assert c["message"]
     assert c == {"name": "c.mid", "status": "rejected", "reason": "not_midi", "message": c["message"]} | no_numbers

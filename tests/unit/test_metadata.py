@@ -105,6 +105,10 @@ def test_byte_order_mark_and_special_characters_are_read(tmp_path: Path) -> None
     assert metadata.split.tolist() == [Split.TEST] * 5
 
 
+def test_commas_behind_the_last_value_do_not_matter(tmp_path: Path) -> None:
+    assert read(tmp_path, "name,split,\na.mid,test,,\n", ["a.mid"]).split.tolist() == [Split.TEST]
+
+
 def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Dvořák.mid") for form in ("NFC", "NFD"))
     for name, listed in ((composed, decomposed), (decomposed, composed)):
@@ -127,7 +131,11 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "other_columns": ("file,part\na.mid,train\n", ["meta.csv", "file, part", "--metadata-columns", "midi_filename"]),
     "only_names": ("name,title\na.mid,x\n", ["meta.csv", "one for group or split"]),
     "no_header": ("a.mid,train\n", ["meta.csv", "expected one for the name"]),
-    "empty": ("", ["meta.csv", "expected one for the name"]),
+    "empty": ("", ["meta.csv is empty", "first line names the columns"]),
+    "semicolons": ("name;split\na.mid;train\n", ["meta.csv separates columns with ';', expected a comma"]),
+    "tabs": ("name\tsplit\na.mid\ttrain\n", ["meta.csv separates columns with '\\t', expected a comma"]),
+    "unquoted_comma": ("name,composer\na.mid,Bach, J. S.\n", ["meta.csv:2: more values than the 2 columns", "quote a value"]),
+    "repeated_column": ("name,split,split\na.mid,train,test\n", ["meta.csv has several columns 'split'"]),
     "not_text": (b"name,split\n\xff\xfe.mid,train\n", ["meta.csv", "UTF-8"]),
 }
 

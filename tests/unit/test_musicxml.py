@@ -52,6 +52,8 @@ def transpose(chromatic: int, octaves: int = 0, staff: str = "") -> str:
 TIE_START, TIE_STOP = '<tie type="start"/>', '<tie type="stop"/>'
 STAFF_2 = "<staff>2</staff>"
 C4 = note("C4")
+BACKWARD = '<barline location="left"><repeat direction="backward"/></barline>'
+ENDING = '<barline location="left"><ending number=" " type="start">{}</ending></barline>'
 REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
 
 
@@ -93,6 +95,12 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
             id="tie_as_a_sign_only",
         ),
         pytest.param(
+            [note("C4", 4, TIE_START) + note("C4", 4, '<notations><tied type="continue"/></notations>'), note("C4", 4, TIE_STOP)],
+            "",
+            "0:60+12",
+            id="tie_that_continues",
+        ),
+        pytest.param(
             [C4 + "".join(note(pitch, 0, "<grace/>") for pitch in ("D4", "E4")) + note("F4")],
             "",
             "0:60+4 2:62+1 3:64+1 4:65+4",
@@ -118,6 +126,18 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
 )
 def test_notes_of_a_part(measures: list[str], attributes: str, expected: str) -> None:
     assert shown(score(part(*measures, attributes=attributes))) == expected
+
+
+@pytest.mark.parametrize(
+    ("measures", "expected"),
+    [
+        ([C4, '<direction><sound forward-repeat="yes"/></direction>' + note("D4"), BACKWARD + note("E4")], "60 62 62 64"),
+        ([C4 + '<barline location="right"><segno/></barline>', note("D4") + '<sound dalsegno=""/>'], "60 62 62"),
+        ([C4, ENDING.format("1.") + note("D4"), BACKWARD + ENDING.format("2.") + note("E4")], "60 62 60 64"),
+    ],
+)
+def test_repeats_and_signs_at_bar_lines(measures: list[str], expected: str) -> None:
+    assert " ".join(str(note.key) for note in notes_of(events_of(score(part(*measures)), ".musicxml"))) == expected
 
 
 def test_repeated_measures_with_their_notes_are_read() -> None:
@@ -220,8 +240,30 @@ def test_container_names_the_score() -> None:
     names = container('full-path="other.xml" media-type="text/xml"', f'full-path="score.xml" {MEDIA_TYPE}')
     data = zipped(other_xml=other, score_xml=score(part(C4)), **{"META-INF__container_xml": names})
     assert shown(data, ".mxl") == "0:60+4"
-    data = zipped(other_xml=other, score_xml=score(part(C4)), **{"META-INF__container_xml": container('full-path="score.xml"')})
-    assert shown(data, ".mxl") == "0:60+4"
+
+
+@pytest.mark.parametrize(
+    "root_files",
+    [
+        ['full-path="a__score.xml"'],
+        ['full-path="./a__score.xml"'],
+        ['full-path="a\\score.xml"'],
+        ['full-path="score.pdf"', 'full-path="a__score.xml"'],
+        ['full-path="b.xml"', 'full-path="a__score.xml" media-type="application/vnd.recordare.musicxml"'],
+    ],
+)
+def test_container_names_the_score_in_the_forms_that_programs_write(root_files: list[str]) -> None:
+    files: dict[str, str | bytes] = {"a__score_xml": score(part(C4)), "b_xml": score(part(note("D4"))), "score.pdf": "%PDF"}
+    files["META-INF__container_xml"] = container(*(file.replace("__", "/") for file in root_files))
+    assert shown(zipped(**files), ".mxl") == "0:60+4"
+
+
+def test_file_of_macos_beside_the_only_score_is_no_score() -> None:
+    assert shown(zipped(score_xml=score(part(C4)), **{"._score_xml": bytes(9)}), ".mxl") == "0:60+4"
+
+
+def test_empty_line_before_the_xml_declaration_does_not_matter() -> None:
+    assert shown('\n<?xml version="1.0" encoding="UTF-8"?>' + score(part(C4))) == "0:60+4"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +316,16 @@ def rejection_of(data: str | bytes) -> Rejection:
             "measure 1 has a repeat sign in its",
         ),
         (score(part(C4, C4 + backup(6) + C4)), "measure 2: a backup of 3/2 quarter notes at 1, before the start of the measure"),
-        (score(part(C4, REPEATED + note("r"))), "measure 2: a sign repeats measures whose notes are not written"),
+        (score(part(C4, REPEATED + note("r"))), "measure 2: a sign repeats music whose notes are not written"),
+        (
+            score(part(C4, REPEATED.replace("measure-repeat", "beat-repeat"))),
+            "measure 2: a sign repeats music whose notes are not written",
+        ),
+        (score(part(note("C4", attributes=' time-only="1"'))), "measure 1: a note is played in some of its repetitions only"),
+        (
+            score(part(C4 + "<direction><direction-type><words>D.C. al Fine</words></direction-type></direction>")),
+            "bar 1 returns al Fine, and there is no Fine",
+        ),
         (score(part(C4 + '<sound dalsegno="x"/>')), "bar 1 has a D.S., and there is no segno"),
         (score(part(C4 + "<direction><direction-type><words>Menuet D.C.</words></direction-type></direction>")), "'Menuet D.C.'"),
     ],

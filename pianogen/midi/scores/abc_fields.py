@@ -20,7 +20,8 @@ _KEY = re.compile(
 _KEY_ACCIDENTAL = re.compile(r"(?<![\w=])(\^\^|\^|__|_|=)([A-Ga-g])(?=[\s^_=]|$)")
 ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 _PROPERTY = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|\S+)""")
-_OCTAVE_CLEF = re.compile(r"(?:treble|alto|tenor|bass|[CFG])\d?([+-])(8|15)\b")
+_CLEF = re.compile(r"(?<!\w)(?:treble|alto|tenor|bass|perc|[CFG](?=\d))\d?(?:[+-](?:8|15))?(?!\w)")
+_CLEF_OCTAVES = {"+8": 1, "-8": -1, "+15": 2, "-15": -2}
 _FRACTION = re.compile(r"(\d{1,4})/(\d{1,4})")
 _TEMPO = re.compile(r"((?:\d{1,4}/\d{1,4}\s*)+)=\s*(\d{1,4}(?:\.\d{1,4})?)")
 _MAX_PARTS = 1_000
@@ -28,15 +29,15 @@ _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps;
 
 
 class VoiceProperties(NamedTuple):
-    """What K: or V: says about the sound of a voice.
+    """What K: or V: says about the sound of a voice. A property holds until the same property has another value.
 
     Attributes:
-        transposition: semitones.
-        is_percussion: the clef is "perc".
+        transpositions: semitones by property: "transpose", "octave" and "clef".
+        is_percussion: whether the clef is "perc"; None if no clef is given.
     """
 
-    transposition: int
-    is_percussion: bool
+    transpositions: dict[str, int]
+    is_percussion: bool | None
 
 
 def key_signature(text: str) -> dict[str, int] | None:
@@ -82,10 +83,17 @@ def voice_properties(text: str) -> VoiceProperties:
     properties = {name.lower(): value.strip('"') for name, value in _PROPERTY.findall(text)}
     if refused := _TRANSPOSING & properties.keys():
         raise ScoreError(f"the property {min(refused)}= is not supported; write transpose= instead")
-    transposition = integer(properties.get("transpose", properties.get("t", "0"))) + 12 * integer(properties.get("octave", "0"))
-    if clef := _OCTAVE_CLEF.search(text):
-        transposition += int(f"{clef[1]}1") * {"8": 12, "15": 24}[clef[2]]
-    return VoiceProperties(transposition, re.search(r"(?<!\w)perc\b", text) is not None)
+    transpositions: dict[str, int] = {}
+    for name, semitones in (("t", 1), ("transpose", 1), ("octave", 12)):
+        if name in properties:
+            transpositions["octave" if name == "octave" else "transpose"] = semitones * integer(properties[name])
+    clef = properties.get("clef")
+    if clef is None and (match := _CLEF.search(_PROPERTY.sub("", text))):
+        clef = match[0]
+    if clef is None:
+        return VoiceProperties(transpositions, None)
+    octaves = next((octaves for suffix, octaves in _CLEF_OCTAVES.items() if clef.endswith(suffix)), 0)
+    return VoiceProperties(transpositions | {"clef": 12 * octaves}, clef.startswith("perc"))
 
 
 def integer(text: str) -> int:
@@ -134,7 +142,7 @@ def quarters_per_minute(text: str, unit: Fraction) -> Fraction | None:
     """The tempo of Q:, None for a field of words alone.
 
     Args:
-        unit: the unit note length in whole notes, the beat of the old forms "120" and "C=120".
+        unit: the unit note length in whole notes, the beat of the old forms "120" and "C=120"; three of them that of "C3=120".
     """
     text = re.sub(r'"[^"]*"', "", text).strip()
     if match := _TEMPO.fullmatch(text):
@@ -142,8 +150,8 @@ def quarters_per_minute(text: str, unit: Fraction) -> Fraction | None:
         if any(denominator == 0 for _, denominator in beats):
             return None
         return 4 * sum((Fraction(*beat) for beat in beats), Fraction(0)) * Fraction(match[2])
-    if match := re.fullmatch(r"(?:C\d*\s*=\s*)?(\d{1,4}(?:\.\d{1,4})?)", text):
-        return 4 * unit * Fraction(match[1])
+    if match := re.fullmatch(r"(?:C(\d{0,2})\s*=\s*)?(\d{1,4}(?:\.\d{1,4})?)", text):
+        return 4 * unit * int(match[1] or 1) * Fraction(match[2])
     return None
 
 

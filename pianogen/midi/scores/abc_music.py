@@ -37,6 +37,7 @@ _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
 _CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
 _GRACE_NOTE = re.compile(_NOTE.format(""))
 _AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
+_NOTES = re.compile(r"(?!f+$)(?:\s*[_^=]*[A-Ga-gz][,']*[\d/]*\s*){2,}")  # and no dynamics such as !ff!
 _SIGNS = {"S": "segno", "O": "coda"}
 # The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
@@ -52,7 +53,9 @@ class Voice:
         unit: the unit note length.
         meter: the length of a bar, None without a meter.
         is_compound: the meter is one of 6/8, 9/8 and their like.
-        transposition: semitones.
+        transpositions: semitones by the property that they come from; the sum of all holds.
+        has_percussion_clef: the notes have no pitch.
+        is_drum_channel: the same, by a MIDI channel.
         accidental_scope: where an accidental holds up to the end of the bar: "pitch" (in all octaves), "octave" or "not".
         bars: of the score; voices share them by index.
         bar_index: of the bar that is being read, which may not exist yet.
@@ -73,8 +76,9 @@ class Voice:
     unit: Fraction = Fraction(1, 8)
     meter: Fraction | None = Fraction(1)
     is_compound: bool = False
-    transposition: int = 0
-    is_percussion: bool = False
+    transpositions: dict[str, int] = field(default_factory=dict)
+    has_percussion_clef: bool = False
+    is_drum_channel: bool = False
     accidental_scope: str = "pitch"
     bar_index: int = 0
     cursor: Fraction = Fraction(0)
@@ -123,7 +127,7 @@ class Voice:
         elif token["ending"]:
             self.bar.marks.ending_start |= ending_numbers(token["ending"])
         elif token["text"]:
-            add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"')))
+            add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"').lstrip("^_<>@")))  # these place the text
         elif token["tuplet"]:
             self._read_tuplet(token)
         elif token["bars"] is not None:
@@ -168,10 +172,10 @@ class Voice:
             Note(
                 onset=self.cursor,
                 duration=duration,
-                key=None if self.is_percussion else key,
+                key=self._unless_percussion(key),
                 voice=f"{self.name}&{self.overlay}",
                 tie_start=is_tied,
-                tie_stop=pending_ties.get((letter, octave)) == key,
+                tie_stop=key in pending_ties.values(),
             )
         )
         if is_tied:
@@ -187,7 +191,10 @@ class Voice:
             alteration = ACCIDENTALS[note["accidental"]]
             if self.accidental_scope != "not":
                 self.accidentals[place] = alteration
-        return 12 * (octave + 1) + _PITCH_CLASSES[letter] + alteration + self.transposition
+        return 12 * (octave + 1) + _PITCH_CLASSES[letter] + alteration + sum(self.transpositions.values())
+
+    def _unless_percussion(self, key: int) -> int | None:
+        return None if self.has_percussion_clef or self.is_drum_channel else key
 
     def _read_graces(self, text: str) -> None:
         for note in _GRACE_NOTE.finditer(text):
@@ -195,7 +202,7 @@ class Voice:
                 Note(
                     onset=self.cursor,
                     duration=Fraction(0),
-                    key=None if self.is_percussion else self._key(note),
+                    key=self._unless_percussion(self._key(note)),
                     voice=f"{self.name}&{self.overlay}",
                     grace=self.num_graces,
                 )
@@ -222,6 +229,8 @@ class Voice:
             self.tuplet = Fraction(in_time, num_played), int(token["num_notes"] or num_played)
 
     def _read_decoration(self, name: str) -> None:
+        if _NOTES.fullmatch(name):  # in the ABC of the 1990s +CEG+ is a chord, and "!" ends a line
+            raise ScoreError(f"the decoration {name!r} consists of notes; write chords in brackets, and line ends without '!'")
         add_jumps(self.bar.marks, {_SIGNS[name]: ""} if name in _SIGNS else jumps_of_words(name))
 
     def _read_rest_bars(self, num_bars: int) -> None:

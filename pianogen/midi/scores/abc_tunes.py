@@ -5,7 +5,7 @@ sound and is not understood rejects its tune.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -19,6 +19,7 @@ from pianogen.midi.scores.score import Score, Section, Tempo
 _FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
 _DIRECTIVE = re.compile(r"(?:%%|I:)\s*(.*)")
 _COMMENT = re.compile(r"(?<!\\)%.*")
+_BLOCK = re.compile(r"%%begin(\w+)")  # text, PostScript and the like, up to %%end and the same word
 # Fields about the music and not part of it: titles, lyrics, sources, groups and the like. Y: and E: occur in old collections.
 _SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrwU+")
 
@@ -39,7 +40,7 @@ def _split(text: str) -> list[list[tuple[int, str]]]:
     """The numbered lines of each tune, which begins with X:, after those of the file's header."""
     header: list[tuple[int, str]] = []
     tunes: list[list[tuple[int, str]]] = [[]]
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _without_blocks(text.split("\n")):
         if line.startswith("X:"):
             tunes.append([])
         tunes[-1].append((number, line))
@@ -49,8 +50,37 @@ def _split(text: str) -> list[list[tuple[int, str]]]:
     return [header + _without_free_text(tune) for tune in tunes if any(_FIELD.match(line) for _, line in tune)]
 
 
+def _without_blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a file without the blocks %%begintext ... %%endtext and their like.
+
+    Raises:
+        ScoreError: a block has no end.
+    """
+    end = ""
+    for number, line in enumerate(lines, 1):
+        if end:
+            end = "" if line.startswith(end) else end
+        elif block := _BLOCK.match(line):
+            end = f"%%end{block[1]}"
+        else:
+            yield number, line
+    if end:
+        raise ScoreError(f"a block has no {end}; add this line after the block")
+
+
 def _without_free_text(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The lines of a tune without the blocks after an empty line that have neither a bar line nor a field."""
+    """The lines of a tune without free text.
+
+    These are lines before K: with neither a bar line nor a field, such as further lines of a history (H:), and blocks of such
+    lines after an empty line.
+    """
+    keys = [index for index, (_, line) in enumerate(lines) if line.startswith("K:")]
+    num_header = keys[0] if keys else 0
+    lines = [
+        (number, line)
+        for index, (number, line) in enumerate(lines)
+        if index >= num_header or not line.strip() or "|" in line or line.startswith("%") or _FIELD.match(line)
+    ]
     blocks: list[list[tuple[int, str]]] = [[]]
     for number, line in lines:
         if line.strip():
@@ -155,7 +185,8 @@ class _Tune:
 
     def _voice_named(self, name: str) -> Voice:
         if name not in self.voices:
-            self.voices[name] = replace(self.model, name=name, accidentals={}, ties={}, lengths={})
+            transpositions = dict(self.model.transpositions)
+            self.voices[name] = replace(self.model, name=name, transpositions=transpositions, accidentals={}, ties={}, lengths={})
             self._set_properties(self.voices[name], self.voice_fields.get(name, ""))
         return self.voices[name]
 
@@ -194,8 +225,9 @@ class _Tune:
 
     def _set_properties(self, voice: Voice, value: str) -> None:
         properties = abc_fields.voice_properties(value)
-        voice.transposition += properties.transposition
-        voice.is_percussion |= properties.is_percussion
+        voice.transpositions |= properties.transpositions
+        if properties.is_percussion is not None:
+            voice.has_percussion_clef = properties.is_percussion
 
     def _read_tempo(self, value: str) -> None:
         if not self.is_body:
@@ -229,9 +261,9 @@ class _Tune:
         if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
             voice.accidental_scope = words[1]
         elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":
-            voice.transposition += abc_fields.integer(words[2])
-        elif words[:3] == ["MIDI", "channel", "10"]:
-            voice.is_percussion = True
+            voice.transpositions["MIDI"] = abc_fields.integer(words[2])
+        elif words[:2] == ["MIDI", "channel"]:
+            voice.is_drum_channel = words[2:3] == ["10"]
         elif words[:2] == ["MIDI", "rtranspose"] or words[:1] == ["abc-include"]:
             raise ScoreError(f"the directive %%{directive} is not supported")
 
@@ -260,5 +292,6 @@ class _Tune:
                 last = bars[-1].marks
                 last.da_capo |= marks.da_capo
                 last.fine |= marks.fine
+                last.until |= marks.until
                 last.dal_segno = marks.dal_segno if last.dal_segno is None else last.dal_segno
                 last.to_coda = marks.to_coda if last.to_coda is None else last.to_coda

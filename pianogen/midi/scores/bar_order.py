@@ -38,7 +38,7 @@ def order_of_bars(score: Score) -> list[int]:
     """The indices of the bars of a score in the order of play.
 
     Raises:
-        ScoreError: a D.S. without a segno, bars with notes that are never played, or more than 131,072 bars.
+        ScoreError: a sign without the sign to which it refers, bars with notes that are never played, or more than 131,072 bars.
     """
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
@@ -61,6 +61,7 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
     """
     section_of = [section for section in _sections(marks) for _ in range(section.begin, section.end)]
     to_coda = _to_coda(marks)
+    _check_ends(marks, has_to_coda=bool(to_coda))
     order: list[int] = []
     obeyed: set[int] = set()  # the bars whose D.C. or D.S. was obeyed
     num_heard = 0  # the bars before this one were played before the last jump
@@ -185,6 +186,15 @@ def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
     if not to_coda and len(codas) > 1:
         return {codas[0]: min(marks[codas[-1]].coda)}
     return to_coda
+
+
+def _check_ends(marks: Sequence[Marks], has_to_coda: bool) -> None:
+    """Raises an error for "al Fine" without Fine and "al Coda" without To Coda: where the music goes on is in doubt."""
+    for bar, mark in enumerate(marks):
+        if "fine" in mark.until and not any(other.fine for other in marks):
+            raise ScoreError(f"bar {bar + 1} returns al Fine, and there is no Fine; add the word to the score")
+        if "coda" in mark.until and not has_to_coda:
+            raise ScoreError(f"bar {bar + 1} returns al Coda, and there is no To Coda; add the words to the score")
 
 
 def _coda(marks: Sequence[Marks], label: str, bar: int) -> int:

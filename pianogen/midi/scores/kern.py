@@ -52,7 +52,7 @@ def read_kern(text: str) -> list[Score | ScoreError]:
     """
     rows = [
         (number, line.rstrip().split("\t"))
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(text.split("\n"), 1)
         if line.strip() and not line.startswith("!!")
     ]
     starts = [
@@ -114,7 +114,7 @@ class _Piece:
         if tokens[0].startswith("*"):
             self._read_interpretations(tokens)
         elif tokens[0].startswith("="):
-            self._read_bar_line(next(token for token, spine in zip(tokens, self.spines, strict=True) if spine.is_kern))
+            self._read_bar_line(tokens)
         elif not tokens[0].startswith("!"):
             self._read_notes(tokens)
 
@@ -147,14 +147,15 @@ class _Piece:
                 spine.is_percussion = token == "*clefX"
             elif token in ("*ossia", "*Xossia"):
                 spine.is_ossia = token == "*ossia"
-        first = next((token for token, spine in zip(tokens, self.spines, strict=True) if spine.is_kern), "*")
-        if tempo := _TEMPO.fullmatch(first):
+        if tempo := _first_match(_TEMPO, tokens):
             self._add_tempo(fraction(tempo[1]) or Fraction(0))
-        elif sections := _SECTION_LIST.fullmatch(first):
+        elif sections := _first_match(_SECTION_LIST, tokens):
             self.section_list = sections[1].split(",")
-        elif section := _SECTION.fullmatch(first):
+        elif section := _first_match(_SECTION, tokens):
             self._end_bar()
             self.section_starts[section[1]] = len(self.score.bars)
+        if set(tokens) == {"*-"}:
+            self._end_bar()  # now, because the spines know where it ends
         self.spines = list(self._next_spines(tokens))
 
     def _next_spines(self, tokens: Sequence[str]) -> Iterator[_Spine]:
@@ -181,14 +182,15 @@ class _Piece:
     def _add_tempo(self, quarters_per_minute: Fraction) -> None:
         tempo_us = tempo_us_of(quarters_per_minute)
         if tempo_us is not None:
-            time = min(spine.stop for spine in self._kern_spines())
+            time = min((spine.stop for spine in self._kern_spines()), default=self.bar_start)
             self.bar.tempos.append(Tempo(time - self.bar_start, tempo_us))
 
-    def _read_bar_line(self, token: str) -> None:
+    def _read_bar_line(self, tokens: Sequence[str]) -> None:
+        """Ends the bar; a repeat sign in one spine holds for all."""
         self._end_bar()
-        if _BACKWARD.search(token) and self.score.bars:
+        if any(map(_BACKWARD.search, tokens)) and self.score.bars:
             self.score.bars[-1].marks.plays = 2
-        if _FORWARD.search(token):
+        if any(map(_FORWARD.search, tokens)):
             self.bar.marks.forward = True
 
     def _end_bar(self) -> None:
@@ -237,6 +239,11 @@ class _Piece:
                 tie_stop="]" in token or "_" in token,
             )
         )
+
+
+def _first_match(pattern: re.Pattern[str], tokens: Sequence[str]) -> re.Match[str] | None:
+    """The match of the first token that the pattern matches completely: the spines of a row mean the same."""
+    return next(filter(None, map(pattern.fullmatch, tokens)), None)
 
 
 def _is_grace(token: str) -> bool:

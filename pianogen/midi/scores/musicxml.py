@@ -67,7 +67,7 @@ class _Part:
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
         percussion_staves: the numbers of the staves with a percussion clef.
-        is_repeating: a sign repeats earlier measures, which programs write with or without their notes.
+        is_repeating: a sign repeats earlier measures or beats, which programs write with or without their notes.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
         num_graces: grace notes since the last other note.
@@ -101,7 +101,7 @@ class _Part:
             if not (is_incomplete and _is_filling(element)):
                 bar.length = max(bar.length, self.cursor)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
-            raise ScoreError("a sign repeats measures whose notes are not written (<measure-repeat>); write them out")
+            raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
 
     def _back_up(self, duration: Fraction) -> None:
         """Moves the cursor back; a sum of rounded durations may be one division too long."""
@@ -118,8 +118,9 @@ class _Part:
             self.divisions = divisions
         for time in attributes.findall("time"):
             self.nominal_length = _measure_length(time) or self.nominal_length
-        for repeat in attributes.findall("measure-style/measure-repeat"):
-            self.is_repeating = repeat.get("type") == "start"
+        for style in attributes.findall("measure-style"):
+            for repeat in (*style.findall("measure-repeat"), *style.findall("beat-repeat")):
+                self.is_repeating = repeat.get("type") == "start"
         for clef in attributes.findall("clef"):
             is_percussion = clef.findtext("sign") == "percussion"
             (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
@@ -140,6 +141,8 @@ class _Part:
             self.num_graces = self.num_graces + 1 if is_grace else 0
         if note.find("rest") is not None or note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
             return
+        if note.get("time-only") is not None:
+            raise ScoreError("a note is played in some of its repetitions only (time-only); write the repetitions out")
         staff = note.findtext("staff", "1").strip()
         is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
         key = None if is_unpitched else self._key(note, staff)
@@ -154,8 +157,8 @@ class _Part:
                 key=key,
                 voice=f"{self.name}/{note.findtext('voice', '')}",
                 grace=max(0, self.num_graces - 1) if is_grace else None,
-                tie_start="start" in ties,
-                tie_stop="stop" in ties,
+                tie_start=not ties.isdisjoint(("start", "continue")),
+                tie_stop=not ties.isdisjoint(("stop", "continue")),
             )
         )
 

@@ -36,6 +36,7 @@ def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
     tempo_us = _sound_tempo_us(attributes) or _metronome_us(element)
     if tempo_us is not None:
         bar.tempos.append(Tempo(time, tempo_us))
+    bar.marks.forward |= attributes.get("forward-repeat") == "yes"  # a repeat sign that is not shown
     jumps = {jump: attributes[jump] for jump in _JUMPS if attributes.get(jump, "no") != "no"}
     add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
 
@@ -80,20 +81,22 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
     """
     for barline in measure.findall("barline"):
         location = barline.get("location", "right")
+        bar_after = index if location == "left" else index + 1
         repeat = barline.find("repeat")
         if repeat is not None and location == "middle":
             raise ScoreError(f"measure {index + 1} has a repeat sign in its middle; split the measure there")
-        if repeat is not None and repeat.get("direction") == "forward":
-            starting = index if location == "left" else index + 1
-            if starting < len(bars):
-                bars[starting].marks.forward = True
+        if bar_after < len(bars):
+            marks = bars[bar_after].marks
+            marks.forward |= repeat is not None and repeat.get("direction") == "forward"
+            marks.segno |= {"" for _ in barline.findall("segno")}
         if repeat is not None and repeat.get("direction") == "backward":
             ending = index if location == "right" else index - 1
             if ending >= 0:
                 bars[ending].marks.plays = max(bars[ending].marks.plays, int(fraction(repeat.get("times")) or 2))
         for ending_sign in barline.findall("ending"):
             if ending_sign.get("type") == "start":
-                bars[index].marks.ending_start |= ending_numbers(ending_sign.get("number", ""))
+                number = ending_sign.get("number", "")
+                bars[index].marks.ending_start |= ending_numbers(number) or ending_numbers(ending_sign.text or "")
             else:
                 bars[index].marks.ending_stop = True
-        add_jumps(bars[index].marks, {sign: "" for sign in ("segno", "coda") if barline.find(sign) is not None})
+        bars[index].marks.coda |= {"" for _ in barline.findall("coda")}

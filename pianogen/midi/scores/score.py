@@ -49,6 +49,7 @@ class Marks:
         da_capo: "D.C." stands at the end of the bar.
         dal_segno: the label of the segno to which "D.S." at the end of the bar jumps; None without this mark.
         fine: "Fine" stands at the end of the bar.
+        until: "fine" and "coda" if the words of the bar's D.C. or D.S. are "al Fine" and "al Coda".
     """
 
     forward: bool = False
@@ -61,6 +62,7 @@ class Marks:
     da_capo: bool = False
     dal_segno: str | None = None
     fine: bool = False
+    until: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import codecs
 import io
 import lzma
+import posixpath
 import re
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 from pianogen.midi.scores.errors import ScoreError
 
 MAX_XML_BYTES = 16_777_216
-_MEDIA_TYPE = "application/vnd.recordare.musicxml+xml"
+_SCORE_SUFFIXES = (".xml", ".musicxml")
 _CONTAINER = "META-INF/container.xml"
 _DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -41,7 +42,7 @@ def read_tree(data: bytes) -> ElementTree.Element:
 
 def _parse(data: bytes) -> ElementTree.Element:
     try:
-        root = ElementTree.fromstring(_decode(data))
+        root = ElementTree.fromstring(_decode(data).lstrip())  # an empty line before the declaration does not matter
     except (ElementTree.ParseError, UnicodeError) as error:
         raise ScoreError(f"not well-formed XML: {error}") from error
     for element in root.iter():
@@ -91,17 +92,22 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _root_file(container: bytes) -> str:
-    root_files = list(_parse(container).iter("rootfile"))
-    scores = [file for file in root_files if file.get("media-type") == _MEDIA_TYPE] or root_files
-    paths = [path for file in scores if (path := file.get("full-path"))]
+    """The path of the score: the first one that is declared as MusicXML, else the first XML file, else the first file."""
+    paths = {path: file.get("media-type", "") for file in _parse(container).iter("rootfile") if (path := file.get("full-path"))}
     if not paths:
         raise ScoreError(f"{_CONTAINER} names no file")
-    return paths[0]
+    declared = [path for path, media_type in paths.items() if "musicxml" in media_type]
+    candidates = [*declared, *(path for path in paths if path.lower().endswith(_SCORE_SUFFIXES)), *paths]
+    return posixpath.normpath(candidates[0].replace("\\", "/")).lstrip("/")
 
 
 def _only_score(names: list[str]) -> str:
     scores = [
-        name for name in names if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF/", "__MACOSX/"))
+        name
+        for name in names
+        if name.lower().endswith(_SCORE_SUFFIXES)
+        and not name.startswith(("META-INF/", "__MACOSX/"))
+        and not posixpath.basename(name).startswith("._")  # a file that macOS writes beside others
     ]
     if len(scores) != 1:
         raise ScoreError(f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
