@@ -33,7 +33,7 @@ _TRIVIAL_FIGURES = {  # a repeat has no likelihood
     if (measure, name) != (Measure.NATS, "repeat")
 }
 _UNBEATEN = "!"
-_REFRESH_S = 15.0
+_REFRESH_S = 30.0
 _LOG_WIDTH = 200
 _log = logging.getLogger(__name__)
 
