@@ -57,20 +57,17 @@ def run_pack(resources: SlurmConfig, runs: Sequence[Run]) -> None:
                 time.sleep(_POLL_S)
         finally:
             processes.terminate()  # after an error of this process
-        if processes.waiting and resources.is_requeued:
+        unfinished = processes.unfinished
+        if unfinished and resources.is_requeued:
             requeue(own, resources.signal_lead_s)
-            raise Interrupted(f"received a shutdown signal; runs to continue: {', '.join(run.name for run in processes.waiting)}")
+            raise Interrupted(f"received a shutdown signal; runs to continue: {', '.join(unfinished)}")
     failed = processes.failed
     if failed:
         raise PackError(f"{len(failed)} of {counted(len(runs), 'run')} failed: {', '.join(failed)}; see pianogen sweep status")
 
 
 class _Processes:
-    """The processes of the runs of a job.
-
-    Attributes:
-        waiting: the runs that are neither running nor done nor failed nor cancelled.
-    """
+    """The processes of the runs of a job."""
 
     def __init__(self, own: OwnJob, runs: Sequence[Run]) -> None:
         self._own = own
@@ -78,7 +75,12 @@ class _Processes:
         self._record = Pack(own.restarts, ended=before.ended if before else {})
         self._running: dict[Run, subprocess.Popen[bytes]] = {}
         self._written: Pack | None = None
-        self.waiting = [run for run in runs if run.name not in self.failed and run.read_result() is None]
+        self._waiting = [run for run in runs if run.name not in self._record.ended]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The runs that were interrupted or have not started, and were not cancelled."""
+        return sorted(run.name for run in self._waiting if not self._is_cancelled(run))
 
     @property
     def failed(self) -> list[str]:
@@ -94,23 +96,27 @@ class _Processes:
         is_shut_down = limit == 0
         for run in [run for run, process in self._running.items() if process.poll() is not None]:
             self._record_end(run, self._running.pop(run).returncode, is_shut_down)
-        self.waiting = [run for run in self.waiting if not packs.is_cancelled(self._own.folder, run.name)]
         for run, process in self._running.items():
-            if is_shut_down or packs.is_cancelled(self._own.folder, run.name):
+            if is_shut_down or self._is_cancelled(run):
                 process.terminate()  # again and again: a process that is starting ignores the signal
-        while self.waiting and len(self._running) < limit:
-            self._start(self.waiting.pop(0))
+        while self._waiting and len(self._running) < limit:
+            run = self._waiting.pop(0)
+            if not self._is_cancelled(run):
+                self._start(run)
         if self._record != self._written:
             with suppress(OSError):  # on a full disk, the runs continue, and the next update tries again
                 packs.write(self._own.folder, self._own.id, self._record)
                 self._written = self._record
-        return bool(self._running or (self.waiting and not is_shut_down))
+        return bool(self._running or (self._waiting and not is_shut_down))
 
     def terminate(self) -> None:
         """Ends all processes, which write checkpoints."""
         while self._running:
             self.update(0)
             time.sleep(_POLL_S)
+
+    def _is_cancelled(self, run: Run) -> bool:
+        return packs.is_cancelled(self._own.folder, run.name)
 
     def _start(self, run: Run) -> None:
         command = [sys.executable, "-m", "jobs.execution.packed_run", str(run.path)]
@@ -123,7 +129,7 @@ class _Processes:
     def _record_end(self, run: Run, code: int, is_shut_down: bool) -> None:
         _log.info("%s: process ended with %s", run.name, f"exit code {code}" if code >= 0 else f"signal {-code}")
         if code == INTERRUPTED:
-            self.waiting.append(run)
+            self._waiting.append(run)
         else:
             end = ProcessEnd(self._own.restarts, max(code, 0), max(-code, 0))
             self._record = replace(self._record, ended={**self._record.ended, run.name: end})

@@ -69,13 +69,12 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         attempts.end_attempt(run, interrupted=str(error), cpu_s=time.process_time() - cpu_start_s)
         if not own.id:
             raise
-        is_requeued = run.read_config().slurm.is_requeued
-        if is_requeued:
-            _check_progress(run, str(error))
-        if not is_packed and not is_requeued:
+        _check_progress(run, str(error))
+        if is_packed:
+            raise
+        if not run.read_config().slurm.is_requeued:
             return  # not as a failure: accounting would report the job like one that failed after a requeue
-        if not is_packed:
-            _requeue(run, own, str(error))
+        _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again
         attempts.end_attempt(run, error=f"{_describe(error, run)}; see {log}")
@@ -101,7 +100,7 @@ def _train_as_worker(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) ->
 
 
 def _check_progress(run: Run, interrupted: str) -> None:
-    """Ends a run whose attempts make no progress, so that its job is not requeued for it.
+    """Ends a run whose attempts make no progress, so that no job continues it.
 
     Raises:
         ProgressError: the last attempts were interrupted at the same iteration.

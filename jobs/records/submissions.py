@@ -155,12 +155,13 @@ def live_jobs(runs: Sequence[Run]) -> list[LiveJob]:
         SlurmError: Slurm does not respond.
     """
     names = {run.name for run in runs}
-    submissions = [submission for submission in read_all(runs[0].sweep / JOBS) if not submission.is_copy]
+    unfinished = {run.name for run in runs if run.read_result() is None}
     jobs = {
         submission.key(job): submission
-        for submission in submissions
+        for submission in read_all(runs[0].sweep / JOBS)
+        if not submission.is_copy
         for job, job_runs in submission.jobs.items()
-        if names.intersection(job_runs)
+        if (unfinished if submission.kind == "train" else names).intersection(job_runs)
     }
     states = job_states.query_states(jobs)
     live = [_live_job(submission, job.id, states[job], names) for job, submission in jobs.items() if job in states]
