@@ -304,11 +304,12 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     assert done.read_provenance() == before
 
 
+@pytest.mark.timeout(900)
 def test_packed_runs_resume_exactly_and_a_failed_one_stops_no_other(
     slurm: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One job trains two runs at a time, four in all: the first finds a file in its way, and the last is cancelled."""
-    training = {"epochs": 1_000, "max_iterations": 600, "batch": 16}
+    training = {"epochs": 1_000, "max_iterations": 300, "batch": 16}
     runs = [{"training.seed": 0}, {"training.seed": 1}, {"training.seed": 2, "training.max_iterations": 30}, {"training.seed": 3}]
     resources = RESOURCES | {"runs_per_job": 4, "runs_per_gpu": 2}
     packed = Sweep(slurm, tmp_path, tmp_path / "packed", runs=runs, training=training, slurm=resources)
@@ -329,11 +330,11 @@ def test_packed_runs_resume_exactly_and_a_failed_one_stops_no_other(
     assert "cancelled 0 jobs, 1 run of jobs that have other runs" in capsys.readouterr().out
     packed.wait_for("failed", "running", "running", "waiting")
     reasons = [str(row["reason"]) for row in packed.poll()]
-    wait_until(lambda: iteration_of(trained) > 0, "a run to train")
+    wait_until(lambda: iteration_of(trained) > 0, "a run to train", timeout_s=300)
     slurm.run("scancel", "--signal=USR2", job)  # while another run may still be starting
     assert str(blocked.path / "checkpoints") in reasons[0]
     assert reasons[3] == f"cancelled (job {job}); not queued: resubmit to resume from the last checkpoint"
-    packed.wait_for("failed", "done", "done", "waiting", timeout_s=700)
+    packed.wait_for("failed", "done", "done", "waiting", timeout_s=600)
     attempts = [run.read_provenance().attempts for run in packed.runs()]
     assert [(attempt.job, attempt.outcome) for attempt in attempts[1]] == [(job, Outcome.INTERRUPTED), (job, Outcome.FINISHED)]
     assert (len(attempts[0]), len(attempts[3])) == (1, 0)
