@@ -123,8 +123,10 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
     if not target.exists():
         raise UsageError(f"{target} does not exist; give the path of a sweep, a run or a store")
     runs = [] if target.is_file() else sweep_directory.open_runs(target)
-    live_jobs = submissions.live_jobs(runs) if runs and cluster == "slurm" else {}
-    outputs = _run_outputs(runs, out, set(live_jobs.values())) if runs else _store_output(target, out, archive)
+    live_jobs = submissions.live_jobs(runs) if runs and cluster == "slurm" else []
+    outputs = (
+        _run_outputs(runs, out, {name for job in live_jobs for name in job.runs}) if runs else _store_output(target, out, archive)
+    )
     if not outputs:
         raise UsageError(f"no run of {target} has samples; draw some with pianogen sample, or see pianogen sweep status {target}")
     _claim_folders(runs, outputs, out, archive)
@@ -132,7 +134,7 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
     function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus, audio_format=audio_format)
     resources = _resources(runs, cpus, _AUDIO_MEMORY_GB if audio_format else _MEMORY_GB)
     folder = _jobs_folder(runs, outputs, out, archive)
-    batch = Batch("decode", function, list(outputs), folder, resources, live_jobs)
+    batch = Batch("decode", function, list(outputs), folder, resources, [job.id for job in live_jobs])
     is_own = folder.name == JOBS and not folder.exists()
     jobs = launch.launch("debug" if not runs and cluster == "local" else cluster, batch)
     if jobs:

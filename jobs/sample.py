@@ -210,7 +210,7 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
 
 def _one_device(trained: RunConfig) -> RunConfig:
     """The configuration of a run with one device on one node; sampling does not use more."""
-    slurm = trained.slurm.model_copy(update={"nodes": 1, "gpus_per_node": trained.slurm.one_gpu})
+    slurm = trained.slurm.unpacked(nodes=1, gpus_per_node=trained.slurm.one_gpu)
     return trained.model_copy(update={"slurm": slurm, "logical_devices": 1})
 
 

@@ -48,6 +48,42 @@ if ! error=$("$python" -c 'import mpi4py, preprocess.__main__' 2>&1); then
         "Submit from the checkout after 'make env', or set PIANOGEN_ACTIVATE in $site"
 fi
 
+# Many ranks that import Python modules from a shared file system open tens of thousands of files at once. With a broadcast one
+# node reads the environment, Slurm sends the nodes one archive, and each rank imports from the disk of its node. The modules of the
+# checkout are few, and stay where their compiled kernels are.
+on_each_node() {
+    srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none --export=ALL "$@"
+}
+
+broadcast() {
+    local folder=$1 prefix start=$SECONDS
+    archive=$(mktemp "$folder/pianogen-XXXXXX") || fail "$folder cannot be written on ${SLURMD_NODENAME:-this node};" \
+        "set PIANOGEN_BROADCAST to a folder on the disk of each node"
+    copy=$folder/pianogen-$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}
+    prefix=$("$python" -c 'import sys; print(sys.prefix)')
+    # Preprocessing does not import TensorFlow, which is the largest part of the environment.
+    tar --create --file="$archive" --exclude='site-packages/tensorflow' --exclude='site-packages/nvidia' \
+        --directory="${prefix%/*}" "${prefix##*/}" &&
+        sbcast --force "$archive" "$copy.tar" &&
+        on_each_node bash -c 'mkdir "$0" && tar --extract --file="$0.tar" --directory="$0" && rm "$0.tar"' "$copy" ||
+        fail "the environment $prefix was not copied to $folder on every node; set PIANOGEN_BROADCAST to another folder, or unset it"
+    python=$copy/${prefix##*/}/bin/python
+    printf 'copied %s (%s) to %s on %s in %s s\n' \
+        "$prefix" "$(du --human-readable "$archive" | cut --fields=1)" "$copy" "$SLURM_JOB_NODELIST" $((SECONDS - start))
+}
+
+remove_copy() {
+    rm --force "${archive:-}"
+    [[ -z $copy ]] || on_each_node rm --recursive --force "$copy" "$copy.tar"
+}
+
+archive= copy=
+if [[ ${PIANOGEN_BROADCAST:-0} != 0 ]]; then
+    trap remove_copy EXIT
+    [[ $PIANOGEN_BROADCAST == 1 ]] && PIANOGEN_BROADCAST=/tmp
+    broadcast "$PIANOGEN_BROADCAST"
+fi
+
 store=
 for ((i = 1; i <= $#; i++)); do
     case ${!i} in

@@ -15,6 +15,10 @@
 # The command that activates the Python environment in a job. Default: the .venv of the folder in which the job was submitted.
 # PIANOGEN_ACTIVATE="source /path/to/miniforge3/bin/activate pianogen"
 
+# Copies the Python environment to the local disk of each node before preprocessing starts, so that many ranks do not import it from
+# the shared file system: 1 is /tmp, otherwise a folder on the disk of the node.
+# PIANOGEN_BROADCAST=1
+
 # How srun connects the MPI ranks: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
 # Default: pmi2.
 # PIANOGEN_MPI=pmix

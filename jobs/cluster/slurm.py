@@ -51,8 +51,8 @@ class Array:
 
     Attributes:
         name: the job name that squeue shows.
-        function: called by each job; must be importable.
-        arguments: one per job.
+        function: called by each job with its arguments; must be importable.
+        arguments: those of each job, in the order of the jobs.
         folder: for the script, the pickles and the output of the jobs.
         code: the snapshot of the code that the jobs run.
         resources: of each job.
@@ -61,8 +61,8 @@ class Array:
     """
 
     name: str
-    function: Callable[[str], None]
-    arguments: Sequence[str]
+    function: Callable[[Sequence[str]], None]
+    arguments: Sequence[Sequence[str]]
     folder: Path
     code: Path
     resources: SlurmConfig
@@ -203,7 +203,7 @@ def sbatch_options(resources: SlurmConfig, after: Collection[str]) -> dict[str, 
         "time": resources.timeout_min,
         "signal": f"USR2@{resources.signal_lead_s}",
         "requeue": True,
-        "cpus-per-task": resources.cpus_per_task,
+        "cpus-per-task": resources.cpus_per_task * resources.runs_per_gpu,
         "mem": f"{resources.memory_gb}GB" if resources.memory_gb else None,
         "gpus-per-node": resources.gpus_per_node or None,
         "dependency": _after(after),

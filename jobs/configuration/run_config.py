@@ -68,6 +68,9 @@ class SlurmConfig(Section):
         gpus_per_node: 0 for `device: cpu`; a number, or type and number, such as "a100:2".
         cpus_per_task: cores on each node; also the number of threads of TensorFlow.
         memory_gb: memory on each node; None is the default of the site.
+        runs_per_job: runs that one job trains, in processes of their own; None is `runs_per_gpu`.
+        runs_per_gpu: runs that one job trains at a time, on one GPU, or with `device: cpu` on its cores. Each of them has
+            `cpus_per_task` cores; they share the time limit, the memory and the GPU of the job.
         max_parallel: jobs of one sweep that may run at a time.
         extra: other options of sbatch by name, passed as they are; true is an option without a value, None removes an option.
         notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
@@ -82,6 +85,8 @@ class SlurmConfig(Section):
     gpus_per_node: Annotated[int, Field(ge=0)] | GpuType = 0
     cpus_per_task: int = Field(default=4, ge=1)
     memory_gb: int | None = Field(default=16, ge=1)
+    runs_per_job: int | None = Field(default=None, ge=1)
+    runs_per_gpu: int = Field(default=1, ge=1)
     max_parallel: int = Field(default=16, ge=1)
     extra: dict[OptionName, OptionValue] = Field(default={})
     notify: OneLine | None = None
@@ -98,6 +103,15 @@ class SlurmConfig(Section):
         return f"{kind}:1" if colon else min(1, self.num_gpus)
 
     @property
+    def pack_size(self) -> int:
+        """The number of runs that one job trains."""
+        return self.runs_per_job or self.runs_per_gpu
+
+    def unpacked(self, **changes: Any) -> Self:
+        """The resources of a job that has no other runs beside it, with changes."""
+        return self.model_copy(update={"runs_per_job": None, "runs_per_gpu": 1} | changes)
+
+    @property
     def is_requeued(self) -> bool:
         """Whether jobs may be requeued; some sites forbid it."""
         return "no-requeue" not in self.extra and self.extra.get("requeue", True) is not None
@@ -109,7 +123,7 @@ class SlurmConfig(Section):
         if self.memory_gb is None:
             changes["memory_gb"] = None
         common = {"partition": self.cpu_partition, "nodes": 1, "gpus_per_node": 0, "cpus_per_task": 1, "extra": extra}
-        return self.model_copy(update=common | changes)
+        return self.unpacked(**common | changes)
 
     @field_validator("extra")
     @classmethod
@@ -182,9 +196,29 @@ def parse(values: dict[str, Any], where: str) -> RunConfig:
             f"{where}: device {run.device} with slurm.gpus_per_node {run.slurm.gpus_per_node}; "
             "gpu needs one or more GPUs, cpu needs 0"
         )
+    _check_packing(run.slurm, where)
     check_combinations(run, where)
     if run.training.mixed_precision and run.device == "cpu":
         raise ConfigError(
             f"{where}: training.mixed_precision with device cpu, which is slower and less exact; use a GPU, or set it to false"
         )
     return run
+
+
+def _check_packing(slurm: SlurmConfig, where: str) -> None:
+    """Refuses resources with which the runs of a job cannot share it."""
+    if slurm.pack_size > 1 and slurm.nodes > 1:
+        raise ConfigError(
+            f"{where}: slurm.nodes {slurm.nodes} for jobs of {slurm.pack_size} runs, which share one node; set slurm.nodes to 1, "
+            "or remove slurm.runs_per_job and slurm.runs_per_gpu"
+        )
+    if slurm.runs_per_gpu > 1 and slurm.num_gpus > 1:
+        raise ConfigError(
+            f"{where}: slurm.gpus_per_node {slurm.gpus_per_node} with slurm.runs_per_gpu {slurm.runs_per_gpu}, but runs that "
+            "share a GPU use no other; set slurm.gpus_per_node to 1, and slurm.max_parallel to the number of GPUs"
+        )
+    if slurm.runs_per_gpu > slurm.pack_size:
+        raise ConfigError(
+            f"{where}: slurm.runs_per_gpu {slurm.runs_per_gpu} with slurm.runs_per_job {slurm.runs_per_job}, but a job cannot "
+            "train more runs at a time than it has; raise slurm.runs_per_job, or lower slurm.runs_per_gpu"
+        )

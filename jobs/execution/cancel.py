@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, status, submissions
+from jobs.records import attempts, packs, status, submissions
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
+from jobs.records.submissions import LiveJob
 from jobs.records.sweep_directory import JOBS
 from pianogen.command import counted
 
@@ -17,7 +18,7 @@ from pianogen.command import counted
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
     """Cancels the jobs of a sweep, of some of its runs or of one run, and asks its processes on this machine to shut down.
 
-    Running ones write a checkpoint before they exit.
+    Running ones write a checkpoint before they exit. A job of several runs goes on with those that were not selected.
 
     Args:
         selection: see `open_selected`.
@@ -28,26 +29,39 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
         SlurmError: Slurm does not respond.
     """
     runs = open_selected(target, selection)
-    jobs = submissions.live_jobs(runs) if shutil.which("squeue") else {}
+    jobs = submissions.live_jobs(runs) if shutil.which("squeue") else []
+    packed = [job for job in jobs if job.has_others]
+    complete = [job.id for job in jobs if not job.has_others]
+    names = {name for job in jobs for name in job.runs}
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
     local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
-    num_jobs, num_processes = counted(len(jobs), "job"), counted(len(local), "process")
+    num_jobs, num_processes = counted(len(complete), "job"), counted(len(local), "process")
     if is_dry_run:
-        for name in sorted({*jobs.values(), *(run.name for run in owners)}):
+        for name in sorted({*names, *(run.name for run in owners)}):
             print(name)
-        print(f"{num_jobs} and {num_processes} of this machine would be cancelled; nothing was cancelled")
+        print(f"{num_jobs}{_of_packs(packed)} and {num_processes} of this machine would be cancelled; nothing was cancelled")
         return
     if not selection and not Run(target).config_file.is_file():  # the complete sweep
         submissions.cancel_local(runs[0].sweep / JOBS)
-    if jobs:
-        slurm.cancel(jobs)
+    if complete:
+        slurm.cancel(complete)
+    for job in packed:
+        for name in job.runs:
+            packs.cancel(job.submission, name)
     for pid in local:
         os.kill(pid, signal.SIGTERM)
-    print(f"cancelled {num_jobs}, and sent SIGTERM to {num_processes} of this machine; status shows when they end")
-    others = [run for run in runs if run.name not in jobs.values() and run not in owners]
+    processes = f"sent SIGTERM to {num_processes} of this machine"
+    print(f"cancelled {num_jobs}{_of_packs(packed)}, and {processes}; status shows when they end")
+    others = [run for run in runs if run.name not in names and run not in owners]
     for run, entry in status.read_statuses(others).items():
         if entry.is_active:  # elsewhere, such as in the queue of another cluster
             print(f"{run.name} was not cancelled: {entry.reason}")
     for run, owner in owners.items():
         if not owner.is_on_this_machine:
             print(f"{run.name} is being trained by process {owner.pid} on {owner.host}: end it on that machine")
+
+
+def _of_packs(jobs: Sequence[LiveJob]) -> str:
+    """The runs of jobs that go on without them; '' if there are none."""
+    num = sum(len(job.runs) for job in jobs)
+    return f", {counted(num, 'run')} of jobs that have other runs" if num else ""

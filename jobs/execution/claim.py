@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from jobs.cluster import job_states
 from jobs.cluster.job_states import JobPhase
 from jobs.cluster.own_job import OwnJob, batch_job
-from jobs.records import submissions
+from jobs.records import packs, submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
@@ -63,6 +63,13 @@ def _check_not_replaced(run: Run, own: OwnJob) -> None:
         raise _refusal(run, own, f"job {attempts[-1].job} was queued for it later and has trained it")
 
 
+def _is_running(run: Run, job: str) -> bool:
+    jobs = [entry for entry in submissions.training_jobs(run.sweep).get(run.name, []) if entry.id == job]
+    states = job_states.query_states({entry.key for entry in jobs})
+    own_states = [packs.state_of_run(entry.submission, job, run.name, states[entry.key]) for entry in jobs if entry.key in states]
+    return any(state.phase is JobPhase.RUNNING for state in own_states)
+
+
 @contextmanager
 def exclusive(run: Run, own: OwnJob) -> Iterator[None]:
     """Holds the lock of a run; a job waits until the lock of a process that died with its node expires.
@@ -74,10 +81,8 @@ def exclusive(run: Run, own: OwnJob) -> Iterator[None]:
     """
     attempts = run.read_provenance().attempts
     other = attempts[-1].job if attempts and attempts[-1].outcome is Outcome.UNRECORDED else ""
-    if other not in ("", own.id):
-        keys = {job.key for job in submissions.training_jobs(run.sweep).get(run.name, []) if job.id == other}
-        if any(state.phase is JobPhase.RUNNING for state in job_states.query_states(keys).values()):
-            raise ClaimError(f"{run.path} is being trained by job {other}; wait until it ends, or cancel it")
+    if other not in ("", own.id) and _is_running(run, other):
+        raise ClaimError(f"{run.path} is being trained by job {other}; wait until it ends, or cancel it")
     run.lock.parent.mkdir(exist_ok=True)
     refusal = LockError()
     with ExitStack() as held:

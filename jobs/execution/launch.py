@@ -10,8 +10,9 @@ from typing import Literal
 from jobs.cluster import client, code_snapshot, environment, path_text, site, slurm
 from jobs.cluster.slurm import Array, SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
-from jobs.execution import local_processes
+from jobs.execution import local_processes, pack
 from jobs.records import submissions
+from jobs.records.run_directory import Run
 from pianogen import logs
 from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError
@@ -26,12 +27,12 @@ class JobError(PianogenError):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Jobs that call one function, each with an argument of its own.
+    """Calls of one function with different arguments: a job for each, or of training runs on Slurm for several.
 
     Attributes:
         kind: train, sample or decode.
         function: must be importable.
-        arguments: a path for each job: a run or a store.
+        arguments: a path for each call: a run or a store.
         folder: the folder of the submissions, runs/NAME/jobs.
         resources: of each job.
         after: ids of jobs that must have ended before, successfully or not.
@@ -46,10 +47,12 @@ class Batch:
 
     def array(self, folder: Path, code: Path) -> Array:
         """The job array of the batch."""
+        size = self.resources.pack_size
+        alone, packed = functools.partial(_run_slurm_job, self.function), functools.partial(_run_slurm_pack, self.resources)
         return Array(
             name=submissions.job_name(self.folder, self.kind),
-            function=functools.partial(_run_slurm_job, self.function),
-            arguments=self.arguments,
+            function=packed if size > 1 else alone,
+            arguments=[self.arguments[start : start + size] for start in range(0, len(self.arguments), size)],
             folder=folder,
             code=code,
             resources=self.resources,
@@ -148,13 +151,20 @@ def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
     except SlurmRefusal as error:
         refusal = error
     write_inputs()
-    submissions.record(place, parts[0].name, cluster, {job: Path(argument).name for job, argument in queued.items()})
+    runs = {job: [Path(argument).name for argument in arguments] for job, arguments in queued.items()}
+    submissions.record(place, parts[0].name, cluster, runs)
     if refusal is not None:
-        jobs_are = counted(len(batch.arguments), "job", "are")
+        jobs_are = counted(sum(len(part.arguments) for part in parts), "job", "are")
         raise JobError(f"{refusal}; {len(queued)} of {jobs_are} queued: submit again when they have ended")
     return list(queued)
 
 
-def _run_slurm_job(function: Callable[[str], None], argument: str) -> None:
+def _run_slurm_job(function: Callable[[str], None], arguments: Sequence[str]) -> None:
     logs.configure()
+    (argument,) = arguments
     function(argument)
+
+
+def _run_slurm_pack(resources: SlurmConfig, runs: Sequence[str]) -> None:
+    logs.configure()
+    pack.run_pack(resources, [Run(Path(run)) for run in runs])

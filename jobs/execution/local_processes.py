@@ -29,7 +29,7 @@ _GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A running job: its argument, its process, and the GPUs that it has to itself."""
+    """A running job: its argument, its process, and its GPUs, which it shares only with `runs_per_gpu` others."""
 
     argument: str
     job: submitit.Job[None]
@@ -51,7 +51,7 @@ def run_all(
     executor = submitit.LocalExecutor(folder=place)
     executor.update_parameters(timeout_min=_NO_LIMIT_MIN)
     waiting, running, failures = list(arguments), list[_Running](), list[tuple[str, str]]()
-    gpus = find_gpus() if resources.num_gpus else []
+    gpus = find_gpus() * resources.runs_per_gpu if resources.num_gpus else []
     limit = max_parallel(resources, len(gpus))
     with Progress(kind, len(arguments), "jobs") as progress, _exit_on_signals():
         display = JobDisplay(kind, progress)
@@ -83,7 +83,11 @@ def run_all(
 
 
 def max_parallel(resources: SlurmConfig, num_gpus: int) -> int:
-    """The number of processes at a time: by the cores that this process may use, by the GPUs, and by `max_parallel`."""
+    """The number of processes at a time: by the cores that this process may use, by the GPUs, and by `max_parallel`.
+
+    Args:
+        num_gpus: places for processes on the GPUs, of which each GPU has `runs_per_gpu`.
+    """
     by_cores = len(os.sched_getaffinity(0)) // resources.cpus_per_task
     by_gpus = num_gpus // resources.num_gpus if resources.num_gpus else by_cores
     return max(1, min(resources.max_parallel, by_cores, by_gpus))

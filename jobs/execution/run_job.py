@@ -11,6 +11,7 @@ from jobs.cluster import own_job
 from jobs.cluster.client import SlurmError
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim, job_files, rendezvous
+from jobs.execution.requeue import requeue
 from jobs.execution.shutdown import ShutdownFlag
 from jobs.execution.tracking import tracked
 from jobs.execution.usage_meter import metered
@@ -23,18 +24,24 @@ from jobs.records.samples import SAMPLES, hash_primer
 from pianogen import logs
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
-from pianogen.polling import wait_until
 
 _POLL_S = 1.0
-_REQUEUE_SHARE = 2 / 3  # of slurm.signal_lead_s, while Slurm does not respond
 _MAX_ATTEMPTS_WITHOUT_PROGRESS = 10
 _log = logging.getLogger(__name__)
 
 
-def run_job(path: str) -> None:
+class ProgressError(PianogenError):
+    """The attempts of a run are interrupted without any progress."""
+
+
+def run_job(path: str, is_packed: bool = False) -> None:
     """Trains a run from its last checkpoint and draws its samples; does nothing if the run is done.
 
     After a shutdown signal, such as that of a time limit or a preemption, the Slurm job is requeued.
+
+    Args:
+        path: the directory of the run.
+        is_packed: the job has other runs, and requeues itself when all of them have exited.
 
     Raises:
         PianogenError: the attempt failed or was interrupted; provenance.json has the message too.
@@ -48,10 +55,10 @@ def run_job(path: str) -> None:
             _train_as_worker(run, own, shutdown_requested)
             return
         with claim.exclusive(run, own):
-            _attempt(run, own, submission, shutdown_requested)
+            _attempt(run, own, submission, shutdown_requested, is_packed)
 
 
-def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: ShutdownFlag) -> None:
+def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: ShutdownFlag, is_packed: bool) -> None:
     log = attempts.begin_attempt(run, own, submission)
     try:
         with job_files.output_to(log), metered(run, own.rank, shutdown_requested) as polled:
@@ -61,10 +68,14 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         run.write_result(result)
     except Interrupted as error:
         attempts.end_attempt(run, interrupted=str(error))
-        if own.id and not run.read_config().slurm.is_requeued:
+        if not own.id:
+            raise
+        _check_progress(run, str(error))
+        if is_packed:
+            raise
+        if not run.read_config().slurm.is_requeued:
             return  # not as a failure: accounting would report the job like one that failed after a requeue
-        if own.id:
-            _requeue(run, own, str(error))
+        _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again
         attempts.end_attempt(run, error=f"{_describe(error, run)}; see {log}")
@@ -93,8 +104,12 @@ def _train_as_worker(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) ->
             time.sleep(_POLL_S)
 
 
-def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
-    """Requeues the job of this process, unless it was cancelled, or its attempts make no progress."""
+def _check_progress(run: Run, interrupted: str) -> None:
+    """Ends a run whose attempts make no progress, so that no job continues it.
+
+    Raises:
+        ProgressError: the last attempts were interrupted at the same iteration.
+    """
     messages = [attempt.interrupted for attempt in run.read_provenance().attempts[-_MAX_ATTEMPTS_WITHOUT_PROGRESS:]]
     if messages == [interrupted] * _MAX_ATTEMPTS_WITHOUT_PROGRESS:
         error = (
@@ -102,23 +117,15 @@ def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
             "raise slurm.timeout_min, or use a partition that preempts less, and resubmit"
         )
         attempts.end_attempt(run, interrupted=interrupted, error=error)
-        return
+        raise ProgressError(error)
 
-    failure = SlurmError()
 
-    def try_to_requeue() -> bool:
-        nonlocal failure
-        try:
-            if own_job.is_running(own.id):
-                own_job.requeue(own.id)
-        except SlurmError as error:
-            failure = error
-            return False
-        return True
-
-    if not wait_until(try_to_requeue, _REQUEUE_SHARE * run.read_config().slurm.signal_lead_s, _POLL_S):
+def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
+    try:
+        requeue(own, run.read_config().slurm.signal_lead_s)
+    except SlurmError as failure:
         attempts.end_attempt(run, interrupted=interrupted, error=f"{interrupted}, but the job was not requeued: {failure}")
-        raise failure
+        raise
 
 
 def _describe(error: BaseException, run: Run) -> str:

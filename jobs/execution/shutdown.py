@@ -6,7 +6,7 @@ from typing import Any, Self
 
 # Slurm announces a time limit with SIGUSR2 (submitit's choice), and a preemption or cancellation with SIGTERM; SIGINT is Ctrl-C,
 # and SIGHUP a terminal that was closed.
-_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ShutdownFlag:
@@ -24,7 +24,7 @@ class ShutdownFlag:
 
     def __enter__(self) -> Self:
         is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        numbers = [number for number in _SIGNALS if number != signal.SIGHUP or not is_immune]
+        numbers = [number for number in SIGNALS if number != signal.SIGHUP or not is_immune]
         self._previous: dict[int, Any] = {number: signal.signal(number, self._set) for number in numbers}
         return self
 

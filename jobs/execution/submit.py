@@ -226,7 +226,7 @@ def _check_idle(runs: Sequence[Run], statuses: Mapping[Run, Status]) -> None:
     """
     busy = {run.name for run in runs if statuses[run].is_active}
     if runs and shutil.which("squeue"):
-        busy |= set(submissions.live_jobs(runs).values())  # jobs that draw or decode samples, too
+        busy |= {name for job in submissions.live_jobs(runs) for name in job.runs}  # jobs that draw or decode samples, too
     if busy:
         numbers = " ".join(name.partition("-")[0] for name in sorted(busy))
         raise UsageError(

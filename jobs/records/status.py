@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jobs.cluster import client, job_states
 from jobs.cluster.job_states import JobKey, JobPhase, JobState
-from jobs.records import submissions
+from jobs.records import packs, submissions
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
 from jobs.records.submissions import TrainingJob
@@ -63,7 +63,7 @@ class RunFacts:
         attempt: the last attempt of this job or process, None if it has not begun one; of a pending job, the attempt before.
         since_end_s: time since the recorded end of the attempt; 0 if there is none.
         progress: of a running attempt.
-        log: of the attempt, or else the output of the job.
+        log: of the attempt, or else the output of the job, or of the run's process in a packed job.
         last_line: of that log; '' if it is empty.
         owner: the process that holds the lock of the run, if the execution is LOCKED.
         place: why this machine cannot query the Slurm of the job, if the execution is UNKNOWN.
@@ -115,6 +115,7 @@ _ENDED_JOBS = {
     "NODE_FAIL": (State.FAILED, "node failed, and Slurm did not requeue the job", _RESUBMIT),
     "BOOT_FAIL": (State.FAILED, "node failed to boot, and Slurm did not requeue the job", _RESUBMIT),
     "PREEMPTED": (State.FAILED, "preempted, and Slurm did not requeue the job", _RESUBMIT),
+    packs.NOT_STARTED: (State.WAITING, "its job ended before it started", f"not queued: {_RESUBMIT}"),
 }
 
 
@@ -148,7 +149,8 @@ def decide(facts: RunFacts) -> tuple[State, str]:
             log = f"; see {facts.log}" if ended_as is State.FAILED else ""
             return ended_as, f"{event} (job {facts.job}); {action}{log}"
         case Execution.ENDED, _, JobState() as job:
-            return State.FAILED, f"job {facts.job} {_NO_RESULT}: {_describe_exit(facts, job)}; see {facts.log}"
+            process = "its process in " if job.state == packs.PROCESS_EXITED else ""
+            return State.FAILED, f"{process}job {facts.job} {_NO_RESULT}: {_describe_exit(facts, job)}; see {facts.log}"
         case Execution.KILLED, Attempt(pid=pid, host=host), _:
             return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
         case Execution.UNKNOWN, attempt, _:
@@ -220,7 +222,8 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, pl
 def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, place: str) -> RunFacts:
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
     output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
-    log = run.path / attempt.log if attempt else output
+    own_output = packs.log_file(job.submission, job.id, run.name)
+    log = run.path / attempt.log if attempt else own_output if own_output.is_file() else output
     if job_state is None:
         has_end = attempt is not None and attempt.outcome is not Outcome.UNRECORDED
         execution = Execution.UNKNOWN if place and not has_end else Execution.FORGOTTEN
@@ -280,9 +283,10 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
     cluster = client.cluster_name() if has_slurm and keys - states.keys() else ""
     statuses = {}
     for run in runs:
-        job = _current(jobs.get(run, []), states)
+        own_states = _states_of(run, jobs.get(run, []), states)
+        job = _current(jobs.get(run, []), own_states)
         place = _unknown_place(job, has_slurm, cluster) if job and job.key not in states else ""
-        facts = read_facts(run, job, states.get(job.key) if job else None, place)
+        facts = read_facts(run, job, own_states.get(job.key) if job else None, place)
         state, reason = decide(facts)
         is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
         statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
@@ -294,6 +298,11 @@ def _candidates(run: Run, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
     attempts = run.read_provenance().attempts
     replaced_by = attempts[-1].submission if attempts else ""
     return [job for job in jobs if job.submission.name >= replaced_by]
+
+
+def _states_of(run: Run, jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> dict[JobKey, JobState]:
+    """The states of the jobs of a run, as far as they concern the run."""
+    return {job.key: packs.state_of_run(job.submission, job.id, run.name, states[job.key]) for job in jobs if job.key in states}
 
 
 def _current(jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> TrainingJob | None:

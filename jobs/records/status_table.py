@@ -36,7 +36,7 @@ _TRIVIAL_FIGURES = {  # a repeat has no likelihood
 }
 SEED_FIGURES = ("loss", "valid_loss", *_MEASURES)  # those whose spread over seeds is shown
 _UNBEATEN = "!"
-_REFRESH_S = 15.0
+_REFRESH_S = 30.0
 _LOG_WIDTH = 200
 _log = logging.getLogger(__name__)
 

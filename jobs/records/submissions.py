@@ -1,19 +1,19 @@
 """The submissions of a sweep: one folder below runs/NAME/jobs/ for each, and in it jobs.json, which lists the queued jobs.
 
-jobs.json has what Slurm knows the jobs by, and the run of each. The outcome of a job is recorded in the directory of its run.
+jobs.json has what Slurm knows the jobs by, and the runs of each. The outcome of a job is recorded in the directory of its run.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.cluster import job_states
-from jobs.cluster.job_states import JobKey, JobPhase
+from jobs.cluster.job_states import JobKey, JobPhase, JobState
 from jobs.cluster.own_job import batch_job
-from jobs.records import record_file
+from jobs.records import packs, record_file
 from jobs.records.run_directory import Run
 from jobs.records.sweep_directory import JOBS
 from pianogen import lock
@@ -33,7 +33,7 @@ class Submission:
         name: the name of its jobs at Slurm.
         cluster: the name of the cluster that queued them.
         path: the folder at that time, without symbolic links.
-        jobs: the name of the run that each job works on, by job id.
+        jobs: the names of the runs that each job works on, by job id.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Submission:
     name: str
     cluster: str
     path: Path
-    jobs: Mapping[str, str]
+    jobs: Mapping[str, Sequence[str]]
 
     @property
     def is_copy(self) -> bool:
@@ -73,6 +73,23 @@ class TrainingJob:
         return self.key.id
 
 
+@dataclass(frozen=True, slots=True)
+class LiveJob:
+    """A pending or running job.
+
+    Attributes:
+        id: Slurm's id.
+        submission: the folder of its submission.
+        runs: the names of the selected runs that it works on, or is to work on.
+        has_others: whether there are such runs that were not selected.
+    """
+
+    id: str
+    submission: Path
+    runs: Sequence[str]
+    has_others: bool
+
+
 def job_name(jobs: Path, kind: str) -> str:
     """The name at Slurm of the jobs of a submission: short, and in characters that every tool shows."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', jobs.resolve().parent.name)[:40]}-{kind}"
@@ -88,9 +105,9 @@ def create_folder(jobs: Path, kind: str) -> Path:
             return folder
 
 
-def record(folder: Path, name: str, cluster: str, jobs: Mapping[str, str]) -> None:
+def record(folder: Path, name: str, cluster: str, jobs: Mapping[str, Sequence[str]]) -> None:
     """Writes jobs.json; the arguments are those of `Submission`."""
-    content = {"name": name, "cluster": cluster, "path": str(folder.resolve()), "jobs": dict(jobs)}
+    content = {"name": name, "cluster": cluster, "path": str(folder.resolve()), "jobs": jobs}
     record_file.write(folder / _RECORD, content)
 
 
@@ -105,7 +122,8 @@ def read_all(jobs: Path) -> list[Submission]:
 
 def _read(path: Path) -> Submission:
     def parse(content: Mapping[str, Any]) -> Submission:
-        jobs = {job: str(name) for job, name in content["jobs"].items()}
+        # Until jobs could have several runs, the record had the name of the one run.
+        jobs = {job: [names] if isinstance(names, str) else list(names) for job, names in content["jobs"].items()}
         kind = path.parent.name.partition("-")[2]
         return Submission(path.parent, kind, content["name"], content["cluster"], Path(content["path"]), jobs)
 
@@ -114,7 +132,7 @@ def _read(path: Path) -> Submission:
 
 def used_names(jobs: Path) -> set[str]:
     """The names of all runs that a job was ever queued for; the directory of such a run may be gone."""
-    return {name for submission in read_all(jobs) for name in submission.jobs.values()}
+    return {name for submission in read_all(jobs) for names in submission.jobs.values() for name in names}
 
 
 def training_jobs(sweep: Path) -> dict[str, list[TrainingJob]]:
@@ -123,27 +141,44 @@ def training_jobs(sweep: Path) -> dict[str, list[TrainingJob]]:
     for submission in read_all(sweep / JOBS):
         if submission.kind == "train":
             is_copy = submission.is_copy
-            for job, name in submission.jobs.items():
-                jobs.setdefault(name, []).append(TrainingJob(submission.key(job), submission.folder, is_copy))
+            for job, names in submission.jobs.items():
+                training_job = TrainingJob(submission.key(job), submission.folder, is_copy)
+                for name in names:
+                    jobs.setdefault(name, []).append(training_job)
     return jobs
 
 
-def live_jobs(runs: Sequence[Run]) -> dict[str, str]:
-    """The names of runs of one sweep by the pending and running jobs that work on them; no training jobs of runs that are done.
+def live_jobs(runs: Sequence[Run]) -> list[LiveJob]:
+    """The pending and running jobs that work on runs of one sweep; no training jobs of runs that are done.
 
     Raises:
         SlurmError: Slurm does not respond.
     """
-    is_done = {run.name: run.read_result() is not None for run in runs}
-    names = {
-        submission.key(job): run_name
+    names = {run.name for run in runs}
+    unfinished = {run.name for run in runs if run.read_result() is None}
+    jobs = {
+        submission.key(job): submission
         for submission in read_all(runs[0].sweep / JOBS)
         if not submission.is_copy
-        for job, run_name in submission.jobs.items()
-        if run_name in is_done and not (submission.kind == "train" and is_done[run_name])
+        for job, job_runs in submission.jobs.items()
+        if (unfinished if submission.kind == "train" else names).intersection(job_runs)
     }
-    states = job_states.query_states(names)
-    return {job.id: names[job] for job, state in states.items() if state.phase is not JobPhase.ENDED}
+    states = job_states.query_states(jobs)
+    live = [_live_job(submission, job.id, states[job], names) for job, submission in jobs.items() if job in states]
+    return [job for job in live if job.runs]
+
+
+def _live_job(submission: Submission, job: str, state: JobState, names: Collection[str]) -> LiveJob:
+    """A job with those runs that it has yet to work on."""
+
+    def is_live(run: str) -> bool:
+        if submission.kind == "train" and Run(submission.folder.parents[1] / run).read_result() is not None:
+            return False
+        return packs.state_of_run(submission.folder, job, run, state).phase is not JobPhase.ENDED
+
+    live = [run for run in submission.jobs[job] if is_live(run)]
+    selected = [run for run in live if run in names]
+    return LiveJob(job, submission.folder, selected, has_others=len(selected) < len(live))
 
 
 def unfinished_jobs(jobs: Path) -> set[str]:

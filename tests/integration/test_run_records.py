@@ -163,7 +163,7 @@ def test_renamed_run_is_refused(tmp_path: Path, store: Path) -> None:
 def test_number_of_a_removed_run_is_not_used_again(tmp_path: Path, store: Path) -> None:
     """The job of the removed run may still be in the queue."""
     run = prepare(tmp_path / "sweep", store)
-    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), "sweep-train", "c1", {"815": run.name})
+    submissions.record(submissions.create_folder(tmp_path / "sweep" / "jobs", "train"), "sweep-train", "c1", {"815": [run.name]})
     shutil.rmtree(run.path)
     (again,) = create_runs(tmp_path / "sweep", store, SETTINGS)
     assert again.name == "0001-base"
@@ -185,7 +185,7 @@ def test_jobs_without_a_slurm_to_query_are_neither_lost_nor_started_again(
     """The status of a sweep of a cluster on a machine without Slurm."""
     run = prepare(tmp_path / "sweep", store)
     folder = submissions.create_folder(tmp_path / "sweep" / "jobs", "train")
-    submissions.record(folder, "sweep-train", "c1", {"815": run.name})
+    submissions.record(folder, "sweep-train", "c1", {"815": [run.name]})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state_of(run) == ("waiting", "job 815 cannot be queried: Slurm is not installed on this machine")
     attempts.begin_attempt(run, OwnJob("815"), folder.name)
@@ -325,7 +325,7 @@ def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(tmp_pat
     run = prepare(tmp_path / "sweep", store)
     jobs = run.sweep / "jobs"
     for job in ("815_0", "9_0"):
-        submissions.record(submissions.create_folder(jobs, "train"), "sweep-train", "c1", {job: run.name})
+        submissions.record(submissions.create_folder(jobs, "train"), "sweep-train", "c1", {job: [run.name]})
     first = OwnJob("815_0", folder=jobs / "0000-train")
     assert claim.find_submission(run, first) == "0000-train"
     with claim.exclusive(run, first):
@@ -339,7 +339,7 @@ def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(tmp_pat
 def test_job_of_a_copied_sweep_is_that_of_the_original(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = prepare(tmp_path / "sweep", store)
     folder = submissions.create_folder(run.sweep / "jobs", "train")
-    submissions.record(folder, "sweep-train", "c1", {"815": run.name})
+    submissions.record(folder, "sweep-train", "c1", {"815": [run.name]})
     monkeypatch.setenv("PATH", str(tmp_path))
     copied = Run(Path(shutil.copytree(run.sweep, tmp_path / "copy")) / run.name)
     assert state_of(run)[1].startswith("job 815 cannot be queried")

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +85,39 @@ def submit(slurm: SlurmCluster, flags: list[str], arguments: Sequence[str | Path
 def wait_until_half_way(store: Path) -> None:
     work = store.with_name(store.name + ".tmp-work")
     wait_until(lambda: any(shard.stat().st_size for shard in work.glob("shard-*")), "the first inputs are finished")
+
+
+def make_environment(folder: Path, prefixes: Path) -> str:
+    """A Python environment with little in it but a reference to the packages of this one; the command that activates it.
+
+    Every process of it writes its prefix to a file below `prefixes`.
+    """
+    venv.create(folder)
+    for path in Path(sys.prefix, "lib").glob("*mpi*"):  # the library of the wheel mpich, which mpi4py looks for here
+        (folder / "lib" / path.name).symlink_to(path)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "reference.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    line = f"import os, pathlib, sys; pathlib.Path({str(prefixes)!r}, str(os.getpid())).write_text(sys.prefix)\n"
+    (packages / "sitecustomize.py").write_text(line)
+    return f"source {folder}/bin/activate"
+
+
+def test_ranks_import_from_a_copy_of_the_environment_on_their_node(slurm: SlurmCluster, corpus: Corpus, tmp_path: Path) -> None:
+    """On one node: the nodes of the tests share their disks."""
+    disk, prefixes, store = tmp_path / "disk of the node", tmp_path / "prefixes", tmp_path / "corpus.h5"
+    disk.mkdir()
+    prefixes.mkdir()
+    site = tmp_path / "site.sh"
+    activate = make_environment(tmp_path / "environment", prefixes)
+    site.write_text(f"PIANOGEN_ACTIVATE='{activate}'\nPIANOGEN_BROADCAST='{disk}'\n")
+    flags = ["--nodes=1", "--ntasks=2", f"--export=ALL,PIANOGEN_SITE={site}"]
+    job = submit(slurm, flags, [corpus.folder, "--store", store], tmp_path / "log")
+    assert job.end == ("COMPLETED", "0"), job.log.read_text()
+    assert corpus.matches(store)
+    assert f"copied {tmp_path}/environment (" in job.log.read_text()
+    copies = [path.read_text() for path in prefixes.iterdir() if path.read_text().startswith(str(disk))]
+    assert len(copies) >= 2  # two ranks, and their child processes
+    assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize("nodes", [1, 2])

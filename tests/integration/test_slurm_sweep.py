@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from jobs.cluster.environment import modified
+from jobs.execution import cancel
 from jobs.records import status_table, submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import Run
@@ -309,6 +310,50 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     sweep.wait_for("done", "done", "done", "waiting")
     assert f"iteration {iteration_of(killed)}" in str(sweep.rows()[3]["reason"])
     assert done.read_provenance() == before
+
+
+@pytest.mark.timeout(900)
+def test_packed_runs_resume_exactly_and_a_failed_one_stops_no_other(
+    slurm: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One job trains two runs at a time, four in all: the first finds a file in its way, and the last is cancelled."""
+    training = {"epochs": 1_000, "max_iterations": 300, "batch": 16}
+    runs = [{"training.seed": 0}, {"training.seed": 1}, {"training.seed": 2, "training.max_iterations": 30}, {"training.seed": 3}]
+    resources = RESOURCES | {"runs_per_job": 4, "runs_per_gpu": 2}
+    packed = Sweep(slurm, tmp_path, tmp_path / "packed", runs=runs, training=training, slurm=resources)
+    slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # until the file is in the way
+    assert "queued 1 job: " in succeeded(packed.submit())
+    blocked, trained, _, cancelled = packed.runs()
+    job = packed.job_of(0)
+    assert slurm.field(job, "NumCPUs") == "2"
+    (blocked.path / "checkpoints").write_text("in the way")
+    slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+
+    def has_to_wait() -> bool:
+        return packed.poll()[3]["reason"] == f"pending (other runs of its job first) as job {job}"
+
+    wait_until(has_to_wait, "the job to start its first runs", interval_s=POLL_S)
+    with modified(slurm.env):
+        cancel.cancel(cancelled.path)
+    assert "cancelled 0 jobs, 1 run of jobs that have other runs" in capsys.readouterr().out
+    packed.wait_for("failed", "running", "running", "waiting")
+    reasons = [str(row["reason"]) for row in packed.poll()]
+    wait_until(lambda: iteration_of(trained) > 0, "a run to train", timeout_s=300)
+    slurm.run("scancel", "--signal=USR2", job)  # while another run may still be starting
+    assert str(blocked.path / "checkpoints") in reasons[0]
+    assert reasons[3] == f"cancelled (job {job}); not queued: resubmit to resume from the last checkpoint"
+    packed.wait_for("failed", "done", "done", "waiting", timeout_s=600)
+    attempts = [run.read_provenance().attempts for run in packed.runs()]
+    assert [(attempt.job, attempt.outcome) for attempt in attempts[1]] == [(job, Outcome.INTERRUPTED), (job, Outcome.FINISHED)]
+    assert (len(attempts[0]), len(attempts[3])) == (1, 0)
+    assert slurm.wait(job) == "FAILED"
+    assert "2 of 4 runs to start" in succeeded(packed.call("jobs.sweep", "resubmit", packed.out, "--dry-run"))
+
+    alone = Sweep(slurm, tmp_path, tmp_path / "alone", runs=[runs[1]], training=training)
+    succeeded(alone.submit("--cluster", "debug"))
+    (other,) = alone.runs()
+    assert trained.read_provenance().identity == other.read_provenance().identity
+    assert are_equal(trained, other)
 
 
 def assert_other_cluster_sees_the_run(sweep: Sweep, number: int) -> None:

@@ -294,12 +294,27 @@ def test_type_of_a_gpu_is_named_as_in_slurm(gpus: str) -> None:
         ({"extra": {"requeue": False}}, "expected requeue to be null, which removes the option, or true"),
         ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),
         ({"extra": {"comment": "a\n#SBATCH --begin=now"}}, "slurm.extra.comment"),
+        ({"runs_per_job": 8, "nodes": 2}, "slurm.nodes 2 for jobs of 8 runs, which share one node"),
+        ({"runs_per_gpu": 4, "nodes": 2}, "slurm.nodes 2 for jobs of 4 runs, which share one node"),
+        ({"runs_per_gpu": 4, "runs_per_job": 2}, "a job cannot train more runs at a time than it has"),
+        ({"runs_per_gpu": 0}, "slurm.runs_per_gpu is 0"),
     ],
 )
 def test_invalid_options_of_sbatch_are_refused(slurm: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         run_config.parse({"device": "cpu", "slurm": slurm}, "source")
     assert message in str(caught.value)
+
+
+def test_packing_does_not_make_a_run_another_one() -> None:
+    alone, packed = (
+        run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": 1} | packing}, "source")
+        for packing in ({}, {"runs_per_job": 8, "runs_per_gpu": 4})
+    )
+    assert packed.identity("1f") == alone.identity("1f")
+    assert (alone.slurm.pack_size, packed.slurm.pack_size) == (1, 8)
+    with pytest.raises(ConfigError, match="but runs that share a GPU use no other"):
+        run_config.parse({"device": "gpu", "slurm": {"gpus_per_node": 2, "runs_per_gpu": 4}}, "source")
 
 
 def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

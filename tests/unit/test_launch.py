@@ -1,10 +1,12 @@
 """Job arrays are queued, then the files that they read are written, then their record; a refusal leaves no trace."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.cluster import slurm
 from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
@@ -44,8 +46,8 @@ def use_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accepted: int) ->
     return calls
 
 
-def recorded_jobs(batch: Batch) -> dict[str, str]:
-    jobs: dict[str, str] = json.loads((batch.folder / "0000-train" / "jobs.json").read_text())["jobs"]
+def recorded_jobs(batch: Batch) -> dict[str, list[str]]:
+    jobs: dict[str, list[str]] = json.loads((batch.folder / "0000-train" / "jobs.json").read_text())["jobs"]
     return jobs
 
 
@@ -62,7 +64,7 @@ def test_inputs_are_written_after_acceptance_and_before_the_record(
     jobs = launch.launch("slurm", batch, write_inputs)
     assert jobs == ["101_0", "101_1", "102_0", "102_1", "103"]
     assert calls_at_write == ["3"]
-    assert recorded_jobs(batch) == dict(zip(jobs, ["0000-base", "0001-base", "0002-base", "0003-base", "0004-base"], strict=True))
+    assert recorded_jobs(batch) == {job: [f"{number:04d}-base"] for number, job in enumerate(jobs)}
 
 
 def test_refusal_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:
@@ -79,6 +81,19 @@ def test_refusal_keeps_earlier_submissions(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(SlurmRefusal):
         launch.launch("slurm", batch, lambda: pytest.fail("inputs were written"))
     assert sorted(path.name[:5] for path in batch.folder.iterdir()) == ["0000-", "code-"]
+
+
+def test_job_of_several_runs_is_recorded_with_all_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:
+    use_slurm(monkeypatch, tmp_path, accepted=1)
+    resources = SlurmConfig(runs_per_job=3, runs_per_gpu=2, cpus_per_task=2)
+    packed = replace(batch, resources=resources)
+    assert launch.launch("slurm", packed) == ["101_0", "101_1"]
+    names = [f"{number:04d}-base" for number in range(5)]
+    assert recorded_jobs(batch) == {"101_0": names[:3], "101_1": names[3:]}
+    assert [len(job) for job in replace(packed, resources=SlurmConfig(runs_per_gpu=4)).preview().arguments] == [4, 1]
+    script = slurm.script_text(packed.preview())
+    assert "#SBATCH --array=0-1%2" in script
+    assert "#SBATCH --cpus-per-task=4" in script  # for two runs at a time
 
 
 def test_partly_accepted_batch_records_the_queued_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:

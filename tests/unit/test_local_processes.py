@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ _YEAR_S = 365 * 24 * 3_600
         (64, 4, SlurmConfig(cpus_per_task=4, gpus_per_node=3), 1),
         (8, 4, SlurmConfig(cpus_per_task=4, gpus_per_node=1), 2),
         (8, 0, SlurmConfig(cpus_per_task=4, gpus_per_node=1), 1),
+        (64, 8, SlurmConfig(cpus_per_task=4, gpus_per_node=1, runs_per_gpu=2), 8),
     ],
 )
 def test_processes_at_a_time_fit_the_cores_that_may_be_used_and_the_gpus(
@@ -42,12 +44,15 @@ def test_gpus_are_those_that_the_user_has_chosen(monkeypatch: pytest.MonkeyPatch
     assert local_processes.find_gpus() == gpus
 
 
-def test_process_has_gpus_of_its_own_and_no_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_processes_share_the_gpus_and_have_no_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Three processes at a time on two GPUs: each of them ends when all have started."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    paths = [str(tmp_path / name) for name in ("first", "second")]
-    resources = SlurmConfig(timeout_min=1, cpus_per_task=1, gpus_per_node=1)
-    assert local_processes.run_all("train", write_environment, paths, tmp_path / "jobs", resources) == []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    (tmp_path / "out").mkdir()
+    paths = [str(tmp_path / "out" / str(number)) for number in range(3)]
+    resources = SlurmConfig(timeout_min=1, cpus_per_task=1, gpus_per_node=1, runs_per_gpu=2)
+    function = partial(write_environment, num_processes=3)
+    assert local_processes.run_all("train", function, paths, tmp_path / "jobs", resources) == []
     environments = [json.loads(Path(path).read_text()) for path in paths]
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["MIG-a", "MIG-b"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["MIG-a", "MIG-b", "MIG-a"]
     assert all(int(environment["SUBMITIT_LOCAL_TIMEOUT_S"]) > _YEAR_S for environment in environments)
