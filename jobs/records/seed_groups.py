@@ -34,9 +34,9 @@ def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 
 def find_spread(figures: Iterable[float | None]) -> Spread | None:
-    """The mean and spread of the figures of a group; None unless every run has the figure."""
+    """The mean and spread of the figures of a group; None unless every run has the figure, and all are finite."""
     values = list(figures)
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if not known or len(known) < len(values):
         return None
     return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else math.nan)

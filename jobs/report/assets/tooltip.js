@@ -1,0 +1,24 @@
+"use strict";
+
+// Definitions beside the element under the pointer or in focus. Screen readers read them from the attribute aria-description.
+const tooltip = document.getElementById("tooltip");
+const TOOLTIP_MARGIN_PX = 8;
+
+function showTooltipOf(target) {
+  if (tooltip.contains(target)) return; // so that its text can be selected
+  const owner = target instanceof Element ? target.closest("[aria-description]") : null;
+  tooltip.hidden = owner === null;
+  if (owner === null) return;
+  tooltip.textContent = owner.ariaDescription ?? owner.getAttribute("aria-description");
+  const box = owner.getBoundingClientRect(), { clientWidth, clientHeight } = document.documentElement;
+  const left = Math.min(box.left, clientWidth - tooltip.offsetWidth - TOOLTIP_MARGIN_PX);
+  const isAbove = box.bottom + tooltip.offsetHeight > clientHeight;
+  tooltip.style.left = `${Math.max(TOOLTIP_MARGIN_PX, left)}px`;
+  tooltip.style.top = `${isAbove ? box.top - tooltip.offsetHeight : box.bottom}px`;
+}
+
+document.addEventListener("pointerover", (event) => showTooltipOf(event.target));
+document.addEventListener("focusin", (event) => showTooltipOf(event.target));
+document.addEventListener("focusout", () => showTooltipOf(null));
+document.addEventListener("scroll", () => showTooltipOf(null), { capture: true, passive: true });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") showTooltipOf(null); });
