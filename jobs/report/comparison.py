@@ -8,7 +8,7 @@ from typing import Any
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines
 from jobs.report.columns import Cell, Column, key_of
 from jobs.report.figures import RunFigures
-from jobs.report.results import RESULTS, Result
+from jobs.report.results import RESULTS, ResultColumn
 
 _TITLES = {"model.name": "model", "training.loss": "loss function"}
 
@@ -42,8 +42,9 @@ def shared_settings(runs: Sequence[RunFigures]) -> list[Setting]:
 
 
 def varied_settings(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """For each key in which some settings differ, the value in each of them."""
-    columns = {key: [entry[key] for entry in settings] for key in settings[0]}
+    """For each key in which some settings differ, the value in each of them; None where an earlier version had no such key."""
+    keys = dict.fromkeys(key for entry in settings for key in entry)
+    columns = {key: [entry.get(key) for entry in settings] for key in keys}
     return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
 
 
@@ -70,7 +71,9 @@ def setting_column(key: str, values: Sequence[Any]) -> Column:
     return Column(title_of(key), key, cells, is_number, key, is_setting=True)
 
 
-def result_column(result: Result, cells: list[Cell], runs: Sequence[RunFigures], baselines: Sequence[str] = ()) -> Column:
+def make_result_column(
+    result: ResultColumn, cells: list[Cell], runs: Sequence[RunFigures], baselines: Sequence[str] = ()
+) -> Column:
     """The column of a result of some runs, with these cells."""
     best = result.best.__name__ if result.best and result.are_comparable(runs) else ""
     return Column(
@@ -85,7 +88,7 @@ def result_column(result: Result, cells: list[Cell], runs: Sequence[RunFigures],
     )
 
 
-def find_best(result: Result, values: Sequence[float | None], runs: Sequence[RunFigures]) -> float | None:
+def find_best(result: ResultColumn, values: Sequence[float | None], runs: Sequence[RunFigures]) -> float | None:
     """The best of some values; None if the runs are not comparable, or all values are equal."""
     finite = {value for value in values if value is not None and math.isfinite(value)}
     return result.best(finite) if result.best and len(finite) > 1 and result.are_comparable(runs) else None
@@ -108,7 +111,7 @@ def _result_columns(runs: Sequence[RunFigures]) -> list[Column]:
             if result.held_out:
                 cells = [_beside_trivial(cell, run, *result.held_out) for cell, run in zip(cells, runs, strict=True)]
             texts = [_format(baseline.figures[result.held_out]) for baseline in baselines] if result.held_out else []
-            columns.append(result_column(result, cells, runs, texts))
+            columns.append(make_result_column(result, cells, runs, texts))
     return columns
 
 

@@ -10,7 +10,7 @@ from jobs.records.seed_groups import SEED
 from jobs.report.axes import SIZE, Axis, Tick, is_wide
 from jobs.report.comparison import text_of, title_of, varied_settings
 from jobs.report.figures import RunFigures
-from jobs.report.results import RESULTS, Result
+from jobs.report.results import RESULTS, ResultColumn
 
 _RESULTS = ("validation loss", "onset F1", "nats/step")  # the last one that the runs have colors the lines
 _LABEL_PERCENT = 4  # height of a label, of an axis
@@ -88,11 +88,11 @@ def make_parallel_plot(runs: Sequence[RunFigures]) -> ParallelPlot | None:
     return ParallelPlot(scales, [line for line in lines if line.path], colored)
 
 
-def _result(title: str) -> Result:
+def _result(title: str) -> ResultColumn:
     return next(result for result in RESULTS if result.title == title)
 
 
-def _read(result: Result, runs: Sequence[RunFigures]) -> list[float | None]:
+def _read(result: ResultColumn, runs: Sequence[RunFigures]) -> list[float | None]:
     """The finite values of a result; none unless two runs have different ones that are comparable."""
     values = [result.read(run) for run in runs]
     finite = [value if value is not None and math.isfinite(value) else None for value in values]
@@ -123,7 +123,7 @@ def _place_categories(texts: Sequence[str]) -> _Positions:
     return _Positions([positions[text] for text in texts], ticks)
 
 
-def _place_result(result: Result, values: Sequence[float | None]) -> _Positions:
+def _place_result(result: ResultColumn, values: Sequence[float | None]) -> _Positions:
     known = [value for value in values if value is not None]
     axis = Axis(min(known), max(known), is_log=is_wide(known))
     direction = "higher is better" if result.best is max else "lower is better"
@@ -140,7 +140,7 @@ def _without_overlap(ticks: Sequence[Tick]) -> list[Tick]:
     return shown
 
 
-def _rank(result: Result, values: Sequence[float | None]) -> list[float | None]:
+def _rank(result: ResultColumn, values: Sequence[float | None]) -> list[float | None]:
     """For each run, the percentage of the other runs with a better result."""
     ordered = sorted((value for value in values if value is not None), reverse=result.best is max)
     return [None if value is None else round(100 * ordered.index(value) / (len(ordered) - 1), 1) for value in values]

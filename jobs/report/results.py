@@ -24,11 +24,11 @@ def _loss_settings(run: RunFigures) -> list[Any]:
     model = ModelConfig(name=run.settings["model.name"])
     loss = run.settings["training.loss"] or model.default_loss
     keys = ("data.window_steps", "data.stride", "training.loss_weight", "training.predict")
-    return [*_pieces(run), model.is_joint, loss, *(run.settings[key] for key in keys)]
+    return [*_pieces(run), model.is_joint, loss, *(run.settings.get(key) for key in keys)]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ResultColumn:
     """A column of results.
 
     Attributes:
@@ -56,7 +56,7 @@ class Result:
         return self.best is not None and all(self.conditions(run) == self.conditions(runs[0]) for run in runs)
 
 
-def _nats(title: str, split: str) -> Result:
+def _nats(title: str, split: str) -> ResultColumn:
     description = (
         f"negative log-likelihood of the {split} split in nats per step, 88 keys together, without the tempo; lower is better. "
         "1 nat is 1.44 bits"
@@ -64,7 +64,7 @@ def _nats(title: str, split: str) -> Result:
     return _held_out(title, description, split, Measure.NATS, min)
 
 
-def _onset_f1(title: str, split: str) -> Result:
+def _onset_f1(title: str, split: str) -> ResultColumn:
     description = (
         f"F1 of predicted onsets on the {split} split: 2 · precision · recall / (precision + recall), from 0 to 1, higher is "
         "better. Onsets are predicted with the static threshold that is best on the valid split; joint predicts its most "
@@ -73,11 +73,11 @@ def _onset_f1(title: str, split: str) -> Result:
     return _held_out(title, description, split, Measure.ONSET_F1, max)
 
 
-def _held_out(title: str, description: str, split: str, measure: Measure, best: Best) -> Result:
+def _held_out(title: str, description: str, split: str, measure: Measure, best: Best) -> ResultColumn:
     def read(run: RunFigures) -> float | None:
         return run.result.figure(split, measure) if run.result else None
 
-    return Result(title, description, read, ".3f", best, held_out=(split, measure))
+    return ResultColumn(title, description, read, ".3f", best, held_out=(split, measure))
 
 
 _PASSAGE = "onsets of the longest passage in the train split, up to transposition and tempo change: median over {}"
@@ -107,15 +107,15 @@ def _iterations_per_s(run: RunFigures) -> float | None:
 
 
 RESULTS = (
-    Result(
+    ResultColumn(
         "parameters",
         "number of weights of the model",
         lambda run: run.result.parameters if run.result else None,
         ",d",
     ),
-    Result("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d", is_shown=False),
-    Result("loss", "training loss of the last epoch", lambda run: run.last_epoch.get("loss"), ".5f", min, _loss_settings),
-    Result(
+    ResultColumn("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d", is_shown=False),
+    ResultColumn("loss", "training loss of the last epoch", lambda run: run.last_epoch.get("loss"), ".5f", min, _loss_settings),
+    ResultColumn(
         "validation loss",
         "loss on the valid split after the last epoch",
         lambda run: run.last_epoch.get("valid_loss"),
@@ -123,7 +123,7 @@ RESULTS = (
         min,
         _loss_settings,
     ),
-    Result(
+    ResultColumn(
         "constant predictor",
         "training loss of the best constant prediction",
         lambda run: run.result.constant_predictor_loss if run.result else None,
@@ -134,32 +134,34 @@ RESULTS = (
     _onset_f1("onset F1", "valid"),
     _nats("test nats/step", "test"),
     _onset_f1("test onset F1", "test"),
-    Result(
+    ResultColumn(
         "collapsed",
         "number of samples that collapsed to silence, a stuck note, onsets at every step or a repetition; see Definitions",
         lambda run: run.num_collapsed,
         "d",
     ),
-    Result(
+    ResultColumn(
         "unlike corpus",
         "number of metrics of the samples that are outside the spread of the corpus",
         lambda run: run.num_outside,
         "d",
         min,
     ),
-    Result("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
-    Result("held-out passage", _PASSAGE.format("held-out excerpts"), lambda run: _median_passage(run, of_samples=False), "g"),
-    Result(
+    ResultColumn("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
+    ResultColumn(
+        "held-out passage", _PASSAGE.format("held-out excerpts"), lambda run: _median_passage(run, of_samples=False), "g"
+    ),
+    ResultColumn(
         "minutes", "time of all attempts that recorded their end, in minutes", lambda run: _total_min(run, _duration_s), ".1f"
     ),
-    Result(
+    ResultColumn(
         "CPU minutes",
         "processor time of all attempts that recorded it, in minutes: all threads of the first worker",
         lambda run: _total_min(run, lambda attempt: attempt.cpu_s),
         ".1f",
         is_shown=False,
     ),
-    Result(
+    ResultColumn(
         "iterations/s",
         "training speed of the last attempt that recorded it, in iterations per second",
         _iterations_per_s,

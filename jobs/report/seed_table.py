@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from jobs.records.seed_groups import SEED, Spread, find_spread, group_by_seed
 from jobs.report.columns import Cell, Column
-from jobs.report.comparison import find_best, result_column, setting_column, varied_settings
+from jobs.report.comparison import find_best, make_result_column, setting_column, varied_settings
 from jobs.report.figures import RunFigures
-from jobs.report.results import RESULTS, Result
+from jobs.report.results import RESULTS, ResultColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def _name(group: Sequence[RunFigures]) -> Cell:
     return Cell(first if len(group) == 1 else f"{first} and {len(group) - 1} more", first)
 
 
-def _column(result: Result, groups: Sequence[Sequence[RunFigures]], runs: Sequence[RunFigures]) -> Column:
+def _column(result: ResultColumn, groups: Sequence[Sequence[RunFigures]], runs: Sequence[RunFigures]) -> Column:
     """The column of a result; the best mean is marked if the runs are comparable."""
     values = [[result.read(run) for run in group] for group in groups]
     spreads = [find_spread(entry) for entry in values]
@@ -56,7 +56,7 @@ def _column(result: Result, groups: Sequence[Sequence[RunFigures]], runs: Sequen
         Cell(_text(entry, spread, result.number_format), repr(spread.mean), spread.mean == best) if spread else Cell("", "")
         for entry, spread in zip(values, spreads, strict=True)
     ]
-    return result_column(result, cells, runs)
+    return make_result_column(result, cells, runs)
 
 
 def _text(values: Sequence[float | None], spread: Spread, number_format: str) -> str:

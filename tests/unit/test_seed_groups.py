@@ -20,3 +20,5 @@ def test_spread_of_a_group() -> None:
     assert str(find_spread([1.61])) == "1.61"
     assert find_spread([1.0, None]) is None
     assert find_spread([]) is None
+    assert find_spread([1.0, math.nan]) is None
+    assert find_spread([math.inf, 1.0]) is None

@@ -2,7 +2,7 @@
 
 // The filter hides the rows, lines and sections of the runs that do not match, and names the best of those that do.
 
-const TERM = /^([^\s=<>!]+)(!=|<=|>=|=|<|>)(.*)$/;
+const TERM = /^([^\s"=<>!]+)(!=|<=|>=|=|<|>)(.*)$/;
 const OPERATORS = {
   "<": (a, b) => a < b,
   "<=": (a, b) => a <= b,
@@ -104,7 +104,7 @@ function showBest(shown) {
     .filter((run) => cellOf(run).dataset.sort !== "")
     .sort((a, b) => direction * (cellOf(a).dataset.sort - cellOf(b).dataset.sort));
   bestLink.textContent = best ? `${best.row.cells[0].textContent}: ${cellOf(best).textContent}` : "none";
-  bestLink.hash = best ? `run-${best.row.dataset.run}` : "runs";
+  bestLink.setAttribute("href", best ? `#run-${best.row.dataset.run}` : "#runs");
 }
 
 filterInput.addEventListener("input", applyFilter);

@@ -40,7 +40,9 @@ class Plot {
     area.addEventListener("pointermove", (event) => highlight(this.#runAt(event)));
     area.addEventListener("click", (event) => {
       const run = this.#runAt(event);
-      if (run !== null) location.hash = `run-${run}`;
+      if (run === null) return;
+      unfoldTarget(`#run-${run}`); // also if it was the last target
+      location.hash = `run-${run}`;
     });
   }
 

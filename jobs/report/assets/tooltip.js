@@ -3,14 +3,20 @@
 // Definitions beside the element under the pointer or in focus. Screen readers read them from the attribute aria-description.
 const tooltip = document.getElementById("tooltip");
 const TOOLTIP_MARGIN_PX = 8;
+let tooltipOwner = null;
 
 function showTooltipOf(target) {
   if (tooltip.contains(target)) return; // so that its text can be selected
-  const owner = target instanceof Element ? target.closest("[aria-description]") : null;
-  tooltip.hidden = owner === null;
-  if (owner === null) return;
-  tooltip.textContent = owner.ariaDescription ?? owner.getAttribute("aria-description");
-  const box = owner.getBoundingClientRect(), { clientWidth, clientHeight } = document.documentElement;
+  tooltipOwner = target instanceof Element ? target.closest("[aria-description]") : null;
+  tooltip.hidden = tooltipOwner === null;
+  tooltip.textContent = tooltipOwner?.getAttribute("aria-description") ?? "";
+  placeTooltip();
+}
+
+/** Moves the tooltip below its owner, or above it where there is more space. */
+function placeTooltip() {
+  if (tooltipOwner === null) return;
+  const box = tooltipOwner.getBoundingClientRect(), { clientWidth, clientHeight } = document.documentElement;
   const left = Math.min(box.left, clientWidth - tooltip.offsetWidth - TOOLTIP_MARGIN_PX);
   const isAbove = box.bottom + tooltip.offsetHeight > clientHeight;
   tooltip.style.left = `${Math.max(TOOLTIP_MARGIN_PX, left)}px`;
@@ -20,5 +26,5 @@ function showTooltipOf(target) {
 document.addEventListener("pointerover", (event) => showTooltipOf(event.target));
 document.addEventListener("focusin", (event) => showTooltipOf(event.target));
 document.addEventListener("focusout", () => showTooltipOf(null));
-document.addEventListener("scroll", () => showTooltipOf(null), { capture: true, passive: true });
+document.addEventListener("scroll", placeTooltip, { capture: true, passive: true }); // focus may scroll
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") showTooltipOf(null); });
