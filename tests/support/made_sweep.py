@@ -19,7 +19,7 @@ from tests.support.made_music import made_roll, store_of
 from tests.support.rolls import roll_in_4_4
 from tests.support.runs import create_runs
 
-VALUES = {
+VALUES: dict[str, Any] = {
     "device": "cpu",
     "grid": {
         "model.name": ["base", "gru"],

@@ -1,0 +1,137 @@
+"""Size of the report of a large sweep, and how fast a browser opens and filters it.
+
+    python -m benchmarks.report_page
+
+The sweep is made without training: 20 configurations with ten seeds each, and eight samples of 512 steps per run. The report is
+opened from disk in headless Chromium.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs import collect, decode
+from pianogen import command
+from pianogen.errors import UsageError
+from tests.support.made_sweep import VALUES, made_sweep
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+_CONFIGURATIONS = 20  # of a made sweep
+_SAMPLES, _STEPS = 8, 512  # of a run
+_NUM_LOADS = 5
+_FILTERS = ("gru", "gru learning_rate<=0.002", "nats_step<8 onset_f1>0.2", "seed=3", "")
+_MAX_MB, _MAX_LOAD_S = 20, 2  # that a reader can send and wait for
+_log = logging.getLogger("benchmarks.report_page")
+
+# Applies a filter; milliseconds until the next frame is drawn.
+_FILTER = """text => new Promise(resolve => {
+  const start = performance.now();
+  filterInput.value = text;
+  filterInput.dispatchEvent(new Event("input"));
+  requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - start)));
+})"""
+# Moves the pointer over the first chart of curves; mean milliseconds of a movement.
+_HOVER = """() => {
+  const area = document.querySelector(".chart .plot-area"), { left, top, width, height } = area.getBoundingClientRect();
+  const start = performance.now();
+  for (let i = 0; i < 100; i += 1) {
+    area.dispatchEvent(new PointerEvent("pointermove", { clientX: left + width / 2, clientY: top + height * i / 100 }));
+  }
+  return (performance.now() - start) / 100;
+}"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command `python -m benchmarks.report_page`."""
+    options = _parse(arguments)
+    chromium = _find_chromium()
+    with tempfile.TemporaryDirectory(prefix="pianogen-report-page-") as name:
+        report, collect_s = _make_report(Path(name), options.seeds)
+        figures = {"mb": report.stat().st_size / 1e6, "collect_s": collect_s} | _measure(report, chromium)
+    runs = _CONFIGURATIONS * options.seeds
+    table = Table(title=f"{runs:,} runs, {_SAMPLES * runs:,} samples of {_STEPS} steps", title_justify="left", box=None)
+    for heading in ("MB", "s to collect", "s to load", "ms to filter", "ms to filter, unfolded", "ms to highlight"):
+        table.add_column(heading, justify="right")
+    keys = ("collect_s", "load_s", "filter_ms", "filter_unfolded_ms", "highlight_ms")
+    table.add_row(f"{figures['mb']:.1f}", *(f"{figures[key]:.2f}" if key == "load_s" else f"{figures[key]:.0f}" for key in keys))
+    Console(width=110).print(table)
+    print(json.dumps({"benchmark": "report_page", "runs": runs, "samples": _SAMPLES * runs, **figures}))
+    return 0 if figures["mb"] < _MAX_MB and figures["load_s"] < _MAX_LOAD_S else 1
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = command.Parser(
+        prog="python -m benchmarks.report_page",
+        description="Measure the report of a sweep of 20 configurations: its size, and the time to open and to filter it in\n"
+        f"Chromium. Exits with 1 unless it is smaller than {_MAX_MB} MB and loads in less than {_MAX_LOAD_S} s. Prints a table;\n"
+        "the last line is a JSON object with all figures.",
+        epilog="example:\n  python -m benchmarks.report_page --seeds 2",
+    )
+    parser.add_argument(
+        "--seeds", type=command.positive_int, default=10, help="seeds of each configuration (default: 10, which are 200 runs)"
+    )
+    return parser.parse(arguments)
+
+
+def _find_chromium() -> str:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        raise UsageError("Chromium is not installed, and it is needed to open the report; as root: apt-get install chromium")
+    return program
+
+
+def _make_report(folder: Path, num_seeds: int) -> tuple[Path, float]:
+    """The report of a made sweep, and the time to collect it in seconds."""
+    sweep, out = folder / "sweep", folder / "collected"
+    _log.info("writing the runs and their samples")
+    grid: dict[str, Any] = {**VALUES["grid"], "training.seed": list(range(num_seeds))}
+    for run in made_sweep(sweep, _SAMPLES, _STEPS, values={**VALUES, "grid": grid}):
+        decode.decode_job(str(run.path), {str(run.path): str(run.path / "midi")})
+    start_s = time.perf_counter()
+    with redirect_stdout(sys.stderr):
+        collect.main([str(sweep), "--out", str(out)])
+    return out / "report.html", time.perf_counter() - start_s
+
+
+def _measure(report: Path, chromium: str) -> dict[str, float]:
+    """Medians of the times in a browser."""
+    from playwright.sync_api import sync_playwright  # here, because --help must not need it
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium)
+        page = browser.new_page(viewport={"width": 1_400, "height": 1_000})
+        figures = {"load_s": statistics.median(_load_s(page, report) for _ in range(_NUM_LOADS)), "filter_ms": _filter_ms(page)}
+        figures["highlight_ms"] = page.evaluate(_HOVER)
+        page.get_by_role("button", name="Unfold all").click()
+        figures["filter_unfolded_ms"] = _filter_ms(page)
+        browser.close()
+    return figures
+
+
+def _load_s(page: "Page", report: Path) -> float:
+    """Seconds until the page has run its scripts and can be used."""
+    page.goto(report.as_uri())
+    ms: Any = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    return float(ms) / 1_000
+
+
+def _filter_ms(page: "Page") -> float:
+    return statistics.median(float(page.evaluate(_FILTER, text)) for text in _FILTERS)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
