@@ -124,10 +124,11 @@ def _place_categories(texts: Sequence[str]) -> _Positions:
 
 
 def _place_result(result: ResultColumn, values: Sequence[float | None]) -> _Positions:
+    """Positions on an axis of losses or likelihoods, which may be logarithmic, or of scores from 0 to 1."""
     known = [value for value in values if value is not None]
-    axis = Axis(min(known), max(known), is_log=is_wide(known))
-    direction = "higher is better" if result.best is max else "lower is better"
-    note = f"{direction}, logarithmic" if is_wide(known) else direction
+    is_log = result.best is min and is_wide(known)
+    axis = Axis(min(known), max(known), is_log=is_log)
+    note = ("higher is better" if result.best is max else "lower is better") + (", logarithmic" if is_log else "")
     return _Positions([None if value is None else axis.position(value) for value in values], axis.ticks(), note)
 
 

@@ -43,8 +43,9 @@ def average_over_seeds(runs: Sequence[RunFigures]) -> SeedTable | None:
 
 
 def _name(group: Sequence[RunFigures]) -> Cell:
-    first = group[0].name
-    return Cell(first if len(group) == 1 else f"{first} and {len(group) - 1} more", first)
+    """The number of the first run: the rest of its name contains its seed and settings."""
+    number = group[0].name.partition("-")[0]
+    return Cell(number if len(group) == 1 else f"{number} and {len(group) - 1} more", number)
 
 
 def _column(result: ResultColumn, groups: Sequence[Sequence[RunFigures]], runs: Sequence[RunFigures]) -> Column:

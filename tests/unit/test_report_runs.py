@@ -87,7 +87,7 @@ def test_setting_that_an_earlier_version_did_not_have_is_a_difference() -> None:
 
 def test_means_over_seeds_have_a_row_for_each_group() -> None:
     runs = [
-        run_of(f"{number:04d}", nats, {"model.name": model, "training.seed": seed})
+        run_of(f"{number:04d}-{model}-seed{seed}", nats, {"model.name": model, "training.seed": seed})
         for number, (model, seed, nats) in enumerate(
             [("gru", 0, 6.0), ("gru", 1, 7.0), ("base", 0, 5.0), ("rnn", 0, 4.0), ("rnn", 1, None)]
         )
@@ -148,6 +148,13 @@ def test_lines_are_ranked_by_the_result_and_end_where_a_run_has_none() -> None:
     assert [scale.title for scale in plot.scales] == ["units", "nats/step"]
     assert plot.scales[1].note == "lower is better"
     assert {line.run: line.worse for line in plot.lines} == {0: 100.0, 2: 0.0, 3: 50.0}  # the line of run 1 has a single point
+
+
+@pytest.mark.parametrize(("nats", "note"), [([1, 30], "lower is better, logarithmic"), ([10, 30], "lower is better")])
+def test_axis_of_a_wide_range_of_likelihoods_is_logarithmic(nats: list[float], note: str) -> None:
+    plot = make_parallel_plot([run_of(str(value), value, {"model.units": value}) for value in nats])
+    assert plot is not None
+    assert plot.scales[1].note == note
 
 
 def test_seed_is_not_a_hyperparameter_and_runs_without_results_have_no_plot() -> None:
