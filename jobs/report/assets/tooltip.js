@@ -5,9 +5,8 @@ const tooltip = document.getElementById("tooltip");
 const TOOLTIP_MARGIN_PX = 8;
 let tooltipOwner = null;
 
-function showTooltipOf(target) {
-  if (tooltip.contains(target)) return; // so that its text can be selected
-  tooltipOwner = target instanceof Element ? target.closest("[aria-description]") : null;
+function showTooltipOf(owner) {
+  tooltipOwner = owner;
   tooltip.hidden = tooltipOwner === null;
   tooltip.textContent = tooltipOwner?.getAttribute("aria-description") ?? "";
   placeTooltip();
@@ -23,8 +22,15 @@ function placeTooltip() {
   tooltip.style.top = `${isAbove ? box.top - tooltip.offsetHeight : box.bottom}px`;
 }
 
-document.addEventListener("pointerover", (event) => showTooltipOf(event.target));
-document.addEventListener("focusin", (event) => showTooltipOf(event.target));
+function showPointedTooltip({ target }) {
+  if (tooltip.contains(target)) return; // so that its text can be selected
+  const owner = target.closest("[aria-description]");
+  // The page may scroll under the pointer when the focus moves.
+  if (owner || !tooltipOwner?.matches(":focus-visible")) showTooltipOf(owner);
+}
+
+document.addEventListener("pointerover", showPointedTooltip);
+document.addEventListener("focusin", ({ target }) => showTooltipOf(target.closest("[aria-description]")));
 document.addEventListener("focusout", () => showTooltipOf(null));
 document.addEventListener("scroll", placeTooltip, { capture: true, passive: true }); // focus may scroll
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") showTooltipOf(null); });
