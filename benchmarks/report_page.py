@@ -34,7 +34,6 @@ _CONFIGURATIONS = 20  # of a made sweep
 _SAMPLES, _STEPS = 8, 512  # of a run
 _NUM_LOADS = 5
 _FILTERS = ("gru", "gru learning_rate<=0.002", "nats_step<8 onset_f1>0.2", "seed=3", "")
-_MAX_MB, _MAX_LOAD_S = 20, 2  # that a reader can send and wait for
 _COLUMNS = {
     "mb": ("MB", ".1f"),
     "collect_s": ("s to collect", ".0f"),
@@ -78,15 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     table.add_row(*(format(figures[key], number_format) for key, (_, number_format) in _COLUMNS.items()))
     Console(width=130).print(table)
     print(json.dumps({"benchmark": "report_page", "runs": runs, "samples": _SAMPLES * runs, **figures}))
-    return 0 if figures["mb"] < _MAX_MB and figures["load_s"] < _MAX_LOAD_S else 1
+    return 0
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = command.Parser(
         prog="python -m benchmarks.report_page",
         description="Measure the report of a sweep of 20 configurations: its size, and the time to open and to filter it in\n"
-        f"Chromium. Exits with 1 unless it is smaller than {_MAX_MB} MB and loads in less than {_MAX_LOAD_S} s. Prints a table;\n"
-        "the last line is a JSON object with all figures.",
+        "Chromium. Prints a table; the last line is a JSON object with all figures.",
         epilog="example:\n  python -m benchmarks.report_page --seeds 2",
     )
     parser.add_argument(
