@@ -58,6 +58,7 @@ bench: env
 	python -m benchmarks.scores
 	python -m benchmarks.scale
 	python -m benchmarks.memorization
+	python -m benchmarks.report_page
 	python -m benchmarks.input
 	rm -rf bench
 	python -m benchmarks.report '$(CORPUS)' --folder bench

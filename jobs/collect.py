@@ -38,10 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="pianogen collect",
         description="Copy the decoded MIDI files of a sweep to one folder per run, and write index.csv (the sampling\n"
-        "parameters and metrics of every sample) and report.html (a table of the runs, their learning curves,\n"
-        "and every sample as a piano roll that the page plays). A folder with other files is refused; MIDI files\n"
-        "that the sweep no longer has are removed. With --listening-test, also write listening-test.html, in which\n"
-        "listeners rate excerpts of samples and of held-out pieces without their names, and its key.",
+        "parameters and metrics of every sample) and report.html (tables and plots of the runs, which can be\n"
+        "filtered, and every sample as a piano roll that the page plays). A folder with other files is refused;\n"
+        "MIDI files that the sweep no longer has are removed. With --listening-test, also write\n"
+        "listening-test.html, in which listeners rate excerpts of samples and of held-out pieces without their\n"
+        "names, and its key.",
         epilog="example:\n  pianogen collect runs/quick --out collected --listening-test 20",
     )
     parser.add_argument("sweep", type=Path, metavar="runs/NAME", help="the sweep directory")

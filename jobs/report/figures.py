@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.records.provenance import Attempt, Provenance
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.samples import SampleParameters
@@ -69,6 +70,7 @@ class RunFigures:
         state: of the run.
         reason: as in its `Status`.
         settings: those that change the result, by dotted key.
+        provenance: the store, the code, and the attempts.
         result: None while the run is not done.
         history: for each epoch, the metrics, such as "loss", of a row of metrics.csv.
         sets: the decoded samples.
@@ -78,6 +80,7 @@ class RunFigures:
     state: State
     reason: str
     settings: dict[str, Any]
+    provenance: Provenance
     result: Result | None
     history: Sequence[Mapping[str, float]]
     sets: list[SampleSet]
@@ -88,6 +91,19 @@ class RunFigures:
         if self.result is not None:
             return self.result.metrics
         return self.history[-1] if self.history else {}
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts, oldest first."""
+        return self.provenance.attempts
+
+    @property
+    def devices(self) -> str:
+        """The devices of the last attempt that recorded them, such as "2 GPU"; '' if none did."""
+        names = next((attempt.devices for attempt in reversed(self.attempts) if attempt.devices), [])
+        # TensorFlow always has a CPU device, which trains only where there are no others.
+        kind = "GPU" if any("GPU" in name for name in names) else "CPU"
+        return f"{sum(kind in name for name in names)} {kind}" if names else ""
 
     @property
     def samples(self) -> list[SampleMetrics]:
@@ -113,11 +129,13 @@ class RunFigures:
 def read_figures(samples: RunSamples, status: Status) -> RunFigures:
     """Reads the figures of a run from its directory."""
     run = samples.run
+    provenance = run.read_provenance()
     return RunFigures(
         name=run.name,
         state=status.state,
         reason=status.reason,
-        settings=flatten(run.read_provenance().config),
+        settings=flatten(provenance.config),
+        provenance=provenance,
         result=run.read_result(),
         history=read_history(run.path / "metrics.csv"),
         sets=samples.sets,

@@ -4,17 +4,25 @@ from collections import Counter
 from collections.abc import Sequence
 
 from jobs.records import status
-from jobs.report import curves, html, passages
-from jobs.report.comparison import Cell, Column, baselines_of, compare
+from jobs.report import axes, curves, html, passages
+from jobs.report.comparison import compare, shared_settings
+from jobs.report.definitions import define
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from jobs.report.metric_rows import explain, metric_rows
+from jobs.report.origins import list_origins
+from jobs.report.parallel import make_parallel_plot
+from jobs.report.seed_table import average_over_seeds
 from jobs.report.shown_corpus import show_corpora
 from pianogen.command import counted
 from pianogen.evaluation import collapse
 
-_STYLES = ("report.css", "player.css", "metrics.css")
+_STYLES = ("report.css", "runs.css", "charts.css", "player.css", "metrics.css")
 _SCRIPTS = (
+    "tooltip.js",
     "table.js",
+    "highlight.js",
+    "sections.js",
+    "filter.js",
     "roll.js",
     "piano.js",
     "playback.js",
@@ -23,6 +31,7 @@ _SCRIPTS = (
     "page.js",
     "metrics.js",
 )  # in order of dependence
+_MAX_UNFOLDED_RUNS = 12  # of more runs, only the headings are shown at first
 _CHARTS = {"loss": "Training loss", "valid_loss": "Validation loss"}
 
 
@@ -35,10 +44,7 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
     """
     statuses = status.read_statuses([samples.run for samples in samples_of_runs])
     runs = [read_figures(samples, statuses[samples.run]) for samples in samples_of_runs]
-    columns, common = compare(runs)
-    baselines = [baseline.title for baseline in baselines_of(runs)]
-    names = Column("run", [Cell(run.name, run.name) for run in runs], is_number=False, baselines=baselines)
-    states = Column("state", [Cell(run.state, run.state) for run in runs], is_number=False)
+    columns = compare(runs)
     return html.render(
         "report.html.jinja",
         _STYLES,
@@ -46,11 +52,16 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         sweep=sweep,
         summary=_summary(runs),
         runs=runs,
-        columns=[names, states, *columns],
-        common=common,
+        is_folded=len(runs) > _MAX_UNFOLDED_RUNS,
+        columns=columns,
+        shared=shared_settings(runs),
+        seed_table=average_over_seeds(runs),
+        parallel=make_parallel_plot(runs),
         charts=_charts(runs),
         corpora=show_corpora([comparison.corpus for run in runs for comparison in run.comparisons]),
-        size=curves.SIZE,
+        origins=list_origins(runs),
+        definitions=define(columns),
+        size=axes.SIZE,
         collapse_definitions=collapse.DEFINITIONS,
         explain=explain,
         metric_rows=metric_rows,

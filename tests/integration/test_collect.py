@@ -54,6 +54,7 @@ class Sweep:
         attempts.end_attempt(failed, error=HOSTILE_ERROR)
         for name in ("result.json", "metrics.csv", "samples.h5"):
             (waiting.path / name).unlink()
+        waiting.write_provenance(replace(waiting.read_provenance(), attempts=[]))
         self.runs[3] = Run(self.runs[3].path.rename(self.out / HOSTILE_NAME))
         more = SamplingConfig(num=2, steps=200, seed=4, temperature=0.6, primer=HOSTILE_PRIMER)
         write_made_samples(self.runs[3], more, 9_000, "samples-seed4.h5")
@@ -76,8 +77,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 @pytest.fixture
 def page(sweep: Sweep, browser: "Browser") -> "Iterator[Page]":
-    """The report in a browser."""
+    """The report in a browser, with unfolded sections."""
     with opened_report(browser, sweep.collected / "report.html") as page:
+        page.get_by_role("button", name="Unfold all").click()
         yield page
 
 
@@ -107,7 +109,7 @@ def test_every_midi_file_is_copied_and_in_the_index(sweep: Sweep) -> None:
 
 def test_report_is_small_and_has_no_external_resources(sweep: Sweep) -> None:
     report = (sweep.collected / "report.html").read_bytes()
-    assert len(report) < 1_000_000
+    assert len(report) < 1_100_000
     assert report.count(b'data-roll="') == sweep.num_midi + sweep.num_excerpts
     assert b"data:" not in report
     assert b"http:" not in report
@@ -131,21 +133,22 @@ def test_report_shows_every_run_chart_and_sample(sweep: Sweep, page: "Page") -> 
     assert titles == [
         *("run", "state", "model", "batch", "learning rate", "parameters", "epoch", "loss", "validation loss"),
         *("constant predictor", "nats/step", "onset F1", "collapsed", "unlike corpus"),
+        *("minutes", "CPU minutes", "iterations/s", "devices"),
     ]
     states = column(page, "state")
     assert (states.count("done"), states[7], states[19]) == (18, "failed", "waiting")
     assert set(column(page, "constant predictor")) == {f"{CONSTANT_LOSS:.5f}", ""}
     assert page.locator(".chart").count() == 2
-    assert page.locator(".chart").first.locator(".plot-area g").count() == 19
+    assert page.locator(".chart").first.locator(".plot-area path").count() == 19
     assert page.locator(".track").count() == sweep.num_midi + sweep.num_excerpts
     collapses = page.locator(".track strong").all_inner_texts()
     assert collapses.count("silence") == collapses.count("every_step") == 20
-    definitions = page.locator(".track strong").evaluate_all("all => all.map(element => element.title)")
+    definitions = page.locator(".track strong").evaluate_all("all => all.map(element => element.ariaDescription)")
     assert set(definitions) == {
         "collapsed: no key sounds at 95 % of the steps",
         "collapsed: 95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
     }
-    assert page.get_by_text("no decoded samples").evaluate_all("all => all.map(text => text.parentElement.id)") == ["run-19"]
+    assert page.get_by_text("no decoded samples").evaluate_all("all => all.map(text => text.closest('.run').id)") == ["run-19"]
     for number in (0, 3, 5):
         link = page.locator(f"#run-{number} .track a").last.get_attribute("href") or ""
         assert (sweep.collected / unquote(link)).is_file()
@@ -159,9 +162,9 @@ def test_figures_stand_beside_those_of_trivial_predictors(sweep: Sweep, page: "P
     assert 0 < num_unbeaten < 2 * len(networks)
     marks = page.locator("tbody .unbeaten")
     assert marks.count() == page.locator(".facts .unbeaten").count() == num_unbeaten
-    assert all("not better than per-key Markov chain (" in (mark.get_attribute("title") or "") for mark in marks.all())
+    assert all("not better than per-key Markov chain (" in (mark.get_attribute("aria-description") or "") for mark in marks.all())
     assert page.locator("tfoot th").all_inner_texts() == ["per-key Markov chain", "marginals", "repeat of the last step"]
-    assert page.locator("tfoot tr").first.locator("td").all_inner_texts()[-4:] == ["9.000", "0.200", "", ""]
+    assert page.locator("tfoot tr").first.locator("td").all_inner_texts()[-8:-4] == ["9.000", "0.200", "", ""]
     facts = page.locator(".facts").first.inner_text()
     assert "(per-key Markov chain 9.000, marginals 10.000)" in facts
     assert "(per-key Markov chain 0.200, marginals 0.150, repeat of the last step 0.050)" in facts
@@ -210,12 +213,12 @@ def test_table_is_sorted_by_click_and_by_keyboard(page: "Page") -> None:
 
 
 def test_run_in_focus_or_under_the_pointer_is_highlighted(page: "Page") -> None:
-    highlighted = page.locator("g.active, tr.active, .legend a.active")
+    highlighted = page.locator(".plot-area path.active, tr.active, .legend li.active")
     assert highlighted.count() == 0
     page.locator(".legend a").first.focus()
-    run = page.locator(".legend a").first.get_attribute("data-run")
+    run = page.locator(".legend li").first.get_attribute("data-run")
     assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {run}
-    assert highlighted.count() == 1 + 2 + 2  # a row, two lines, and two entries of legends
+    assert highlighted.count() == 1 + 3 + 2  # a row, three lines, and two entries of legends
     page.locator(".runs tbody tr").nth(4).hover()
     assert set(highlighted.evaluate_all("all => all.map(element => element.dataset.run)")) == {"4"}
 
@@ -347,12 +350,12 @@ def test_nan_and_infinite_losses_are_in_the_table_and_not_in_the_charts(tmp_path
     assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]) == 0
     report = (tmp_path / "out" / "report.html").read_text()
     assert ">nan</td>" in report
-    paths = [line for line in report.splitlines() if 'class="hit-area"' in line]
-    assert len(paths) == 4
+    paths = [line for line in report.splitlines() if line.startswith("<path data-run")]
+    assert len(paths) == 4 + 2  # of two charts, and of the parallel coordinates
     assert "nan" not in "".join(paths)
     assert "inf" not in "".join(paths)
     # The best nats/step and onset F1; mean squared errors and cross-entropies are not comparable.
-    assert report.count("best of all runs") == 2
+    assert report.count('aria-description="best of all') == 2
 
 
 def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tmp_path: Path, browser: "Browser") -> None:
@@ -367,8 +370,7 @@ def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tm
     (tmp_path / "sweep.h5").unlink()
     assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]) == 0
     with opened_report(browser, tmp_path / "out" / "report.html") as page:
-        (row,) = page.locator("tbody tr").all_inner_texts()
-        assert row.split()[-2:] == ["9", "10"]
+        assert (column(page, "longest passage"), column(page, "held-out passage")) == (["9"], ["10"])
         assert page.get_by_text("median 9 onsets, maximum 120 (4 samples)").count() == 1
         assert page.get_by_text("excerpts of the test split: median 10 onsets, maximum 12 (2 excerpts)").count() == 1
         passages = page.locator("details.passage")

@@ -1,11 +1,13 @@
 """A sweep without training: directories of runs with generated metrics, results and samples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jobs.records.provenance import Attempt
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
@@ -17,7 +19,7 @@ from tests.support.made_music import made_roll, store_of
 from tests.support.rolls import roll_in_4_4
 from tests.support.runs import create_runs
 
-VALUES = {
+VALUES: dict[str, Any] = {
     "device": "cpu",
     "grid": {
         "model.name": ["base", "gru"],
@@ -78,6 +80,20 @@ def _finish(run: Run, number: int, num_samples: int, steps: int, epochs: int) ->
         samples=[],
     )
     run.write_result(result)
+    run.write_provenance(replace(run.read_provenance(), attempts=_attempts(number)))
+
+
+def _attempts(number: int) -> list[Attempt]:
+    """An attempt of 30 minutes that was interrupted, and one of 45 minutes and more that finished on two GPUs."""
+    first, last = (
+        Attempt(f"2026-03-01T{hour}:00:00+01:00", "node", 1, "", 0, "", "", f"log/attempt-{hour}.log", cpu_s=3_600)
+        for hour in (10, 11)
+    )
+    devices = ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"]
+    return [
+        replace(first, ended="2026-03-01T10:30:00+01:00", interrupted="SIGTERM"),
+        replace(last, ended=f"2026-03-01T11:45:{number % 60:02d}+01:00", devices=devices, iterations_per_s=20 + number / 8),
+    ]
 
 
 def write_made_samples(

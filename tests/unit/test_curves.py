@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobs.report.curves import SIZE, Chart, make_chart
+from jobs.report.axes import SIZE
+from jobs.report.curves import Chart, make_chart
 
 LOSSES = st.floats(width=32) | st.floats(1e-9, 1e9)
 

@@ -62,6 +62,7 @@ function clock(seconds) {
 
 function showChange(state) {
   if (lastTrack !== player.track) lastTrack?.update();
+  player.track.figure.dispatchEvent(new Event("reveal", { bubbles: true })); // a page may have hidden it
   lastTrack = player.track;
   announce(ANNOUNCEMENTS[state](player.track));
   player.track.update();
@@ -157,7 +158,7 @@ for (const track of tracks) {
 
 for (const button of document.querySelectorAll(".play-all")) {
   const container = button.closest(".sample-set") ?? document;
-  const isPlayed = ({ figure }) => container.contains(figure) && !figure.closest(".passage"); // of another piece
+  const isPlayed = ({ figure }) => container.contains(figure) && !figure.closest(".passage, .filtered"); // of another piece, or hidden
   button.addEventListener("click", () => player.playAll(tracks.filter(isPlayed)));
 }
 controls.querySelector(".stop").addEventListener("click", () => { if (player.track) player.stop(); });

@@ -1,42 +1,54 @@
 "use strict";
 
-// A click on a header, or Enter on it, sorts the table by its column; a second one reverses the order. Empty cells stay last.
-const body = document.querySelector(".runs tbody");
-const headers = [...document.querySelectorAll(".runs thead th")];
 const collator = new Intl.Collator("en", { numeric: true });
 
-function compareKeys(a, b, isNumber) {
-  return isNumber ? Number(a) - Number(b) : collator.compare(a, b);
-}
+/** A table whose rows are runs or groups of runs. A click on a header sorts it, a second one reverses the order. */
+class DataTable {
+  #element;
 
-headers.forEach((header, column) => {
-  header.querySelector("button").addEventListener("click", () => {
+  constructor(element) {
+    this.#element = element;
+    this.headers = [...element.tHead.rows[0].cells];
+    this.headers.forEach((header, column) => {
+      header.querySelector("button").addEventListener("click", () => this.#sort(column));
+    });
+  }
+
+  get rows() {
+    return [...this.#element.tBodies[0].rows];
+  }
+
+  showColumn(key, isShown) {
+    const column = this.headers.findIndex((header) => header.dataset.key === key);
+    if (column > 0) for (const row of this.#element.rows) row.cells[column].hidden = !isShown;
+  }
+
+  /** Sorts by a column; empty cells stay last. */
+  #sort(column) {
+    const header = this.headers[column];
     const direction = header.ariaSort === "ascending" ? -1 : 1;
     const isNumber = header.classList.contains("number");
     const sortKey = (row) => row.cells[column].dataset.sort;
-    const rows = [...body.rows].sort((rowA, rowB) => {
+    const rows = this.rows.sort((rowA, rowB) => {
       const a = sortKey(rowA), b = sortKey(rowB);
       if (a === "" || b === "") return (a === "") - (b === "");
-      return direction * compareKeys(a, b, isNumber);
+      return direction * (isNumber ? Number(a) - Number(b) : collator.compare(a, b));
     });
-    body.append(...rows);
-    for (const other of headers) other.ariaSort = "none";
+    this.#element.tBodies[0].append(...rows);
+    for (const other of this.headers) other.ariaSort = "none";
     header.ariaSort = direction > 0 ? "ascending" : "descending";
-  });
-});
-
-// The run under the pointer or in focus is highlighted: its row, its lines, and its entries in the legends.
-const runElements = [...document.querySelectorAll("[data-run]")];
-
-function highlightRunOf(target) {
-  const active = target instanceof Element ? target.closest("[data-run]") : null;
-  document.documentElement.classList.toggle("has-active", active !== null);
-  for (const element of runElements) {
-    element.classList.toggle("active", active !== null && element.dataset.run === active.dataset.run);
   }
 }
 
-document.addEventListener("pointerover", (event) => highlightRunOf(event.target));
-document.addEventListener("focusin", (event) => highlightRunOf(event.target));
-document.addEventListener("focusout", (event) => highlightRunOf(event.relatedTarget));
-document.documentElement.addEventListener("pointerleave", () => highlightRunOf(document.activeElement));
+const dataTables = [...document.querySelectorAll("table.data")].map((element) => new DataTable(element));
+const columnMenu = document.querySelector(".menu");
+
+for (const box of columnMenu.querySelectorAll("input")) {
+  box.addEventListener("change", () => dataTables.forEach((table) => table.showColumn(box.value, box.checked)));
+}
+document.addEventListener("click", (event) => { if (!columnMenu.contains(event.target)) columnMenu.open = false; });
+columnMenu.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  columnMenu.open = false;
+  columnMenu.querySelector("summary").focus();
+});

@@ -1,0 +1,67 @@
+"""The table of runs that differ only in their seed: the mean of each result over the seeds, and its spread."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.records.seed_groups import SEED, Spread, find_spread, group_by_seed
+from jobs.report.columns import Cell, Column
+from jobs.report.comparison import find_best, make_result_column, setting_column, varied_settings
+from jobs.report.figures import RunFigures
+from jobs.report.results import RESULTS, ResultColumn
+
+
+@dataclass(frozen=True, slots=True)
+class SeedTable:
+    """The table.
+
+    Attributes:
+        columns: with a cell for each group.
+        groups: for each group, the indices of its runs in the report.
+    """
+
+    columns: list[Column]
+    groups: list[list[int]]
+
+
+def average_over_seeds(runs: Sequence[RunFigures]) -> SeedTable | None:
+    """The table; None unless some runs differ only in their seed."""
+    numbers = {run.name: number for number, run in enumerate(runs)}
+    groups = [[numbers[name] for name in names] for names in group_by_seed({run.name: run.settings for run in runs})]
+    if len(groups) == len(runs):
+        return None
+    firsts = [runs[group[0]] for group in groups]
+    settings = varied_settings([{key: value for key, value in run.settings.items() if key != SEED} for run in firsts])
+    counts = [Cell(str(len(group)), str(len(group))) for group in groups]
+    columns = [
+        Column("runs", "runs", [_name([runs[number] for number in group]) for group in groups], is_number=False),
+        Column("seeds", "seeds", counts, is_number=True, description="number of runs that differ only in their seed"),
+        *(setting_column(key, values) for key, values in settings.items()),
+    ]
+    members = [[runs[number] for number in group] for group in groups]
+    results = [_column(result, members, runs) for result in RESULTS]
+    return SeedTable([*columns, *(column for column in results if any(cell.text for cell in column.cells))], groups)
+
+
+def _name(group: Sequence[RunFigures]) -> Cell:
+    """The number of the first run: the rest of its name contains its seed and settings."""
+    number = group[0].name.partition("-")[0]
+    return Cell(number if len(group) == 1 else f"{number} and {len(group) - 1} more", number)
+
+
+def _column(result: ResultColumn, groups: Sequence[Sequence[RunFigures]], runs: Sequence[RunFigures]) -> Column:
+    """The column of a result; the best mean is marked if the runs are comparable."""
+    values = [[result.read(run) for run in group] for group in groups]
+    spreads = [find_spread(entry) for entry in values]
+    best = find_best(result, [spread.mean if spread else None for spread in spreads], runs)
+    cells = [
+        Cell(_text(entry, spread, result.number_format), repr(spread.mean), spread.mean == best) if spread else Cell("", "")
+        for entry, spread in zip(values, spreads, strict=True)
+    ]
+    return make_result_column(result, cells, runs)
+
+
+def _text(values: Sequence[float | None], spread: Spread, number_format: str) -> str:
+    if len(set(values)) == 1:
+        return format(values[0], number_format) + (" ± 0" if len(values) > 1 else "")
+    mean_format = number_format.replace("d", ".1f")  # the mean of integers is not an integer
+    return f"{spread.mean:{mean_format}} ± {spread.deviation:{mean_format}}"
