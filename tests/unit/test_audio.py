@@ -140,7 +140,7 @@ def test_missing_package_is_an_error(
     store = store_of(tmp_path / "corpus.h5", [made_roll(1, 20)], [Split.NONE])
     monkeypatch.setitem(sys.modules, package, None)
     assert command.run(decode.main, [str(store), "--cluster", "debug", "--audio"]) == 2
-    assert f"not installed: {package}. Install them with: pip install 'pianogen[audio]'" in capsys.readouterr().err
+    assert f"not installed: {package}; install them with pip install '.[audio]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [store]
     assert command.run(decode.main, [str(store), "--cluster", "debug"]) == 0
 
