@@ -42,6 +42,10 @@ if [[ -n ${PIANOGEN_ACTIVATE:-} ]]; then
     eval "$PIANOGEN_ACTIVATE" || fail "'$PIANOGEN_ACTIVATE' failed; correct PIANOGEN_ACTIVATE in $site"
 elif [[ -x $SLURM_SUBMIT_DIR/.venv/bin/python ]]; then
     python=$SLURM_SUBMIT_DIR/.venv/bin/python
+    # MPICH publishes the address of a rank in one line. That of UCX may be longer than the line that Slurm's PMI reads.
+    if [[ $("$SLURM_SUBMIT_DIR/.venv/bin/mpichversion" 2>/dev/null) == *ch4:*ofi* ]]; then
+        export MPIR_CVAR_CH4_NETMOD=${MPIR_CVAR_CH4_NETMOD:-ofi}
+    fi
 fi
 if ! error=$("$python" -c 'import mpi4py, preprocess.__main__' 2>&1); then
     fail "$python cannot import this package on ${SLURMD_NODENAME:-this node}: ${error##*$'\n'}." \

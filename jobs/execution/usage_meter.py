@@ -42,12 +42,16 @@ def metered(run: Run, rank: int, shutdown_requested: Callable[[], bool]) -> Iter
 
 
 def find_requested(resources: SlurmConfig) -> Requested:
-    """The resources that the section `slurm` of a configuration requests, where its `extra` does not change them."""
+    """The resources that the section `slurm` of a configuration requests for a run.
+
+    Without those that its `extra` changes, and those that the run shares with others of its job.
+    """
     decided = slurm.sbatch_options(resources, ()).keys() - resources.extra.keys()
+    is_alone = resources.pack_size == 1
     return Requested(
         cpus=resources.cpus_per_task if "cpus-per-task" in decided else None,
-        memory_gb=resources.memory_gb if "mem" in decided else None,
-        timeout_min=resources.timeout_min if "time" in decided else None,
+        memory_gb=resources.memory_gb if is_alone and "mem" in decided else None,
+        timeout_min=resources.timeout_min if is_alone and "time" in decided else None,
     )
 
 

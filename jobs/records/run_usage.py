@@ -88,11 +88,6 @@ class RunUsage:
         }
 
 
-def usage_figures(run: Run) -> dict[str, Any]:
-    """The columns of a run, as in runs.csv."""
-    return RunUsage.of(run, run.read_provenance().attempts).columns()
-
-
 def advise(runs: Iterable[RunUsage]) -> list[str]:
     """What finished runs have requested in excess, as lines with the setting: the largest use of all runs with equal requests."""
     groups: dict[Requested, list[RunUsage]] = {}

@@ -7,6 +7,7 @@ from typing import Any
 from jobs.records.provenance import Attempt, Provenance
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_usage import RunUsage
 from jobs.records.samples import SampleParameters
 from jobs.records.status import State, Status
 from jobs.report.corpora import NoComparison
@@ -71,6 +72,7 @@ class RunFigures:
         reason: as in its `Status`.
         settings: those that change the result, by dotted key.
         provenance: the store, the code, and the attempts.
+        usage: the resources that the attempts have used.
         result: None while the run is not done.
         history: for each epoch, the metrics, such as "loss", of a row of metrics.csv.
         sets: the decoded samples.
@@ -81,6 +83,7 @@ class RunFigures:
     reason: str
     settings: dict[str, Any]
     provenance: Provenance
+    usage: RunUsage
     result: Result | None
     history: Sequence[Mapping[str, float]]
     sets: list[SampleSet]
@@ -136,6 +139,7 @@ def read_figures(samples: RunSamples, status: Status) -> RunFigures:
         reason=status.reason,
         settings=flatten(provenance.config),
         provenance=provenance,
+        usage=RunUsage.of(run, provenance.attempts),
         result=run.read_result(),
         history=read_history(run.path / "metrics.csv"),
         sets=samples.sets,

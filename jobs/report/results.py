@@ -156,7 +156,7 @@ RESULTS = (
     ),
     ResultColumn(
         "CPU minutes",
-        "processor time of all attempts that recorded it, in minutes: all threads of the first worker",
+        "processor time of all attempts that recorded it, in minutes: all threads of the worker that used most",
         lambda run: _total_min(run, lambda attempt: attempt.cpu_s),
         ".1f",
         is_shown=False,
@@ -168,4 +168,9 @@ RESULTS = (
         ".3g",
         is_shown=False,
     ),
+    ResultColumn("memory GB", "largest peak of the memory of a worker", lambda run: run.usage.memory_gb, ".1f", is_shown=False),
+    ResultColumn(
+        "GPU memory GB", "largest peak of the memory of a GPU", lambda run: run.usage.gpu_memory_gb, ".1f", is_shown=False
+    ),
+    ResultColumn("GPU %", "mean utilization of the GPUs, in percent", lambda run: run.usage.gpu_percent, ".0f", is_shown=False),
 )

@@ -8,6 +8,7 @@ import pytest
 
 from jobs.records.provenance import Attempt, GitState, Provenance, StoreReference
 from jobs.records.result import Result
+from jobs.records.run_usage import RunUsage
 from jobs.records.status import State
 from jobs.report.axes import SIZE
 from jobs.report.columns import Column
@@ -34,7 +35,7 @@ def run_of(
     held_out = {"valid": {"network": {"nats_per_step": nats}}}
     result = None if nats is None else Result("ckpt", 1_000, 10, metrics, 0.25, None, held_out, [])
     state = State.WAITING if nats is None else State.DONE
-    return RunFigures(name, state, "", SETTINGS | dict(settings or {}), provenance, result, [], [])
+    return RunFigures(name, state, "", SETTINGS | dict(settings or {}), provenance, RunUsage([]), result, [], [])
 
 
 def attempt_of(started: str, ended: str | None = None, **fields: Any) -> Attempt:

@@ -18,7 +18,7 @@ from jobs.execution import usage_meter
 from jobs.execution.usage_meter import find_requested, metered, sample_gpu_percent
 from jobs.records import attempts, usage
 from jobs.records.run_directory import Run
-from jobs.records.run_usage import RunUsage, advise, usage_figures
+from jobs.records.run_usage import RunUsage, advise
 from jobs.records.usage import Requested, Usage
 from pianogen import command
 from pianogen.store import Split
@@ -102,6 +102,7 @@ def test_options_of_the_site_are_not_taken_for_those_of_the_configuration() -> N
     extra: dict[str, bool | int | str | None] = {"mem-per-cpu": "2G", "time": "1-0", "cpus-per-task": None}
     assert find_requested(SlurmConfig(extra=extra)) == Requested()
     assert find_requested(SlurmConfig(memory_gb=None)).memory_gb is None
+    assert find_requested(SlurmConfig(cpus_per_task=2, runs_per_job=4)) == Requested(cpus=2)  # the others belong to the job
 
 
 def test_last_figures_of_a_killed_attempt_remain(run: Run) -> None:
@@ -117,7 +118,7 @@ def test_last_figures_of_a_killed_attempt_remain(run: Run) -> None:
     usage.file_of(run.log, 0).write_bytes(bytes(10))
     attempts.end_attempt(run, error="no space left")
     assert [attempt.usage for attempt in run.read_provenance().attempts] == [expected, None]
-    assert usage_figures(run)["memory_gb"] == 2.5
+    assert RunUsage.of(run, run.read_provenance().attempts).columns()["memory_gb"] == 2.5
 
 
 def test_figures_of_a_run_are_those_of_all_attempts() -> None:
