@@ -6,7 +6,7 @@ pianogen collect runs/quick --out collected
 import logging
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -17,14 +17,13 @@ from jobs.listening import page as listening_page
 from jobs.listening.draw import ListeningTest, draw
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import SAMPLES, find_sample_stores, read_parameters
+from jobs.records.samples import find_sample_stores, read_memorization, read_parameters
 from jobs.report import page
 from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from pianogen import atomic, command
 from pianogen.command import counted
 from pianogen.errors import PianogenError, UsageError, cause
-from pianogen.evaluation.memorization import Passage
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.roll_text import encode_roll
 from pianogen.store import Store
@@ -126,7 +125,8 @@ def _collect(sweep: Path, out: Path, test: ListeningTest | None) -> None:
 def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: Corpora) -> SampleSet:
     """Adds the decoded MIDI files of a store of samples, by path below the output folder."""
     samples, rolls = [], []
-    passages = _read_passages(run, path)
+    memorization = read_memorization(run, path)
+    passages = memorization.samples if memorization else []
     with Store(path) as store:
         names = index.midi_names(store)
         files = _read_decoded(run.path / "midi", path, store.fingerprint, names)
@@ -138,19 +138,13 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
             collected[file] = files[name]
             roll = store.roll(number)
             rolls.append(roll)
-            title, passage = store.pieces.name[number], passages.get(number)
+            title, passage = store.pieces.name[number], passages[number] if passages else None
             samples.append(Sample(title, file, parameters[number], encode_roll(roll), measure(roll), passage))
     if len(samples) < len(names):
         num_missing = len(names) - len(samples)
         samples_are = counted(len(names), "sample", "are")
         _log.warning("%s: %d of %s not decoded; run pianogen decode %s", path, num_missing, samples_are, run.path)
-    return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None)
-
-
-def _read_passages(run: Run, path: Path) -> Mapping[int, Passage | None]:
-    """The passages of samples that stand in the train split, by number; only for the samples that the run drew at its end."""
-    result = run.read_result() if path.name == SAMPLES else None
-    return dict(enumerate(result.memorization.samples)) if result and result.memorization else {}
+    return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None, memorization)
 
 
 def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[str]) -> dict[str, bytes]:

@@ -17,9 +17,9 @@ from typing import Any, get_args
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster
-from jobs.records import status, sweep_directory
+from jobs.records import record_file, status, sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_drawn, hash_primer
+from jobs.records.samples import find_drawn, hash_primer, memorization_file
 from jobs.records.status import State
 from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_doubts
@@ -190,8 +190,9 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     """
     logs.import_tensorflow()
     from pianogen.data.statistics import train_statistics
-    from pianogen.sampling.draw import Sampler, draw_to_store
-    from pianogen.sampling.sample_store import SampleSource
+    from pianogen.evaluation.passage_search import measure_memorization
+    from pianogen.sampling.draw import Sampler
+    from pianogen.sampling.sample_store import SampleSource, write_samples
     from pianogen.training.devices import find_strategy
     from pianogen.training.resources import Workers
     from pianogen.training.trained_model import load_trained_model
@@ -203,9 +204,13 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     find_strategy(run_config.devices, Workers())
     with run.open_store() as store:
         statistics = train_statistics(store, run_config.data)
-    network, checkpoint = load_trained_model(run_config, statistics.keys, run.path, statistics.steps_per_quarter)
-    sampler = Sampler(network, request.settings, statistics)
-    draw_to_store(request.path, sampler, SampleSource(run.name, checkpoint, hash_primer(request.settings)), first=request.first)
+        network, checkpoint = load_trained_model(run_config, statistics.keys, run.path, statistics.steps_per_quarter)
+        samples = Sampler(network, request.settings, statistics).draw(first=request.first)
+        memorization = measure_memorization([sample.roll for sample in samples], store, run_config.data.groups)
+    # Before the store, which marks the samples as drawn.
+    record_file.write(memorization_file(request.path), memorization.as_json())
+    source = SampleSource(run.name, checkpoint, hash_primer(request.settings))
+    write_samples(request.path, samples, request.settings, source, request.first)
 
 
 def _one_device(trained: RunConfig) -> RunConfig:

@@ -96,7 +96,8 @@ class Run:
 
     def remove_results(self) -> None:
         """Removes all that attempts have written but their records and logs: first result.json, the mark of a done run."""
-        for path in [*(self.path / name for name in _RESULTS), *sorted(self.path.glob("samples*.h5"))]:
+        samples = [path for pattern in ("samples*.h5", "samples*.memorization.json") for path in sorted(self.path.glob(pattern))]
+        for path in [*(self.path / name for name in _RESULTS), *samples]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from jobs.records import record_file
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
+from pianogen.evaluation.memorization import Memorization
 from pianogen.store import Store
 
 SAMPLES = "samples.h5"  # those that a run draws at its end
@@ -65,6 +67,24 @@ def find_sample_stores(run: Run) -> list[Path]:
     """The stores of a run's samples, those from the end of its training first; leftovers of killed writers are ignored."""
     paths = [path for path in run.path.glob("samples*.h5") if ".h5.tmp-" not in path.name]
     return sorted(paths, key=lambda path: path.stem)
+
+
+def memorization_file(store: Path) -> Path:
+    """The record of what the samples of a store have in common with the train split; those of SAMPLES are in result.json."""
+    return store.with_suffix(".memorization.json")
+
+
+def read_memorization(run: Run, store: Path) -> Memorization | None:
+    """What the samples of a store have in common with the train split; None if it was not searched.
+
+    Raises:
+        RecordError: the record is damaged.
+    """
+    if store.name == SAMPLES:
+        result = run.read_result()
+        return result.memorization if result else None
+    path = memorization_file(store)
+    return record_file.read(path, Memorization.parse) if path.is_file() else None
 
 
 def find_drawn(run: Run, settings: SamplingConfig) -> dict[Path, list[int]]:

@@ -13,7 +13,7 @@ from jobs.records.status import State, Status
 from jobs.report.corpora import NoComparison
 from pianogen.config import flatten
 from pianogen.evaluation.corpus_comparison import Comparison
-from pianogen.evaluation.memorization import Passage
+from pianogen.evaluation.memorization import Memorization, Passage
 from pianogen.evaluation.sample_metrics import SampleMetrics
 from pianogen.training.history import read_history
 
@@ -47,11 +47,13 @@ class SampleSet:
         parameters: of the first sample, which all share except for the index.
         samples: the samples.
         comparison: of the samples with the corpus; None without samples.
+        memorization: passages of all samples of the store that stand in the train split; None if it was not searched.
     """
 
     parameters: SampleParameters
     samples: list[Sample]
     comparison: Comparison | NoComparison | None
+    memorization: Memorization | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pianogen.evaluation.memorization import Memorization, Passage
 
 
 def describe(memorization: Memorization) -> str:
-    """The longest passages of the samples of a run, beside those of held-out excerpts."""
+    """The longest passages of a set of samples, beside those of held-out excerpts."""
     text = f"Longest passage of a sample that stands in the train split: {_spread(memorization.sample_onsets, 'sample')}."
     if not memorization.held_out:
         return f"{text} The store has no held-out pieces to compare with."

@@ -17,6 +17,7 @@ from benchmarks import music
 from jobs import collect, decode, sample, sweep
 from jobs.configuration import grid
 from jobs.records.run_directory import Run
+from jobs.records.samples import read_memorization
 from pianogen import command
 from pianogen.midi.options import ReadOptions
 from pianogen.midi.reader import read_roll
@@ -122,6 +123,9 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, caps
         assert (first.pieces.name, second.pieces.name) == (["0000", "0001", "0002"], ["0003", "0004"])
         records = [json.loads(text) | {"index": 0} for text in (*(first.pieces.sample or ()), *(second.pieces.sample or ()))]
         assert records == records[:1] * 5, "what is not given is the run's own setting"
+    searched = read_memorization(Run(runs[0]), runs[0] / "samples-num5.h5")
+    assert searched is not None
+    assert (len(searched.samples), searched.split) == (2, "valid")
     decoded = python("-m", "jobs.decode", out)
     assert decoded.returncode == 0, decoded.stderr
     collected = tmp_path / "collected"

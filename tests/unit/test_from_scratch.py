@@ -27,7 +27,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     for run in runs[:2]:
         attempts.begin_attempt(run, OwnJob(), "")
         attempts.end_attempt(run, error="the loss of iteration 7 is NaN" if run is runs[1] else None)
-        for name in ("model.keras", "metrics.csv", "curves.png", "samples.h5", "samples-num16.h5", "notes.txt"):
+        for name in (
+            "model.keras",
+            "metrics.csv",
+            "curves.png",
+            "samples.h5",
+            "samples-num16.h5",
+            "samples-num16.memorization.json",
+            "notes.txt",
+        ):
             (run.path / name).write_text("old")
         for name in ("checkpoints", "tensorboard"):
             (run.path / name).mkdir()
