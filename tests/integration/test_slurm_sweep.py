@@ -192,7 +192,7 @@ def test_cancelled_runs_wait_and_are_submitted_again(slurm: SlurmCluster, tmp_pa
     of_user = {"SQUEUE_STATES": "FAILED", "SQUEUE_PARTITION": "spare", "SQUEUE_USERS": "nobody", "SACCT_FORMAT": "JobID"}
     shown = succeeded(sweep.call("jobs.sweep", "status", sweep.out, "--json", **of_user))
     assert [row["job"] for row in json.loads(shown)] == [sweep.job_of(run) for run in range(4)]
-    assert "cancelled 1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", sweep.runs()[2].path))
+    assert "cancelled 1 job," in succeeded(sweep.call("jobs.sweep", "cancel", sweep.runs()[2].path))
     assert sweep.rows()[2]["state"] == "waiting"
     assert "not queued: " in str(sweep.rows()[2]["reason"])
     assert [bool(row["job"]) for row in sweep.rows()] == [True, True, False, True]
@@ -306,7 +306,7 @@ def test_reasons_of_failures_are_reported_and_resubmit_resumes(slurm: SlurmClust
     for name in (link, sweep.out / "jobs" / ".."):
         row = json.loads(succeeded(sweep.call("jobs.sweep", "status", name, "--json")))[3]
         assert (row["state"], row["job"]) == ("running", sweep.job_of(3))
-    assert "cancelled 1 jobs" in succeeded(sweep.call("jobs.sweep", "cancel", link))
+    assert "cancelled 1 job," in succeeded(sweep.call("jobs.sweep", "cancel", link))
     sweep.wait_for("done", "done", "done", "waiting")
     assert f"iteration {iteration_of(killed)}" in str(sweep.rows()[3]["reason"])
     assert done.read_provenance() == before
