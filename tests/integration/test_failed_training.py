@@ -1,6 +1,5 @@
 """Failures of training keep the last checkpoint and state their cause."""
 
-import json
 import signal
 import subprocess
 from pathlib import Path
@@ -67,16 +66,3 @@ def test_cause_of_a_failed_allocation_is_out_of_memory() -> None:
     with pytest.raises(tf.errors.OpError) as caught:
         allocate(tf.constant(1 << 22))
     assert failure_cause(caught.value).startswith("out of memory (OOM when allocating tensor with shape[4194304,4194304]")
-
-
-def test_training_on_a_local_copy_has_the_same_result_and_removes_the_copy(tmp_path: Path, store: Path) -> None:
-    training = {"batch": 8, "max_iterations": 20}
-    local = tmp_path / "local"
-    local.mkdir()
-    runs = [prepare(tmp_path / str(copied), store, training=training, local_copy=copied) for copied in (False, True)]
-    for run in runs:
-        assert finished(attempt(run), TMPDIR=str(local)).returncode == 0
-    results = [json.loads((run.path / "result.json").read_text()) for run in runs]
-    assert results[0]["loss"] == results[1]["loss"]
-    assert results[0]["samples"] == results[1]["samples"]
-    assert list(local.iterdir()) == []

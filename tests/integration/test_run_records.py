@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -43,13 +44,15 @@ def store(tmp_path: Path) -> Path:
     return made_store(tmp_path / "corpus.h5", SPLITS)
 
 
+FINISHED: dict[str, Any] = {"training": {"batch": 1_000, "epochs": 10}, "checkpoints": {"every_iterations": 1}}
+
+
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that is done, with batches longer than its epochs; tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("finished")
     store = made_store(folder / "corpus.h5", SPLITS)
-    training = {"batch": 1_000, "epochs": 10}
-    run = prepare(folder / "sweep", store, training=training, checkpoints={"every_iterations": 1})
+    run = prepare(folder / "sweep", store, **FINISHED)
     assert finished(attempt(run)).returncode == 0, state_of(run)
     return run
 
@@ -240,6 +243,16 @@ def test_run_from_scratch_equals_its_first_training(tmp_path: Path, finished_run
     first, second = run.read_provenance().attempts
     assert second.iterations_per_s is not None, "it trained again"
     assert first.usage == finished_run.read_provenance().attempts[0].usage
+
+
+def test_training_on_a_local_copy_has_the_same_result_and_removes_the_copy(tmp_path: Path, finished_run: Run) -> None:
+    local = tmp_path / "local"
+    local.mkdir()
+    store = Path(finished_run.read_provenance().store.path)
+    run = prepare(tmp_path / "copied", store, **FINISHED, local_copy=True)
+    assert finished(attempt(run), TMPDIR=str(local)).returncode == 0
+    assert run.read_result() == finished_run.read_result()
+    assert list(local.iterdir()) == []
 
 
 def test_removed_metrics_stop_a_run(tmp_path: Path, finished_run: Run) -> None:

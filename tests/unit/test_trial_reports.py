@@ -21,7 +21,7 @@ def try_with(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     python.write_text(f"#!/bin/sh\n{STEPS}{script}\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    preflight.try_runs("local", folder / "corpus.h5", folder, [RunConfig(device="cpu")])
+    preflight.try_runs("local", folder / "corpus.h5", None, [RunConfig(device="cpu")])
 
 
 def test_steps_are_shown_as_they_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
