@@ -27,10 +27,11 @@ class TensorBoard:
             hparams.hparams(settings, trial_id=run.identity)
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Writes scalars."""
+        """Writes scalars, but not those of the horizontal axis."""
         with self._writer.as_default(step=iteration):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                if name not in ("epoch", "iteration"):
+                    tf.summary.scalar(name, value)
 
     def log_samples(self, iteration: int, rolls: Sequence[Roll]) -> None:
         """Writes the plots and the sound of the first samples."""
@@ -38,7 +39,8 @@ class TensorBoard:
             for number, roll in enumerate(rolls[:MAX_SAMPLES]):
                 image = tf.io.decode_png(plot_roll(roll), channels=3)
                 tf.summary.image(f"sample {number}", image[tf.newaxis])
-                tf.summary.audio(f"sample {number}", np.reshape(render(roll), (1, -1, 1)), SAMPLE_RATE)
+                # Not under the name of the plot: TensorBoard shows neither of two kinds with one name.
+                tf.summary.audio(f"sound {number}", np.reshape(render(roll), (1, -1, 1)), SAMPLE_RATE)
 
     def finish(self) -> None:
         """Closes the event file."""

@@ -52,7 +52,10 @@ def test_trackers_continue_their_run_after_an_interruption(tmp_path: Path) -> No
     events = EventAccumulator(str(run.path / "tensorboard")).Reload()
     losses: dict[int, float] = {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("valid_loss")}
     assert losses == {int(row["iteration"]): np.float32(row["valid_loss"]) for row in rows}
-    assert {"iteration_loss", "sample 0", "_hparams_/session_start_info"} <= set(events.Tags()["tensors"])
+    plugins = {name: events.summary_metadata[name].plugin_data.plugin_name for name in events.Tags()["tensors"]}
+    assert (plugins["iteration_loss"], plugins["_hparams_/session_start_info"]) == ("scalars", "hparams")
+    assert (plugins["sample 0"], plugins["sound 0"]) == ("images", "audio")
+    assert "iteration" not in plugins
 
 
 class Unreachable:
