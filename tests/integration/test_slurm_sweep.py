@@ -319,7 +319,7 @@ def test_packed_runs_resume_exactly_and_a_failed_one_stops_no_other(
     """One job trains two runs at a time, four in all: the first finds a file in its way, and the last is cancelled."""
     training = {"epochs": 1_000, "max_iterations": 300, "batch": 16}
     runs = [{"training.seed": 0}, {"training.seed": 1}, {"training.seed": 2, "training.max_iterations": 30}, {"training.seed": 3}]
-    resources = RESOURCES | {"runs_per_job": 4, "runs_per_gpu": 2}
+    resources = RESOURCES | {"runs_per_job": 4, "runs_per_gpu": 2, "memory_gb": 3}  # a process takes 1 GB
     packed = Sweep(slurm, tmp_path, tmp_path / "packed", runs=runs, training=training, slurm=resources)
     slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")  # until the file is in the way
     assert "queued 1 job: " in succeeded(packed.submit())
