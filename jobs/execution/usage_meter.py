@@ -128,7 +128,7 @@ def _gpu_memory_gb(num_gpus: int) -> float | None:
 
     try:
         peaks = [tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(num_gpus)]
-    except ValueError:  # an allocator without statistics
+    except (ValueError, RuntimeError, tf.errors.OpError):  # an allocator without statistics; a figure must not end a training
         return None
     return round(float(max(peaks)) / _GIB, 3) or None  # one whose statistics are off reports 0
 
