@@ -1,6 +1,7 @@
 """Writing the files of a run. What a run needs to resume is retried; what only shows its progress may fail."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pianogen.polling import wait_until
 
 _PERMANENT = (NotADirectoryError, IsADirectoryError, FileExistsError)  # a later attempt to write has the same result
 _RETRY_EVERY_S = 5.0
+_OPERATION = re.compile(r"\{\{(?:function_)?node .*?\}\}\s*|\s*\[Op:\w+\]")  # TensorFlow names it before and after a message
 _log = logging.getLogger(__name__)
 
 
@@ -51,5 +53,5 @@ def for_display(path: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the message of an error, or the name of its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of the message of an error without the operation of TensorFlow, or the name of its type."""
+    return (_OPERATION.sub("", str(error)).strip().splitlines() or [type(error).__name__])[0]

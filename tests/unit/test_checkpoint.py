@@ -160,3 +160,9 @@ def test_file_in_the_way_of_the_folder_is_named_at_once(tmp_path: Path) -> None:
     training = Training(tmp_path / "checkpoints", CheckpointConfig(retry_min=60))
     with pytest.raises(CheckpointError, match=f"cannot write a checkpoint to {tmp_path / 'checkpoints' / 'ckpt-5'} "):
         training.save_at(5)
+
+
+def test_message_of_tensorflow_is_shown_without_the_name_of_its_operation(tmp_path: Path) -> None:
+    with pytest.raises(tf.errors.OpError, match="function_node") as failure:
+        tf.io.read_file(str(tmp_path / "missing"))
+    assert run_files.first_line(failure.value) == f"{tmp_path / 'missing'}; No such file or directory"
