@@ -1,8 +1,9 @@
 """numba's compiler with a cache on disk that works for read-only installations, shared file systems and mixed processors.
 
 numba stores machine code by processor model and features, so a node never runs code that was compiled for another processor. The
-cache lies beside this module; where that folder is read-only, it lies in the user's cache folder, or else in the temporary folder
-of the node.
+cache lies in the user's cache folder and is identified by the content of the sources: the checkout and the snapshots of the code
+that jobs run share it. Where that folder is read-only, the cache lies beside this module, or else in the temporary folder of the
+node.
 """
 
 import ctypes
@@ -16,8 +17,8 @@ from typing import Any, TypeVar
 
 import llvmlite.binding
 import numba
+from numba.core.caching import UserProvidedCacheLocator
 
-import pianogen
 from pianogen.polling import wait_until
 
 _MADV_DONTNEED = 4
@@ -31,22 +32,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _sources_key() -> str:
-    """Identifies the sources of the kernels, as numba does: by path, time of modification and size.
+    """Identifies the content of the sources of the kernels, and the version of the compiler.
 
     numba itself checks only the file that defines a kernel. A kernel also contains the constants and record types of the modules
     that its file imports: all of them lie in the folders with kernels, except the constants of `pianogen.roll`.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(numba.__version__.encode())
     for source in _SOURCES:
-        status = source.stat()
-        digest.update(f"{source} {status.st_mtime_ns} {status.st_size}".encode())
+        digest.update(f"{source.relative_to(_PACKAGE)} {source.stat().st_size}\n".encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _find_folder() -> Path:
     """The first folder in which a cache can be kept."""
-    name = f"pianogen-{pianogen.__version__}-{_sources_key()}"
-    for parent in (_PACKAGE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))):
+    name = f"pianogen-{_sources_key()}"
+    for parent in (Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache"), _PACKAGE / "__pycache__"):
         try:
             folder = parent.expanduser() / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -63,10 +63,23 @@ def _find_folder() -> Path:
     return folder
 
 
-# numba reads this setting when a function is decorated, so it must be made before modules with kernels are imported.
+class KernelLocator(UserProvidedCacheLocator):  # type: ignore[misc]  # numba has no types
+    """Where numba finds the compiled kernels of this package; by default, it would not find those of a copy of the sources."""
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], source: str) -> "KernelLocator | None":
+        return super().from_function(function, source) if _PACKAGE in Path(source).parents else None
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, source: str) -> str:
+        return Path(source).parent.name
+
+
+# numba reads these settings when a function is decorated, so they must be made before modules with kernels are imported.
 FOLDER = Path(numba.config.CACHE_DIR) / _sources_key() if numba.config.CACHE_DIR else _find_folder()
 FOLDER.mkdir(parents=True, exist_ok=True)
 numba.config.CACHE_DIR = str(FOLDER)
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelLocator,{UserProvidedCacheLocator.__name__}"
 
 
 def kernel(function: Function) -> Function:
@@ -84,7 +97,7 @@ def compile_once(use_kernels: Callable[[], object], wait_s: float = WAIT_S) -> N
         use_kernels: calls every kernel with the types of its arguments.
         wait_s: the timeout.
     """
-    processor = hashlib.sha256(f"{_processor()} {numba.__version__}".encode()).hexdigest()[:16]
+    processor = hashlib.sha256(_processor().encode()).hexdigest()[:16]
     ready, compiling = FOLDER / f"ready-{processor}", FOLDER / f"compiling-{processor}"
     wait_until(lambda: ready.exists() or _create(compiling) or _has_dead_owner(compiling), wait_s, _POLL_S)
     is_ready = ready.exists()

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: many processes at once, other processors, changed sources, read-only installations."""
+"""The cache of compiled kernels: many processes at once, other processors, copied and changed sources, read-only folders."""
 
 import json
 import os
@@ -24,7 +24,12 @@ class Result:
 
 
 def start(installation: Path, *arguments: object, **variables: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(installation), **variables}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(installation),
+        "XDG_CACHE_HOME": str(installation.parent / "cache"),
+        **variables,
+    }
     environment.pop("NUMBA_CACHE_DIR", None)
     command = [sys.executable, str(PROGRAMS / "kernels.py"), *map(str, arguments)]
     return subprocess.Popen(command, cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
@@ -45,7 +50,7 @@ def install(target: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("site"))
+    return install(tmp_path_factory.mktemp("kernels") / "site")
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +61,13 @@ def results(installation: Path) -> list[Result]:
 
 def test_one_of_many_processes_compiles(installation: Path, results: list[Result]) -> None:
     assert sorted(result.num_compiled > 0 for result in results) == [False] * 4 + [True]
-    assert results[0].folder.is_relative_to(installation)
+    assert results[0].folder.is_relative_to(installation.parent / "cache")
     assert len({result.roll for result in results}) == 1
+
+
+def test_copy_of_the_sources_uses_the_compiled_kernels(installation: Path, results: list[Result]) -> None:
+    copied = result_of(start(install(installation.parent / "copy")))
+    assert copied == Result(results[0].folder, 0, results[0].roll)
 
 
 def test_another_processor_compiles_its_own_code_and_gives_the_same_roll(installation: Path, results: list[Result]) -> None:
@@ -91,14 +101,13 @@ def test_changed_source_has_its_own_cache(tmp_path: Path, source: str) -> None:
     assert result_of(start(installation, "--only-folder")).folder != before
 
 
-def test_read_only_installation_keeps_its_cache_elsewhere(tmp_path: Path) -> None:
-    installation = install(tmp_path / "site")
-    # A file in place of the folder, because permissions do not stop an administrator, who may run this test.
-    (installation / "pianogen" / "__pycache__").write_text("")
-    user_cache, temporary = tmp_path / "cache", tmp_path / "tmp"
+def test_cache_is_kept_where_it_can_be_written(tmp_path: Path) -> None:
+    installation, user_cache, temporary = install(tmp_path / "site"), tmp_path / "cache", tmp_path / "tmp"
     temporary.mkdir()
-    variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(user_cache)}
-    assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(user_cache)
-    shutil.rmtree(user_cache)
+    # A file in place of the folder, because permissions do not stop an administrator, who may run this test.
     user_cache.write_text("")
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary)}
+    assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(installation)
+    shutil.rmtree(installation / "pianogen" / "__pycache__")
+    (installation / "pianogen" / "__pycache__").write_text("")
     assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(temporary)
