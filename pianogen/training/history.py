@@ -23,45 +23,40 @@ class History:
 
     Args:
         path: the CSV file; its rows are read if it exists.
-        until_iteration: iteration of the checkpoint; later rows are dropped, because their epochs are repeated. None if there is
-            no checkpoint: then there must be no rows.
+        last_epoch_end: iteration of the last row that the checkpoint includes; later rows are dropped, because their epochs are
+            repeated, or only their ends. None if there is no checkpoint: then there must be no rows.
         retry_min: minutes for which a write that fails is retried.
 
     Raises:
         HistoryError: the file is damaged, or has rows although there is no checkpoint.
     """
 
-    def __init__(self, path: Path, until_iteration: int | None, retry_min: float = 0) -> None:
+    def __init__(self, path: Path, last_epoch_end: int | None, retry_min: float = 0) -> None:
         self._path, self._retry_min = path, retry_min
         rows = read_history(path)
-        if rows and until_iteration is None:
+        if rows and last_epoch_end is None:
             raise HistoryError(
                 f"{path} has {counted(len(rows), 'epoch')}, but {path.parent / 'checkpoints'} has no checkpoint: restore "
                 f"the folder from a backup; to start from iteration 0, remove {path.name} too"
             )
-        self.rows = [row for row in rows if row["iteration"] <= (until_iteration or 0)]
+        self.rows = [row for row in rows if row["iteration"] <= (last_epoch_end or 0)]
 
-    @property
-    def last_iteration(self) -> int:
-        """The iteration of the last row, 0 if there is none."""
-        return int(self.rows[-1]["iteration"]) if self.rows else 0
-
-    def check_complete(self, iteration: int, epoch_ends: Sequence[int]) -> None:
-        """Checks that all epochs before a checkpoint have a row.
+    def check_complete(self, last_epoch_end: int, epoch_ends: Sequence[int]) -> None:
+        """Checks that all epochs that a checkpoint includes have a row.
 
         Args:
-            iteration: iteration of the checkpoint.
+            last_epoch_end: iteration of the last row that the checkpoint includes.
             epoch_ends: last iteration of each epoch.
 
         Raises:
-            HistoryError: a row is missing, and early stopping would not know its validation loss.
+            HistoryError: a row is missing.
         """
         recorded = [row["iteration"] for row in self.rows]
-        expected = [end for end in dict.fromkeys(epoch_ends) if end < iteration]
-        if recorded[: len(expected)] != expected:
+        expected = [end for end in dict.fromkeys(epoch_ends) if end <= last_epoch_end]
+        if recorded != expected:
             raise HistoryError(
-                f"{self._path} has {counted(len(recorded), 'epoch')}, and the checkpoint at iteration {iteration} requires "
-                f"{len(expected)}: restore the file from a backup; to start from iteration 0, remove it and "
+                f"{self._path} has {counted(len(recorded), 'epoch')} until iteration {last_epoch_end}, and the checkpoint "
+                f"requires {len(expected)}: restore the file from a backup; to start from iteration 0, remove it and "
                 f"{self._path.parent / 'checkpoints'}"
             )
 

@@ -127,21 +127,23 @@ class _Loop:
             self._optimizer = build_optimizer(config.training, self._epoch_ends[-1], self._network.keras.trainable_variables)
         self._early_stopping = EarlyStopping(config.training.patience, self._averaged.keras)
         self._iteration = tf.Variable(0, dtype=tf.int64)
-        # Sums of the metrics over the iterations of the current epoch.
+        # Sums of the metrics over the iterations of the current epoch, and the iteration of the last epoch that has a row.
         self._totals = tf.Variable(np.zeros(len(self._network.metrics)))
+        self._last_epoch_end = tf.Variable(0, dtype=tf.int64)
         state = tf.train.Checkpoint(
             model=variables_of(self._network.keras),
             averaged=variables_of(self._averaged.keras),
             optimizer=self._optimizer,
             iteration=self._iteration,
             totals=self._totals,
+            last_epoch_end=self._last_epoch_end,
             **self._early_stopping.state,
         )
         self._checkpoints = Checkpoints(state, self._iteration, run / "checkpoints", config.checkpoints, self._is_writer)
         self._check_agreement()
-        until_iteration = None if self._checkpoints.newest is None else int(self._iteration)
-        self._history = History(run / "metrics.csv", until_iteration, config.checkpoints.retry_min)
-        self._history.check_complete(int(self._iteration), self._epoch_ends)
+        last_epoch_end = None if self._checkpoints.newest is None else int(self._last_epoch_end)
+        self._history = History(run / "metrics.csv", last_epoch_end, config.checkpoints.retry_min)
+        self._history.check_complete(int(self._last_epoch_end), self._epoch_ends)
         self._curves = Curves(run / "curves.png", self._network.metrics)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
         self._validation = Validation(self._averaged, self._valid_windows, workers)
@@ -191,7 +193,7 @@ class _Loop:
         with Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress:
             for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
                 self._run_epoch(epoch, begin, end, progress)
-                if end > self._history.last_iteration:
+                if end > int(self._last_epoch_end):
                     self._end_epoch(epoch, begin, end, progress)
                 if self._early_stopping.should_stop:
                     break
@@ -259,6 +261,7 @@ class _Loop:
             row["learning_rate"] = float(self._optimizer.learning_rate)
         self._trackers.log(end, row)
         self._totals.assign(tf.zeros_like(self._totals))
+        self._last_epoch_end.assign(end)
         # metrics.csv before the checkpoint: if the process is killed between the two, the end of the epoch is repeated, not lost.
         if self._is_writer:
             self._history.append(row)

@@ -162,7 +162,7 @@ def main() -> int:
     expected = prepare(arguments.folder / "uninterrupted" / "runs", store, **settings)
     started = time.monotonic()
     with subprocess.Popen(attempt(expected), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: iteration_of(expected) > 0, "the first checkpoint")
+        wait_until(lambda: iteration_of(expected) > 0, "the first checkpoint", timeout_s=600)
         longest_s = 2 * (time.monotonic() - started)
     if process.returncode:
         sys.exit(" ".join(state_of(expected)))

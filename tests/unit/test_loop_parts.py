@@ -93,11 +93,11 @@ def test_early_stopping_resumes_from_a_checkpoint(tmp_path: Path) -> None:
 
 def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    history = History(path, until_iteration=0)
+    history = History(path, last_epoch_end=0)
     for epoch in (1, 2, 3):
         history.append({"epoch": epoch, "iteration": 10 * epoch, "loss": 1 / epoch})
-    resumed = History(path, until_iteration=20)
-    assert resumed.last_iteration == 20
+    resumed = History(path, last_epoch_end=20)
+    assert resumed.rows == history.rows[:2]
     resumed.append({"epoch": 3, "iteration": 30, "loss": 0.25})
     assert [row["loss"] for row in read_history(path)] == [1.0, 0.5, 0.25]
     assert path.read_text().splitlines()[0] == "epoch,iteration,loss"
@@ -106,10 +106,10 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
 def test_rows_without_a_checkpoint_are_refused(tmp_path: Path) -> None:
     """A run would start from iteration 0 and overwrite them."""
     path = tmp_path / "metrics.csv"
-    assert History(path, until_iteration=None).rows == []
-    History(path, until_iteration=0).append({"epoch": 1, "iteration": 10, "loss": 1.0})
+    assert History(path, last_epoch_end=None).rows == []
+    History(path, last_epoch_end=0).append({"epoch": 1, "iteration": 10, "loss": 1.0})
     with pytest.raises(HistoryError, match=r"metrics\.csv has 1 epoch, but .*checkpoints has no checkpoint"):
-        History(path, until_iteration=None)
+        History(path, last_epoch_end=None)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(60), b"epoch,iteration,loss\n1,10\n", b"\xff\xfe\n1,2\n", b"loss\n0.5\n"])
@@ -117,7 +117,7 @@ def test_damaged_metrics_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "metrics.csv"
     path.write_bytes(content)
     with pytest.raises(HistoryError, match=r"metrics\.csv cannot be read .*: it is damaged; restore the file"):
-        History(path, until_iteration=20)
+        History(path, last_epoch_end=20)
 
 
 def test_metrics_that_are_no_file_are_not_taken_for_absent(tmp_path: Path) -> None:
@@ -129,9 +129,9 @@ def test_metrics_that_are_no_file_are_not_taken_for_absent(tmp_path: Path) -> No
 
 
 def test_missing_row_of_a_completed_epoch_is_refused(tmp_path: Path) -> None:
-    history = History(tmp_path / "metrics.csv", until_iteration=0)
+    history = History(tmp_path / "metrics.csv", last_epoch_end=0)
     history.append({"epoch": 1, "iteration": 10, "loss": 1.0})
-    resumed = History(tmp_path / "metrics.csv", until_iteration=25)
-    with pytest.raises(HistoryError, match="has 1 epoch, and the checkpoint at iteration 25 requires 2"):
-        resumed.check_complete(25, [10, 20, 30])
-    resumed.check_complete(20, [10, 20, 30])  # the end of the second epoch is repeated, and with it its row
+    resumed = History(tmp_path / "metrics.csv", last_epoch_end=20)
+    with pytest.raises(HistoryError, match="has 1 epoch until iteration 20, and the checkpoint requires 2"):
+        resumed.check_complete(20, [10, 20, 30])
+    resumed.check_complete(10, [10, 10, 20])  # an epoch of few windows may have no iteration of its own
