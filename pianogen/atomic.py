@@ -1,5 +1,6 @@
 """Atomic writes: the content is written to a temporary file in the same folder, fsynced, and renamed."""
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _MAX_STEM_BYTES = 200  # of the temporary file's name; most file systems limit names to 255 bytes
+_KEY_LENGTH = 8  # hexadecimal digits
 
 
 @contextmanager
@@ -16,8 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name starts with the name of `path` and `.tmp-`, so that files of killed processes can be recognized. It has the
     suffix of `path`, which some writers require.
     """
-    stem = os.fsdecode(os.fsencode(path.name)[:_MAX_STEM_BYTES])
-    temporary = path.with_name(f"{stem}.tmp-{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f"{_stem(path)}.tmp-{uuid.uuid4().hex[:_KEY_LENGTH]}{path.suffix}")
     try:
         yield temporary
         fsync(temporary)
@@ -25,6 +26,17 @@ def replacing(path: Path) -> Iterator[Path]:
         fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _stem(path: Path) -> str:
+    return os.fsdecode(os.fsencode(path.name)[:_MAX_STEM_BYTES])
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of killed processes that wrote `path`; the caller must be the only process that writes it."""
+    pattern = f"{glob.escape(_stem(path))}.tmp-{'[0-9a-f]' * _KEY_LENGTH}{glob.escape(path.suffix)}"
+    for temporary in path.parent.glob(pattern):
+        temporary.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

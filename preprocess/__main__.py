@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import pianogen
-from pianogen import command
+from pianogen import atomic, command
 from pianogen.errors import UsageError
 from pianogen.midi.options import ReadOptions
 from pianogen.progress import Progress
@@ -113,6 +113,8 @@ def _run_rank_0(settings: Settings, work_folder: WorkFolder, world: World, isola
         print(describe_inputs(inputs, unread), flush=True)
         return 0
     with work_folder.locked(settings.store, batch_job()):
+        atomic.remove_leftovers(settings.store)
+        atomic.remove_leftovers(settings.ledger)
         inputs = scan(settings.corpora, work_folder.path, unread)
         metadata = _read_metadata(settings, inputs)
         reader = work_folder.prepare(inputs, settings.options)

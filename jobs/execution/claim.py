@@ -99,4 +99,5 @@ def exclusive(run: Run, own: OwnJob) -> Iterator[None]:
         if not wait_until(take_lock, _TAKEOVER_S if own.id else 0, _POLL_S):
             raise refusal
         _check_not_replaced(run, own)
+        run.remove_leftovers()
         yield

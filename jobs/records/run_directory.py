@@ -10,13 +10,14 @@ from jobs.configuration.run_config import RunConfig
 from jobs.records import record_file
 from jobs.records.provenance import Provenance, read_primer
 from jobs.records.result import Result
-from pianogen import config
+from pianogen import atomic, config
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
 # A network file system may hide a new file from other machines for this long.
 VISIBILITY_DELAY_S = 120.0
-_RESULTS = ("result.json", "model.keras", "curves.png", "tensorboard", "metrics.csv", "checkpoints")
+_FILES = ("result.json", "model.keras", "curves.png", "metrics.csv")
+_FOLDERS = ("tensorboard", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,15 @@ class Run:
         """Writes result.json, which marks the run as done."""
         record_file.write(self.path / "result.json", result.to_json())
 
+    def remove_leftovers(self) -> None:
+        """Removes the temporary files of attempts that were killed; the caller must hold the lock of the run."""
+        for name in (*_FILES, "samples.h5"):
+            atomic.remove_leftovers(self.path / name)
+
     def remove_results(self) -> None:
         """Removes all that attempts have written but their records and logs: first result.json, the mark of a done run."""
         samples = [path for pattern in ("samples*.h5", "samples*.memorization.json") for path in sorted(self.path.glob(pattern))]
-        for path in [*(self.path / name for name in _RESULTS), *samples]:
+        for path in [*(self.path / name for name in (*_FILES, *_FOLDERS)), *samples]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

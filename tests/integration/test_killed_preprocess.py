@@ -67,4 +67,5 @@ def test_twenty_kills_at_random_moments_do_not_change_the_bytes(corpus: Path, tm
     last = finished(preprocess_command(2, corpus, "--store", store, *options))
     assert last.returncode == 0, last.stderr
     assert (store.read_bytes(), store.with_suffix(".ledger.csv").read_bytes()) == expected
+    assert {path.name for path in store.parent.iterdir()} == {"store.h5", "store.ledger.csv"}
     assert num_resumed > 0

@@ -103,7 +103,7 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run], name: str
 ) -> None:
-    """One attempt is killed, and one receives a shutdown signal; then the pointer is damaged."""
+    """One attempt is killed, and one receives a shutdown signal; then the pointer is damaged. A killed attempt left a file."""
     replicas, sections = SCENARIOS[name]
     expected, resumed = uninterrupted(name), prepare(tmp_path / name, store, logical_devices=replicas, **sections)
     last = iteration_of(expected)
@@ -113,9 +113,11 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
         assert signal_at(resumed, iteration, number) == code
         assert state_of(resumed)[0] == state
         (resumed.path / "checkpoints" / "checkpoint").write_bytes(bytes(100))  # the pointer, as a power failure leaves it
+        (resumed.path / "model.keras.tmp-0123abcd.keras").write_text("incomplete")
     assert finished(attempt(resumed)).returncode == 0
     assert state_of(resumed) == ("done", "")
     assert are_equal(resumed, expected)
+    assert not list(resumed.path.rglob("*.tmp-*"))
     assert len(resumed.read_provenance().attempts) == 3
     results = [json.loads((run.path / "result.json").read_text()) for run in (resumed, expected)]
     assert results[0]["samples"] == results[1]["samples"]
