@@ -22,6 +22,7 @@ from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.samples import SAMPLES, hash_primer
 from pianogen import logs
+from pianogen.command import counted
 from pianogen.errors import Interrupted, PianogenError
 from pianogen.evaluation.sample_metrics import measure
 
@@ -169,11 +170,14 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
             trained = TrainingResult(network, num_windows=0, history=[], checkpoint=checkpoint, iterations_per_s=None)
         else:
             trained = train(config, store, statistics, run.path, config.devices, workers, shutdown_requested, trackers)
+        _log.info("evaluating on the valid and test splits")
         evaluations = evaluate_held_out(trained.network, store, config.data, statistics, shutdown_requested)
         sampler = Sampler(trained.network, config.sampling, statistics)
         source = SampleSource(run.name, trained.checkpoint, hash_primer(config.sampling))
+        _log.info("drawing %s of %s", counted(config.sampling.num, "sample"), counted(config.sampling.steps, "step"))
         rolls = draw_to_store(run.path / SAMPLES, sampler, source, shutdown_requested)
         trackers.log_samples(int(trained.history[-1]["iteration"]) if trained.history else 0, rolls)
+        _log.info("searching the train split for passages of the samples")
         memorization = measure_memorization(rolls, store, config.data.groups, shutdown_requested)
     result = Result(
         checkpoint=trained.checkpoint,
