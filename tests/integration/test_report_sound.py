@@ -373,3 +373,16 @@ def test_every_control_has_a_name_and_the_order_of_focus_is_that_of_the_page(odd
         page.keyboard.press("Tab")
     first, second = (track(page, index).get_attribute("aria-label") for index in (0, 1))
     assert focused == [f"Play {first}", "0000.mid", f"Position in {first}", f"Play {second}"]
+
+
+def test_player_says_that_scripts_are_blocked(odd: OddSamples, page: "Page", browser: "Browser") -> None:
+    assert page.get_by_role("status").inner_text() == ""
+    blocked = browser.new_page(java_script_enabled=False)
+    blocked.goto(odd.report.as_uri())
+    assert blocked.get_by_role("status").inner_text() == "Loading. Scripts blocked? Open the file from disk."
+    blocked.close()
+
+
+def test_page_has_one_main_landmark_beside_its_header_and_footer(page: "Page") -> None:
+    landmarks = page.evaluate("[...document.body.children].filter((child) => !child.hidden).map((child) => child.localName)")
+    assert landmarks == ["header", "main", "footer", "section", "script"]
