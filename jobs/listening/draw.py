@@ -16,7 +16,7 @@ from pianogen.roll import Roll, equal_bars
 from pianogen.roll_text import encode_roll
 from pianogen.store import Split, Store
 
-MAX_STEPS = 256  # half a minute at 120 bpm
+MAX_QUARTERS = 64  # half a minute at 120 bpm
 _ID_LETTERS = 8
 
 
@@ -49,8 +49,8 @@ class _Item:
 def draw(runs: Sequence[Run], num: int, seed: int, mode: Mode = Mode.SINGLE) -> ListeningTest:
     """Draws the items: excerpts of the samples of each run, and of held-out pieces of the groups that the run was trained on.
 
-    All excerpts have the same length, 256 steps or less if a sample or a piece is shorter, and start at a random step. Shorter
-    pieces are used only if there are not enough others.
+    All excerpts have the same length, 64 quarter notes or less if a sample or a piece is shorter, and start at a random step.
+    Shorter pieces are used only if there are not enough others.
 
     Args:
         runs: done runs of one sweep.
@@ -63,9 +63,9 @@ def draw(runs: Sequence[Run], num: int, seed: int, mode: Mode = Mode.SINGLE) -> 
     generator = random.Random(seed)
     sample_counts, piece_counts = _counts(runs, num, mode)
     samples = {run: _read_samples(run, sample_counts[run]) for run in runs}
-    steps = min(MAX_STEPS, *(len(roll) for rolls in samples.values() for roll in rolls.values()))
+    steps = min(min(MAX_QUARTERS * roll.steps_per_quarter, len(roll)) for rolls in samples.values() for roll in rolls.values())
     pieces = _draw_pieces(piece_counts, steps, seed)
-    steps = min(steps, *(len(item.roll) for items in pieces.values() for item in items))
+    steps = min(steps, min(len(item.roll) for items in pieces.values() for item in items))
     questions: list[list[_Item]] = []
     for run, rolls in samples.items():
         excerpts = _draw_samples(run.name, rolls, sample_counts[run], steps, generator)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,11 +12,14 @@ from jobs import collect, decode, listening_results
 from jobs.listening.draw import draw
 from jobs.listening.key import Mode
 from pianogen import command
+from pianogen.config import SamplingConfig
 from pianogen.roll_text import encode_roll
+from pianogen.sampling.sample_store import Sample, SampleSource, write_samples
 from pianogen.store import Split, Store
-from tests.support.made_music import made_roll
+from tests.support.made_music import made_roll, store_of
 from tests.support.made_sweep import made_sweep
 from tests.support.report_page import opened_report
+from tests.support.runs import create_runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -257,6 +261,15 @@ def test_excerpts_are_equally_long_and_of_the_groups_of_the_run(tmp_path: Path, 
         piece, sample = sorted((test.key.origins[first], test.key.origins[second]), key=lambda origin: origin.source != "corpus")
         groups = next(run.read_config().data.groups for run in runs if run.name == sample.source)
         assert not groups or piece.piece[0] in groups
+
+
+def test_excerpts_are_64_quarter_notes_long_at_any_resolution(tmp_path: Path) -> None:
+    rolls = [replace(made_roll(seed, 800), steps_per_quarter=12) for seed in range(3)]
+    corpus = store_of(tmp_path / "corpus.h5", rolls, [Split.TRAIN, Split.TEST, Split.TEST])
+    (run,) = create_runs(tmp_path / "sweep", corpus, {"device": "cpu"})
+    write_samples(run.path / "samples.h5", [Sample(rolls[0])], SamplingConfig(num=1), SampleSource(run.name, "ckpt"))
+    test = draw([run], 2, 0)
+    assert {text[:2] for text in test.rolls.values()} == {encode_roll(rolls[0].rows(0, 64 * 12))[:2]}
 
 
 def test_test_without_the_store_or_the_samples_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
