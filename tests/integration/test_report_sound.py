@@ -111,6 +111,11 @@ def test_every_note_is_played_at_its_time_and_the_sound_is_not_clipped(odd: OddS
     assert loudest(sound, times[-1] + 0.9, times[-1] + 1) < AUDIBLE / 10
 
 
+def test_figures_of_a_single_note_are_singular(odd: OddSamples, page: "Page") -> None:
+    figures = track(page, odd.index("single note")).locator("figcaption").inner_text()
+    assert "1 note on 1 key\n" in figures
+
+
 def test_silent_sample_is_silent(odd: OddSamples, idle_page: "Page") -> None:
     played, sound = render(idle_page, odd.index("silence"), 1)
     assert len(played) == 0
