@@ -267,6 +267,11 @@ def test_long_settings_are_cut_off_in_the_table_and_in_the_plot(page: "Page") ->
     assert min(page.evaluate(overlaps)) > 0
 
 
+def test_regions_have_different_names(page: "Page") -> None:
+    names = page.locator("[role=region]").evaluate_all("all => all.map((region) => region.ariaLabel)")
+    assert len(set(names)) == len(names) == 3 + NUM_RUNS - 1  # three tables or plots, and the metrics of each run with samples
+
+
 def test_run_without_samples_says_so(page: "Page") -> None:
     page.get_by_role("button", name="Unfold all").click()
     assert page.locator(f"#run-{WITHOUT_SAMPLES}").get_by_text("no decoded samples").is_visible()
