@@ -15,6 +15,7 @@ from jobs.export import index
 from jobs.export.output_folder import OutputFolder, read_fingerprints
 from jobs.listening import page as listening_page
 from jobs.listening.draw import ListeningTest, draw
+from jobs.listening.key import Mode
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores, read_memorization, read_parameters
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         "parameters and metrics of every sample) and report.html (tables and plots of the runs, which can be\n"
         "filtered, and every sample as a piano roll that the page plays). A folder with other files is refused;\n"
         "MIDI files that the sweep no longer has are removed. With --listening-test, also write\n"
-        "listening-test.html, in which listeners rate excerpts of samples and of held-out pieces without their\n"
+        "listening-test.html, in which listeners judge excerpts of samples and of held-out pieces without their\n"
         "names, and its key.",
         epilog="example:\n  pianogen collect runs/quick --out collected --listening-test 20",
     )
@@ -51,19 +52,25 @@ def main(arguments: Sequence[str]) -> int:
         "--listening-test",
         type=command.positive_int,
         metavar="N",
-        help="also write a page with N excerpts, half of them of the corpus",
+        help="also write a page with N excerpts, half of them of the corpus, or with N pairs",
+    )
+    listening.add_argument(
+        "--listening-mode",
+        choices=list(Mode),
+        help="whether listeners judge single excerpts, or pairs of a sample and an excerpt of the corpus (default: single)",
     )
     listening.add_argument(
         "--listening-runs", type=int, nargs="+", metavar="NUMBER", help="the numbers of the runs in the test (default: all)"
     )
     listening.add_argument("--listening-seed", type=int, metavar="SEED", help="seed of the draw and of the order (default: 0)")
     options = parser.parse(arguments)
-    for name in ("listening_runs", "listening_seed"):
+    for name in ("listening_mode", "listening_runs", "listening_seed"):
         if getattr(options, name) is not None and options.listening_test is None:
             raise UsageError(f"--{name.replace('_', '-')} applies only with --listening-test N; add it")
     test = None
     if options.listening_test is not None:
-        test = draw(_choose_runs(options.sweep, options.listening_runs), options.listening_test, options.listening_seed or 0)
+        runs, mode = _choose_runs(options.sweep, options.listening_runs), Mode(options.listening_mode or Mode.SINGLE)
+        test = draw(runs, options.listening_test, options.listening_seed or 0, mode)
     _collect(options.sweep, options.out, test)
     return 0
 
@@ -117,7 +124,7 @@ def _collect(sweep: Path, out: Path, test: ListeningTest | None) -> None:
     if test is not None:
         key = out / _KEY
         print(
-            f"{counted(len(test.rolls), 'excerpt')} in {out / _LISTENING_PAGE}; give listeners this file, and keep {key} for "
+            f"{test.key.contents} in {out / _LISTENING_PAGE}; give listeners this file, and keep {key} for "
             "pianogen listening-results"
         )
 

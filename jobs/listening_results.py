@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.listening.answers import read_answers
-from jobs.listening.key import CORPUS, Key
+from jobs.listening.key import CORPUS, Key, Mode
 from pianogen import command
 from pianogen.command import counted
 from pianogen.errors import UsageError
@@ -26,8 +26,10 @@ def main(arguments: Sequence[str]) -> int:
         prog="pianogen listening-results",
         description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
         "with the Wilson interval at 95 %, and the mean rating; and compare the ratings of every two of them with the\n"
-        "Wilcoxon signed-rank test over listeners. The answers are CSV files that listeners have saved in the page\n"
-        "of pianogen collect --listening-test.",
+        "Wilcoxon signed-rank test over listeners. In a test of pairs, the share of a run is that of the pairs in\n"
+        "which its sample was taken for the real one, where chance is 0.5, and its ratings are compared with those of\n"
+        "the corpus over pairs. The answers are CSV files that listeners have saved in the page of pianogen collect\n"
+        "--listening-test.",
         epilog="example:\n  pianogen listening-results answers/*.csv --key collected/listening-test.key.json",
     )
     parser.add_argument(
@@ -47,7 +49,7 @@ def _print_results(paths: Sequence[Path], key: Key) -> None:
         raise UsageError(f"{', '.join(map(str, paths))}: no answers; give the files that listeners have saved after the test")
     num_listeners = len({answer.listener for answer in answers})
     headings = ("taken for real", "of", "share", "95 % interval", "mean rating", "missing", "")
-    shares = _table(f"{key.test}: {counted(len(key.origins), 'excerpt')}, {counted(num_listeners, 'listener')}", *headings)
+    shares = _table(f"{key.test}: {key.contents}, {counted(num_listeners, 'listener')}", *headings)
     for share in results.shares(answers, key):
         has_interval = share.low is not None and share.high is not None
         shares.add_row(
@@ -60,14 +62,17 @@ def _print_results(paths: Sequence[Path], key: Key) -> None:
             str(share.missing),
             "" if share.has_enough else f"too few answers: {share.answers}, {results.MIN_ANSWERS} needed",
         )
-    comparisons = _table("Ratings, compared within listeners", "compared with", "listeners", "median difference", "p", "")
+    compared = "rated pairs" if key.mode is Mode.PAIRS else "listeners"
+    comparisons = _table(f"Ratings, compared within {compared}", "compared with", compared, "median difference", "p", "")
     for row in results.compare(answers, key):
-        too_few = f"too few listeners with different ratings: {row.differing}, {results.MIN_LISTENERS} needed"
-        figures = (str(row.listeners), _number(row.median, "+.2f"), _number(row.p, ".4f"))
+        too_few = f"too few {compared} with different ratings: {row.differing}, {results.MIN_DIFFERENCES} needed"
+        figures = (str(row.differences), _number(row.median, "+.2f"), _number(row.p, ".4f"))
         comparisons.add_row(escape(row.one), escape(row.other), *figures, too_few if row.p is None else "")
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(shares)
     console.print(comparisons)
+    if key.mode is Mode.PAIRS:
+        print("taken for real: the pairs in which the excerpt was taken for the real one; chance is 0.50")
     print("p: Wilcoxon signed-rank test, corrected by the method of Holm; the difference is that of the first minus the second")
 
 

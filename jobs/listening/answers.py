@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.listening.key import Key
+from jobs.listening.key import Key, Mode
 from pianogen.errors import UsageError, cause
 
 COLUMNS = ("test", "listener", "item", "answer", "rating")
 _EXPECTED = "give CSV files that the page of the listening test has saved"
+_MODES = {Mode.SINGLE: "single excerpts", Mode.PAIRS: "pairs"}
 _IS_REAL = {"real": True, "generated": False, "": None}
 _RATINGS = {"": None} | {str(rating): rating for rating in range(1, 6)}
 
@@ -37,7 +38,7 @@ def read_answers(paths: Sequence[Path], key: Key) -> list[Answer]:
 
     Raises:
         UsageError: a file cannot be read, is of another test, or has a value that the page does not save; or two files have
-            different answers of one listener.
+            different answers of one listener, or a listener took both excerpts or neither excerpt of a pair for real.
     """
     answers: dict[tuple[str, str], tuple[Answer, Path]] = {}
     for path in paths:
@@ -59,7 +60,21 @@ def read_answers(paths: Sequence[Path], key: Key) -> list[Answer]:
     listeners = sorted({listener for listener, _ in answers})
     given = {identity: answer for identity, (answer, _) in answers.items()}
     missing = (Answer(listener, item, None, None) for listener in listeners for item in key.origins)
-    return [given.get((answer.listener, answer.item), answer) for answer in missing]
+    complete = [given.get((answer.listener, answer.item), answer) for answer in missing]
+    if key.mode is Mode.PAIRS:
+        for first, second in zip(complete[::2], complete[1::2], strict=True):
+            _check_pair(first, second, paths)
+    return complete
+
+
+def _check_pair(first: Answer, second: Answer, paths: Sequence[Path]) -> None:
+    if {first.is_real, second.is_real} not in ({True, False}, {None}):
+        names = {is_real: name or "nothing" for name, is_real in _IS_REAL.items()}
+        raise UsageError(
+            f"{', '.join(map(str, paths))}: {first.listener} answered {names[first.is_real]} to {first.item} and "
+            f"{names[second.is_real]} to {second.item}, expected real to one excerpt of this pair and generated to the other; "
+            "restore the file that the page has saved"
+        )
 
 
 def _read_file(path: Path, key: Key) -> Iterator[tuple[int, Answer]]:
@@ -84,8 +99,8 @@ def _read_file(path: Path, key: Key) -> Iterator[tuple[int, Answer]]:
 def _parse(values: dict[str, str], where: str, key: Key) -> Answer:
     if values["test"] != key.test:
         raise UsageError(
-            f"{where}: an answer of the test {values['test']!r}, but the key is that of {key.test!r}; give the key of that test, "
-            "or leave out this file"
+            f"{where}: an answer of the test {values['test']!r}, but the key is that of {key.test!r}, a test of "
+            f"{_MODES[key.mode]}; give the key of that test, or leave out this file"
         )
     if not values["listener"]:
         raise UsageError(f"{where}: the listener is missing; restore the file that the page has saved")

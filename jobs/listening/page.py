@@ -9,4 +9,4 @@ _SCRIPTS = ("roll.js", "piano.js", "playback.js", "player.js", "roll_view.js", "
 
 def render(test: ListeningTest) -> str:
     """The HTML of the page, which contains the identifiers of the items and nothing of their origins."""
-    return html.render("listening.html.jinja", _STYLES, _SCRIPTS, test=test.key.test, rolls=test.rolls)
+    return html.render("listening.html.jinja", _STYLES, _SCRIPTS, test=test)

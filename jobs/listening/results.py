@@ -3,10 +3,13 @@
 The share is that of all answers to excerpts of a source, with the Wilson score interval at 95 % (Wilson 1927). The interval takes
 answers as independent.
 
+In a test of pairs, the share of a run is that of the pairs in which its sample was taken for the real one; chance is 0.5.
+
 Ratings are compared within listeners, who use the scale differently: for each listener, the mean rating of one source minus that
-of the other. The Wilcoxon signed-rank test (Wilcoxon 1945) tells whether these differences are centered at 0. Its p value is
-exact for up to 13 listeners with a difference, and estimated from 9,999 random signs for more; it takes ties into account. The
-p values of all comparisons are corrected by the method of Holm (1979).
+of the other. In a test of pairs, the corpus and a run are compared within each pair that a listener rated. The Wilcoxon
+signed-rank test (Wilcoxon 1945) tells whether these differences are centered at 0. Its p value is exact for up to 13 differences
+other than 0, and estimated from 9,999 random signs for more; it takes ties into account. The p values of all comparisons are
+corrected by the method of Holm (1979).
 """
 
 import itertools
@@ -18,11 +21,11 @@ import numpy as np
 from scipy import stats
 
 from jobs.listening.answers import Answer
-from jobs.listening.key import Key
+from jobs.listening.key import CORPUS, Key, Mode
 
 CONFIDENCE = 0.95
 MIN_ANSWERS = 20  # with fewer, the interval of a share is up to 0.4 wide or wider
-MIN_LISTENERS = 6  # with a difference: with 5, the smallest possible p value is 0.0625
+MIN_DIFFERENCES = 6  # that are not 0: with 5, the smallest possible p value is 0.0625
 _NUM_RESAMPLES = 9_999
 
 
@@ -35,7 +38,7 @@ class Share:
         real: number of these that took the excerpt for real.
         low, high: the interval of the share; None without answers.
         mean_rating: None without ratings.
-        missing: number of excerpts and listeners without an answer or a rating.
+        missing: number of excerpts and listeners without an answer or, in a test of single excerpts, without a rating.
     """
 
     source: str
@@ -57,15 +60,15 @@ class Comparison:
     """The ratings of two sources by the same listeners.
 
     Attributes:
-        listeners: number of listeners who rated both.
-        differing: number of these whose mean ratings differ.
-        median: of the differences of the mean ratings, `one` minus `other`; None without listeners.
-        p: corrected p value of the signed-rank test; None if fewer than 6 listeners rate the sources differently.
+        differences: number of listeners who rated both, or of the pairs that they rated.
+        differing: number of the differences that are not 0.
+        median: of the differences of the (mean) ratings, `one` minus `other`; None if there are none.
+        p: corrected p value of the signed-rank test; None if fewer than 6 differences are not 0.
     """
 
     one: str
     other: str
-    listeners: int
+    differences: int
     differing: int
     median: float | None
     p: float | None
@@ -73,14 +76,18 @@ class Comparison:
 
 def shares(answers: Sequence[Answer], key: Key) -> list[Share]:
     """The share of each source that was taken for real: of the corpus, and of the runs in order."""
-    return [_share(source, [answer for answer in answers if key.origins[answer.item].source == source]) for source in key.sources]
+    return [
+        _share(source, [answer for answer in answers if key.origins[answer.item].source == source], key.mode)
+        for source in key.sources
+    ]
 
 
-def _share(source: str, answers: Sequence[Answer]) -> Share:
+def _share(source: str, answers: Sequence[Answer], mode: Mode) -> Share:
     given = [answer.is_real for answer in answers if answer.is_real is not None]
     ratings = [answer.rating for answer in answers if answer.rating is not None]
     low, high = wilson_interval(sum(given), len(given)) if given else (None, None)
-    missing = sum(answer.is_real is None or answer.rating is None for answer in answers)
+    is_rated = mode is Mode.SINGLE  # the ratings of pairs are optional
+    missing = sum(answer.is_real is None or (is_rated and answer.rating is None) for answer in answers)
     return Share(source, len(given), sum(given), low, high, statistics.mean(ratings) if ratings else None, missing)
 
 
@@ -91,16 +98,16 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def compare(answers: Sequence[Answer], key: Key) -> list[Comparison]:
-    """The comparisons of every two sources."""
+    """The comparisons of every two sources; in a test of pairs, of the corpus and each run."""
     ratings = {source: _mean_ratings(answers, key, source) for source in key.sources}
-    pairs = list(itertools.combinations(key.sources, 2))
+    pairs = [pair for pair in itertools.combinations(key.sources, 2) if key.mode is Mode.SINGLE or pair[0] == CORPUS]
     differences = {pair: _differences(ratings[pair[0]], ratings[pair[1]]) for pair in pairs}
     p_values = {pair: p for pair, values in differences.items() if (p := signed_rank_p(values)) is not None}
     corrected = dict(zip(p_values, correct(list(p_values.values())), strict=True))
     return [
         Comparison(
             *pair,
-            listeners=len(values),
+            differences=len(values),
             differing=int(np.count_nonzero(values)),
             median=float(np.median(values)) if len(values) else None,
             p=corrected.get(pair),
@@ -109,24 +116,28 @@ def compare(answers: Sequence[Answer], key: Key) -> list[Comparison]:
     ]
 
 
-def _mean_ratings(answers: Iterable[Answer], key: Key, source: str) -> dict[str, float]:
-    """The mean rating of a source by each listener who rated it."""
-    ratings: dict[str, list[int]] = {}
+_Rater = tuple[str, str]  # a listener, and the first item of the pair; '' in a test of single excerpts
+
+
+def _mean_ratings(answers: Iterable[Answer], key: Key, source: str) -> dict[_Rater, float]:
+    """The mean rating of a source by each listener who rated it, or the rating of its excerpt in each pair."""
+    first_items = {item: pair[0] for pair in key.pairs for item in pair}
+    ratings: dict[_Rater, list[int]] = {}
     for answer in answers:
         if answer.rating is not None and key.origins[answer.item].source == source:
-            ratings.setdefault(answer.listener, []).append(answer.rating)
-    return {listener: statistics.mean(values) for listener, values in ratings.items()}
+            ratings.setdefault((answer.listener, first_items.get(answer.item, "")), []).append(answer.rating)
+    return {rater: statistics.mean(values) for rater, values in ratings.items()}
 
 
-def _differences(one: Mapping[str, float], other: Mapping[str, float]) -> np.ndarray:
-    """(L,) differences of the ratings of the listeners who rated both; rounded, so that equal differences have equal ranks."""
-    return np.array([round(one[listener] - other[listener], 9) for listener in sorted(one.keys() & other.keys())])
+def _differences(one: Mapping[_Rater, float], other: Mapping[_Rater, float]) -> np.ndarray:
+    """(N,) differences of the ratings by those who rated both; rounded, so that equal differences have equal ranks."""
+    return np.array([round(one[rater] - other[rater], 9) for rater in sorted(one.keys() & other.keys())])
 
 
 def signed_rank_p(differences: np.ndarray) -> float | None:
     """The two-sided p value of the Wilcoxon signed-rank test, without the zeros; None for fewer than 6 other differences."""
     others = differences[differences != 0]
-    if len(others) < MIN_LISTENERS:
+    if len(others) < MIN_DIFFERENCES:
         return None
     method = stats.PermutationMethod(n_resamples=_NUM_RESAMPLES, rng=np.random.default_rng(0))
     return float(stats.wilcoxon(others, method=method).pvalue)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_MAX_DECIMAL = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -44,6 +46,11 @@ class Column:
     baselines: Sequence[str] = ()
     best: str = ""
     is_shown: bool = True
+
+
+def number_text(value: float, number_format: str) -> str:
+    """A finite value as text; one that decimals would make long, such as a loss that diverged, has an exponent."""
+    return f"{value:.3e}" if number_format.endswith("f") and abs(value) >= _MAX_DECIMAL else format(value, number_format)
 
 
 def key_of(title: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines
-from jobs.report.columns import Cell, Column, key_of
+from jobs.report.columns import Cell, Column, key_of, number_text
 from jobs.report.figures import RunFigures
 from jobs.report.results import RESULTS, ResultColumn
 
@@ -139,4 +139,4 @@ def _result_cell(value: float | None, number_format: str, best: float | None) ->
         return Cell("", "")
     if not math.isfinite(value):
         return Cell(str(value), "")
-    return Cell(format(value, number_format), repr(value), value == best)
+    return Cell(number_text(value, number_format), repr(value), value == best)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pianogen.command import counted
 from pianogen.evaluation.corpus_comparison import LEVEL, Comparison, MetricComparison
 from pianogen.evaluation.metrics import Metric
 from pianogen.roll_text import DIGITS
@@ -66,18 +67,18 @@ def explain(comparison: Comparison) -> str:
     corpus = comparison.corpus
     sets = f"sets of {comparison.num_samples} excerpts" if comparison.num_samples > 1 else "single excerpts"
     return (
-        f"Excerpts of {corpus.num_steps} steps of {comparison.num_samples} samples and of {len(corpus.excerpts)} held-out pieces "
-        f"of {corpus.store}. Real music: the median of what {sets} of train pieces score against the same held-out pieces. "
-        f"At least {100 * (1 - LEVEL):g} % of these sets keep the limits of all metrics."
+        f"Excerpts of {counted(corpus.num_steps, 'step')} of {counted(comparison.num_samples, 'sample')} and of "
+        f"{len(corpus.excerpts)} held-out pieces of {corpus.store}. Real music: the median of what {sets} of train pieces score "
+        f"against the same held-out pieces. At least {100 * (1 - LEVEL):g} % of these sets keep the limits of all metrics."
     )
 
 
 def _row(entry: MetricComparison, num_samples: int) -> MetricRow:
     metric, yardstick = entry.metric, entry.yardstick
-    counted = f" ({len(entry.samples)} of {num_samples} samples)" if len(entry.samples) < num_samples else ""
+    determined = f" ({len(entry.samples)} of {num_samples} samples)" if len(entry.samples) < num_samples else ""
     distributions = (entry.samples, entry.train, entry.valid, entry.test)
     return MetricRow(
-        title=metric.title + (f", {metric.unit}" if metric.unit else "") + counted,
+        title=metric.title + (f", {metric.unit}" if metric.unit else "") + determined,
         definition=metric.definition,
         means=[_number(distribution.mean) if metric.is_ordered else "" for distribution in distributions],
         overlap=f"{entry.overlap:.2f}",

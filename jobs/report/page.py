@@ -63,6 +63,7 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         definitions=define(columns),
         size=axes.SIZE,
         collapse_definitions=collapse.DEFINITIONS,
+        counted=counted,
         explain=explain,
         metric_rows=metric_rows,
         passages=passages,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.records.seed_groups import SEED, Spread, find_spread, group_by_seed
-from jobs.report.columns import Cell, Column
+from jobs.report.columns import Cell, Column, number_text
 from jobs.report.comparison import find_best, make_result_column, setting_column, varied_settings
 from jobs.report.figures import RunFigures
 from jobs.report.results import RESULTS, ResultColumn
@@ -61,7 +61,8 @@ def _column(result: ResultColumn, groups: Sequence[Sequence[RunFigures]], runs: 
 
 
 def _text(values: Sequence[float | None], spread: Spread, number_format: str) -> str:
-    if len(set(values)) == 1:
-        return format(values[0], number_format) + (" ± 0" if len(values) > 1 else "")
+    first = values[0]
+    if first is not None and len(set(values)) == 1:
+        return number_text(first, number_format) + (" ± 0" if len(values) > 1 else "")
     mean_format = number_format.replace("d", ".1f")  # the mean of integers is not an integer
-    return f"{spread.mean:{mean_format}} ± {spread.deviation:{mean_format}}"
+    return f"{number_text(spread.mean, mean_format)} ± {number_text(spread.deviation, mean_format)}"

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pianogen.roll import ONSET, SILENT, Roll, notes
+from pianogen.roll import ONSET, SILENT, STEPS_PER_QUARTER, Roll, notes
 
 
 class Collapse(StrEnum):
@@ -17,7 +17,7 @@ class Collapse(StrEnum):
     REPETITION = "repetition"
 
 
-# The conditions, which must hold for the second half of a sample.
+# The conditions, which must hold for the second half of a sample. A step is a sixteenth note, as in METRICS.
 DEFINITIONS = {
     Collapse.SILENCE: "no key sounds at 95 % of the steps",
     Collapse.STUCK_NOTE: "one note lasts for 75 % of the steps",
@@ -41,12 +41,13 @@ def find_collapse(roll: Roll) -> Collapse:
     """The collapse of the second half of a roll: the first kind in DEFINITIONS whose condition holds.
 
     Only the second half is examined, because samples rarely collapse at the start and never recover. A second half of fewer than
-    64 steps has no collapse.
+    64 sixteenth notes has no collapse.
     """
     middle = len(roll) // 2
+    per_sixteenth = roll.steps_per_quarter / STEPS_PER_QUARTER
     packed, states = roll.packed[middle:], roll.states[middle:]
     num_steps = len(states)
-    if num_steps < _SHORTEST_STEPS:
+    if num_steps < _SHORTEST_STEPS * per_sixteenth:
         return Collapse.NONE
     if (states == SILENT).all(axis=1).mean() >= _SILENT_SHARE:
         return Collapse.SILENCE
@@ -57,9 +58,11 @@ def find_collapse(roll: Roll) -> Collapse:
     num_notes = onsets.sum()
     on_few_keys = np.sort(onsets.sum(axis=0))[-_FEW_KEYS:].sum()
     is_narrow = on_few_keys >= _FEW_KEYS_SHARE * num_notes
-    if onsets.any(axis=1).mean() >= _ONSET_SHARE and (is_narrow or num_notes >= _MANY_NOTES * num_steps):
+    sixteenths = np.unique(np.arange(num_steps) // per_sixteenth, return_index=True)[1]  # the first step of each
+    has_onset = np.logical_or.reduceat(onsets.any(axis=1), sixteenths)
+    if has_onset.mean() >= _ONSET_SHARE and (is_narrow or num_notes >= _MANY_NOTES * len(sixteenths)):
         return Collapse.EVERY_STEP
-    longest = min(_PATTERN_STEPS, num_steps // _PATTERN_TIMES)
+    longest = min(int(_PATTERN_STEPS * per_sixteenth), num_steps // _PATTERN_TIMES)
     if any((packed[steps:] == packed[:-steps]).all(axis=1).mean() >= _REPEATED_SHARE for steps in range(1, longest + 1)):
         return Collapse.REPETITION
     return Collapse.NONE

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pianogen.command import counted
 from pianogen.errors import PianogenError
 from pianogen.evaluation.excerpts import Excerpt, draw_excerpts, draw_rows
 from pianogen.evaluation.metrics import METRICS, Metric, RollContent, overlap
@@ -124,8 +125,8 @@ class Corpus:
         for kind, excerpts in (("train", train), ("held-out", held_out)):
             if len(excerpts) < MIN_PIECES:
                 raise ComparisonError(
-                    f"{store.path} has {len(excerpts)} {kind} pieces of at least {num_steps} steps, expected {MIN_PIECES} or "
-                    "more; metrics of so few pieces are no yardstick"
+                    f"{store.path} has {counted(len(excerpts), f'{kind} piece')} of at least {counted(num_steps, 'step')}, "
+                    f"expected {MIN_PIECES} or more; metrics of so few pieces are no yardstick"
                 )
         profiles = [profile(excerpt.roll for excerpt in excerpts) for excerpts in (train, valid, test)]
         return cls(store.path.name, num_steps, held_out, *profiles)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NUM_SAMPLES, STEPS = 8, 512
 GONE_STORE = 11  # the run whose store is gone
+GONE_NAME = "gone <b>" + 100 * "0" + ".h5"
 HOSTILE_NAME = "0003-<img src=x onerror=\"document.title='harmed'\">'&amp;{{7*7}}"
 HOSTILE_PRIMER = "/music/</script></style><script>document.title='harmed'</script>\"'<b>.mid"
 HOSTILE_ERROR = "<script>document.title='harmed'</script> & \"more\""
@@ -62,7 +63,7 @@ class Sweep:
             if run is not waiting:
                 decode_run(run, archive=run is self.runs[5])
         provenance = self.runs[GONE_STORE].read_provenance()
-        moved = replace(provenance.store, path=f"{folder}/gone <b>store.h5")
+        moved = replace(provenance.store, path=f"{folder}/{GONE_NAME}")
         self.runs[GONE_STORE].write_provenance(replace(provenance, store=moved))
         self.collected = folder / "collected"
         assert command.run(collect.main, [str(self.out), "--out", str(self.collected)]) == 0
@@ -271,7 +272,7 @@ def test_excerpts_of_held_out_pieces_are_marked_and_played(sweep: Sweep, page: "
 
 def test_report_says_why_samples_are_not_compared(page: "Page") -> None:
     note = page.locator(f"#run-{GONE_STORE} .muted", has_text="Not compared with a corpus")
-    assert "gone <b>store.h5 does not exist" in note.inner_text()
+    assert f"{GONE_NAME} does not exist" in note.inner_text()
     assert page.locator(".muted", has_text="Not compared with a corpus").count() == 1
     assert column(page, "unlike corpus")[GONE_STORE] == ""
 

@@ -257,6 +257,21 @@ def test_foot_names_the_store_and_no_path(sweep: Sweep, page: "Page") -> None:
     assert "/" not in foot
 
 
+def test_long_settings_are_cut_off_in_the_table_and_in_the_plot(page: "Page") -> None:
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('.data td')].map((cell) => cell.offsetWidth))") <= 19 * 16
+    overlaps = """() => { const box = (element) => element.getBoundingClientRect();
+        const axes = [...document.querySelectorAll(".axis")];
+        return axes.slice(1).map((next, index) => box(next).left
+            - Math.max(...[...axes[index].children].map((label) => box(label).right))); }"""
+    assert min(page.evaluate(overlaps)) > 0
+
+
+def test_regions_have_different_names(page: "Page") -> None:
+    names = page.locator("[role=region]").evaluate_all("all => all.map((region) => region.ariaLabel)")
+    assert len(set(names)) == len(names) == 3 + NUM_RUNS - 1  # three tables or plots, and the metrics of each run with samples
+
+
 def test_run_without_samples_says_so(page: "Page") -> None:
     page.get_by_role("button", name="Unfold all").click()
     assert page.locator(f"#run-{WITHOUT_SAMPLES}").get_by_text("no decoded samples").is_visible()

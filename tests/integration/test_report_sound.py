@@ -111,6 +111,11 @@ def test_every_note_is_played_at_its_time_and_the_sound_is_not_clipped(odd: OddS
     assert loudest(sound, times[-1] + 0.9, times[-1] + 1) < AUDIBLE / 10
 
 
+def test_figures_of_a_single_note_are_singular(odd: OddSamples, page: "Page") -> None:
+    figures = track(page, odd.index("single note")).locator("figcaption").inner_text()
+    assert "1 note on 1 key\n" in figures
+
+
 def test_silent_sample_is_silent(odd: OddSamples, idle_page: "Page") -> None:
     played, sound = render(idle_page, odd.index("silence"), 1)
     assert len(played) == 0
@@ -373,3 +378,16 @@ def test_every_control_has_a_name_and_the_order_of_focus_is_that_of_the_page(odd
         page.keyboard.press("Tab")
     first, second = (track(page, index).get_attribute("aria-label") for index in (0, 1))
     assert focused == [f"Play {first}", "0000.mid", f"Position in {first}", f"Play {second}"]
+
+
+def test_player_says_that_scripts_are_blocked(odd: OddSamples, page: "Page", browser: "Browser") -> None:
+    assert page.get_by_role("status").inner_text() == ""
+    blocked = browser.new_page(java_script_enabled=False)
+    blocked.goto(odd.report.as_uri())
+    assert blocked.get_by_role("status").inner_text() == "Loading. Scripts blocked? Open the file from disk."
+    blocked.close()
+
+
+def test_page_has_one_main_landmark_beside_its_header_and_footer(page: "Page") -> None:
+    landmarks = page.evaluate("[...document.body.children].filter((child) => !child.hidden).map((child) => child.localName)")
+    assert landmarks == ["header", "main", "footer", "section", "script"]

@@ -168,6 +168,7 @@ def test_shorter_samples_than_excerpts_are_refused(corpus: Corpus) -> None:
         ((MIN_PIECES - 1, 8, 8), "has 7 train pieces of at least 256 steps, expected 8 or more"),
         ((10, 4, MIN_PIECES - 5), "has 7 held-out pieces of at least 256 steps, expected 8 or more"),
         ((10, 0, 0), "has 0 held-out pieces"),
+        ((10, 1, 0), "has 1 held-out piece of"),
     ],
 )
 def test_too_few_pieces_are_refused(tmp_path: Path, counts: tuple[int, int, int], message: str) -> None:

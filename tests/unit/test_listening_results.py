@@ -1,7 +1,9 @@
 """The statistics of a listening test, and the answers that are refused."""
 
 import itertools
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from scipy import stats
 from jobs import listening_results
 from jobs.listening import results
 from jobs.listening.answers import Answer, read_answers
-from jobs.listening.key import CORPUS, Key, Origin
+from jobs.listening.key import CORPUS, Key, Mode, Origin
 from pianogen import command
 from pianogen.errors import UsageError
 
@@ -107,7 +109,7 @@ def test_results_of_made_answers() -> None:
     assert gru.high == pytest.approx(results.wilson_interval(0, 8)[1])
     assert results.shares(made_answers(20), KEY)[1].has_enough
     with_base, with_gru, runs = results.compare(made_answers(8), KEY)
-    assert (with_base.one, with_base.other, with_base.listeners, with_base.median) == (CORPUS, BASE, 8, 2.0)
+    assert (with_base.one, with_base.other, with_base.differences, with_base.median) == (CORPUS, BASE, 8, 2.0)
     assert with_gru.median == 3.5
     # The corpus is better for all 8 listeners: 2 of 256 signs. Two comparisons are tested, so p is doubled.
     assert [with_base.p, with_gru.p] == pytest.approx([4 / 256, 4 / 256])
@@ -124,7 +126,81 @@ def test_missing_answers_are_not_counted_as_generated() -> None:
     corpus, base, _ = results.shares(answers, KEY)
     assert (corpus.answers, corpus.real, corpus.mean_rating, corpus.missing) == (1, 1, 3, 2)
     assert (base.answers, base.low, base.mean_rating, base.missing) == (0, None, None, 1)
-    assert [row.listeners for row in results.compare(answers, KEY)] == [0, 0, 0]
+    assert [row.differences for row in results.compare(answers, KEY)] == [0, 0, 0]
+
+
+# Three pairs of the corpus and a run, and one of the corpus and another run.
+PAIRS = Key(
+    "pairs-test-2",
+    0,
+    {
+        "aa": Origin(CORPUS, "A.mid", 3),
+        "bb": Origin(GRU, "0001", 0),
+        "cc": Origin(GRU, "0003", 1),
+        "dd": Origin(CORPUS, "B.mid", 0),
+        "ee": Origin(GRU, "0000", 0),
+        "ff": Origin(CORPUS, "C.mid", 0),
+        "gg": Origin(CORPUS, "D.mid", 7),
+        "hh": Origin(BASE, "0000", 0),
+    },
+    Mode.PAIRS,
+)
+
+
+def made_pair_answers() -> list[Answer]:
+    """Two listeners; the first one takes the samples of the second and fourth pair for real, and does not rate the last pair."""
+    real = {"ann": {"aa", "cc", "ff", "hh"}, "bob": {"aa", "dd", "ff", "gg"}}
+    ratings = {
+        "ann": {"aa": 5, "bb": 1, "cc": 4, "dd": 3, "ee": 2, "ff": 5},
+        "bob": {"aa": 3, "bb": 1, "cc": 3, "dd": 4, "ee": 1, "ff": 5, "gg": 2, "hh": 5},
+    }
+    return [Answer(name, item, item in real[name], ratings[name].get(item)) for name in real for item in PAIRS.origins]
+
+
+def test_results_of_pairs() -> None:
+    corpus, base, gru = results.shares(made_pair_answers(), PAIRS)
+    assert [(share.source, share.answers, share.real) for share in (corpus, base, gru)] == [
+        (CORPUS, 8, 6),
+        (BASE, 2, 1),
+        (GRU, 6, 1),
+    ]
+    assert [share.missing for share in (corpus, base, gru)] == [0, 0, 0]  # a rating of a pair is optional
+    assert (gru.low, gru.high) == pytest.approx((0.0300534, 0.5635028), abs=1e-6)
+    assert gru.mean_rating == 2.0
+    with_base, with_gru = results.compare(made_pair_answers(), PAIRS)
+    assert (with_base.one, with_base.other, with_base.differences, with_base.median, with_base.p) == (CORPUS, BASE, 1, -3, None)
+    # The corpus minus the run: 4, -1 and 3 by the first listener, 2, 1 and 4 by the second one.
+    assert (with_gru.other, with_gru.differences, with_gru.differing, with_gru.median) == (GRU, 6, 6, 2.5)
+    assert with_gru.p == pytest.approx(exact_p([4, -1, 3, 2, 1, 4]))
+    # The ranks of both differences of 1 are 1.5, so the positive ranks add up to 19.5 of 21: 3 of 64 signs have a sum as large,
+    # and 3 one as small.
+    assert with_gru.p == 6 / 64
+
+
+def test_answers_to_a_pair_are_real_and_generated_or_missing(tmp_path: Path) -> None:
+    choice = {True: "real", False: "generated"}
+    rows = [
+        f"pairs-test-2,{row.listener},{row.item},{choice[bool(row.is_real)]},{row.rating or ''}" for row in made_pair_answers()
+    ]
+    assert read_answers([write(tmp_path / "a.csv", rows)], PAIRS) == made_pair_answers()
+    unanswered = [f"pairs-test-2,ann,{item},," for item in PAIRS.origins]
+    assert read_answers([write(tmp_path / "a.csv", unanswered)], PAIRS) == [
+        Answer("ann", item, None, None) for item in PAIRS.origins
+    ]
+    for edited in ("pairs-test-2,ann,dd,real,3", "pairs-test-2,ann,dd,,3"):
+        path = write(tmp_path / "a.csv", [edited if row.startswith("pairs-test-2,ann,dd") else row for row in rows])
+        with pytest.raises(UsageError, match=r"a\.csv: ann answered real to cc and (real|nothing) to dd, expected real to one"):
+            read_answers([path], PAIRS)
+
+
+def test_answers_to_single_excerpts_and_to_pairs_are_not_mixed(tmp_path: Path) -> None:
+    single, pairs = write(tmp_path / "single.csv", ROWS), write(tmp_path / "pairs.csv", ["pairs-test-2,ann,aa,real,4"])
+    with pytest.raises(
+        UsageError, match=r"pairs\.csv, line 2: .* 'pairs-test-2', but .* 'test-1', a test of single excerpts; give"
+    ):
+        read_answers([single, pairs], KEY)
+    with pytest.raises(UsageError, match=r"single\.csv, line 2: .* 'test-1', but .* 'pairs-test-2', a test of pairs; give"):
+        read_answers([pairs, single], PAIRS)
 
 
 ROWS = ["test-1,ann,aa,real,4", "test-1,ann,bb,generated,2", "test-1,ann,cc,real,5", "test-1,ann,dd,,"]
@@ -219,6 +295,20 @@ def test_command_prints_names_as_they_are_and_says_what_is_too_few(tmp_path: Pat
     assert any(line[:2] == [GRU, "0"] for line in lines)
     assert [CORPUS, GRU, "8", "+3.50", "0.0156"] in lines
     assert "too few listeners with different ratings: 4, 6 needed" in output
+
+
+def test_key_of_pairs_is_read_and_one_without_a_mode_has_single_excerpts(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.write_bytes(PAIRS.to_json())
+    assert Key.read(path) == PAIRS
+    content = json.loads(KEY.to_json())
+    del content["mode"]
+    path.write_text(json.dumps(content))
+    assert Key.read(path) == KEY
+    for items in (["aa", "dd"], ["aa", "bb", "dd"]):
+        path.write_bytes(replace(PAIRS, origins={item: PAIRS.origins[item] for item in items}).to_json())
+        with pytest.raises(UsageError, match="is not the key of a listening test"):
+            Key.read(path)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,14 @@ def test_diverged_run_has_no_mean() -> None:
     assert "nats/step" not in {column.title for column in table.columns}
 
 
+def test_large_numbers_have_an_exponent() -> None:
+    runs = [run_of(str(seed), nats, {"training.seed": seed}) for seed, nats in enumerate([999_999.0, 3.25e12, -1e300])]
+    assert texts_of(compare(runs), "nats/step") == ["999999.000", "3.250e+12", "-1.000e+300"]
+    table = average_over_seeds(runs[:2])
+    assert table is not None
+    assert texts_of(table.columns, "nats/step") == ["1.625e+12 ± 2.298e+12"]
+
+
 def test_runs_with_one_seed_have_no_table_of_means() -> None:
     assert average_over_seeds([run_of("0000", 6.0), run_of("0001", 7.0, {"model.units": 32})]) is None
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pianogen.evaluation.collapse import find_collapse
 from pianogen.evaluation.sample_metrics import measure
-from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack, unpack
+from pianogen.roll import HOLD, ONSET, SILENT, Roll, equal_bars, pack, unpack
 from tests.support.made_music import made_roll
 from tests.support.rolls import roll_in_4_4
 
@@ -79,21 +79,21 @@ def alternating_chords() -> np.ndarray:
     return states
 
 
-@pytest.mark.parametrize(
-    ("states", "collapse"),
-    [
-        (silence(), "silence"),
-        (nearly_silent(), "silence"),
-        (held_chord(), "stuck_note"),
-        (stuck_key(), "stuck_note"),
-        (repeated_chord(), "every_step"),
-        (repeated_few_keys(), "every_step"),
-        (noise(), "every_step"),
-        (pattern(16), "repetition"),
-        (pattern(32), "repetition"),
-        (alternating_chords(), "repetition"),
-    ],
-)
+COLLAPSED = [
+    (silence(), "silence"),
+    (nearly_silent(), "silence"),
+    (held_chord(), "stuck_note"),
+    (stuck_key(), "stuck_note"),
+    (repeated_chord(), "every_step"),
+    (repeated_few_keys(), "every_step"),
+    (noise(), "every_step"),
+    (pattern(16), "repetition"),
+    (pattern(32), "repetition"),
+    (alternating_chords(), "repetition"),
+]
+
+
+@pytest.mark.parametrize(("states", "collapse"), COLLAPSED)
 def test_collapse_of_the_second_half_is_detected(states: np.ndarray, collapse: str) -> None:
     music = made_roll(9, 300).states
     assert find_collapse(roll_of(states)) == collapse
@@ -102,6 +102,14 @@ def test_collapse_of_the_second_half_is_detected(states: np.ndarray, collapse: s
     late[: STEPS // 2 - 8] = music[: STEPS // 2 - 8]  # the first half is music
     late[STEPS // 2 - 8] = np.where(states[STEPS // 2 - 8] > 0, ONSET, SILENT)
     assert find_collapse(roll_of(late)) == collapse
+
+
+@pytest.mark.parametrize(("states", "collapse"), COLLAPSED)
+def test_collapse_does_not_depend_on_the_resolution(states: np.ndarray, collapse: str) -> None:
+    finer = np.repeat(states, 3, axis=0)
+    finer[np.arange(len(finer)) % 3 > 0] = np.where(states > SILENT, HOLD, SILENT).repeat(2, axis=0)
+    tempo_us = np.full(len(finer), 500_000, np.uint32)
+    assert find_collapse(Roll(pack(finer), tempo_us, equal_bars(len(finer), 48), steps_per_quarter=12)) == collapse
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

@@ -172,6 +172,7 @@ controls.querySelector("[name=zoom]").addEventListener("input", (event) => {
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && player.track) player.stop(); });
 window.addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+announce(""); // the page said that it is loading
 
 // All rolls are printed, in light colors; the style sheet depends on the class.
 function setPrinting(isPrinting) {
