@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from preprocess.archives import Refusal, is_archive, list_members
 from preprocess.inputs import GZIP, Input, Inputs
 from preprocess.unread import FileKind, Unread, is_litter
 
+_log = logging.getLogger(__name__)
 _BUNDLED = "music21:"
 _GZIPPED_SUFFIXES = sorted(suffix + GZIP for suffix in MIDI_SUFFIXES)
 
@@ -128,7 +130,7 @@ def _scan_file(path: str, relative_path: str, index_folder: Path | None, unread:
 def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The inputs of an archive, with the names of files in a folder `parent`."""
     archive = _make_input(path, parent)
-    for member_name, size, member in list_members(path, index_folder):
+    for member_name, size, member in list_members(path, index_folder, lambda: _report_missing_end(path, unread)):
         name = os.fsdecode(member_name)
         if is_litter(name):
             unread.add(name, FileKind.MACOS)
@@ -138,6 +140,15 @@ def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unr
             yield Input(_escape(os.path.join(parent, name)), path, size, archive.mtime_ns, member)
         else:
             unread.add(name, FileKind.NESTED if is_archive(name) else None)
+
+
+def _report_missing_end(path: str, unread: Unread) -> None:
+    unread.add(path, FileKind.NO_END)
+    _log.warning(
+        "%s ends after a member, without the blocks of zeros that end a tar: it is read, as tar does, but may have been cut off; "
+        "if members are missing, copy it again",
+        in_one_line(path),
+    )
 
 
 def _make_input(path: str, relative_path: str) -> Input:

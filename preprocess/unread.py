@@ -14,9 +14,13 @@ _ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,12}")
 
 
 class FileKind(StrEnum):
-    """Files that are not inputs, in the words and the order of the summary. Encrypted members are inputs, which are rejected."""
+    """Files that are not inputs, in the words and the order of the summary.
+
+    Encrypted members are inputs, which are rejected, and archives without an end are read.
+    """
 
     NESTED = "archives in an archive, not opened"
+    NO_END = "archives without the blocks that end a tar, perhaps cut off"
     ENCRYPTED = "encrypted members of archives, rejected"
     NOTATION = "scores and projects in formats that are not read"
     ARCHIVE = "archives in formats that are not read"

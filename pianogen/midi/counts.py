@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Counts(NamedTuple):
     """What a piece contains and what its roll leaves out; every field is a column of the ledger.
 
-    Every note-on of the source is an onset cell, or counted as dropped, lost or merged.
+    Every note-on of the source is an onset cell, or counted as dropped, lost, silent or merged.
 
     Attributes:
         notes: onset cells of the roll.
@@ -14,6 +14,7 @@ class Counts(NamedTuple):
         notes_drum: dropped note-ons of percussion.
         notes_program: dropped note-ons of programs that are not wanted.
         notes_lost: note-ons of the source that were not read, such as those after an end-of-track event.
+        notes_silent: notes of a score that are not played, such as cue notes, times their repetitions.
         notes_merged: accepted note-ons whose cell was already an onset.
         notes_unreleased: notes that no note-off ends; they last until the last event of their stream.
         tempo_seen: tempo events of the file.
@@ -25,6 +26,7 @@ class Counts(NamedTuple):
     notes_drum: int
     notes_program: int
     notes_lost: int
+    notes_silent: int
     notes_merged: int
     notes_unreleased: int
     tempo_seen: int

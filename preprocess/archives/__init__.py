@@ -5,7 +5,7 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,17 +44,23 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, int, Member]]:
+def list_members(
+    path: str, index_folder: Path | None, report_missing_end: Callable[[], None]
+) -> Iterator[tuple[bytes, int, Member]]:
     """The name, uncompressed size and position of every file that a file system would show after extraction.
 
     Args:
         index_folder: the folder to write the index of a compressed tar to; None writes no index, and members cannot be read.
+        report_missing_end: is called if the archive may have been cut off after its last member.
 
     Raises:
         UsageError: the archive is damaged.
     """
     try:
-        yield from _list(path, index_folder).files()
+        tree = _list(path, index_folder)
+        if not tree.has_end:
+            report_missing_end()
+        yield from tree.files()
     except (OSError, *_DAMAGE_ERRORS) as error:
         raise UsageError(
             f"{path} cannot be read as an archive ({cause(error)}); copy it again or remove it from the corpus"

@@ -20,12 +20,16 @@ class Tree:
 
     Args:
         kind: the kind of the archive.
+
+    Attributes:
+        has_end: whether a mark shows that the archive is complete. Zip files and compressed data without their ends are damaged.
     """
 
     def __init__(self, kind: ArchiveKind) -> None:
         self._unresolved = Member(kind, 0, 0, Refusal.LINK)
         self._entries: dict[bytes, tuple[int, Member] | bytes] = {}  # size and position of a file, or the target of a link
         self._has_links = False
+        self.has_end = True
 
     def add_file(self, name: bytes, size: int, member: Member) -> None:
         """Adds a file of this uncompressed size."""

@@ -38,7 +38,7 @@ from tests.support.shingles import jaccard
 
 LEDGER = [
     *("name", "status", "reason", "message", "steps", "notes"),
-    *("notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_merged", "notes_unreleased"),
+    *("notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_silent", "notes_merged", "notes_unreleased"),
     *("repairs", "tempo_seen", "tempo_kept", "similar_to", "similarity"),
 ]
 Content = bytes | Reason | Sequence[Outcome]
@@ -249,6 +249,7 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
         "notes_drum": "1",
         "notes_program": "0",
         "notes_lost": "0",
+        "notes_silent": "0",
         "notes_merged": "1",
         "notes_unreleased": "1",
         "tempo_seen": "3",

@@ -346,6 +346,20 @@ def test_repeats_without_bound_are_too_long() -> None:
     assert rejection_of(score(part(C4 * 2_000 + repeat.format(9_999)))).reason is Reason.TOO_LONG
 
 
+def test_grace_notes_of_a_voice_keep_their_order_across_other_voices_and_bar_lines() -> None:
+    voices = [f"<voice>{number}</voice>" for number in (1, 2)]
+    graces = [note(pitch, 0, voices[0], "<grace/>") for pitch in ("D4", "E4", "F4")]
+    first = note("C4", 8, voices[0]) + graces[0] + graces[1] + backup(8) + note("C3", 8, voices[1])
+    assert shown(score(part(first, graces[2] + note("G4", 4, voices[0])))) == "0:48+8 0:60+8 5:62+1 6:64+1 7:65+1 8:67+4"
+
+
+def test_silent_notes_are_counted_once_for_each_play() -> None:
+    cue = note("r", 4, "<cue/>") + note("D4", 4, "<cue/>") + note("E4", 4, "<cue/>", "<grace/>")
+    data = score(part(C4 + cue + note("C4", attributes=' dynamics="0"') + '<barline><repeat direction="backward"/></barline>'))
+    events = events_of(data, ".musicxml")
+    assert (events.notes_silent, events.notes_lost) == (6, 0)
+
+
 def test_notes_without_pitch_or_duration_are_counted_once_for_each_play() -> None:
     broken = "<note><pitch><step>C</step></pitch><duration>4</duration></note>"
     broken += "<note><pitch><step>C</step><octave>4</octave></pitch></note>"

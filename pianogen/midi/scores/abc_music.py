@@ -24,7 +24,7 @@ TOKEN = re.compile(
     rf"|\[\s*(?P<ending>{_ENDING})"
     rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
     rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
-    r"|\((?P<tuplet>\d)(?::(?P<in_time>\d?))?(?::(?P<num_notes>\d{0,2}))?"
+    r"|\((?P<tuplet>\d(?!\d)|\d\d(?=:\d))(?::(?P<in_time>\d{0,2}))?(?::(?P<num_notes>\d{0,2}))?"
     rf"|\[(?P<chord>[^\]|:]*)\]{_LENGTH.format('c')}"
     rf"|{_NOTE.format('')}"
     rf"|[zx]{_LENGTH.format('r')}"
@@ -38,7 +38,7 @@ _CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
 _GRACE_NOTE = re.compile(_NOTE.format(""))
 _AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
 _NOTES = re.compile(r"(?!f+$)(?:\s*[_^=]*[A-Ga-gz][,']*[\d/]*\s*){2,}")  # and no dynamics such as !ff!
-_SIGNS = {"S": "segno", "O": "coda"}
+SIGNS = {"S": "segno", "O": "coda"}
 # The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
@@ -231,7 +231,7 @@ class Voice:
     def _read_decoration(self, name: str) -> None:
         if _NOTES.fullmatch(name):  # in the ABC of the 1990s +CEG+ is a chord, and "!" ends a line
             raise ScoreError(f"the decoration {name!r} consists of notes; write chords in brackets, and line ends without '!'")
-        add_jumps(self.bar.marks, {_SIGNS[name]: ""} if name in _SIGNS else jumps_of_words(name))
+        add_jumps(self.bar.marks, {SIGNS[name]: ""} if name in SIGNS else jumps_of_words(name))
 
     def _read_rest_bars(self, num_bars: int) -> None:
         if self.meter is None:

@@ -43,13 +43,16 @@ def order_of_bars(score: Score) -> list[int]:
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
         order = order_of_marks(marks)
-        _check_all_played(order, score.bars)
+        _check_all_played(
+            order, score.bars, "D.C., D.S., Fine and Coda leave", "correct these signs, or split the file into its movements"
+        )
         return order
     order = []
     for begin, end, is_expanded in score.sections:
         bars = range(end - begin) if is_expanded else order_of_marks(marks[begin:end])
         order += [begin + bar for bar in bars]
         _check_length(order)
+    _check_all_played(order, score.bars, "the order of sections leaves", "add the missing sections to it")
     return order
 
 
@@ -218,13 +221,11 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
 
 
-def _check_all_played(order: Sequence[int], bars: Sequence[Bar]) -> None:
+def _check_all_played(order: Sequence[int], bars: Sequence[Bar], subject: str, action: str) -> None:
     missing = sorted({index for index, bar in enumerate(bars) if bar.notes}.difference(order))
     if missing:
-        raise ScoreError(
-            f"D.C., D.S., Fine and Coda leave out {len(missing)} of {len(bars)} bars, the first of them bar {missing[0] + 1}; "
-            "correct these signs, or split the file into its movements"
-        )
+        first = missing[0] + 1
+        raise ScoreError(f"{subject} out {len(missing)} of {len(bars)} bars, the first of them bar {first}; {action}")
 
 
 def _check_length(order: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `t
 and notes with dynamics="0" are silent; unpitched notes are percussion.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
@@ -70,7 +71,7 @@ class _Part:
         is_repeating: a sign repeats earlier measures or beats, which programs write with or without their notes.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
-        num_graces: grace notes since the last other note.
+        num_graces: grace notes since the last other note, by voice.
     """
 
     name: str
@@ -81,7 +82,7 @@ class _Part:
     is_repeating: bool = False
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
-    num_graces: int = 0
+    num_graces: Counter[str] = field(default_factory=Counter)
 
     def read_measure(self, measure: Element, bar: Bar) -> None:
         """Adds the content of a measure to the bar that has its index."""
@@ -135,11 +136,15 @@ class _Part:
         is_grace = note.find("grace") is not None
         is_chord = note.find("chord") is not None
         duration = Fraction(0) if is_grace else self._duration(note)
+        voice = note.findtext("voice", "").strip()
         if not is_chord:
             self.onset = self.cursor
             self.cursor += duration
-            self.num_graces = self.num_graces + 1 if is_grace else 0
-        if note.find("rest") is not None or note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
+            self.num_graces[voice] = self.num_graces[voice] + 1 if is_grace else 0
+        if note.find("rest") is not None:
+            return
+        if note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
+            bar.num_silent += 1
             return
         if note.get("time-only") is not None:
             raise ScoreError("a note is played in some of its repetitions only (time-only); write the repetitions out")
@@ -155,8 +160,8 @@ class _Part:
                 onset=self.onset,
                 duration=duration,
                 key=key,
-                voice=f"{self.name}/{note.findtext('voice', '')}",
-                grace=max(0, self.num_graces - 1) if is_grace else None,
+                voice=f"{self.name}/{voice}",
+                grace=max(0, self.num_graces[voice] - 1) if is_grace else None,
                 tie_start=not ties.isdisjoint(("start", "continue")),
                 tie_stop=not ties.isdisjoint(("stop", "continue")),
             )

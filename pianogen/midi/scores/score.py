@@ -73,6 +73,7 @@ class Bar:
         length: in quarter notes; the next bar starts after it.
         notes: the notes of all parts.
         num_lost: notes of the source without a pitch or a duration that can be read.
+        num_silent: notes of the source that are not played, such as cue notes.
     """
 
     length: Fraction = Fraction(0)
@@ -80,6 +81,7 @@ class Bar:
     tempos: list[Tempo] = field(default_factory=list)
     marks: Marks = field(default_factory=Marks)
     num_lost: int = 0
+    num_silent: int = 0
 
 
 class Section(NamedTuple):
