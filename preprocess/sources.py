@@ -43,8 +43,9 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> I
     inputs = Inputs(source for corpus in corpora for source in _scan_nonempty(corpus, index_folder, unread))
     if repeated := inputs.names.first_repeated():
         first, second = (inputs[index] for index in repeated)
+        forms = "" if first.name == second.name else ", in two forms of Unicode"
         raise UsageError(
-            f"two inputs have the name {in_one_line(first.name)}: {first.path} and {second.path}; "
+            f"two inputs have the name {in_one_line(first.name)}{forms}: {first.path} and {second.path}; "
             "rename one of them, or name their common parent folder as the corpus"
         )
     ctypes.CDLL(None).malloc_trim(0)  # the C library would keep the memory of the scan, 140 MB for two million inputs

@@ -32,6 +32,14 @@ _KINDS: dict[str, ArchiveKind] = {
     ".tzst": "zstd",
 }
 SUFFIXES = tuple(_KINDS)
+_FIRST_BYTES: dict[bytes, ArchiveKind] = {
+    b"PK\3\4": "zip",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 # The errors that the archive readers raise for damaged archives; the built-in ones come from invalid numbers and texts.
 _DAMAGE_ERRORS = (
     *(zipfile.BadZipFile, tarfile.TarError, struct.error, TreeError, *streams.DAMAGE_ERRORS),
@@ -70,7 +78,7 @@ def list_members(
 def _list(path: str, index_folder: Path | None) -> Tree:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("not a regular file")  # opening a FIFO would block until it has a writer
-    kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
+    kind = _kind_of(path)
     if kind == "zip":
         return list_zip(path)
     if kind == "tar":
@@ -78,6 +86,17 @@ def _list(path: str, index_folder: Path | None) -> Tree:
             return list_tar(file, kind)
     with streams.listing(path, kind, index_folder) as stream:
         return list_tar(stream, kind)
+
+
+def _kind_of(path: str) -> ArchiveKind:
+    """The kind by the suffix, except for a tar with the content of another kind: browsers decompress what they download."""
+    kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
+    if kind == "zip":
+        return kind
+    with open(path, "rb") as file:
+        start = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
+    kinds = [other for first_bytes, other in _FIRST_BYTES.items() if start.startswith(first_bytes)]
+    return kinds[0] if kinds else "tar" if start.endswith(_TAR_MAGIC) else kind
 
 
 def seek_member(path: str, member: Member, index_folder: Path) -> None:

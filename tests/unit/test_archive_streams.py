@@ -59,6 +59,15 @@ def test_tar_without_its_end_is_read_and_reported(tmp_path: Path, kind: str, cap
     assert "may have been cut off" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_content_of_a_tar_decides_how_it_is_compressed(tmp_path: Path, kind: str) -> None:
+    data, members = small_archive(tmp_path / f"x.{kind}")
+    for number, suffix in enumerate(("tar", "tgz", "tar.zst")):
+        archive = tmp_path / f"{number}.{suffix}"
+        archive.write_bytes(data)
+        assert set(contents(archive, tmp_path).values()) == members, suffix
+
+
 @pytest.mark.parametrize("hundred", range(3))
 @pytest.mark.parametrize("kind", DISTINCT_KINDS)
 def test_archive_with_changed_bytes_is_an_error_or_has_every_member(tmp_path: Path, kind: str, hundred: int) -> None:
