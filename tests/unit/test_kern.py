@@ -100,6 +100,11 @@ def test_bar_line_before_the_end_of_a_note_starts_a_bar() -> None:
     assert steps_of(events.tempos["tick"], events) == [12]
 
 
+def test_cue_notes_are_silent_beside_an_ossia() -> None:
+    rows = ["**kern **kern", "*cue *ossia", "4c 4e", "*Xcue *cue", "4d 4f", "* *Xossia", "4e 4g", "* *Xcue", "4f 4a", "*- *-"]
+    assert shown(kern(*rows)) == "4:62+4 8:64+4 12:65+4 12:69+4"
+
+
 def test_ossia_is_counted_as_silent_once_for_each_play() -> None:
     events = events_of(kern("**kern **kern", "*ossia *", "4c~4d 4e", "4r 4e", "=:|! =:|!", "*- *-"), ".krn")
     assert (events.notes_silent, events.notes_lost) == (4, 0)

@@ -7,6 +7,8 @@ import pytest
 
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.score_reader import read_score
+from pianogen.midi.scores.bar_order import order_of_bars
+from pianogen.midi.scores.musicxml import read_musicxml
 from tests.support.score_events import events_of, notes_of, steps_of
 
 
@@ -358,6 +360,24 @@ def test_silent_notes_are_counted_once_for_each_play() -> None:
     data = score(part(C4 + cue + note("C4", attributes=' dynamics="0"') + '<barline><repeat direction="backward"/></barline>'))
     events = events_of(data, ".musicxml")
     assert (events.notes_silent, events.notes_lost) == (6, 0)
+
+
+@pytest.mark.parametrize("kind", ["ossia", "cue", "alternate"])
+def test_staves_with_an_alternative_or_cue_notes_are_silent_up_to_a_change_of_their_type(kind: str) -> None:
+    def of_type(name: str) -> str:
+        return f'<attributes><staff-details number="2"><staff-type>{name}</staff-type></staff-details></attributes>'
+
+    data = score(part(of_type(kind) + C4 + note("E4", 4, STAFF_2), of_type("regular") + note("E4", 4, STAFF_2)))
+    assert shown(data) == "0:60+4 8:64+4"
+    assert events_of(data, ".musicxml").notes_silent == 1
+
+
+def test_repeats_are_played_after_a_jump_where_the_sign_says_so() -> None:
+    repeat = '<barline><repeat direction="backward"{}/></barline>'
+    jump = '<sound dacapo="yes"/>'
+    for attribute, expected in (("", [0, 0, 1, 0, 1]), (' after-jump="yes"', [0, 0, 1, 0, 0, 1])):
+        parsed = read_musicxml(score(part(C4 + repeat.format(attribute), C4 + jump)).encode())
+        assert order_of_bars(parsed) == expected
 
 
 def test_notes_without_pitch_or_duration_are_counted_once_for_each_play() -> None:

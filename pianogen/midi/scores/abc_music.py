@@ -38,7 +38,7 @@ _CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
 _GRACE_NOTE = re.compile(_NOTE.format(""))
 _AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
 _NOTES = re.compile(r"(?!f+$)(?:\s*[_^=]*[A-Ga-gz][,']*[\d/]*\s*){2,}")  # and no dynamics such as !ff!
-SIGNS = {"S": "segno", "O": "coda"}
+_SIGNS = {"S": "segno", "O": "coda"}
 # The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 
@@ -231,7 +231,7 @@ class Voice:
     def _read_decoration(self, name: str) -> None:
         if _NOTES.fullmatch(name):  # in the ABC of the 1990s +CEG+ is a chord, and "!" ends a line
             raise ScoreError(f"the decoration {name!r} consists of notes; write chords in brackets, and line ends without '!'")
-        add_jumps(self.bar.marks, {SIGNS[name]: ""} if name in SIGNS else jumps_of_words(name))
+        add_jumps(self.bar.marks, {_SIGNS[name]: ""} if name in _SIGNS else jumps_of_words(name))
 
     def _read_rest_bars(self, num_bars: int) -> None:
         if self.meter is None:
@@ -240,6 +240,18 @@ class Voice:
             if index > 0:
                 self.end_bar()
             self.cursor += 4 * self.meter
+
+
+def check_symbol(definition: str) -> None:
+    """Checks that a symbol (U:) becomes no mark for the order of the bars, as `T=!D.C.!` would, and that no mark is redefined.
+
+    Raises:
+        ScoreError: it does.
+    """
+    symbol, _, meaning = (text.strip() for text in definition.partition("="))
+    default = {_SIGNS[symbol]} if symbol in _SIGNS else set()
+    if jumps_of_words(meaning.strip('!+"^_<>@')).keys() != default:
+        raise ScoreError(f"the symbol {definition} changes the order of the bars; write the mark itself, such as !D.C.!")
 
 
 def _chord_notes(text: str) -> list[re.Match[str]]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from pianogen.midi.scores import abc_fields
-from pianogen.midi.scores.abc_music import SIGNS, TOKEN, Voice
+from pianogen.midi.scores.abc_music import TOKEN, Voice, check_symbol
 from pianogen.midi.scores.errors import ScoreError
-from pianogen.midi.scores.jumps import jumps_of_words
 from pianogen.midi.scores.numbers import tempo_us_of
 from pianogen.midi.scores.score import Score, Section, Tempo
 
@@ -212,7 +211,7 @@ class _Tune:
         elif letter == "I":
             self._read_directive(value)
         elif letter == "U":
-            self._check_symbol(value)
+            check_symbol(value)
         elif letter not in _SILENT_FIELDS:
             raise ScoreError(f"the field {letter}: is not supported")
 
@@ -271,13 +270,6 @@ class _Tune:
             voice.is_drum_channel = words[2:3] == ["10"]
         elif words[:2] in (["MIDI", "rtranspose"], ["MIDI", "c"]) or words[:1] in (["abc-include"], ["transpose"]):
             raise ScoreError(f"the directive %%{directive} is not supported")
-
-    def _check_symbol(self, definition: str) -> None:
-        """Refuses a symbol that is defined as a mark for the order of the bars, such as `T=!D.C.!`, or no longer is one."""
-        symbol, _, meaning = (text.strip() for text in definition.partition("="))
-        default = {SIGNS[symbol]} if symbol in SIGNS else set()
-        if jumps_of_words(meaning.strip('!+"^_<>@')).keys() != default:
-            raise ScoreError(f"the symbol {definition} changes the order of the bars; write the mark itself, such as !D.C.!")
 
     def _section(self, part: str) -> Section:
         if part not in self.part_starts:

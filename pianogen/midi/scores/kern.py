@@ -20,6 +20,7 @@ _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
 _TEMPO = re.compile(r"\*MM(\d+(?:\.\d+)?)")
 _SECTION = re.compile(r"\*>([^\[\]]+)")
 _SECTION_LIST = re.compile(r"\*>\[(.*)\]")  # *>norep[…] and other variants are not the list that is played
+_SILENT = {"*ossia", "*cue"}  # up to *Xossia and *Xcue
 _BACKWARD = re.compile(r":[|!]")
 _FORWARD = re.compile(r"[|!]:")
 
@@ -33,6 +34,7 @@ class _Spine:
         voice: unique within the piece.
         is_kern: False for lyrics, dynamics and other columns without notes.
         stop: the time at which its last note or rest ends.
+        silenced_by: the interpretations in force that make notes silent.
     """
 
     origin: int
@@ -40,7 +42,7 @@ class _Spine:
     is_kern: bool
     stop: Fraction = Fraction(0)
     is_percussion: bool = False
-    is_ossia: bool = False
+    silenced_by: frozenset[str] = frozenset()
     num_graces: int = 0
 
 
@@ -152,8 +154,10 @@ class _Piece:
                 continue
             if token.startswith("*clef"):
                 spine.is_percussion = token == "*clefX"
-            elif token in ("*ossia", "*Xossia"):
-                spine.is_ossia = token == "*ossia"
+            elif token in _SILENT:
+                spine.silenced_by |= {token}
+            elif token.replace("X", "", 1) in _SILENT:
+                spine.silenced_by -= {token.replace("X", "", 1)}
         if tempo := _first_match(_TEMPO, tokens):
             self._add_tempo(fraction(tempo[1]) or Fraction(0))
         elif sections := _first_match(_SECTION_LIST, tokens):
@@ -242,7 +246,7 @@ class _Piece:
             raise ScoreError(f"{token} has no duration")
         if "r" in token:
             return
-        if spine.is_ossia:
+        if spine.silenced_by:
             self.bar.num_silent += 1
             return
         is_unpitched = spine.is_percussion or "R" in token

@@ -15,6 +15,7 @@ from pianogen.midi.scores.numbers import fraction, nearest_key
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
 
+_SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -68,6 +69,7 @@ class _Part:
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
         percussion_staves: the numbers of the staves with a percussion clef.
+        silent_staves: the numbers of the staves with an alternative to the notes of another staff, or with cue notes.
         is_repeating: a sign repeats earlier measures or beats, which programs write with or without their notes.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
@@ -79,6 +81,7 @@ class _Part:
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
     percussion_staves: set[str] = field(default_factory=set)
+    silent_staves: set[str] = field(default_factory=set)
     is_repeating: bool = False
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
@@ -125,6 +128,10 @@ class _Part:
         for clef in attributes.findall("clef"):
             is_percussion = clef.findtext("sign") == "percussion"
             (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
+        for details in attributes.findall("staff-details"):
+            if (staff_type := details.findtext("staff-type")) is not None:
+                is_silent = staff_type.strip() in _SILENT_STAVES
+                (self.silent_staves.add if is_silent else self.silent_staves.discard)(details.get("number", "1"))
         for transpose in attributes.findall("transpose"):
             if transpose.find("double") is not None:
                 raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
@@ -143,12 +150,12 @@ class _Part:
             self.num_graces[voice] = self.num_graces[voice] + 1 if is_grace else 0
         if note.find("rest") is not None:
             return
-        if note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
+        staff = note.findtext("staff", "1").strip()
+        if note.find("cue") is not None or fraction(note.get("dynamics")) == 0 or staff in self.silent_staves:
             bar.num_silent += 1
             return
         if note.get("time-only") is not None:
             raise ScoreError("a note is played in some of its repetitions only (time-only); write the repetitions out")
-        staff = note.findtext("staff", "1").strip()
         is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
         key = None if is_unpitched else self._key(note, staff)
         if (key is None and not is_unpitched) or (duration == 0 and not is_grace):

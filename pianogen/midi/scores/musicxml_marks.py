@@ -92,7 +92,9 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
         if repeat is not None and repeat.get("direction") == "backward":
             ending = index if location == "right" else index - 1
             if ending >= 0:
-                bars[ending].marks.plays = max(bars[ending].marks.plays, int(fraction(repeat.get("times")) or 2))
+                marks = bars[ending].marks
+                marks.plays = max(marks.plays, int(fraction(repeat.get("times")) or 2))
+                marks.repeats_after_jump |= repeat.get("after-jump") == "yes"
         for ending_sign in barline.findall("ending"):
             if ending_sign.get("type") == "start":
                 number = ending_sign.get("number", "")

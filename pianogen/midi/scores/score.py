@@ -41,6 +41,7 @@ class Marks:
     Attributes:
         forward: a forward repeat sign stands at the start of the bar.
         plays: a backward repeat sign at the end of the bar asks for this many plays of its section; 1 without a sign.
+        repeats_after_jump: the backward repeat sign is obeyed after D.C. and D.S. too.
         ending_start: the numbers of the ending that starts with the bar; empty if none does.
         ending_stop: an ending stops with the bar.
         segno: the labels of the segnos at the start of the bar.
@@ -54,6 +55,7 @@ class Marks:
 
     forward: bool = False
     plays: int = 1
+    repeats_after_jump: bool = False
     ending_start: set[int] = field(default_factory=set)
     ending_stop: bool = False
     segno: set[str] = field(default_factory=set)
