@@ -65,6 +65,7 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
         pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
         pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
         pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
+        pytest.param([C4], transpose(-2, 1).replace("octave-change", "octave-shift"), "0:70+4", id="octave_shift_of_music21"),
         pytest.param([C4, C4], transpose(-2, 1), "0:70+4 4:70+4", id="transposing_instrument"),
         pytest.param(
             [C4 + f"<attributes>{transpose(0)}</attributes>" + C4], transpose(-3), "0:57+4 4:60+4", id="change_of_instrument"
@@ -317,6 +318,7 @@ def rejection_of(data: str | bytes) -> Rejection:
             score(part(C4 + '<barline location="middle"><repeat direction="backward"/></barline>')),
             "measure 1 has a repeat sign in its",
         ),
+        (score(f"<measure>{C4}</measure>"), "measure 1: a duration without <divisions>"),
         (score(part(C4, C4 + backup(6) + C4)), "measure 2: a backup of 3/2 quarter notes at 1, before the start of the measure"),
         (score(part(C4, REPEATED + note("r"))), "measure 2: a sign repeats music whose notes are not written"),
         (
@@ -360,6 +362,23 @@ def test_silent_notes_are_counted_once_for_each_play() -> None:
     data = score(part(C4 + cue + note("C4", attributes=' dynamics="0"') + '<barline><repeat direction="backward"/></barline>'))
     events = events_of(data, ".musicxml")
     assert (events.notes_silent, events.notes_lost) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("duration", "note_type", "expected"),
+    [
+        (6, "<type>quarter</type><dot/>", "0:60+6"),
+        (
+            2,
+            "<type>eighth</type>"
+            + "<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes></time-modification>",
+            "0:60+4/3",
+        ),
+        (480, "<type>half</type>", "0:60+8"),
+    ],
+)
+def test_type_of_a_note_gives_the_divisions_where_the_part_does_not(duration: int, note_type: str, expected: str) -> None:
+    assert shown(score(f"<measure>{note('C4', duration, note_type)}</measure>")) == expected
 
 
 @pytest.mark.parametrize("kind", ["ossia", "cue", "alternate"])

@@ -65,7 +65,7 @@ class _Part:
 
     Attributes:
         name: unique in the score.
-        divisions: the durations of the file are multiples of 1 / divisions quarter notes.
+        divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
         percussion_staves: the numbers of the staves with a percussion clef.
@@ -77,7 +77,7 @@ class _Part:
     """
 
     name: str
-    divisions: Fraction = Fraction(1)
+    divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
     percussion_staves: set[str] = field(default_factory=set)
@@ -109,12 +109,18 @@ class _Part:
 
     def _back_up(self, duration: Fraction) -> None:
         """Moves the cursor back; a sum of rounded durations may be one division too long."""
-        if duration > self.cursor + 1 / self.divisions:
+        if duration > self.cursor + self._quarters(Fraction(1)):
             raise ScoreError(f"a backup of {duration} quarter notes at {self.cursor}, before the start of the measure")
         self.cursor = max(Fraction(0), self.cursor - duration)
 
     def _duration(self, element: Element) -> Fraction:
-        return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
+        return self._quarters(max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)))
+
+    def _quarters(self, divisions: Fraction) -> Fraction:
+        """A number of divisions in quarter notes."""
+        if divisions and self.divisions is None:
+            raise ScoreError("a duration without <divisions>, which say how long it is; add them to the attributes of the part")
+        return divisions / (self.divisions or 1)
 
     def _read_attributes(self, attributes: Element) -> None:
         divisions = fraction(attributes.findtext("divisions"))
@@ -136,12 +142,14 @@ class _Part:
             if transpose.find("double") is not None:
                 raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
             chromatic = fraction(transpose.findtext("chromatic")) or Fraction(0)
-            octaves = fraction(transpose.findtext("octave-change")) or Fraction(0)
+            # Old versions of music21 write the other name.
+            octaves = fraction(transpose.findtext("octave-change") or transpose.findtext("octave-shift")) or Fraction(0)
             self.transpositions[transpose.get("number")] = chromatic + 12 * octaves
 
     def _read_note(self, note: Element, bar: Bar) -> None:
         is_grace = note.find("grace") is not None
         is_chord = note.find("chord") is not None
+        self.divisions = self.divisions or _divisions(note)
         duration = Fraction(0) if is_grace else self._duration(note)
         voice = note.findtext("voice", "").strip()
         if not is_chord:
@@ -187,8 +195,19 @@ class _Part:
     def _sounding_time(self, direction: Element) -> Fraction:
         """The time of a direction or sound: the cursor, moved by an offset that concerns the sound."""
         offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
-        moved = sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)) / self.divisions
+        moved = self._quarters(sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)))
         return max(Fraction(0), self.cursor + moved)
+
+
+def _divisions(note: Element) -> Fraction | None:
+    """The divisions of a part that does not state them, by the duration and type of a note; None if one of them is missing."""
+    duration, unit = fraction(note.findtext("duration")), musicxml_marks.NOTE_TYPES.get(note.findtext("type", "").strip())
+    if not duration or unit is None:
+        return None
+    length = unit * (2 - Fraction(1, 2 ** len(note.findall("dot"))))
+    actual = fraction(note.findtext("time-modification/actual-notes"))
+    normal = fraction(note.findtext("time-modification/normal-notes"))
+    return duration / (length * normal / actual if actual and normal else length)
 
 
 def _is_filling(element: Element) -> bool:

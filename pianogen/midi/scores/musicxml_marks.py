@@ -11,7 +11,7 @@ from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Tempo
 
 _JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")  # attributes of `sound`
-_BEAT_UNITS = {
+NOTE_TYPES = {
     "maxima": Fraction(32),
     "long": Fraction(16),
     "breve": Fraction(8),
@@ -51,7 +51,7 @@ def _metronome_us(direction: Element) -> int | None:
     metronome = direction.find("direction-type/metronome")
     if metronome is None:
         return None
-    unit = _BEAT_UNITS.get(metronome.findtext("beat-unit", "").strip())
+    unit = NOTE_TYPES.get(metronome.findtext("beat-unit", "").strip())
     number = re.search(r"\d+(\.\d+)?", metronome.findtext("per-minute", ""))
     if unit is None or number is None or len(metronome.findall("beat-unit")) > 1:
         return None
