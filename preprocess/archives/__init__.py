@@ -12,12 +12,12 @@ from pathlib import Path
 from pianogen.errors import UsageError, cause
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.archives import streams
-from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Member, Refusal
+from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Doubt, Member, Refusal
 from preprocess.archives.tar_files import list_tar
 from preprocess.archives.tree import Tree, TreeError
 from preprocess.archives.zip_files import list_zip, read_zip
 
-__all__ = ["SUFFIXES", "ArchiveKind", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
+__all__ = ["SUFFIXES", "ArchiveKind", "Doubt", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
 
 _KINDS: dict[str, ArchiveKind] = {
     ".zip": "zip",
@@ -52,22 +52,20 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def list_members(
-    path: str, index_folder: Path | None, report_missing_end: Callable[[], None]
-) -> Iterator[tuple[bytes, int, Member]]:
+def list_members(path: str, index_folder: Path | None, report: Callable[[Doubt], None]) -> Iterator[tuple[bytes, int, Member]]:
     """The name, uncompressed size and position of every file that a file system would show after extraction.
 
     Args:
         index_folder: the folder to write the index of a compressed tar to; None writes no index, and members cannot be read.
-        report_missing_end: is called if the archive may have been cut off after its last member.
+        report: is called if the archive may contain more files.
 
     Raises:
         UsageError: the archive is damaged.
     """
     try:
         tree = _list(path, index_folder)
-        if not tree.has_end:
-            report_missing_end()
+        if tree.doubt is not None:
+            report(tree.doubt)
         yield from tree.files()
     except (OSError, *_DAMAGE_ERRORS) as error:
         raise UsageError(

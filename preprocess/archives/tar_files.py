@@ -3,8 +3,10 @@
 import tarfile
 from typing import BinaryIO, Self
 
-from preprocess.archives.member import ArchiveKind, Member, Refusal
+from preprocess.archives.member import ArchiveKind, Doubt, Member, Refusal
 from preprocess.archives.tree import Tree
+
+_MAX_PADDING_BLOCKS = 2_048  # `tar -b` with 1 MiB; the default of tar is 20
 
 
 class _Archive(tarfile.TarFile):
@@ -46,8 +48,24 @@ def list_tar(stream: BinaryIO, kind: ArchiveKind) -> Tree:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header in memory
             _add(tree, info, kind)
-        tree.has_end = archive.has_end
+        if not archive.has_end:
+            tree.doubt = Doubt.NO_END
+        elif _has_member(stream):
+            tree.doubt = Doubt.MEMBERS_BEHIND_END
     return tree
+
+
+def _has_member(stream: BinaryIO) -> bool:
+    """Whether another archive follows the padding at the end of an archive, as after `cat`."""
+    for _ in range(_MAX_PADDING_BLOCKS):
+        block = stream.read(tarfile.BLOCKSIZE)
+        if block.strip(b"\0"):
+            try:
+                tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError:
+                return False
+            return True
+    return False
 
 
 def _add(tree: Tree, info: tarfile.TarInfo, kind: ArchiveKind) -> None:

@@ -59,6 +59,18 @@ def test_tar_without_its_end_is_read_and_reported(tmp_path: Path, kind: str, cap
     assert "may have been cut off" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_members_behind_the_end_of_a_tar_are_reported(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    data, members = small_archive(tmp_path / "x.tar")
+    for number, (behind, expected) in enumerate([(data, FileKind.BEHIND_END), (b"garbage" * 200, None), (bytes(20_000), None)]):
+        archive = tmp_path / f"{number}.{kind}"
+        archive.write_bytes(compressed(data + behind, archive.suffix))
+        unread = Unread()
+        assert {source.read(tmp_path) for source in sources.scan([str(archive)], tmp_path, unread)} == members
+        assert [counted_kind for counted_kind, _ in unread.counts] == ([expected] if expected else [])
+    assert caplog.text.count("contains members behind the end of a tar") == 1
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
 def test_content_of_a_tar_decides_how_it_is_compressed(tmp_path: Path, kind: str) -> None:
     data, members = small_archive(tmp_path / f"x.{kind}")
