@@ -12,8 +12,8 @@ from preprocess.outcome import Status
 from preprocess.piece_table import KEPT, REASONS, PieceTable
 from preprocess.selection import Selection
 
-_NUM_NOTE_COUNTS = Counts._fields.index("tempo_seen")
-_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:]]
+_NUM_NOTE_COUNTS, _NUM_COUNTS = (Counts._fields.index(name) for name in ("tempo_seen", "notes_silent"))
+_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:_NUM_COUNTS]]
 COLUMNS = ["name", "status", "reason", "message", "steps", *_COUNTS, "similar_to", "similarity"]
 _NO_COUNTS = [""] * (1 + len(_COUNTS))
 _NO_SIMILAR: list[object] = ["", ""]
@@ -63,5 +63,5 @@ def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[objec
                 relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
                 status, message = Status.DUPLICATE, f"{relation} to {name_of(first)}"
             similar = _NO_SIMILAR if earlier == NONE else [name_of(earlier), round(similarity, 2)]
-            counts.insert(_NUM_NOTE_COUNTS, table.text(number))
-            yield [name, status, "", message, steps, *counts, *similar]
+            notes, tempos = counts[:_NUM_NOTE_COUNTS], counts[_NUM_NOTE_COUNTS:_NUM_COUNTS]
+            yield [name, status, "", message, steps, *notes, table.text(number), *tempos, *similar]

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,12 +10,24 @@ from pathlib import Path
 from pianogen.errors import UsageError
 from pianogen.midi.reader import MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, is_score
 from preprocess import archives
-from preprocess.archives import Refusal, is_archive, list_members
+from preprocess.archives import Doubt, Refusal, is_archive, list_members
 from preprocess.inputs import GZIP, Input, Inputs
 from preprocess.unread import FileKind, Unread, is_litter
 
+_log = logging.getLogger(__name__)
 _BUNDLED = "music21:"
 _GZIPPED_SUFFIXES = sorted(suffix + GZIP for suffix in MIDI_SUFFIXES)
+_DOUBTS = {
+    Doubt.NO_END: (
+        FileKind.NO_END,
+        "ends after a member, without the blocks of zeros that end a tar: it is read, as tar does, but may have been cut off; if "
+        "members are missing, copy it again",
+    ),
+    Doubt.MEMBERS_BEHIND_END: (
+        FileKind.BEHIND_END,
+        "contains members behind the end of a tar, as after cat: they are not read, as by tar; give each tar a file of its own",
+    ),
+}
 
 
 def group_of(name: str) -> str:
@@ -41,8 +54,9 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> I
     inputs = Inputs(source for corpus in corpora for source in _scan_nonempty(corpus, index_folder, unread))
     if repeated := inputs.names.first_repeated():
         first, second = (inputs[index] for index in repeated)
+        forms = "" if first.name == second.name else ", in two forms of Unicode"
         raise UsageError(
-            f"two inputs have the name {in_one_line(first.name)}: {first.path} and {second.path}; "
+            f"two inputs have the name {in_one_line(first.name)}{forms}: {first.path} and {second.path}; "
             "rename one of them, or name their common parent folder as the corpus"
         )
     ctypes.CDLL(None).malloc_trim(0)  # the C library would keep the memory of the scan, 140 MB for two million inputs
@@ -128,7 +142,7 @@ def _scan_file(path: str, relative_path: str, index_folder: Path | None, unread:
 def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The inputs of an archive, with the names of files in a folder `parent`."""
     archive = _make_input(path, parent)
-    for member_name, size, member in list_members(path, index_folder):
+    for member_name, size, member in list_members(path, index_folder, lambda doubt: _report_doubt(path, doubt, unread)):
         name = os.fsdecode(member_name)
         if is_litter(name):
             unread.add(name, FileKind.MACOS)
@@ -138,6 +152,12 @@ def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unr
             yield Input(_escape(os.path.join(parent, name)), path, size, archive.mtime_ns, member)
         else:
             unread.add(name, FileKind.NESTED if is_archive(name) else None)
+
+
+def _report_doubt(path: str, doubt: Doubt, unread: Unread) -> None:
+    kind, message = _DOUBTS[doubt]
+    unread.add(path, kind)
+    _log.warning("%s %s", in_one_line(path), message)
 
 
 def _make_input(path: str, relative_path: str) -> Input:

@@ -28,6 +28,7 @@ def describe_result(result: MergeResult, num_inputs: int, unread: Unread, store:
             f"              {counts.notes_out_of_range:,} outside the 88 keys, {counts.notes_drum:,} drum notes, "
             f"{counts.notes_program:,} of other programs",
             f"              {counts.notes_lost:,} lost, such as those after an end-of-track",
+            f"              {counts.notes_silent:,} silent in scores, such as cue notes",
             f"              {counts.notes_unreleased:,} without a note-off, ended at their last event",
             f"  tempo       {counts.tempo_kept:,} of {counts.tempo_seen:,} changes are in force at a step",
             f"  store       {store}",

@@ -14,9 +14,14 @@ _ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,12}")
 
 
 class FileKind(StrEnum):
-    """Files that are not inputs, in the words and the order of the summary. Encrypted members are inputs, which are rejected."""
+    """Files that are not inputs, in the words and the order of the summary.
+
+    Encrypted members are inputs, which are rejected, and archives with a doubtful end are read.
+    """
 
     NESTED = "archives in an archive, not opened"
+    BEHIND_END = "archives with more members behind the end of a tar, not read"
+    NO_END = "archives without the blocks that end a tar, perhaps cut off"
     ENCRYPTED = "encrypted members of archives, rejected"
     NOTATION = "scores and projects in formats that are not read"
     ARCHIVE = "archives in formats that are not read"

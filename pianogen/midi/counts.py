@@ -1,12 +1,12 @@
-"""The counts of a piece that the ledger shows."""
+"""The counts of a piece, for the ledger and the summary."""
 
 from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What a piece contains and what its roll leaves out; every field is a column of the ledger.
+    """What a piece contains and what its roll leaves out; every field but `notes_silent` is a column of the ledger.
 
-    Every note-on of the source is an onset cell, or counted as dropped, lost or merged.
+    Every note-on of the source is an onset cell, or counted as dropped, lost, silent or merged.
 
     Attributes:
         notes: onset cells of the roll.
@@ -18,6 +18,7 @@ class Counts(NamedTuple):
         notes_unreleased: notes that no note-off ends; they last until the last event of their stream.
         tempo_seen: tempo events of the file.
         tempo_kept: tempo events that are in force at one step of the roll at least.
+        notes_silent: notes of a score that are not played, such as cue notes, times their repetitions.
     """
 
     notes: int
@@ -29,3 +30,4 @@ class Counts(NamedTuple):
     notes_unreleased: int
     tempo_seen: int
     tempo_kept: int
+    notes_silent: int

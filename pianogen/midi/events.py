@@ -53,6 +53,7 @@ class Events:
         end_tick: the end of the longest track.
         channel_events: (C,) CHANNEL_EVENT; none of a score.
         notes_lost: note-ons of the source that are not among the notes.
+        notes_silent: notes of a score that are not played, such as cue notes, times their repetitions.
         repairs: what was repaired to read the source, one word each.
     """
 
@@ -63,4 +64,5 @@ class Events:
     end_tick: int
     channel_events: np.ndarray
     notes_lost: int = 0
+    notes_silent: int = 0
     repairs: tuple[str, ...] = ()

@@ -47,7 +47,8 @@ class _Struck(NamedTuple):
 def perform(score: Score) -> Events:
     """The events of a score. Unpitched percussion is on channel 10, all other notes on channel 1.
 
-    The source's notes times their repetitions are the note-ons, the notes that ties join to earlier ones, and `notes_lost`.
+    The source's notes times their repetitions are the note-ons, the notes that ties join to earlier ones, `notes_lost` and
+    `notes_silent`.
 
     Raises:
         ScoreError: the order of the bars is in doubt, or the score is too long with its repeats.
@@ -75,6 +76,7 @@ def perform(score: Score) -> Events:
         end_tick=end_tick,
         channel_events=np.zeros(0, CHANNEL_EVENT),
         notes_lost=sum(score.bars[bar].num_lost for bar in order),
+        notes_silent=sum(score.bars[bar].num_silent for bar in order),
     )
 
 

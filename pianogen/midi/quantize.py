@@ -53,6 +53,7 @@ def quantize(events: Events, options: ReadOptions) -> tuple[Roll, Counts]:
         notes_unreleased=found.num_unreleased,
         tempo_seen=len(events.tempos),
         tempo_kept=num_tempos,
+        notes_silent=events.notes_silent,
     )
     return roll, counts
 
@@ -99,6 +100,7 @@ def _no_notes(found: _Quantized, events: Events) -> Rejection:
         "not of the programs in --programs": found.dropped.other_program,
         "outside the 88 keys": found.dropped.out_of_range,
         "lost, such as those after an end-of-track": events.notes_lost,
+        "silent, such as cue notes": events.notes_silent,
     }
     causes = ", ".join(f"{count} {cause}" for cause, count in dropped.items() if count)
     message = f"all {sum(dropped.values())} note-ons were dropped: {causes}" if causes else "the file has no note-on"

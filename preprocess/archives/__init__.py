@@ -5,19 +5,19 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pianogen.errors import UsageError, cause
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.archives import streams
-from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Member, Refusal
+from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Doubt, Member, Refusal
 from preprocess.archives.tar_files import list_tar
 from preprocess.archives.tree import Tree, TreeError
 from preprocess.archives.zip_files import list_zip, read_zip
 
-__all__ = ["SUFFIXES", "ArchiveKind", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
+__all__ = ["SUFFIXES", "ArchiveKind", "Doubt", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
 
 _KINDS: dict[str, ArchiveKind] = {
     ".zip": "zip",
@@ -32,6 +32,14 @@ _KINDS: dict[str, ArchiveKind] = {
     ".tzst": "zstd",
 }
 SUFFIXES = tuple(_KINDS)
+_FIRST_BYTES: dict[bytes, ArchiveKind] = {
+    b"PK\3\4": "zip",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 # The errors that the archive readers raise for damaged archives; the built-in ones come from invalid numbers and texts.
 _DAMAGE_ERRORS = (
     *(zipfile.BadZipFile, tarfile.TarError, struct.error, TreeError, *streams.DAMAGE_ERRORS),
@@ -44,17 +52,21 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, int, Member]]:
+def list_members(path: str, index_folder: Path | None, report: Callable[[Doubt], None]) -> Iterator[tuple[bytes, int, Member]]:
     """The name, uncompressed size and position of every file that a file system would show after extraction.
 
     Args:
         index_folder: the folder to write the index of a compressed tar to; None writes no index, and members cannot be read.
+        report: is called if the archive may contain more files.
 
     Raises:
         UsageError: the archive is damaged.
     """
     try:
-        yield from _list(path, index_folder).files()
+        tree = _list(path, index_folder)
+        if tree.doubt is not None:
+            report(tree.doubt)
+        yield from tree.files()
     except (OSError, *_DAMAGE_ERRORS) as error:
         raise UsageError(
             f"{path} cannot be read as an archive ({cause(error)}); copy it again or remove it from the corpus"
@@ -64,7 +76,7 @@ def list_members(path: str, index_folder: Path | None) -> Iterator[tuple[bytes, 
 def _list(path: str, index_folder: Path | None) -> Tree:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("not a regular file")  # opening a FIFO would block until it has a writer
-    kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
+    kind = _kind_of(path)
     if kind == "zip":
         return list_zip(path)
     if kind == "tar":
@@ -72,6 +84,17 @@ def _list(path: str, index_folder: Path | None) -> Tree:
             return list_tar(file, kind)
     with streams.listing(path, kind, index_folder) as stream:
         return list_tar(stream, kind)
+
+
+def _kind_of(path: str) -> ArchiveKind:
+    """The kind by the suffix, except for a tar with the content of another kind: browsers decompress what they download."""
+    kind = next(kind for suffix, kind in _KINDS.items() if path.lower().endswith(suffix))
+    if kind == "zip":
+        return kind
+    with open(path, "rb") as file:
+        start = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
+    kinds = [other for first_bytes, other in _FIRST_BYTES.items() if start.startswith(first_bytes)]
+    return kinds[0] if kinds else "tar" if start.endswith(_TAR_MAGIC) else kind
 
 
 def seek_member(path: str, member: Member, index_folder: Path) -> None:

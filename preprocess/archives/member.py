@@ -1,7 +1,7 @@
 """The position of a member in its archive, and the reasons why a member cannot be read."""
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import Literal
 
 ArchiveKind = Literal["zip", "tar", "gzip", "bzip2", "xz", "zstd"]
@@ -14,6 +14,13 @@ class Refusal(IntEnum):
     LINK = -2
     SPARSE = -3
     NOT_A_FILE = -4
+
+
+class Doubt(Enum):
+    """Why an archive that can be read may contain more than is read."""
+
+    NO_END = auto()
+    MEMBERS_BEHIND_END = auto()
 
 
 REFUSAL_MESSAGES = {

@@ -19,7 +19,7 @@ from typing import Any
 ONSET, HOLD = 1, 2
 COUNTS = (
     *("notes", "notes_out_of_range", "notes_drum", "notes_program", "notes_lost", "notes_merged", "notes_unreleased"),
-    *("tempo_seen", "tempo_kept"),
+    *("tempo_seen", "tempo_kept", "notes_silent"),
 )
 
 Event = tuple[Any, ...]

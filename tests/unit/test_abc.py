@@ -27,6 +27,8 @@ def keys(text: str) -> list[int | None]:
         pytest.param("C>>D E<F", "0:60+7 7:62+1 8:64+2 10:65+6", id="broken_rhythm"),
         pytest.param('C"^slow">D (E>)F', "0:60+6 6:62+2 8:64+6 14:65+2", id="broken_rhythm_after_other_signs"),
         pytest.param("(3CDE (3:2:2F2G", "0:60+8/3 8/3:62+8/3 16/3:64+8/3 8:65+16/3 40/3:67+8/3", id="tuplets"),
+        pytest.param("(10:8:3 CC C2 D", "0:60+16/5 16/5:60+16/5 32/5:60+32/5 64/5:62+4", id="tuplet_of_ten"),
+        pytest.param("(1:2:2 C D E", "0:60+8 8:62+8 16:64+4", id="tuplet_of_one"),
         pytest.param("[CE]2 [C2E]", "0:60+8 0:64+8 8:60+8 8:64+4", id="chords"),
         pytest.param("[C-E]C", "0:60+8 0:64+4", id="tie_of_one_note_of_a_chord"),
         pytest.param("[CE]-|[CE]", "0:60+8 0:64+8", id="tie_of_a_chord_across_the_bar"),
@@ -114,6 +116,7 @@ def test_tempo_field(tempo: str, tempo_us: int) -> None:
     ("music", "order"),
     [
         ("|:C|1 D:|2 E|]", "C D C E"),
+        ("|:C|1 D:|2 E:|", "C D C E"),
         ("C|D:|E|F:|", "C D C D E F E F"),
         ("C::D:|", "C C D D"),
         ("|::C::|D|", "C C C D"),
@@ -132,6 +135,24 @@ def test_bars_are_played_in_their_order(music: str, order: str) -> None:
 
 def test_order_of_parts_is_obeyed() -> None:
     assert keys("X:1\nL:1/4\nP:A(BA)2\nK:C\nP:A\nC|\nP:B\n|:D:|\n") == [60, 62, 62, 60, 62, 62, 60]
+
+
+def test_user_defined_symbols_that_concern_no_order_are_read() -> None:
+    assert keys(HEADER + 'U:T = !trill!\nU:S = !segno!\nU:u = "^up"\nTC uD') == [60, 62]
+
+
+@pytest.mark.parametrize(
+    ("music", "message"),
+    [
+        ("E|\nP:A\nC|\nP:B\nD|", "the order of sections leaves out 1 of 3 bars, the first of them bar 1"),
+        ("P:A\nC|\nP:B\nD|\nP:C\nE|", "the order of sections leaves out 1 of 3 bars, the first of them bar 3"),
+        ("P:A\nC|\nP:B\nD|\nP:A\nE|", "line 10: the part A begins twice"),
+    ],
+)
+def test_bars_that_the_order_of_parts_would_lose_are_an_error(music: str, message: str) -> None:
+    (rejection,) = read_score(f"X:1\nM:4/4\nL:1/4\nP:AB\nK:C\n{music}".encode(), ".abc")
+    assert isinstance(rejection, Rejection)
+    assert message in str(rejection)
 
 
 def test_voices_share_their_bars_and_each_has_its_own_key() -> None:
@@ -182,6 +203,11 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("s:!D.C.!", "the field s: is not supported"),
         ("V:1 score=Bc\nC", "the property score= is not supported"),
         ("%%MIDI rtranspose 2", "the directive %%MIDI rtranspose 2 is not supported"),
+        ("%%MIDI c 72", "the directive %%MIDI c 72 is not supported"),
+        ("I:transpose -2", "the directive %%transpose -2 is not supported"),
+        ("U:T = !D.C.!", "the symbol T = !D.C.! changes the order of the bars"),
+        ("U:S = !sfz!", "the symbol S = !sfz! changes the order of the bars"),
+        ("(10 CDE", "cannot be read as music"),
         ("K:H", "the key 'H' is unknown"),
         ("M:x", "the meter 'x' is unknown"),
         ("L:x", "the unit note length 'x' is no fraction"),

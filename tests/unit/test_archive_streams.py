@@ -14,7 +14,7 @@ import xz
 from pianogen.errors import UsageError
 from pianogen.midi.rejection import Rejection
 from preprocess import sources
-from preprocess.unread import Unread
+from preprocess.unread import FileKind, Unread
 from tests.support.archives import DISTINCT_KINDS, KINDS, compressed, contents, pack, tar_of
 from tests.support.made_corpus import made_midi
 
@@ -29,19 +29,55 @@ def small_archive(path: Path) -> tuple[bytes, set[bytes]]:
 
 
 @pytest.mark.parametrize("kind", DISTINCT_KINDS)
-def test_truncated_archive_is_an_error_or_has_every_member(tmp_path: Path, kind: str) -> None:
+def test_truncated_archive_is_an_error_or_reported_or_has_every_member(tmp_path: Path, kind: str) -> None:
     data, members = small_archive(tmp_path / f"x.{kind}")
     lengths = {*range(0, len(data), 512), *random.Random(0).sample(range(len(data)), 60)}
     num_errors = 0
     for length in sorted(lengths):
         (tmp_path / f"x.{kind}").write_bytes(data[:length])
+        unread = Unread()
         try:
-            files = contents(tmp_path / f"x.{kind}", tmp_path)
+            files = {source.read(tmp_path) for source in sources.scan([str(tmp_path / f"x.{kind}")], tmp_path, unread)}
         except UsageError:
             num_errors += 1
         else:
-            assert set(files.values()) == members, f"truncated at byte {length}"
+            assert files == members or (kind == "tar" and unread.counts == {(FileKind.NO_END, ".tar"): 1}), length
     assert num_errors > len(lengths) / 4
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_tar_without_its_end_is_read_and_reported(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    _, members = small_archive(tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar") as file:
+        end = max(info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE for info in file)
+    archive = tmp_path / f"y.{kind}"
+    archive.write_bytes(compressed((tmp_path / "x.tar").read_bytes()[:end], archive.suffix))
+    unread = Unread()
+    assert {source.read(tmp_path) for source in sources.scan([str(archive)], tmp_path, unread)} == members
+    assert unread.lines() == [f"archives without the blocks that end a tar, perhaps cut off: 1 .{kind}"]
+    assert "y." in caplog.text
+    assert "may have been cut off" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_members_behind_the_end_of_a_tar_are_reported(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    data, members = small_archive(tmp_path / "x.tar")
+    for number, (behind, expected) in enumerate([(data, FileKind.BEHIND_END), (b"garbage" * 200, None), (bytes(20_000), None)]):
+        archive = tmp_path / f"{number}.{kind}"
+        archive.write_bytes(compressed(data + behind, archive.suffix))
+        unread = Unread()
+        assert {source.read(tmp_path) for source in sources.scan([str(archive)], tmp_path, unread)} == members
+        assert [counted_kind for counted_kind, _ in unread.counts] == ([expected] if expected else [])
+    assert caplog.text.count("contains members behind the end of a tar") == 1
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
+def test_content_of_a_tar_decides_how_it_is_compressed(tmp_path: Path, kind: str) -> None:
+    data, members = small_archive(tmp_path / f"x.{kind}")
+    for number, suffix in enumerate(("tar", "tgz", "tar.zst")):
+        archive = tmp_path / f"{number}.{suffix}"
+        archive.write_bytes(data)
+        assert set(contents(archive, tmp_path).values()) == members, suffix
 
 
 @pytest.mark.parametrize("hundred", range(3))

@@ -142,7 +142,7 @@ def test_million_notes_give_the_expected_roll() -> None:
     data, expected = million_notes()
     roll, counts = read_roll(data, "million.mid")
     assert roll == expected
-    assert counts == Counts(1_000_000, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert counts == Counts(1_000_000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @needs_corpora

@@ -9,7 +9,7 @@ from pianogen.midi.score_reader import read_score
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.kern import read_kern
-from tests.support.score_events import events_of, notes_of
+from tests.support.score_events import events_of, notes_of, steps_of
 
 
 def kern(*rows: str) -> str:
@@ -55,6 +55,13 @@ def test_token_gives_its_notes(token: str, expected: str) -> None:
         pytest.param(["**kern", "[4c", "=", "4c_", "4c]", "4c", "*-"], "0:60+12 12:60+4", id="tie"),
         pytest.param(["**kern **kern", "[4c 4e", "4r 4c]", "*- *-"], "0:60+8 0:64+4", id="tie_into_another_spine"),
         pytest.param(["**kern", "4c", "8qd", "8qe", "4f", "*-"], "0:60+4 2:62+1 3:64+1 4:65+4", id="graces"),
+        pytest.param(["**kern", "4c", "16Qd", "4f", "*-"], "0:60+4 3:62+1 4:65+4", id="groupetto"),
+        pytest.param(
+            ["**kern **kern", "2.c 2.e", "1c 4f", "= =", ". 4g", ". 2f", "*- *-"],
+            "0:60+12 0:64+12 12:60+16 12:65+4 16:67+4 20:65+8",
+            id="note_across_a_bar_line",
+        ),
+        pytest.param(["**kern **kern", "2c 4e", "= =", "4d 4f", "*- *-"], "0:60+8 0:64+4 8:62+4 8:65+4", id="missing_rest"),
         pytest.param(["**kern", "*clefX", "4c", "*-"], "0:drum+4", id="percussion_clef"),
         pytest.param(["**kern **kern", "*ossia *", "4c 4e", "*Xossia *", "4d 4f", "*- *-"], "0:64+4 4:62+4 4:65+4", id="ossia"),
     ],
@@ -85,6 +92,24 @@ def test_last_bar_has_its_length_without_a_bar_line() -> None:
     assert shown(kern("**kern", "*>[A,A]", "*>A", "4c", "*-")) == "0:60+4 4:60+4"
 
 
+def test_bar_line_before_the_end_of_a_note_starts_a_bar() -> None:
+    events = events_of(
+        kern("**kern **kern", "1c 4e", "= =", ". 4f", "= =", ". 4g", "8qd .", "*MM60 *MM60", ". 4a", "*- *-"), ".krn"
+    )
+    assert steps_of(events.meters["tick"], events) == [0, 4, 8]
+    assert steps_of(events.tempos["tick"], events) == [12]
+
+
+def test_cue_notes_are_silent_beside_an_ossia() -> None:
+    rows = ["**kern **kern", "*cue *ossia", "4c 4e", "*Xcue *cue", "4d 4f", "* *Xossia", "4e 4g", "* *Xcue", "4f 4a", "*- *-"]
+    assert shown(kern(*rows)) == "4:62+4 8:64+4 12:65+4 12:69+4"
+
+
+def test_ossia_is_counted_as_silent_once_for_each_play() -> None:
+    events = events_of(kern("**kern **kern", "*ossia *", "4c~4d 4e", "4r 4e", "=:|! =:|!", "*- *-"), ".krn")
+    assert (events.notes_silent, events.notes_lost) == (4, 0)
+
+
 def test_tempo_of_any_spine_counts() -> None:
     assert events_of(kern("**kern **kern", "* *MM60", "4c 4e", "*- *-"), ".krn").tempos["tempo_us"].tolist() == [1_000_000]
 
@@ -107,6 +132,12 @@ def test_pieces_of_one_file_are_separate_and_a_bad_one_does_not_lose_the_others(
         (["**kern", "4c 4d", "*-"], "line 2: 2 columns, expected 1 spines"),
         (["**kern **kern", "4c 2d", "4e 4f", "*- *-"], "line 3: the durations before this row differ between its spines"),
         (["**kern", "*>[A,B]", "*>A", "4c", "*-"], "the list of sections names B, and no section has this name"),
+        (
+            ["**kern", "*>[A]", "*>A", "4c", "=", "*>B", "4d", "*-"],
+            "the order of sections leaves out 1 of 2 bars, the first .* bar 2",
+        ),
+        (["**kern", "*>[A]", "4c", "=", "*>A", "4d", "*-"], "the order of sections leaves out 1 of 2 bars, the first .* bar 1"),
+        (["**kern", "*>[A,B]", "*>A", "4c", "*>B", "4d", "*>A", "4e", "*-"], "line 7: the section A begins twice"),
         (["**kern", "4c", "*-", "4d"], "line 4: a row after the end of all spines"),
     ],
 )

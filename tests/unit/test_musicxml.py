@@ -7,6 +7,8 @@ import pytest
 
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.score_reader import read_score
+from pianogen.midi.scores.bar_order import order_of_bars
+from pianogen.midi.scores.musicxml import read_musicxml
 from tests.support.score_events import events_of, notes_of, steps_of
 
 
@@ -63,6 +65,7 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
         pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
         pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
         pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
+        pytest.param([C4], transpose(-2, 1).replace("octave-change", "octave-shift"), "0:70+4", id="octave_shift_of_music21"),
         pytest.param([C4, C4], transpose(-2, 1), "0:70+4 4:70+4", id="transposing_instrument"),
         pytest.param(
             [C4 + f"<attributes>{transpose(0)}</attributes>" + C4], transpose(-3), "0:57+4 4:60+4", id="change_of_instrument"
@@ -315,6 +318,7 @@ def rejection_of(data: str | bytes) -> Rejection:
             score(part(C4 + '<barline location="middle"><repeat direction="backward"/></barline>')),
             "measure 1 has a repeat sign in its",
         ),
+        (score(f"<measure>{C4}</measure>"), "measure 1: a duration without <divisions>"),
         (score(part(C4, C4 + backup(6) + C4)), "measure 2: a backup of 3/2 quarter notes at 1, before the start of the measure"),
         (score(part(C4, REPEATED + note("r"))), "measure 2: a sign repeats music whose notes are not written"),
         (
@@ -344,6 +348,55 @@ def test_repeats_without_bound_are_too_long() -> None:
     repeat = '<barline location="right"><repeat direction="backward" times="{}"/></barline>'
     assert rejection_of(score(part(C4 + repeat.format(999_999_999)))).reason is Reason.TOO_LONG
     assert rejection_of(score(part(C4 * 2_000 + repeat.format(9_999)))).reason is Reason.TOO_LONG
+
+
+def test_grace_notes_of_a_voice_keep_their_order_across_other_voices_and_bar_lines() -> None:
+    voices = [f"<voice>{number}</voice>" for number in (1, 2)]
+    graces = [note(pitch, 0, voices[0], "<grace/>") for pitch in ("D4", "E4", "F4")]
+    first = note("C4", 8, voices[0]) + graces[0] + graces[1] + backup(8) + note("C3", 8, voices[1])
+    assert shown(score(part(first, graces[2] + note("G4", 4, voices[0])))) == "0:48+8 0:60+8 5:62+1 6:64+1 7:65+1 8:67+4"
+
+
+def test_silent_notes_are_counted_once_for_each_play() -> None:
+    cue = note("r", 4, "<cue/>") + note("D4", 4, "<cue/>") + note("E4", 4, "<cue/>", "<grace/>")
+    data = score(part(C4 + cue + note("C4", attributes=' dynamics="0"') + '<barline><repeat direction="backward"/></barline>'))
+    events = events_of(data, ".musicxml")
+    assert (events.notes_silent, events.notes_lost) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("duration", "note_type", "expected"),
+    [
+        (6, "<type>quarter</type><dot/>", "0:60+6"),
+        (
+            2,
+            "<type>eighth</type>"
+            + "<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes></time-modification>",
+            "0:60+4/3",
+        ),
+        (480, "<type>half</type>", "0:60+8"),
+    ],
+)
+def test_type_of_a_note_gives_the_divisions_where_the_part_does_not(duration: int, note_type: str, expected: str) -> None:
+    assert shown(score(f"<measure>{note('C4', duration, note_type)}</measure>")) == expected
+
+
+@pytest.mark.parametrize("kind", ["ossia", "cue", "alternate"])
+def test_staves_with_an_alternative_or_cue_notes_are_silent_up_to_a_change_of_their_type(kind: str) -> None:
+    def of_type(name: str) -> str:
+        return f'<attributes><staff-details number="2"><staff-type>{name}</staff-type></staff-details></attributes>'
+
+    data = score(part(of_type(kind) + C4 + note("E4", 4, STAFF_2), of_type("regular") + note("E4", 4, STAFF_2)))
+    assert shown(data) == "0:60+4 8:64+4"
+    assert events_of(data, ".musicxml").notes_silent == 1
+
+
+def test_repeats_are_played_after_a_jump_where_the_sign_says_so() -> None:
+    repeat = '<barline><repeat direction="backward"{}/></barline>'
+    jump = '<sound dacapo="yes"/>'
+    for attribute, expected in (("", [0, 0, 1, 0, 1]), (' after-jump="yes"', [0, 0, 1, 0, 0, 1])):
+        parsed = read_musicxml(score(part(C4 + repeat.format(attribute), C4 + jump)).encode())
+        assert order_of_bars(parsed) == expected
 
 
 def test_notes_without_pitch_or_duration_are_counted_once_for_each_play() -> None:

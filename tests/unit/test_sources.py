@@ -258,7 +258,7 @@ def test_names_are_compared_in_nfc_and_kept_as_they_are(tmp_path: Path) -> None:
     folder_with(composed, b"Dvos.mid")  # in order of code points, this name is between the two
     with pytest.raises(UsageError, match=r"two inputs have the name .*rename one of them"):
         names_of(composed, decomposed)
-    with pytest.raises(UsageError, match=r"two inputs have the name"):
+    with pytest.raises(UsageError, match=r"two inputs have the name .*, in two forms of Unicode: "):
         names_of(folder_with(composed, NFD.encode()))
 
 

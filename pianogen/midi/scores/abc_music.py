@@ -24,7 +24,7 @@ TOKEN = re.compile(
     rf"|\[\s*(?P<ending>{_ENDING})"
     rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
     rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
-    r"|\((?P<tuplet>\d)(?::(?P<in_time>\d?))?(?::(?P<num_notes>\d{0,2}))?"
+    r"|\((?P<tuplet>\d(?!\d)|\d\d(?=:\d))(?::(?P<in_time>\d{0,2}))?(?::(?P<num_notes>\d{0,2}))?"
     rf"|\[(?P<chord>[^\]|:]*)\]{_LENGTH.format('c')}"
     rf"|{_NOTE.format('')}"
     rf"|[zx]{_LENGTH.format('r')}"
@@ -240,6 +240,18 @@ class Voice:
             if index > 0:
                 self.end_bar()
             self.cursor += 4 * self.meter
+
+
+def check_symbol(definition: str) -> None:
+    """Checks that a symbol (U:) becomes no mark for the order of the bars, as `T=!D.C.!` would, and that no mark is redefined.
+
+    Raises:
+        ScoreError: it does.
+    """
+    symbol, _, meaning = (text.strip() for text in definition.partition("="))
+    default = {_SIGNS[symbol]} if symbol in _SIGNS else set()
+    if jumps_of_words(meaning.strip('!+"^_<>@')).keys() != default:
+        raise ScoreError(f"the symbol {definition} changes the order of the bars; write the mark itself, such as !D.C.!")
 
 
 def _chord_notes(text: str) -> list[re.Match[str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from pianogen.midi.scores import abc_fields
-from pianogen.midi.scores.abc_music import TOKEN, Voice
+from pianogen.midi.scores.abc_music import TOKEN, Voice, check_symbol
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import tempo_us_of
 from pianogen.midi.scores.score import Score, Section, Tempo
@@ -21,7 +21,7 @@ _DIRECTIVE = re.compile(r"(?:%%|I:)\s*(.*)")
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _BLOCK = re.compile(r"%%begin(\w+)")  # text, PostScript and the like, up to %%end and the same word
 # Fields about the music and not part of it: titles, lyrics, sources, groups and the like. Y: and E: occur in old collections.
-_SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrwU+")
+_SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrw+")
 
 
 def read_abc(text: str) -> list[Score | ScoreError]:
@@ -210,6 +210,8 @@ class _Tune:
             self._read_part_field(value)
         elif letter == "I":
             self._read_directive(value)
+        elif letter == "U":
+            check_symbol(value)
         elif letter not in _SILENT_FIELDS:
             raise ScoreError(f"the field {letter}: is not supported")
 
@@ -252,7 +254,9 @@ class _Tune:
         if not self.is_body:
             self.part_order = abc_fields.order_of_parts(value)
         elif value:
-            self.part_starts.setdefault(value[0], self._current_voice().bar_index)
+            start = self._current_voice().bar_index
+            if self.part_starts.setdefault(value[0], start) != start and self.part_order:
+                raise ScoreError(f"the part {value[0]} begins twice; give its second beginning another letter")
 
     def _read_directive(self, directive: str) -> None:
         """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
@@ -264,7 +268,7 @@ class _Tune:
             voice.transpositions["MIDI"] = abc_fields.integer(words[2])
         elif words[:2] == ["MIDI", "channel"]:
             voice.is_drum_channel = words[2:3] == ["10"]
-        elif words[:2] == ["MIDI", "rtranspose"] or words[:1] == ["abc-include"]:
+        elif words[:2] in (["MIDI", "rtranspose"], ["MIDI", "c"]) or words[:1] in (["abc-include"], ["transpose"]):
             raise ScoreError(f"the directive %%{directive} is not supported")
 
     def _section(self, part: str) -> Section:

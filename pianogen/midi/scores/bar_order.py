@@ -4,7 +4,8 @@ A backward repeat sign returns to the start of its section: the bar of the last 
 repeated section, else the first bar. Sections do not nest. A section ends with its backward sign or with its last ending.
 
 D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
-played without repeats and with their last ending, Fine ends the piece, and To Coda jumps to the coda. Every bar is played.
+played without repeats (unless a sign asks for them) and with their last ending, Fine ends the piece, and To Coda jumps to the
+coda. Every bar is played.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ class _Section(NamedTuple):
     end: int
     num_plays: int
     endings: list[_Ending]
+    repeats_after_jump: bool = False
 
 
 def order_of_bars(score: Score) -> list[int]:
@@ -43,13 +45,16 @@ def order_of_bars(score: Score) -> list[int]:
     marks = [bar.marks for bar in score.bars]
     if score.sections is None:
         order = order_of_marks(marks)
-        _check_all_played(order, score.bars)
+        _check_all_played(
+            order, score.bars, "D.C., D.S., Fine and Coda leave", "correct these signs, or split the file into its movements"
+        )
         return order
     order = []
     for begin, end, is_expanded in score.sections:
         bars = range(end - begin) if is_expanded else order_of_marks(marks[begin:end])
         order += [begin + bar for bar in bars]
         _check_length(order)
+    _check_all_played(order, score.bars, "the order of sections leaves", "add the missing sections to it")
     return order
 
 
@@ -98,7 +103,7 @@ def _plays(section: _Section, start: int, num_heard: int) -> Iterator[tuple[int,
 
     A section that was heard before, or that is entered in its middle, is played once, as in its last play.
     """
-    is_repeated = start == section.begin and section.end > num_heard
+    is_repeated = start == section.begin and (section.end > num_heard or section.repeats_after_jump)
     for play in range(1 if is_repeated else section.num_plays, section.num_plays + 1):
         for bar in range(start, section.body_end):
             yield bar, play == section.num_plays
@@ -124,7 +129,9 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
             while (end := group[-1].end) in endings and not marks[end].forward:
                 group.append(endings[end])
             if any(marks[ending.end - 1].plays > 1 for ending in group):
-                sections.append(_Section(begin, bar, end, _num_plays(group, is_last=end == len(marks)), group))
+                num_plays = _num_plays(group, is_last=end == len(marks))
+                repeats_after_jump = any(marks[ending.end - 1].repeats_after_jump for ending in group)
+                sections.append(_Section(begin, bar, end, num_plays, group, repeats_after_jump))
                 begin = end
             bar = end
             continue
@@ -132,7 +139,7 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
         is_end = marks[bar].plays > 1 or (_is_return(marks[bar]) and not marks[begin].forward)
         bar += 1
         if is_end:
-            sections.append(_Section(begin, bar, bar, marks[bar - 1].plays, []))
+            sections.append(_Section(begin, bar, bar, marks[bar - 1].plays, [], marks[bar - 1].repeats_after_jump))
             begin = bar
     if begin < len(marks):
         sections.append(_Section(begin, len(marks), len(marks), 1, []))
@@ -218,13 +225,11 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
 
 
-def _check_all_played(order: Sequence[int], bars: Sequence[Bar]) -> None:
+def _check_all_played(order: Sequence[int], bars: Sequence[Bar], subject: str, action: str) -> None:
     missing = sorted({index for index, bar in enumerate(bars) if bar.notes}.difference(order))
     if missing:
-        raise ScoreError(
-            f"D.C., D.S., Fine and Coda leave out {len(missing)} of {len(bars)} bars, the first of them bar {missing[0] + 1}; "
-            "correct these signs, or split the file into its movements"
-        )
+        first = missing[0] + 1
+        raise ScoreError(f"{subject} out {len(missing)} of {len(bars)} bars, the first of them bar {first}; {action}")
 
 
 def _check_length(order: Sequence[int]) -> None:

@@ -20,6 +20,7 @@ _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
 _TEMPO = re.compile(r"\*MM(\d+(?:\.\d+)?)")
 _SECTION = re.compile(r"\*>([^\[\]]+)")
 _SECTION_LIST = re.compile(r"\*>\[(.*)\]")  # *>norep[…] and other variants are not the list that is played
+_SILENT = {"*ossia", "*cue"}  # up to *Xossia and *Xcue
 _BACKWARD = re.compile(r":[|!]")
 _FORWARD = re.compile(r"[|!]:")
 
@@ -33,6 +34,7 @@ class _Spine:
         voice: unique within the piece.
         is_kern: False for lyrics, dynamics and other columns without notes.
         stop: the time at which its last note or rest ends.
+        silenced_by: the interpretations in force that make notes silent.
     """
 
     origin: int
@@ -40,7 +42,7 @@ class _Spine:
     is_kern: bool
     stop: Fraction = Fraction(0)
     is_percussion: bool = False
-    is_ossia: bool = False
+    silenced_by: frozenset[str] = frozenset()
     num_graces: int = 0
 
 
@@ -85,8 +87,9 @@ class _Piece:
     """The state of a piece while its rows are read.
 
     Attributes:
-        bar_start: the time at which the last bar starts.
+        bar_start: the time at which the last bar starts; after a bar line, the latest possible one up to the next row of notes.
         bar: the bar that is being read; it joins the score at its end.
+        is_new_bar: no row of notes has been read since the last bar line.
         section_list: the labels of the sections in the order of play.
         section_starts: the first bar of each section.
     """
@@ -95,6 +98,7 @@ class _Piece:
     spines: list[_Spine] = field(default_factory=list)
     bar_start: Fraction = Fraction(0)
     bar: Bar = field(default_factory=Bar)
+    is_new_bar: bool = False
     section_list: list[str] | None = None
     section_starts: dict[str, int] = field(default_factory=dict)
 
@@ -136,6 +140,11 @@ class _Piece:
         later = [start for start in self.section_starts.values() if start > begin]
         return Section(begin, min(later, default=len(self.score.bars)), is_expanded=True)
 
+    def _begin_section(self, label: str) -> None:
+        start = len(self.score.bars)
+        if self.section_starts.setdefault(label, start) != start and self.section_list is not None:
+            raise ScoreError(f"the section {label} begins twice; give its second beginning another label")
+
     def _kern_spines(self) -> list[_Spine]:
         return [spine for spine in self.spines if spine.is_kern]
 
@@ -145,15 +154,17 @@ class _Piece:
                 continue
             if token.startswith("*clef"):
                 spine.is_percussion = token == "*clefX"
-            elif token in ("*ossia", "*Xossia"):
-                spine.is_ossia = token == "*ossia"
+            elif token in _SILENT:
+                spine.silenced_by |= {token}
+            elif token.replace("X", "", 1) in _SILENT:
+                spine.silenced_by -= {token.replace("X", "", 1)}
         if tempo := _first_match(_TEMPO, tokens):
             self._add_tempo(fraction(tempo[1]) or Fraction(0))
         elif sections := _first_match(_SECTION_LIST, tokens):
             self.section_list = sections[1].split(",")
         elif section := _first_match(_SECTION, tokens):
             self._end_bar()
-            self.section_starts[section[1]] = len(self.score.bars)
+            self._begin_section(section[1])
         if set(tokens) == {"*-"}:
             self._end_bar()  # now, because the spines know where it ends
         self.spines = list(self._next_spines(tokens))
@@ -183,7 +194,7 @@ class _Piece:
         tempo_us = tempo_us_of(quarters_per_minute)
         if tempo_us is not None:
             time = min((spine.stop for spine in self._kern_spines()), default=self.bar_start)
-            self.bar.tempos.append(Tempo(time - self.bar_start, tempo_us))
+            self.bar.tempos.append(Tempo(max(Fraction(0), time - self.bar_start), tempo_us))
 
     def _read_bar_line(self, tokens: Sequence[str]) -> None:
         """Ends the bar; a repeat sign in one spine holds for all."""
@@ -200,11 +211,23 @@ class _Piece:
             self.bar.length = stop - self.bar_start
             self.score.bars.append(self.bar)
             self.bar, self.bar_start = Bar(), stop
+            self.is_new_bar = True
+
+    def _start_bar(self, time: Fraction) -> None:
+        """Starts the bar at its first notes: earlier than the last notes end if one of them sounds on across the bar line.
+
+        A spine whose notes end before that lacks rests.
+        """
+        self.score.bars[-1].length += time - self.bar_start
+        self.bar_start = time
         for spine in self.spines:
-            spine.stop = stop
+            spine.stop = max(spine.stop, time)
+        self.is_new_bar = False
 
     def _read_notes(self, tokens: Sequence[str]) -> None:
         row = [(token, spine) for token, spine in zip(tokens, self.spines, strict=True) if spine.is_kern and token != "."]
+        if self.is_new_bar and row:
+            self._start_bar(max(spine.stop for _, spine in row))
         starts = {spine.stop for token, spine in row if not _is_grace(token)}
         if len(starts) > 1:
             raise ScoreError("the durations before this row differ between its spines")
@@ -221,7 +244,10 @@ class _Piece:
     def _add_note(self, token: str, spine: _Spine, duration: Fraction | None) -> None:
         if duration is None:
             raise ScoreError(f"{token} has no duration")
-        if "r" in token or spine.is_ossia:
+        if "r" in token:
+            return
+        if spine.silenced_by:
+            self.bar.num_silent += 1
             return
         is_unpitched = spine.is_percussion or "R" in token
         key = None if is_unpitched else _key(token)
@@ -247,7 +273,7 @@ def _first_match(pattern: re.Pattern[str], tokens: Sequence[str]) -> re.Match[st
 
 
 def _is_grace(token: str) -> bool:
-    return "q" in token
+    return "q" in token or "Q" in token  # Q is a note of a groupetto
 
 
 def _duration(token: str) -> Fraction | None:

@@ -4,6 +4,7 @@ Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `t
 and notes with dynamics="0" are silent; unpitched notes are percussion.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree.ElementTree import Element
@@ -14,6 +15,7 @@ from pianogen.midi.scores.numbers import fraction, nearest_key
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
 
+_SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -63,25 +65,27 @@ class _Part:
 
     Attributes:
         name: unique in the score.
-        divisions: the durations of the file are multiples of 1 / divisions quarter notes.
+        divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
         percussion_staves: the numbers of the staves with a percussion clef.
+        silent_staves: the numbers of the staves with an alternative to the notes of another staff, or with cue notes.
         is_repeating: a sign repeats earlier measures or beats, which programs write with or without their notes.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
-        num_graces: grace notes since the last other note.
+        num_graces: grace notes since the last other note, by voice.
     """
 
     name: str
-    divisions: Fraction = Fraction(1)
+    divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
     percussion_staves: set[str] = field(default_factory=set)
+    silent_staves: set[str] = field(default_factory=set)
     is_repeating: bool = False
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
-    num_graces: int = 0
+    num_graces: Counter[str] = field(default_factory=Counter)
 
     def read_measure(self, measure: Element, bar: Bar) -> None:
         """Adds the content of a measure to the bar that has its index."""
@@ -105,12 +109,18 @@ class _Part:
 
     def _back_up(self, duration: Fraction) -> None:
         """Moves the cursor back; a sum of rounded durations may be one division too long."""
-        if duration > self.cursor + 1 / self.divisions:
+        if duration > self.cursor + self._quarters(Fraction(1)):
             raise ScoreError(f"a backup of {duration} quarter notes at {self.cursor}, before the start of the measure")
         self.cursor = max(Fraction(0), self.cursor - duration)
 
     def _duration(self, element: Element) -> Fraction:
-        return max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)) / self.divisions
+        return self._quarters(max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)))
+
+    def _quarters(self, divisions: Fraction) -> Fraction:
+        """A number of divisions in quarter notes."""
+        if divisions and self.divisions is None:
+            raise ScoreError("a duration without <divisions>, which say how long it is; add them to the attributes of the part")
+        return divisions / (self.divisions or 1)
 
     def _read_attributes(self, attributes: Element) -> None:
         divisions = fraction(attributes.findtext("divisions"))
@@ -124,26 +134,36 @@ class _Part:
         for clef in attributes.findall("clef"):
             is_percussion = clef.findtext("sign") == "percussion"
             (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
+        for details in attributes.findall("staff-details"):
+            if (staff_type := details.findtext("staff-type")) is not None:
+                is_silent = staff_type.strip() in _SILENT_STAVES
+                (self.silent_staves.add if is_silent else self.silent_staves.discard)(details.get("number", "1"))
         for transpose in attributes.findall("transpose"):
             if transpose.find("double") is not None:
                 raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
             chromatic = fraction(transpose.findtext("chromatic")) or Fraction(0)
-            octaves = fraction(transpose.findtext("octave-change")) or Fraction(0)
+            # Old versions of music21 write the other name.
+            octaves = fraction(transpose.findtext("octave-change") or transpose.findtext("octave-shift")) or Fraction(0)
             self.transpositions[transpose.get("number")] = chromatic + 12 * octaves
 
     def _read_note(self, note: Element, bar: Bar) -> None:
         is_grace = note.find("grace") is not None
         is_chord = note.find("chord") is not None
+        self.divisions = self.divisions or _divisions(note)
         duration = Fraction(0) if is_grace else self._duration(note)
+        voice = note.findtext("voice", "").strip()
         if not is_chord:
             self.onset = self.cursor
             self.cursor += duration
-            self.num_graces = self.num_graces + 1 if is_grace else 0
-        if note.find("rest") is not None or note.find("cue") is not None or fraction(note.get("dynamics")) == 0:
+            self.num_graces[voice] = self.num_graces[voice] + 1 if is_grace else 0
+        if note.find("rest") is not None:
+            return
+        staff = note.findtext("staff", "1").strip()
+        if note.find("cue") is not None or fraction(note.get("dynamics")) == 0 or staff in self.silent_staves:
+            bar.num_silent += 1
             return
         if note.get("time-only") is not None:
             raise ScoreError("a note is played in some of its repetitions only (time-only); write the repetitions out")
-        staff = note.findtext("staff", "1").strip()
         is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
         key = None if is_unpitched else self._key(note, staff)
         if (key is None and not is_unpitched) or (duration == 0 and not is_grace):
@@ -155,8 +175,8 @@ class _Part:
                 onset=self.onset,
                 duration=duration,
                 key=key,
-                voice=f"{self.name}/{note.findtext('voice', '')}",
-                grace=max(0, self.num_graces - 1) if is_grace else None,
+                voice=f"{self.name}/{voice}",
+                grace=max(0, self.num_graces[voice] - 1) if is_grace else None,
                 tie_start=not ties.isdisjoint(("start", "continue")),
                 tie_stop=not ties.isdisjoint(("stop", "continue")),
             )
@@ -175,8 +195,19 @@ class _Part:
     def _sounding_time(self, direction: Element) -> Fraction:
         """The time of a direction or sound: the cursor, moved by an offset that concerns the sound."""
         offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
-        moved = sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)) / self.divisions
+        moved = self._quarters(sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)))
         return max(Fraction(0), self.cursor + moved)
+
+
+def _divisions(note: Element) -> Fraction | None:
+    """The divisions of a part that does not state them, by the duration and type of a note; None if one of them is missing."""
+    duration, unit = fraction(note.findtext("duration")), musicxml_marks.NOTE_TYPES.get(note.findtext("type", "").strip())
+    if not duration or unit is None:
+        return None
+    length = unit * (2 - Fraction(1, 2 ** len(note.findall("dot"))))
+    actual = fraction(note.findtext("time-modification/actual-notes"))
+    normal = fraction(note.findtext("time-modification/normal-notes"))
+    return duration / (length * normal / actual if actual and normal else length)
 
 
 def _is_filling(element: Element) -> bool:

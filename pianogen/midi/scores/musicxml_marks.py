@@ -11,7 +11,7 @@ from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Tempo
 
 _JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")  # attributes of `sound`
-_BEAT_UNITS = {
+NOTE_TYPES = {
     "maxima": Fraction(32),
     "long": Fraction(16),
     "breve": Fraction(8),
@@ -51,7 +51,7 @@ def _metronome_us(direction: Element) -> int | None:
     metronome = direction.find("direction-type/metronome")
     if metronome is None:
         return None
-    unit = _BEAT_UNITS.get(metronome.findtext("beat-unit", "").strip())
+    unit = NOTE_TYPES.get(metronome.findtext("beat-unit", "").strip())
     number = re.search(r"\d+(\.\d+)?", metronome.findtext("per-minute", ""))
     if unit is None or number is None or len(metronome.findall("beat-unit")) > 1:
         return None
@@ -92,7 +92,9 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
         if repeat is not None and repeat.get("direction") == "backward":
             ending = index if location == "right" else index - 1
             if ending >= 0:
-                bars[ending].marks.plays = max(bars[ending].marks.plays, int(fraction(repeat.get("times")) or 2))
+                marks = bars[ending].marks
+                marks.plays = max(marks.plays, int(fraction(repeat.get("times")) or 2))
+                marks.repeats_after_jump |= repeat.get("after-jump") == "yes"
         for ending_sign in barline.findall("ending"):
             if ending_sign.get("type") == "start":
                 number = ending_sign.get("number", "")

@@ -41,6 +41,7 @@ class Marks:
     Attributes:
         forward: a forward repeat sign stands at the start of the bar.
         plays: a backward repeat sign at the end of the bar asks for this many plays of its section; 1 without a sign.
+        repeats_after_jump: the backward repeat sign is obeyed after D.C. and D.S. too.
         ending_start: the numbers of the ending that starts with the bar; empty if none does.
         ending_stop: an ending stops with the bar.
         segno: the labels of the segnos at the start of the bar.
@@ -54,6 +55,7 @@ class Marks:
 
     forward: bool = False
     plays: int = 1
+    repeats_after_jump: bool = False
     ending_start: set[int] = field(default_factory=set)
     ending_stop: bool = False
     segno: set[str] = field(default_factory=set)
@@ -73,6 +75,7 @@ class Bar:
         length: in quarter notes; the next bar starts after it.
         notes: the notes of all parts.
         num_lost: notes of the source without a pitch or a duration that can be read.
+        num_silent: notes of the source that are not played, such as cue notes.
     """
 
     length: Fraction = Fraction(0)
@@ -80,6 +83,7 @@ class Bar:
     tempos: list[Tempo] = field(default_factory=list)
     marks: Marks = field(default_factory=Marks)
     num_lost: int = 0
+    num_silent: int = 0
 
 
 class Section(NamedTuple):
