@@ -205,6 +205,9 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
             f"{out} is the directory of another sweep: none of its runs ({len(existing)}) has a configuration and a store of "
             "this sweep; use another --out"
         )
+    for entry, variation in zip(planned, variations, strict=True):
+        if entry.config.sampling != variation.config.sampling:
+            print(f"{entry.run.name} keeps the sampling with which it was resubmitted")
     return planned, list(existing.values())
 
 

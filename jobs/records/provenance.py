@@ -4,7 +4,7 @@ import hashlib
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -158,6 +158,7 @@ class Provenance:
         versions: by package.
         attempts: oldest first.
         promoted_from: name of the run whose training this run continues; None if it was submitted.
+        former_identities: those that the run had before `resubmit` changed its sampling.
     """
 
     identity: str
@@ -169,6 +170,7 @@ class Provenance:
     attempts: list[Attempt]
     sampling_identity: str | None = None
     promoted_from: str | None = None
+    former_identities: list[str] = field(default_factory=list)
 
     __pydantic_config__ = record_file.COMPLETE
 
@@ -181,11 +183,13 @@ class Provenance:
 
     def with_sampling(self, config: Config) -> Self:
         """The provenance of the same training with the sampling of a configuration."""
+        identity = config.identity(self.store.fingerprint)
         return replace(
             self,
-            identity=config.identity(self.store.fingerprint),
+            identity=identity,
             config=config.result_settings(),
             sampling_identity=config.sampling_identity(read_primer(config)),
+            former_identities=[former for former in (*self.former_identities, self.identity) if former != identity],
         )
 
     def submitted_again(self, git: GitState | None) -> Self:
