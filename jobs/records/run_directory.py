@@ -121,9 +121,14 @@ class Run:
 
         Raises:
             StoreError: the store cannot be read.
-            UsageError: the content of the store has changed.
+            UsageError: the store is missing, or its content has changed.
         """
         expected = self.read_provenance().store
+        if not Path(expected.path).exists():
+            raise UsageError(
+                f"{expected.path} does not exist, but {self.path} was submitted with it; restore it, or submit the sweep again "
+                "with the new path of the store"
+            )
         store = Store(Path(expected.path))
         if store.fingerprint != expected.fingerprint:
             raise UsageError(
