@@ -37,7 +37,7 @@ def resubmit(
 
     Raises:
         UsageError: the selection matches no run, overrides apply to none or would change a training, the store or a primer has
-            changed, or Slurm rejected the jobs; nothing is written.
+            changed, a job draws samples of a run that would lose its model, or Slurm rejected the jobs; nothing is written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
@@ -46,7 +46,8 @@ def resubmit(
         existing = sweep_directory.find_runs(runs[0].sweep)
         restarts_done = from_scratch and (bool(selection) or Run(target).config_file.is_file())
         selected = []
-        for run, entry in status.read_statuses(runs).items():
+        statuses = status.read_statuses(runs)
+        for run, entry in statuses.items():
             if entry.state is not State.DONE or restarts_done:
                 print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
                 if not entry.is_active:
@@ -56,6 +57,8 @@ def resubmit(
                 f"{' '.join(overrides)} would change nothing, because no selected run of {target} is waiting or failed; draw "
                 "other samples of finished runs with pianogen sample"
             )
+        if from_scratch:
+            submit.check_idle(selected, statuses)
         manner = "; their checkpoints, metrics, models and samples are removed" if from_scratch and selected else ""
         print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
         configs = _override_all(selected, overrides, existing)
