@@ -146,8 +146,11 @@ def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
 
     Raises:
         StoreError: a store cannot be read.
-        UsageError: a store or a primer has changed, a primer cannot be read, or a bar has no whole number of steps.
+        UsageError: a store, a primer or a run of an ensemble has changed, a primer cannot be read, or a bar has no whole number
+            of steps.
     """
+    for run in runs:
+        run.check_members()
     distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
     for (_, settings), run in distinct.items():
         with run.open_store() as store:

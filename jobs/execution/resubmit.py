@@ -63,6 +63,8 @@ def resubmit(
         print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
         configs = _override_all(selected, overrides, existing)
         _check_stores(selected, cluster)
+        for run in selected if not from_scratch else ():
+            run.check_members()
         changes_sampling = any(text.startswith("sampling") for text in overrides)
         if configs and changes_sampling:
             store = Path(selected[0].read_provenance().store.path)
