@@ -142,15 +142,20 @@ def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> Non
 
 
 def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
-    """Checks the stores, the primers and the meters, of which each job would read its own.
+    """Checks the models, the stores, the primers and the meters, of which each job would read its own.
 
     Raises:
         StoreError: a store cannot be read.
-        UsageError: a store, a primer or a run of an ensemble has changed, a primer cannot be read, or a bar has no whole number
-            of steps.
+        UsageError: a store, a primer or a run of an ensemble has changed, a model or a primer cannot be read, or a bar has no
+            whole number of steps.
     """
     for run in runs:
         run.check_members()
+        if not run.read_config().model.ensemble and not (run.path / "model.keras").is_file():
+            raise UsageError(
+                f"{run.path} has no model.keras, from which samples are drawn; restore it, or train the run again with pianogen "
+                f"sweep resubmit {run.path} --from-scratch"
+            )
     distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
     for (_, settings), run in distinct.items():
         with run.open_store() as store:

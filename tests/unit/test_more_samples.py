@@ -95,7 +95,12 @@ def test_each_run_draws_with_its_own_resources(
     sbatch = f"cat \"${{@: -1}}\" >> {tmp_path / 'scripts'}; echo 'Submitted batch job 101'"
     scontrol = "echo 'ClusterName = c1'"
     fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol=scontrol, squeue="true", srun="true", sacct="true")
-    assert command.run(sample.main, [str(runs[0].sweep), "--seed", "4", "--cluster", "slurm"]) == 0
+    arguments = [str(runs[0].sweep), "--seed", "4", "--cluster", "slurm"]
+    assert command.run(sample.main, arguments) == 2
+    assert f"{runs[0].path} has no model.keras, from which samples are drawn; restore it" in capsys.readouterr().err
+    for run in runs:
+        (run.path / "model.keras").touch()
+    assert command.run(sample.main, arguments) == 0
     assert capsys.readouterr().out.startswith("queued 2 jobs: 101_0 to 101_1\nqueued 1 job: 101 to 101\n")
     on_cpus, on_gpu = (tmp_path / "scripts").read_text().split("#!/bin/bash")[1:]
     assert "partition" not in on_cpus
