@@ -149,6 +149,10 @@ def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
         UsageError: a store, a primer or a run of an ensemble has changed, a model or a primer cannot be read, or a bar has no
             whole number of steps.
     """
+    distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
+    for (_, settings), run in distinct.items():
+        with run.open_store() as store:
+            check_start(settings, store.steps_per_quarter)
     for run in runs:
         run.check_members()
         if not run.read_config().model.ensemble and not (run.path / "model.keras").is_file():
@@ -156,10 +160,6 @@ def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
                 f"{run.path} has no model.keras, from which samples are drawn; restore it, or train the run again with pianogen "
                 f"sweep resubmit {run.path} --from-scratch"
             )
-    distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
-    for (_, settings), run in distinct.items():
-        with run.open_store() as store:
-            check_start(settings, store.steps_per_quarter)
 
 
 @dataclass(frozen=True, slots=True)
