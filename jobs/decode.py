@@ -101,21 +101,23 @@ def decode_job(
     if not stores:
         raise PianogenError(f"{target} has no samples; see pianogen sweep status {target.parent}")
     if not archive:
-        midi_files.write_folder(stores, OutputFolder(out, _source(target)), max_processes, audio_format)
+        midi_files.write_folder(stores, _output_folder(out, target), max_processes, audio_format)
         return
     if target.is_dir():
-        OutputFolder(out, _source(target)).claim()
+        _output_folder(out, target).claim()
     for store in stores:
         target_file = out / f"{store.stem}.zip" if target.is_dir() else out
         midi_files.write_archive(store, target_file, max_processes, audio_format)
 
 
-def _source(target: Path) -> str:
-    """What an output folder is written from: a run, or the content of a store."""
+def _output_folder(out: Path, target: Path) -> OutputFolder:
+    """The output folder of a run, whose identity changes with the sampling that it is resubmitted with, or of a store."""
     if target.is_dir():
-        return f"the run with identity {Run(target).read_provenance().identity}"
+        provenance = Run(target).read_provenance()
+        sources = [f"the run with identity {identity}" for identity in (provenance.identity, *provenance.former_identities)]
+        return OutputFolder(out, sources[0], sources[1:])
     with Store(target) as store:
-        return f"the store with fingerprint {store.fingerprint}"
+        return OutputFolder(out, f"the store with fingerprint {store.fingerprint}")
 
 
 def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFormat | None, cluster: Cluster) -> None:
@@ -152,7 +154,7 @@ def _claim_folders(runs: Sequence[Run], outputs: Mapping[str, str], out: Path | 
     Raises:
         UsageError: a folder has other files.
     """
-    folders = [OutputFolder(Path(output), _source(Path(path))) for path, output in outputs.items() if runs or not archive]
+    folders = [_output_folder(Path(output), Path(path)) for path, output in outputs.items() if runs or not archive]
     if runs and out is not None:
         OutputFolder(out, f"the sweep {runs[0].sweep}").claim()
     elif not runs and folders:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
-from jobs.execution.launch import Batch, Cluster
+from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.records import record_file, status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_drawn, hash_primer, memorization_file
@@ -111,27 +111,55 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
     )
     if missing:
         _check(missing, given)
-        function = functools.partial(draw_job, given=given)
-        paths = [str(run.path.resolve()) for run in missing]
-        resources = _one_device(missing[0].read_config()).slurm
-        jobs = launch.launch(cluster, Batch("sample", function, paths, missing[0].path.parent / "jobs", resources))
-        if jobs:
-            print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
+        _launch(cluster, missing, given)
     for request in requests:
         print(*request.stores, sep="\n")
 
 
+def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> None:
+    """Starts the jobs that draw samples, in one batch for each set of resources.
+
+    Raises:
+        SlurmRefusal: sbatch rejected a batch.
+        JobError: jobs failed on this machine.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_one_device(run.read_config()).slurm.model_dump_json(), []).append(run)
+    function, failures = functools.partial(draw_job, given=given), []
+    for group in groups.values():
+        paths, resources = [str(run.path.resolve()) for run in group], _one_device(group[0].read_config()).slurm
+        batch = Batch("sample", function, paths, group[0].path.parent / "jobs", resources)
+        try:
+            jobs = launch.launch(cluster, batch)
+        except JobError as error:
+            failures.append(str(error))
+            continue
+        if jobs:
+            print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
+    if failures:
+        raise JobError("\n".join(failures))
+
+
 def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
-    """Checks the stores, the primers and the meters, of which each job would read its own.
+    """Checks the models, the stores, the primers and the meters, of which each job would read its own.
 
     Raises:
         StoreError: a store cannot be read.
-        UsageError: a store or a primer has changed, a primer cannot be read, or a bar has no whole number of steps.
+        UsageError: a store, a primer or a run of an ensemble has changed, a model or a primer cannot be read, or a bar has no
+            whole number of steps.
     """
     distinct = {(run.read_provenance().store, _settings(run, given)): run for run in runs}
     for (_, settings), run in distinct.items():
         with run.open_store() as store:
             check_start(settings, store.steps_per_quarter)
+    for run in runs:
+        run.check_members()
+        if not run.read_config().model.ensemble and not (run.path / "model.keras").is_file():
+            raise UsageError(
+                f"{run.path} has no model.keras, from which samples are drawn; restore it, or train the run again with pianogen "
+                f"sweep resubmit {run.path} --from-scratch"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from jobs.configuration.options import describe_options
+from jobs.configuration.settings import parse_override, parse_overrides
 from jobs.execution.cancel import cancel
 from jobs.execution.launch import Cluster
 from jobs.execution.promote import promote
@@ -24,7 +25,7 @@ from pianogen.errors import UsageError
 
 _PROG = "pianogen sweep"
 # The settings that select runs in resubmit and promote, and those among them that do not; all others override.
-_SELECTED, _OVERRIDING = ("model.", "data.", "training."), ("training.tracker=",)
+_SELECTED, _OVERRIDING = ("model.", "data.", "training."), ("training.tracker",)
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
 
@@ -143,8 +144,8 @@ def _promote(arguments: Sequence[str]) -> int:
     _add_cluster(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
-    selection, overrides = _split(options.selection, "training.epochs=")
-    if not any(text.startswith("training.epochs=") for text in overrides):
+    selection, overrides = _split(options.selection, "training.epochs")
+    if "training.epochs" not in parse_overrides(overrides):
         raise UsageError("training.epochs=N is missing; give the number of epochs of the new runs")
     promote(options.target, selection, options.top, overrides, options.cluster, options.dry_run)
     return 0
@@ -154,10 +155,14 @@ def _split(texts: Sequence[str], *overriding: str) -> tuple[list[str], list[str]
     """The selection of runs, and the settings that override those of the runs.
 
     Args:
-        overriding: beginnings of settings that override, although others of their section select runs.
+        overriding: settings that override, although others of their section select runs.
     """
-    overriding += _OVERRIDING
-    overrides = [text for text in texts if "=" in text and (text.startswith(overriding) or not text.startswith(_SELECTED))]
+
+    def is_override(text: str) -> bool:
+        stated = parse_override(text) if "=" in text else {}
+        return any(key in (*overriding, *_OVERRIDING) or not key.startswith(_SELECTED) for key in stated)
+
+    overrides = [text for text in texts if is_override(text)]
     return [text for text in texts if text not in overrides], overrides
 
 

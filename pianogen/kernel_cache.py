@@ -3,21 +3,25 @@
 numba stores machine code by processor model and features, so a node never runs code that was compiled for another processor. The
 cache lies in the user's cache folder and is identified by the content of the sources: the checkout and the snapshots of the code
 that jobs run share it. Where that folder is read-only, the cache lies beside this module, or else in the temporary folder of the
-node.
+node. Where it cannot be written or read, such as on a full disk, each process compiles for itself.
 """
 
 import ctypes
+import functools
 import hashlib
+import logging
 import os
+import pickle
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite.binding
 import numba
-from numba.core.caching import UserProvidedCacheLocator
+from numba.core.caching import FunctionCache, UserProvidedCacheLocator
 
 from pianogen.polling import wait_until
 
@@ -27,6 +31,10 @@ _POLL_S = 0.05
 _PACKAGE = Path(__file__).parent
 _KERNEL_FOLDERS = ("data", "evaluation", "midi")
 _SOURCES = sorted([_PACKAGE / "roll.py", *(source for folder in _KERNEL_FOLDERS for source in (_PACKAGE / folder).glob("*.py"))])
+
+# What pickle raises for files that a power failure has damaged, beside the errors of the disk.
+_UNUSABLE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError)
+_log = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,9 +54,12 @@ def _sources_key() -> str:
 def _find_folder() -> Path:
     """The first folder in which a cache can be kept."""
     name = f"pianogen-{_sources_key()}"
-    for parent in (Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache"), _PACKAGE / "__pycache__"):
+    chosen = [Path(numba.config.CACHE_DIR).absolute()] if numba.config.CACHE_DIR else []
+    for parent in (*chosen, Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache"), _PACKAGE / "__pycache__"):
         try:
             folder = parent.expanduser() / name
+            if not folder.is_absolute():  # the specification of XDG_CACHE_HOME has relative paths ignored
+                continue
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 return folder
@@ -75,17 +86,44 @@ class KernelLocator(UserProvidedCacheLocator):  # type: ignore[misc]  # numba ha
         return Path(source).parent.name
 
 
+class _OptionalCache(FunctionCache):  # type: ignore[misc]
+    """The cache of a kernel. By default, numba would end the work when a file of the cache cannot be written or read."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The machine code for a signature; None if it is not in the cache, or damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except _UNUSABLE as error:
+            _warn(f"read ({error})")
+            with suppress(OSError):
+                self.flush()  # replaces the list of the files
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Adds the machine code for a signature, if the disk allows it."""
+        try:
+            super().save_overload(sig, data)
+        except _UNUSABLE as error:
+            _warn(f"written ({error})")
+
+
+@functools.cache
+def _warn(failure: str) -> None:
+    _log.warning("the cache of compiled kernels, %s, cannot be %s; this process compiles them anew", FOLDER, failure)
+
+
 # numba reads these settings when a function is decorated, so they must be made before modules with kernels are imported.
-FOLDER = Path(numba.config.CACHE_DIR) / _sources_key() if numba.config.CACHE_DIR else _find_folder()
-FOLDER.mkdir(parents=True, exist_ok=True)
+FOLDER = _find_folder()
 numba.config.CACHE_DIR = str(FOLDER)
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelLocator,{UserProvidedCacheLocator.__name__}"
 
 
 def kernel(function: Function) -> Function:
     """Compiles a function with numba on its first call, or loads it from the cache."""
-    compiled: Function = numba.njit(cache=True, nogil=True)(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True)(function)
+    compiled._cache = _OptionalCache(function)  # as `cache=True` does, but for the class
+    kept: Function = compiled
+    return kept
 
 
 def compile_once(use_kernels: Callable[[], object], wait_s: float = WAIT_S) -> None:
@@ -103,7 +141,8 @@ def compile_once(use_kernels: Callable[[], object], wait_s: float = WAIT_S) -> N
     is_ready = ready.exists()
     use_kernels()
     if not is_ready:
-        ready.touch()
+        with suppress(OSError):
+            ready.touch()
         compiling.unlink(missing_ok=True)
 
 
@@ -130,12 +169,15 @@ def _processor() -> str:
 
 
 def _create(compiling: Path) -> bool:
-    """Whether this process created the file, which names the process that compiles."""
+    """Whether this process compiles: it created the file, which names it, or the disk is full."""
     try:
         with compiling.open("x") as file:
             file.write(f"{socket.gethostname()} {os.getpid()}")
     except FileExistsError:
         return False
+    except OSError:
+        with suppress(OSError):
+            compiling.unlink()
     return True
 
 

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,13 @@ def flush() -> None:
 
 
 def is_output_read() -> bool:
-    """Whether standard output has a reader, as far as the last output has shown."""
+    """Whether standard output has a reader: false for a pipe whose reader has exited, and for a terminal that was closed."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return not isinstance(raw, _Output) or raw.has_reader
+    if not isinstance(raw, _Output):
+        return True
+    poll = select.poll()
+    poll.register(raw.fileno(), 0)  # errors are always reported
+    return raw.has_reader and not poll.poll(0)
 
 
 def _open_descriptor(descriptor: int) -> None:

@@ -42,10 +42,12 @@ def exported(path: Path | None) -> dict[str, str]:
     Variables of sbatch that this process has do not count: they would change what a sweep requests from one shell to the next.
 
     Raises:
-        UsageError: bash cannot read the file.
+        UsageError: bash cannot read the file, or its lines end as on Windows.
     """
     if path is None:
         return {}
+    if b"\r\n" in path.read_bytes():  # bash would take the carriage returns for parts of the values
+        raise UsageError(f"the site settings {path} have line ends of Windows; convert the file, such as with dos2unix")
     script = 'source "$1" >&2 && exec env -0'
     own = {name: value for name, value in os.environ.items() if not name.startswith(SBATCH)}
     command = ["bash", "-c", script, "bash", str(path)]

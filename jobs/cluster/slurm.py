@@ -159,10 +159,11 @@ def notify(recipient: str, sweep: Path, jobs: Collection[str], resources: SlurmC
     Raises:
         SlurmRefusal: sbatch rejected the job.
     """
-    is_mail = _MAIL.fullmatch(recipient) is not None
+    addresses = re.sub(r"\s*,\s*", ",", recipient.strip())
+    is_mail = _MAIL.fullmatch(addresses) is not None
     variables = {"PIANOGEN_SWEEP": str(sweep), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
-    mail = {"mail-type": "END", "mail-user": recipient} if is_mail else {}
+    mail = {"mail-type": "END", "mail-user": addresses} if is_mail else {}
     options = sbatch_options(resources.without_gpus(timeout_min=_NOTIFY_TIMEOUT_MIN, memory_gb=1), ()) | mail
     options |= {"job-name": f"{sweep.name}-notify", "output": folder / "notify.log", "dependency": _after(jobs)}
     lines = ["#!/bin/bash", *(_script_line(name, value) for name, value in options.items())]

@@ -32,7 +32,7 @@ class Random(Section):
 
     num: int = Field(ge=1)
     seed: int = Field(default=0, ge=0)
-    space: dict[str, list[Any] | str]
+    space: dict[str, Any]
 
 
 def draw(values: Any, where: str) -> Iterator[Settings]:
@@ -50,13 +50,16 @@ def draw(values: Any, where: str) -> Iterator[Settings]:
         return
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: random is {values!r}, expected num, seed and space; correct it")
-    values = values | {"space": by_key(values.get("space") or {}, f"{where}: random.space")}
+    space = values.get("space") or {}
+    if not isinstance(space, dict):
+        raise ConfigError(f"{where}: random.space is {space!r}, expected a mapping of keys to what is drawn; correct it")
+    values = values | {"space": by_key(space, f"{where}: random.space")}
     random = validate(Random, values, f"{where}: random")
     if not random.space:
         raise ConfigError(f"{where}: random.space is empty; state the settings to draw, or remove random")
-    space = {key: _distribution(entry, f"{where}: random.space.{key}") for key, entry in random.space.items()}
+    distributions = {key: _distribution(entry, f"{where}: random.space.{key}") for key, entry in random.space.items()}
     for index in range(random.num):
-        yield {key: distribution(_uniform(random.seed, index, key)) for key, distribution in space.items()}
+        yield {key: distribution(_uniform(random.seed, index, key)) for key, distribution in distributions.items()}
 
 
 def _uniform(seed: int, index: int, key: str) -> float:
@@ -65,12 +68,12 @@ def _uniform(seed: int, index: int, key: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
-def _distribution(entry: list[Any] | str, where: str) -> Distribution:
+def _distribution(entry: Any, where: str) -> Distribution:
     if isinstance(entry, list):
         if not entry:
             raise ConfigError(f"{where} is an empty list; give the values to draw from")
         return lambda uniform: entry[int(uniform * len(entry))]
-    match = _DISTRIBUTION.fullmatch(entry)
+    match = _DISTRIBUTION.fullmatch(entry) if isinstance(entry, str) else None
     try:
         name, low, high = (match[1], float(match[2]), float(match[3])) if match else ("", 0.0, 0.0)
     except ValueError:

@@ -3,6 +3,7 @@
 import functools
 import shutil
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -84,7 +85,8 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
 
     Args:
         write_inputs: writes the files that the jobs read. On Slurm it is called once sbatch has accepted the jobs, which wait
-            for the record of their submission; so a refusal leaves no trace. Elsewhere it is called before the jobs start.
+            for the record of their submission; so a refusal leaves no trace. If it fails, the jobs are cancelled. Elsewhere it is
+            called before the jobs start.
 
     Returns:
         The job ids on Slurm; empty elsewhere.
@@ -145,14 +147,17 @@ def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
         submissions.remove_empty([batch.folder, batch.folder.parent])  # a new sweep has no other files yet
         raise
     refusal = None
-    try:
-        for part, jobs in zip(parts[1:], submitted, strict=True):
-            queued |= zip(jobs, part.arguments, strict=True)
-    except SlurmRefusal as error:
-        refusal = error
-    write_inputs()
-    runs = {job: [Path(argument).name for argument in arguments] for job, arguments in queued.items()}
-    submissions.record(place, parts[0].name, cluster, runs)
+    with ExitStack() as failure:
+        failure.callback(slurm.cancel, queued)  # jobs without a record would wait for it, and then exit
+        try:
+            for part, jobs in zip(parts[1:], submitted, strict=True):
+                queued |= zip(jobs, part.arguments, strict=True)
+        except SlurmRefusal as error:
+            refusal = error
+        write_inputs()
+        runs = {job: [Path(argument).name for argument in arguments] for job, arguments in queued.items()}
+        submissions.record(place, parts[0].name, cluster, runs)
+        failure.pop_all()
     if refusal is not None:
         jobs_are = counted(sum(len(part.arguments) for part in parts), "job", "are")
         raise JobError(f"{refusal}; {len(queued)} of {jobs_are} queued: submit again when they have ended")

@@ -103,7 +103,8 @@ def find_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    return [line for line in answer.split() if line.startswith("GPU-")]  # it also prints its errors there
 
 
 def _run_job(function: Callable[[str], None], argument: str, gpus: str) -> None:

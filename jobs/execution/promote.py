@@ -1,8 +1,9 @@
 """Promotion of the best runs of a sweep: new runs that continue their training to more epochs."""
 
 import functools
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jobs.execution.launch import Cluster
 from jobs.records import submissions, sweep_directory
 from jobs.records.held_out import Measure
 from jobs.records.provenance import Provenance, read_git_state
+from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS, PlannedRun
@@ -22,6 +24,7 @@ from pianogen.errors import UsageError
 from pianogen.validation import ConfigError
 
 _COPIED = ("metrics.csv", "checkpoints")
+_PROMOTED = "-promoted"  # the end of the names of new runs
 
 
 def promote(
@@ -47,16 +50,21 @@ def promote(
     sweep = runs[0].sweep
     with submissions.exclusive(sweep):
         existing = sweep_directory.find_runs(sweep)
-        best = _find_best(target, runs, top)
-        variations = [Variation(f"{run.name.partition('-')[2]}-promoted", _extend(run, overrides)) for run in best]
-        fingerprint = best[0].read_provenance().store.fingerprint
+        best = _find_best(target, runs, top, overrides)
+        variations = [Variation(_label(run), config) for run, config in best.items()]
+        fingerprint = runs[0].read_provenance().store.fingerprint
         used_names = submissions.used_names(sweep / JOBS)
         planned = sweep_directory.plan_runs(sweep, variations, fingerprint, existing, used_names)
         sources = {entry.run: (run, entry) for run, entry in zip(best, planned, strict=True) if entry.is_new}
         for new, (run, _) in sources.items():
+            _check_files(run)
             print(f"{run.name} -> {new.name}")
         print(f"{len(sources)} of {counted(len(best), 'run')} to start", flush=True)
-        batches = submit.batches_of(sweep, {new: entry.config for new, (_, entry) in sources.items()})
+        configs = {new: entry.config for new, (_, entry) in sources.items()}
+        if configs:
+            with runs[0].open_store() as store:
+                preflight.check_inputs(store.path, list(configs.values()))
+        batches = submit.batches_of(sweep, configs)
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [sweep], is_shared=True)
         if is_dry_run:
@@ -68,19 +76,72 @@ def promote(
             )
 
 
-def _find_best(target: Path, runs: Sequence[Run], top: int) -> list[Run]:
-    figures = {run: result.figure("valid", Measure.NATS) for run in runs if (result := run.read_result())}
+def _find_best(target: Path, runs: Sequence[Run], top: int, overrides: Sequence[str]) -> dict[Run, RunConfig]:
+    """The runs to continue, best first, and the configurations of the new runs.
+
+    Raises:
+        UsageError: there are none, or one of the best cannot be continued.
+    """
+    results = {run: result for run in runs if (result := run.read_result())}
+    figures = {run: result.figure("valid", Measure.NATS) for run, result in results.items()}
     ranked = sorted((figure, run.name, run) for run, figure in figures.items() if figure is not None)
     if not ranked:
         raise UsageError(f"no selected run of {target} is done and has a likelihood on the valid split; wait for the sweep")
-    return [run for _, _, run in ranked[:top]]
+    best: dict[Run, RunConfig] = {}
+    ended = []
+    for run in _longest([run for _, _, run in ranked])[:top]:
+        config = _extend(run, overrides)
+        if reason := _describe_end(run, config, results[run]):
+            ended.append(reason)
+        else:
+            best[run] = config
+    if not best:
+        raise ConfigError(ended[0])
+    for reason in ended:
+        print(reason)
+    _check_distinct(best, overrides)
+    return best
+
+
+def _longest(ranked: Sequence[Run]) -> list[Run]:
+    """The run with the most epochs of each training, where some runs continue others; best training first."""
+    trainings: dict[str, list[tuple[int, Run]]] = {}
+    for run in ranked:
+        config = run.read_config()
+        training = config.training.model_copy(update={"epochs": 1})
+        identity = config.model_copy(update={"training": training}).identity("")
+        trainings.setdefault(identity, []).append((config.training.epochs, run))
+    return [max(members, key=lambda member: member[0])[1] for members in trainings.values()]
+
+
+def _describe_end(run: Run, after: RunConfig, result: Result) -> str:
+    """Why a run would not train longer with a configuration; '' if it would."""
+    training = run.read_config().training
+    num_iterations = math.ceil(training.epochs * result.windows / training.batch)
+    if training.patience is not None and result.metrics["iteration"] < num_iterations:
+        return f"{run.name} has stopped early, so it would not train longer with more epochs; select other runs"
+    if after.training.epochs <= training.epochs:
+        return f"training.epochs is {after.training.epochs}, and {run.name} has {training.epochs}; give more epochs"
+    return ""
+
+
+def _check_distinct(best: Mapping[Run, RunConfig], overrides: Sequence[str]) -> None:
+    """Refuses overrides with which two of the new runs would be equal."""
+    names: dict[str, str] = {}
+    for run, config in best.items():
+        if (other := names.setdefault(config.identity(""), run.name)) != run.name:
+            raise ConfigError(f"{' '.join(overrides)} would make the runs that continue {other} and {run.name} equal; select one")
+
+
+def _label(run: Run) -> str:
+    return f"{run.name.partition('-')[2].removesuffix(_PROMOTED)}{_PROMOTED}"
 
 
 def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
-    """The configuration of a run with more epochs.
+    """The configuration of a run with overrides applied.
 
     Raises:
-        ConfigError: an override would change the training in another way, or the run cannot be continued.
+        ConfigError: an override would change the training but for its epochs, or the run cannot be continued.
     """
     before = run.read_config()
     values = grid.override(before.model_dump(mode="json"), overrides)
@@ -88,16 +149,26 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
     training = before.training.model_copy(update={"epochs": after.training.epochs})
     if before.model_copy(update={"training": training}).training_identity("") != after.training_identity(""):
         raise ConfigError(f"{' '.join(overrides)} would change the training of {run.name}; promote changes training.epochs alone")
-    if after.training.epochs <= before.training.epochs:
-        raise ConfigError(
-            f"training.epochs is {after.training.epochs}, and {run.name} has {before.training.epochs}; give more epochs"
-        )
     if before.training.schedule != "constant" or before.training.max_iterations is not None or before.model.ensemble:
         raise ConfigError(
             f"{run.name} cannot be continued: its schedule, training.max_iterations or model.ensemble depends on its end; submit "
             "a sweep with more epochs"
         )
     return after
+
+
+def _check_files(run: Run) -> None:
+    """Refuses a run that has lost the files with which its training continues.
+
+    Raises:
+        ConfigError: it has no metrics or no checkpoint.
+    """
+    for pattern in ("metrics.csv", "checkpoints/*.index"):
+        if not any(run.path.glob(pattern)):
+            raise ConfigError(
+                f"{run.name} cannot be continued: {run.path / pattern} is missing; restore it from a backup, or submit a sweep "
+                "with more epochs"
+            )
 
 
 def _write(copies: Sequence[tuple[Run, PlannedRun]]) -> None:

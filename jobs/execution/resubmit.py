@@ -36,8 +36,8 @@ def resubmit(
             selection or `target` names.
 
     Raises:
-        UsageError: the selection matches no run, overrides apply to none or would change a training, a primer has changed, or
-            Slurm rejected the jobs; nothing is written.
+        UsageError: the selection matches no run, overrides apply to none or would change a training, the store or a primer has
+            changed, a job draws samples of a run that would lose its model, or Slurm rejected the jobs; nothing is written.
         JobError: jobs failed on this machine.
     """
     launch.check_cluster(cluster)
@@ -46,7 +46,8 @@ def resubmit(
         existing = sweep_directory.find_runs(runs[0].sweep)
         restarts_done = from_scratch and (bool(selection) or Run(target).config_file.is_file())
         selected = []
-        for run, entry in status.read_statuses(runs).items():
+        statuses = status.read_statuses(runs)
+        for run, entry in statuses.items():
             if entry.state is not State.DONE or restarts_done:
                 print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
                 if not entry.is_active:
@@ -56,9 +57,14 @@ def resubmit(
                 f"{' '.join(overrides)} would change nothing, because no selected run of {target} is waiting or failed; draw "
                 "other samples of finished runs with pianogen sample"
             )
+        if from_scratch:
+            submit.check_idle(selected, statuses)
         manner = "; their checkpoints, metrics, models and samples are removed" if from_scratch and selected else ""
         print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
-        configs = {run: _override(run, overrides, existing) for run in selected}
+        configs = _override_all(selected, overrides, existing)
+        _check_stores(selected, cluster)
+        for run in selected if not from_scratch else ():
+            run.check_members()
         changes_sampling = any(text.startswith("sampling") for text in overrides)
         if configs and changes_sampling:
             store = Path(selected[0].read_provenance().store.path)
@@ -77,6 +83,14 @@ def resubmit(
             submit.start(cluster, [(batch, functools.partial(write, configs)) for batch, configs in batches])
 
 
+def _check_stores(runs: Sequence[Run], cluster: Cluster) -> None:
+    """Refuses a store that has changed or is missing; on Slurm, the nodes may see one that this machine does not see."""
+    for store, run in {run.read_provenance().store: run for run in reversed(runs)}.items():
+        if cluster != "slurm" or Path(store.path).exists():
+            with run.open_store():
+                pass
+
+
 def _write(changes_sampling: bool, from_scratch: bool, configs: dict[Run, RunConfig]) -> None:
     git = read_git_state() if from_scratch else None
     for run, config in configs.items():
@@ -86,6 +100,16 @@ def _write(changes_sampling: bool, from_scratch: bool, configs: dict[Run, RunCon
         if changes_sampling:
             run.write_provenance(run.read_provenance().with_sampling(config))
         sweep_directory.write_config(run, config)
+
+
+def _override_all(runs: Sequence[Run], overrides: Sequence[str], existing: Mapping[str, Run]) -> dict[Run, RunConfig]:
+    """The configurations of runs with overrides applied, all of them different; the parameters are those of `_override`."""
+    configs: dict[Run, RunConfig] = {}
+    known = dict(existing)
+    for run in runs:
+        configs[run] = _override(run, overrides, known)
+        known[configs[run].identity(run.read_provenance().store.fingerprint)] = run
+    return configs
 
 
 def _override(run: Run, overrides: Sequence[str], existing: Mapping[str, Run]) -> RunConfig:

@@ -158,6 +158,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
 
     config = run.read_config()
     run.check_primer()
+    run.check_members()
     with (
         tracked(run, config.training.tracker) as trackers,
         rendezvous.meet(run, own) as workers,

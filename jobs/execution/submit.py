@@ -79,7 +79,7 @@ def submit(
         selected = [entry for entry in planned if states[entry.run] in startable and entry.run not in active]
         dropped = _list_dropped(sweep, planned, existing, prune)
         if prune:
-            _check_idle(dropped, statuses)
+            check_idle(dropped, statuses)
         print(f"{out}: {status.count(list(states.values()))}; {len(selected)} to start", flush=True)
 
         def write_runs() -> None:
@@ -205,6 +205,9 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
             f"{out} is the directory of another sweep: none of its runs ({len(existing)}) has a configuration and a store of "
             "this sweep; use another --out"
         )
+    for entry, variation in zip(planned, variations, strict=True):
+        if entry.config.sampling != variation.config.sampling:
+            print(f"{entry.run.name} keeps the sampling with which it was resubmitted")
     return planned, list(existing.values())
 
 
@@ -218,8 +221,8 @@ def _list_dropped(sweep: Path, planned: Sequence[PlannedRun], existing: Sequence
     return dropped
 
 
-def _check_idle(runs: Sequence[Run], statuses: Mapping[Run, Status]) -> None:
-    """Refuses to remove runs that a job or a process works on.
+def check_idle(runs: Sequence[Run], statuses: Mapping[Run, Status]) -> None:
+    """Refuses to remove runs, or their results, that a job or a process works on.
 
     Raises:
         UsageError: there is one.

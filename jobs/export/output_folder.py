@@ -41,18 +41,19 @@ class OutputFolder:
     Args:
         path: the folder; it need not exist.
         source: what is written to it.
+        former_sources: other names that the source had before.
 
     Raises:
         UsageError: the folder has files of the user, or was written from another source.
         RecordError: its marker is damaged.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
+    def __init__(self, path: Path, source: str, former_sources: Collection[str] = ()) -> None:
         self.path = path
         marker = path / _MARKER
         if marker.is_file():
             self._content = record_file.read(marker, _Content.parse)
-            if self._content.source != source:
+            if self._content.source not in (source, *former_sources):
                 raise UsageError(
                     f"{path} was written from {self._content.source}, expected {source}; remove it, or choose another --out"
                 )

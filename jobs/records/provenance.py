@@ -1,10 +1,12 @@
 """provenance.json: the store, the code and the command that a run was submitted with, and a record of each of its attempts."""
 
 import hashlib
+import json
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -158,6 +160,8 @@ class Provenance:
         versions: by package.
         attempts: oldest first.
         promoted_from: name of the run whose training this run continues; None if it was submitted.
+        former_identities: those that the run had before `resubmit` changed its sampling.
+        members: hashes of the trainings of the runs of an ensemble; empty for other runs, and in older records.
     """
 
     identity: str
@@ -169,6 +173,8 @@ class Provenance:
     attempts: list[Attempt]
     sampling_identity: str | None = None
     promoted_from: str | None = None
+    former_identities: list[str] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
 
     __pydantic_config__ = record_file.COMPLETE
 
@@ -176,21 +182,32 @@ class Provenance:
     def of_submission(cls, config: Config, store: Store, git: GitState | None) -> Self:
         """The provenance of a run that is submitted by this process."""
         settings, identity = config.result_settings(), config.identity(store.fingerprint)
-        reference = StoreReference.of(store)
-        return cls(identity, settings, reference, sys.argv, git, _versions(), [], config.sampling_identity(read_primer(config)))
+        return cls(
+            identity,
+            settings,
+            StoreReference.of(store),
+            sys.argv,
+            git,
+            _versions(),
+            [],
+            sampling_identity=config.sampling_identity(read_primer(config)),
+            members=_read_members(settings),
+        )
 
     def with_sampling(self, config: Config) -> Self:
         """The provenance of the same training with the sampling of a configuration."""
+        identity = config.identity(self.store.fingerprint)
         return replace(
             self,
-            identity=config.identity(self.store.fingerprint),
+            identity=identity,
             config=config.result_settings(),
             sampling_identity=config.sampling_identity(read_primer(config)),
+            former_identities=[former for former in (*self.former_identities, self.identity) if former != identity],
         )
 
     def submitted_again(self, git: GitState | None) -> Self:
         """The provenance of the same run that this process submits to be trained from the start."""
-        return replace(self, command=sys.argv, git=git, versions=_versions())
+        return replace(self, command=sys.argv, git=git, versions=_versions(), members=_read_members(self.config))
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Self:
@@ -218,6 +235,21 @@ def read_primer(config: Config) -> bytes:
         return Path(path).read_bytes() if path else b""
     except OSError as error:
         raise UsageError(f"sampling.primer {path} cannot be read ({error.strerror}); restore it, or correct the path") from error
+
+
+def read_training(run: Path) -> str:
+    """A hash of the training of a run: of its settings and its store.
+
+    Raises:
+        RecordError: the provenance of the run is damaged or missing.
+    """
+    provenance = record_file.read(run / "provenance.json", Provenance.parse)
+    training = [provenance.config[name] for name in ("model", "data", "training")]
+    return hashlib.sha256(json.dumps([*training, provenance.store.fingerprint], sort_keys=True).encode()).hexdigest()
+
+
+def _read_members(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [read_training(Path(run)) for run in config["model"].get("ensemble", [])]
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jobs.configuration import run_config
 from jobs.configuration.run_config import RunConfig
 from jobs.records import record_file
-from jobs.records.provenance import Provenance, read_primer
+from jobs.records.provenance import Provenance, read_primer, read_training
 from jobs.records.result import Result
 from pianogen import atomic, config
 from pianogen.errors import UsageError
@@ -122,14 +122,36 @@ class Run:
                 f"pianogen sweep resubmit {self.path} sampling.primer={config.sampling.primer}"
             )
 
+    def check_members(self) -> None:
+        """Checks that the runs of an ensemble are those with which the ensemble was submitted.
+
+        Raises:
+            UsageError: a run is missing, or another one has taken its place.
+            RecordError: the record of a run is damaged or missing.
+        """
+        recorded = self.read_provenance().members
+        for path, training in zip(self.read_config().model.ensemble, recorded, strict=True) if recorded else ():
+            if not Run(Path(path)).config_file.is_file():
+                raise UsageError(f"model.ensemble: {path} is missing; restore that run, or submit the ensemble with its new path")
+            if read_training(Path(path)) != training:
+                raise UsageError(
+                    f"model.ensemble: {path} has another training than when {self.path} was submitted; restore that run, or "
+                    f"accept the other one with pianogen sweep resubmit {self.path} --from-scratch"
+                )
+
     def open_store(self) -> Store:
         """The store that the run was submitted with.
 
         Raises:
             StoreError: the store cannot be read.
-            UsageError: the content of the store has changed.
+            UsageError: the store is missing, or its content has changed.
         """
         expected = self.read_provenance().store
+        if not Path(expected.path).exists():
+            raise UsageError(
+                f"{expected.path} does not exist, but {self.path} was submitted with it; restore it, or submit the sweep again "
+                "with the new path of the store"
+            )
         store = Store(Path(expected.path))
         if store.fingerprint != expected.fingerprint:
             raise UsageError(

@@ -5,10 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
+from pianogen import streams
 from pianogen.errors import UsageError
 
 _POLL_S = 0.5
@@ -18,7 +18,8 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
     """Prints the log of the last attempt of each run.
 
     Args:
-        follow: prints what is appended, and the logs of later attempts, until Ctrl-C; of a single run.
+        follow: prints what is appended, and the logs of later attempts, until Ctrl-C or until nobody reads the output; of a
+            single run.
 
     Raises:
         UsageError: no run has a log yet, or several are to be followed.
@@ -32,7 +33,8 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
     for run, log in logs.items():
         if follow:
             _follow(run, log)
-        _print_log(log)
+        else:
+            _print_log(log)
 
 
 def _print_log(log: Path, until: Callable[[], bool] = lambda: True) -> None:
@@ -47,10 +49,10 @@ def _print_log(log: Path, until: Callable[[], bool] = lambda: True) -> None:
             time.sleep(0 if is_last else _POLL_S)
 
 
-def _follow(run: Run, log: Path) -> NoReturn:
+def _follow(run: Run, log: Path) -> None:
     """Prints a log, what is appended to it, and the logs of later attempts, such as those after a requeue."""
-    while True:
-        _print_log(log, lambda: last_log(run) not in (None, log))  # noqa: B023 - called only before `log` changes
+    while streams.is_output_read():
+        _print_log(log, lambda: last_log(run) not in (None, log) or not streams.is_output_read())  # noqa: B023 - called at once
         log = last_log(run) or log
 
 

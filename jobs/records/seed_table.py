@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from jobs.records.run_directory import Run
 from jobs.records.seed_groups import SEED, find_spread, group_by_seed
 from jobs.records.status import State
 from jobs.records.status_table import SEED_FIGURES, Row, new_table
@@ -22,12 +24,18 @@ def make_seed_table(rows: Sequence[Row]) -> Table:
     for column in ("runs", *(["settings"] if varied else []), "done", *columns):
         table.add_column(column.replace("_", " "))
     for group, figures in zip(groups, spreads, strict=True):
-        numbers = " ".join(str(int(row.run.partition("-")[0])) for row in group)
+        numbers = " ".join(_number(row.run) for row in group)
         settings = " ".join(f"{key}={_text(group[0].settings[key])}" for key in varied)
         num_done = sum(row.status.state is State.DONE for row in group)
         texts = [str(figures[name] or "") for name in columns]
         table.add_row(numbers, *([settings] if varied else []), f"{num_done} of {len(group)}", *texts)
     return table
+
+
+def _number(run: str) -> str:
+    """The number of a run; the name of one that has none, such as a copy by hand."""
+    number = Run(Path(run)).number
+    return run if number is None else str(number)
 
 
 def _varied(settings: Sequence[dict[str, Any]]) -> list[str]:

@@ -190,8 +190,10 @@ def _console() -> Console:
 
 def new_table(states: Sequence[State]) -> Table:
     """An empty table under the number of runs in each state: on top, since the end of a long table scrolls out of view."""
+    title = status.count(states)
     table = Table(
-        title=status.count(states),
+        title=title,
+        min_width=len(title),  # or the title of a narrow table would be wrapped
         title_justify="left",
         title_style="",
         box=None,

@@ -122,7 +122,8 @@ def plan_runs(
 ) -> list[PlannedRun]:
     """The runs of a submission, in the order of the sweep file.
 
-    A run is recognized by its identity: a sweep that grows keeps its runs and their numbers.
+    A run is recognized by its identity: a sweep that grows keeps its runs and their numbers. A run whose sampling `resubmit` has
+    changed is recognized by its former identities too, and keeps that sampling.
 
     Args:
         fingerprint: of the store.
@@ -133,23 +134,47 @@ def plan_runs(
     names = [*used_names, *(run.name for run in existing.values())]
     number = max((int(name.partition("-")[0]) + 1 for name in names), default=0)
     planned = []
-    for variation, identity in zip(variations, identities, strict=True):
-        is_new = identity not in existing
-        run = Run(out / f"{number:04d}-{variation.label}") if is_new else existing[identity]
-        planned.append(PlannedRun(run, variation.config, identity, is_new))
-        number += is_new
+    for variation, identity, known in zip(variations, identities, _recognize(identities, existing), strict=True):
+        run, settings = known or Run(out / f"{number:04d}-{variation.label}"), variation.config
+        if known and identity not in existing:
+            settings = settings.model_copy(update={"sampling": known.read_config().sampling})
+            identity = settings.identity(fingerprint)
+        planned.append(PlannedRun(run, settings, identity, is_new=known is None))
+        number += known is None
     return planned
 
 
+def _recognize(identities: Sequence[str], existing: Mapping[str, Run]) -> list[Run | None]:
+    """The existing run of each identity: that which has the identity, or else one that had it and has none of the others."""
+    runs = [existing.get(identity) for identity in identities]
+    former = {identity: run for run in existing.values() for identity in run.read_provenance().former_identities}
+    for index, identity in enumerate(identities):
+        if runs[index] is None and identity in former and former[identity] not in runs:
+            runs[index] = former[identity]
+    return runs
+
+
 def find_dropped(planned: Sequence[PlannedRun], existing: Collection[Run]) -> list[Run]:
-    """The runs that the sweep file no longer has. A promoted run belongs to the sweep as long as the run that it continues."""
-    kept = {entry.run.name for entry in planned}
-    sources = {run.name: run.read_provenance().promoted_from for run in existing}
+    """The runs that the sweep file no longer has.
 
-    def is_kept(name: str | None) -> bool:
-        return name is not None and (name in kept or is_kept(sources.get(name)))
+    A promoted run belongs to the sweep as long as a run of the sweep has the same training but for its epochs, and the runs of an
+    ensemble as long as the ensemble.
+    """
+    kept = {entry.run for entry in planned}
+    trainings = [_without_epochs(entry.config.result_settings()) for entry in planned]
+    members = {path for entry in planned for path in entry.config.model.ensemble}
 
-    return [run for run in existing if not is_kept(run.name)]
+    def is_promoted(provenance: Provenance) -> bool:
+        return provenance.promoted_from is not None and _without_epochs(provenance.config) in trainings
+
+    others = [run for run in existing if run not in kept and str(run.path) not in members]
+    return [run for run in others if not is_promoted(run.read_provenance())]
+
+
+def _without_epochs(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of a training, but for the number of its epochs."""
+    training = {key: value for key, value in settings["training"].items() if key != "epochs"}
+    return {"model": settings["model"], "data": settings["data"], "training": training}
 
 
 def remove_runs(sweep: Path, runs: Sequence[Run]) -> None:

@@ -118,6 +118,9 @@ def test_decoding_job_finds_the_samples_of_a_run_when_it_starts(runs: list[Run])
         "samples-seed4-0000.mid",
     ]
     assert len((midi / "index.csv").read_text().splitlines()) == 5
+    config = runs[0].read_config()  # the run is resubmitted with other sampling
+    sampling = config.sampling.model_copy(update={"steps": 40})
+    runs[0].write_provenance(runs[0].read_provenance().with_sampling(config.model_copy(update={"sampling": sampling})))
     decode.decode_job(str(runs[0].path), outputs, archive=True)
     with ZipFile(midi / "samples-seed4.zip") as archive:
         assert archive.namelist() == ["index.csv", "samples-seed4-0000.mid", "samples-seed4-0000.png"]

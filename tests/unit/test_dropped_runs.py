@@ -9,9 +9,11 @@ import pytest
 
 from jobs import sweep
 from jobs.cluster.own_job import OwnJob
-from jobs.records import attempts, submissions
+from jobs.configuration.run_config import RunConfig
+from jobs.records import attempts, submissions, sweep_directory
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.sweep_directory import PlannedRun
 from pianogen import command
 from pianogen.lock import Owner
 from pianogen.store import Split
@@ -79,16 +81,42 @@ def test_dropped_runs_are_removed_with_prune(runs: list[Run], submit: Submit, ca
     assert LISTED not in capsys.readouterr().out
 
 
-def test_promoted_run_is_dropped_with_the_run_that_it_continues(runs: list[Run], submit: Submit) -> None:
-    for run in runs[1:]:  # both are in the sweep file no more, but for the one that run 0 has led to
-        provenance = run.read_provenance()
-        source = "0000-seed0" if run is runs[1] else runs[1].name
-        run.write_provenance(replace(provenance, promoted_from=source))
+def test_promoted_run_belongs_to_the_sweep_as_long_as_its_training(runs: list[Run], submit: Submit) -> None:
+    """Whatever has become of the run that it continues: runs 3 and 4 continue runs that were removed or renamed."""
+    longer = [{"training.seed": 0, "training.epochs": 100}, {"training.seed": 2, "training.epochs": 50}]
+    for run in create_runs(runs[0].sweep, runs[0].sweep.parent / "corpus.h5", {"device": "cpu", "runs": longer}):
+        run.write_result(RESULT)
+        run.write_provenance(replace(run.read_provenance(), promoted_from="0009-removed"))
     assert submit(1, "--prune") == 0
-    assert names(runs) == [run.name for run in runs]
-    runs[1].write_provenance(replace(runs[1].read_provenance(), promoted_from=None))
-    assert submit(1, "--prune") == 0
-    assert names(runs) == ["0000-seed0"]
+    assert names(runs) == ["0000-seed0", "0003-seed0-epochs100"]
+
+
+def test_runs_of_an_ensemble_belong_to_its_sweep(runs: list[Run], tmp_path: Path) -> None:
+    config = RunConfig.model_validate(
+        {"device": "cpu", "model": {"name": "joint", "ensemble": [str(run.path) for run in runs[:2]]}}
+    )
+    planned = PlannedRun(Run(tmp_path / "sweep" / "0003-ensemble"), config, "1f", is_new=True)
+    assert sweep_directory.find_dropped([planned], runs) == [runs[2]]
+
+
+def test_run_with_other_sampling_belongs_to_the_sweep(
+    runs: list[Run], submit: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was resubmitted with two other temperatures, and the sweep file has neither of them."""
+    for temperature in (0.8, 0.9):
+        config = runs[1].read_config()
+        config = config.model_copy(update={"sampling": config.sampling.model_copy(update={"temperature": temperature})})
+        runs[1].write_provenance(runs[1].read_provenance().with_sampling(config))
+        sweep_directory.write_config(runs[1], config)
+    for options in (("--dry-run",), ("--prune",)):
+        assert submit(2, *options) == 0
+        assert "0001-seed1 keeps the sampling with which it was resubmitted" in capsys.readouterr().out
+    assert names(runs) == ["0000-seed0", "0001-seed1"]
+    assert runs[1].read_config().sampling.temperature == 0.9
+    assert submit(2, "--dry-run", "--no-check-models", "grid.sampling.temperature=[0.9, 1.0]") == 0
+    out = capsys.readouterr().out
+    assert "keeps the sampling" not in out
+    assert out.count("(new)") == 2, "each run has one of the temperatures"
 
 
 def test_run_that_a_process_trains_is_not_removed(runs: list[Run], submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from jobs import sweep
 from jobs.cluster.own_job import OwnJob
-from jobs.records import attempts
+from jobs.records import attempts, submissions
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen import command
@@ -95,3 +95,17 @@ def test_refused_jobs_cost_no_file(runs: list[Run], tmp_path: Path, monkeypatch:
     before = [content(run) for run in runs]
     assert resubmit(runs, "0-1", "--from-scratch") == 2
     assert [content(run) for run in runs] == before
+
+
+def test_run_whose_samples_a_job_draws_keeps_its_model(
+    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = submissions.create_folder(runs[0].sweep / "jobs", "sample")
+    submissions.record(folder, "sweep-sample", "c1", {"8": [runs[0].name]})
+    line = "".join(f"{text:60}" for text in ("8", "RUNNING", "0", "None", "0", "sweep-sample", "c1"))
+    fake_slurm.install(monkeypatch, tmp_path / "bin", squeue=f"echo '{line}'")
+    before = content(runs[0])
+    assert resubmit(runs, "0", "--from-scratch") == 2
+    assert f"work on {runs[0].name}, so nothing was removed or submitted" in capsys.readouterr().err
+    assert content(runs[0]) == before
+    assert resubmit(runs, "1", "--from-scratch") == 0

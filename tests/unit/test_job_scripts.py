@@ -164,11 +164,19 @@ def test_site_settings_that_exit_are_refused(tmp_path: Path) -> None:
         site.exported(path)
 
 
+def test_site_settings_with_line_ends_of_windows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "site.sh"
+    path.write_bytes(b"export SBATCH_ACCOUNT=mine\r\n")
+    with pytest.raises(UsageError, match="have line ends of Windows"):
+        site.exported(path)
+
+
 @pytest.mark.parametrize(
     ("recipient", "mail", "command"),
     [
         ("me@example.edu", "me@example.edu", "true"),
         ("me@example.edu,you@example.edu", "me@example.edu,you@example.edu", "true"),
+        (" me@example.edu, you@example.edu", "me@example.edu,you@example.edu", "true"),
         ("curl example.edu -d a@b,c", "", "curl example.edu -d a@b,c"),
     ],
 )

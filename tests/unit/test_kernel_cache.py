@@ -1,7 +1,9 @@
 """The cache of compiled kernels: many processes at once, other processors, copied and changed sources, read-only folders."""
 
 import json
+import logging
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -9,8 +11,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import pytest
 
+from pianogen import kernel_cache
 from tests.support.paths import PROGRAMS, ROOT
 
 
@@ -30,9 +34,10 @@ def start(installation: Path, *arguments: object, **variables: str) -> "subproce
         "XDG_CACHE_HOME": str(installation.parent / "cache"),
         **variables,
     }
-    environment.pop("NUMBA_CACHE_DIR", None)
+    if "NUMBA_CACHE_DIR" not in variables:
+        environment.pop("NUMBA_CACHE_DIR", None)
     command = [sys.executable, str(PROGRAMS / "kernels.py"), *map(str, arguments)]
-    return subprocess.Popen(command, cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=installation.parent, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def result_of(process: "subprocess.Popen[str]") -> Result:
@@ -111,3 +116,53 @@ def test_cache_is_kept_where_it_can_be_written(tmp_path: Path) -> None:
     shutil.rmtree(installation / "pianogen" / "__pycache__")
     (installation / "pianogen" / "__pycache__").write_text("")
     assert result_of(start(installation, "--only-folder", **variables)).folder.is_relative_to(temporary)
+
+
+def test_folder_that_the_user_chooses_is_absolute_or_ignored(tmp_path: Path) -> None:
+    """A relative NUMBA_CACHE_DIR is one of the working directory, and a relative XDG_CACHE_HOME is not valid."""
+    installation = install(tmp_path / "site")
+    (tmp_path / "file").write_text("")
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": "relative"}
+    ignored = result_of(start(installation, "--only-folder", **variables))
+    assert ignored.folder.is_relative_to(installation)
+    assert not (tmp_path / "relative").exists()
+    chosen = result_of(start(installation, "--only-folder", NUMBA_CACHE_DIR="mine", **variables))
+    assert chosen.folder.is_relative_to(tmp_path / "mine")
+    unusable = result_of(start(installation, "--only-folder", NUMBA_CACHE_DIR=str(tmp_path / "file"), **variables))
+    assert unusable.folder.is_relative_to(installation)
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def num_compiled() -> int:
+    """The number of compiled kernels when a process calls `add`."""
+    kernel = kernel_cache.kernel(add)
+    assert kernel(1, 2) == 3
+    return sum(kernel.stats.cache_misses.values())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("damage", [b"", bytes(64), b"text", b"\x80\x05K\x01."], ids=["empty", "zeros", "text", "number"])
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_damaged_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, damage: bytes) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert [num_compiled(), num_compiled()] == [1, 0]
+    (path,) = tmp_path.rglob(f"*{suffix}")
+    path.write_bytes(damage)
+    assert [num_compiled(), num_compiled()] == [1, 0]
+
+
+def test_full_disk_costs_only_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert [num_compiled(), num_compiled()] == [1, 1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caplog.text.count("cannot be written") == 1
+    assert num_compiled() == 1

@@ -1,5 +1,6 @@
 """Job arrays are queued, then the files that they read are written, then their record; a refusal leaves no trace."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, JobError
+from jobs.records import submissions
 from tests.support import fake_slurm
 
 SBATCH = """
@@ -73,6 +75,21 @@ def test_refusal_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(SlurmRefusal, match=r"sbatch rejected an array of 2 jobs: .*Invalid account"):
         launch.launch("slurm", batch, lambda: pytest.fail("inputs were written"))
     assert list(batch.folder.parent.parent.iterdir()) == []
+
+
+def test_jobs_are_cancelled_if_their_inputs_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch
+) -> None:
+    use_slurm(monkeypatch, tmp_path, accepted=3)
+    fake_slurm.install(monkeypatch, tmp_path / "bin", scancel=f'echo "$@" > {tmp_path / "cancelled"}')
+
+    def write_inputs() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        launch.launch("slurm", batch, write_inputs)
+    assert (tmp_path / "cancelled").read_text().split() == ["101_0", "101_1", "102_0", "102_1", "103"]
+    assert submissions.read_all(batch.folder) == []
 
 
 def test_refusal_keeps_earlier_submissions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
 from tests.programs.environment import write_environment
+from tests.support import fake_slurm
 
 _YEAR_S = 365 * 24 * 3_600
 
@@ -41,6 +42,22 @@ def test_processes_at_a_time_fit_the_cores_that_may_be_used_and_the_gpus(
 )
 def test_gpus_are_those_that_the_user_has_chosen(monkeypatch: pytest.MonkeyPatch, variable: str, gpus: list[str]) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert local_processes.find_gpus() == gpus
+
+
+@pytest.mark.parametrize(
+    ("answer", "gpus"),
+    [
+        ("echo GPU-1f; echo GPU-2e", ["GPU-1f", "GPU-2e"]),
+        ("echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9", []),
+        ("echo 'No devices were found'", []),
+    ],
+)
+def test_gpus_are_all_of_the_machine_without_a_choice(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, gpus: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    fake_slurm.install(monkeypatch, tmp_path / "bin", **{"nvidia-smi": answer})
     assert local_processes.find_gpus() == gpus
 
 

@@ -10,6 +10,7 @@ from jobs.records.run_directory import Run
 from jobs.records.samples import find_drawn, hash_primer
 from pianogen import command
 from pianogen.config import SamplingConfig
+from tests.support import fake_slurm
 from tests.support.made_sweep import made_sweep, write_made_samples
 
 OWN = {"num": 3, "steps": 20, "temperature": 0.7, "threshold": 0.4}
@@ -82,3 +83,26 @@ def test_store_with_other_samples_is_not_overwritten(run: Run, capsys: pytest.Ca
 def test_command_without_a_setting_names_the_next_action(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(sample.main, [str(run.path)]) == 2
     assert "pass --num for more samples, or a setting of new ones such as --seed" in capsys.readouterr().err
+
+
+def test_each_run_draws_with_its_own_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run was trained on a GPU, and two on CPUs: two arrays."""
+    gpu = {"device": "gpu", "model.name": "gru", "slurm": {"gpus_per_node": "a100:2", "partition": "gpu", "runs_per_job": 2}}
+    values = {"device": "cpu", "runs": [{}, gpu, {"training.seed": 1}], "training": {"batch": 2}}
+    runs = made_sweep(tmp_path / "sweep", 1, 20, epochs=1, values=values)
+    sbatch = f"cat \"${{@: -1}}\" >> {tmp_path / 'scripts'}; echo 'Submitted batch job 101'"
+    scontrol = "echo 'ClusterName = c1'"
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol=scontrol, squeue="true", srun="true", sacct="true")
+    arguments = [str(runs[0].sweep), "--seed", "4", "--cluster", "slurm"]
+    assert command.run(sample.main, arguments) == 2
+    assert f"{runs[0].path} has no model.keras, from which samples are drawn; restore it" in capsys.readouterr().err
+    for run in runs:
+        (run.path / "model.keras").touch()
+    assert command.run(sample.main, arguments) == 0
+    assert capsys.readouterr().out.startswith("queued 2 jobs: 101_0 to 101_1\nqueued 1 job: 101 to 101\n")
+    on_cpus, on_gpu = (tmp_path / "scripts").read_text().split("#!/bin/bash")[1:]
+    assert "partition" not in on_cpus
+    assert "#SBATCH --partition=gpu" in on_gpu
+    assert "#SBATCH --gpus-per-node=a100:1" in on_gpu

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,9 @@ def test_status_shows_the_mean_and_spread_of_each_group(runs: list[Run], capsys:
     ]
     assert command.run(sweep.main, ["status", str(runs[0].sweep), "model.name=base", "--seeds"]) == 0
     assert "settings" not in capsys.readouterr().out, "there is one group"
+    shutil.copytree(runs[5].path, runs[5].path.with_name("copy"))
+    assert command.run(sweep.main, ["status", str(runs[0].sweep), "--seeds"]) == 0
+    assert " 1 3 5 copy " in capsys.readouterr().out
 
 
 def test_table_has_the_spread_of_the_group_of_each_run(runs: list[Run]) -> None:

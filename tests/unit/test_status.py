@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from jobs.cluster.job_states import JobKey, JobPhase, JobState
 from jobs.records import status, status_table, sweep_directory
@@ -365,3 +366,10 @@ def test_run_that_lost_its_configuration_is_not_taken_for_absent(tmp_path: Path)
             look(tmp_path)
     run.write_provenance(replace(run.read_provenance(), attempts=[]))  # as a killed submission leaves it
     assert sweep_directory.find_runs(tmp_path) == {}
+
+
+def test_title_of_a_narrow_table_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    table = status_table.new_table([State.WAITING, State.DONE, State.FAILED])
+    table.add_column("run")
+    Console(width=200).print(table)
+    assert capsys.readouterr().out.splitlines()[0].rstrip() == "3 runs, 1 waiting, 1 done, 1 failed"

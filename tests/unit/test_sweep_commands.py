@@ -119,6 +119,15 @@ def test_followed_log_continues_with_that_of_the_next_attempt(runs: list[Run]) -
     assert process.returncode == 130
 
 
+def test_followed_log_ends_with_its_reader(runs: list[Run]) -> None:
+    attempts.begin_attempt(runs[0], OwnJob(), "").write_text("one\n")
+    process = started([sys.executable, "-m", "jobs.sweep", "logs", str(runs[0].path), "--follow"])
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)][1] == "one\n"
+    process.stdout.close()  # nothing is appended that would show it
+    assert process.wait() == 0
+
+
 def test_every_option_has_a_type_a_default_and_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     options = {option.key: option for option in find_options()}
     assert all(option.type and option.default and option.meaning for option in options.values())
