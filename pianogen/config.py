@@ -213,8 +213,8 @@ class SamplingConfig(Section):
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.
-        meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 without a primer.
-            The bar in which the primer ends is completed first.
+        meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 if there is no
+            primer or it has no complete bar. The bar in which the steps of the primer end is completed first.
         tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
