@@ -183,6 +183,18 @@ def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
     assert run_config.parse(dense.model_dump(), "source") == dense
 
 
+def test_documentation_has_every_default_of_the_joint_model() -> None:
+    base, joint = (
+        config.flatten(run_config.parse({"device": "cpu", "model": {"name": name}}, "source").result_settings())
+        for name in ("base", "joint")
+    )
+    changed = {key.partition(".")[2]: joint[key] for key in joint if joint[key] != base[key] and key != "model.name"}
+    assert len(changed) == 13
+    text = (ROOT / "docs" / "music.md").read_text()
+    entries = [config.dump_yaml({key: value}).strip() for key, value in changed.items()]
+    assert [entry for entry in entries if f"`{entry}`" not in text] == []
+
+
 def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as unknown:
         run_config.parse({"device": "cpu", "trainin": {}, "model": {"units": 0}}, "source")
