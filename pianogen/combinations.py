@@ -70,8 +70,12 @@ def _of_ensemble(config: Config) -> Iterator[str]:
     for path, count in Counter(ensemble).items():
         if count > 1:
             yield f"model.ensemble lists {path} twice; remove one"
-    default = Config.model_validate({"model": {"name": "joint", "ensemble": ensemble}, "data": {"groups": config.data.groups}})
-    expected = flatten(default.model_dump(exclude={"sampling"}))
+    model, data = {"name": "joint", "ensemble": ensemble}, {"groups": config.data.groups}
+    # The defaults of other settings depend on the body and the optimizer; these settings are not to be removed.
+    sections = {"model": model | {"body": config.model.body}, "training": {"optimizer": config.training.optimizer}, "data": data}
+    default, of_same_kind = (Config.model_validate(values) for values in ({"model": model}, sections))
+    expected = flatten(of_same_kind.model_dump(exclude={"sampling"}))
+    expected |= {"model.body": default.model.body, "training.optimizer": default.training.optimizer}
     for key, value in flatten(config.model_dump(include={"model", "data", "training", "checkpoints"})).items():
         if value != expected[key]:
             yield f"{key} does not apply to model.ensemble, whose runs are trained: remove it"

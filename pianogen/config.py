@@ -25,10 +25,11 @@ LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy
 _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"units": 48},
     "data": {"window_steps": 32},
-    "training": {"batch": 8, "predict": "every", "clip_norm": 1.0, "average": 0.99, "dropout": 0.1},
+    "training": {"batch": 8, "predict": "every", "average": 0.99, "dropout": 0.1},
     "sampling": {"threshold": None},
 }
-_JOINT_OPTIMIZER = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
+_JOINT_CLIPPING = {"clip_norm": 1.0}  # not of rprop, which uses only the sign of the gradient
+_JOINT_ADAMW = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
 _DENSE_UNITS = 256  # default with model.body: dense
 
 
@@ -212,8 +213,8 @@ class SamplingConfig(Section):
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.
-        meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 without a primer.
-            The bar in which the primer ends is completed first.
+        meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 if there is no
+            primer or it has no complete bar. The bar in which the steps of the primer end is completed first.
         tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
@@ -239,7 +240,8 @@ class SamplingConfig(Section):
 class Config(Section):
     """The settings that change the result of a run, and how often its checkpoints are written.
 
-    With model.name joint, some settings have other defaults, see _JOINT_DEFAULTS and, for adamw, _JOINT_OPTIMIZER.
+    With model.name joint, some settings have other defaults, see _JOINT_DEFAULTS and, which depend on the optimizer,
+    _JOINT_CLIPPING and _JOINT_ADAMW.
     """
 
     model: ModelConfig = ModelConfig()
@@ -258,8 +260,11 @@ class Config(Section):
         if model.get("body") == "dense":
             defaults["model"] = {"units": _DENSE_UNITS}
         given = {name: values.get(name, {}) for name in defaults}
-        if isinstance(given["training"], dict) and given["training"].get("optimizer", "adamw") == "adamw":
-            defaults["training"] = defaults["training"] | _JOINT_OPTIMIZER
+        optimizer = given["training"].get("optimizer", "adamw") if isinstance(given["training"], dict) else None
+        if optimizer != "rprop":
+            defaults["training"] = defaults["training"] | _JOINT_CLIPPING
+        if optimizer == "adamw":
+            defaults["training"] = defaults["training"] | _JOINT_ADAMW
         return values | {name: defaults[name] | section for name, section in given.items() if isinstance(section, dict)}
 
     @property

@@ -164,7 +164,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
         rendezvous.meet(run, own) as workers,
         job_files.local_store(run.open_store(), config.local_copy) as store,
     ):
-        statistics = train_statistics(store, config.data)
+        statistics = train_statistics(store, config.data, config.predicts_every_row)
         if config.model.ensemble:
             find_strategy(config.devices, workers)
             network, checkpoint = load_trained_model(config, statistics.keys, run.path, statistics.steps_per_quarter)
@@ -186,7 +186,7 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
         windows=trained.num_windows,
         metrics=trained.history[-1] if trained.history else {},
         best_valid_loss=min((row["valid_loss"] for row in trained.history if "valid_loss" in row), default=None),
-        constant_predictor_loss=None if config.model.is_joint else constant_predictor_loss(statistics),
+        constant_predictor_loss=constant_predictor_loss(statistics, config),
         held_out={split: with_unbeaten(evaluation.as_json()) for split, evaluation in evaluations.items()},
         samples=[asdict(measure(roll)) for roll in rolls],
         memorization=memorization,

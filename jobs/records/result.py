@@ -21,7 +21,7 @@ class Result:
         metrics: the last row of metrics.csv: epoch, iteration, loss, …, and valid_loss, … if the valid split has windows. They
             are keys of their own in the file, null if infinite or NaN. Empty for an ensemble.
         best_valid_loss: the lowest of all epochs; None without a valid split.
-        constant_predictor_loss: the loss of the best constant prediction, on the train split; None for a likelihood.
+        constant_predictor_loss: the loss of the best constant prediction, on the train split; None for other losses than mse.
         held_out: by split, the measures of the model and of the trivial predictors, see `evaluate_held_out`, and by measure the
             trivial predictors that the model does not beat.
         samples: the metrics of each sample; see `SampleMetrics`.

@@ -125,7 +125,7 @@ RESULTS = (
     ),
     ResultColumn(
         "constant predictor",
-        "training loss of the best constant prediction",
+        "training loss of the best constant prediction, for the loss mse",
         lambda run: run.result.constant_predictor_loss if run.result else None,
         ".5f",
         is_shown=False,

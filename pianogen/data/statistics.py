@@ -30,8 +30,9 @@ class Statistics:
         onset_counts: (89, 89) int64; [n, m] is the number of steps with n holds and m onsets.
         state_counts: (88, 3) int64 number of steps at which a key is SILENT, ONSET, HOLD.
         transition_counts: (88, 3, 3) int64 number of transitions of a key from one state to the next in its piece.
-        predicted_state_counts: (88, 3) int64, like state_counts, over the steps that windows predict.
-        predicted_tempo_counts: number of the steps that windows predict, by tempo_us.
+        predicted_state_counts: (88, 3) int64, like state_counts, over the steps that windows predict: the last one of each window
+            or, if every row is predicted, all steps of the pieces that have a window.
+        predicted_tempo_counts: number of these steps by tempo_us.
     """
 
     steps_per_quarter: int
@@ -66,13 +67,16 @@ def _cumulative(counts: np.ndarray) -> np.ndarray:
     return np.asarray(cumulative / cumulative[:, -1:], np.float32)
 
 
-def train_statistics(store: Store, config: DataConfig) -> Statistics:
+def train_statistics(store: Store, config: DataConfig, every_row: bool = False) -> Statistics:
     """The statistics of the configured pieces of the train split.
+
+    Args:
+        every_row: whether every row of a window is predicted, or only the last one.
 
     Raises:
         WindowError: a group does not exist.
     """
-    return compute_statistics(find_windows(store, Split.TRAIN, config))
+    return compute_statistics(find_windows(store, Split.TRAIN, config, every_row))
 
 
 def compute_statistics(windows: Windows) -> Statistics:
@@ -108,6 +112,8 @@ def iterate_pieces(windows: Windows) -> Iterator[tuple[Roll, np.ndarray]]:
     for block, first_row in windows.blocks():
         for start, stop in pairwise([*first_row.tolist(), len(block)]):
             predicted = np.arange(windows.window_steps, stop - start, windows.stride)
+            if windows.every_row:
+                predicted = np.arange(stop - start if stop - start >= windows.min_steps else 0)
             yield block.rows(start, stop), predicted
 
 

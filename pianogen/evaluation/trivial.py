@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import tensorflow as tf
 
+from pianogen.config import Config
 from pianogen.data.statistics import NUM_STATES, Statistics, count_transitions, iterate_pieces
 from pianogen.data.windows import Windows
 from pianogen.evaluation.scores import MOST_PROBABLE, THRESHOLDS, Evaluation, Scores, ThresholdScores, score, tempo_errors
@@ -40,12 +41,17 @@ def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Eval
     }
 
 
-def constant_predictor_loss(statistics: Statistics) -> float:
-    """The mean squared error of the best constant prediction of the 177 features, which is their mean variance.
+def constant_predictor_loss(statistics: Statistics, config: Config) -> float | None:
+    """The loss of the best constant prediction if it is the mean squared error of the 177 features; None for other losses.
+
+    The mean squared error of the best constant is the mean variance of the features.
 
     Args:
         statistics: statistics of the split whose windows are predicted.
     """
+    model = config.model
+    if model.is_joint or model.silence or (config.training.loss or model.default_loss) != "mse":
+        return None
     tempo_counts: Counter[int] = statistics.predicted_tempo_counts
     counts = np.array(list(tempo_counts.values()))
     tempo = tempo_feature(tf.constant(list(tempo_counts), tf.int32)).numpy().astype(np.float64)

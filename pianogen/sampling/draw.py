@@ -52,9 +52,10 @@ class Sampler:
             np.zeros(1, np.uint8),
             steps_per_quarter=statistics.steps_per_quarter,
         )
-        self._bar_position = continue_bars(primer, config.meter, config.steps + 1)  # and of the step after the samples
+        read = primer.rows(None, config.primer_steps)
+        self._bar_position = continue_bars(primer, len(read), config.meter, config.steps + 1)  # and of the step after the samples
         self._steps_per_quarter = statistics.steps_per_quarter
-        start = join([silence, primer])
+        start = join([silence, read])
         bar_position = np.append(start.bar_position, self._bar_position)
         self._draw = tf.function(
             lambda noise: _draw_steps(network, start, bar_position, decision, config, noise), jit_compile=True

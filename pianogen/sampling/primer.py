@@ -1,4 +1,4 @@
-"""The rolls that samples continue."""
+"""The rolls whose first steps samples continue."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pianogen.sampling.bars import continue_bars
 
 
 def read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
-    """The rows of the primer that samples continue; none without a primer.
+    """The complete primer; a roll without steps, if there is none.
 
     Raises:
         UsageError: the primer cannot be read, or has no notes.
@@ -29,7 +29,7 @@ def read_primer(config: SamplingConfig, steps_per_quarter: int) -> Roll:
         raise UsageError(
             f"cannot read the primer {config.primer}: {cause(error)}; use a MIDI file or score with piano notes"
         ) from error
-    return primer.rows(None, config.primer_steps)
+    return primer
 
 
 def check_start(config: SamplingConfig, steps_per_quarter: int) -> None:
@@ -38,4 +38,4 @@ def check_start(config: SamplingConfig, steps_per_quarter: int) -> None:
     Raises:
         UsageError: the primer cannot be read or has no notes; or a bar of the meter has no whole number of steps, or too many.
     """
-    continue_bars(read_primer(config, steps_per_quarter), config.meter, 1)
+    continue_bars(read_primer(config, steps_per_quarter), 0, config.meter, 1)

@@ -50,10 +50,10 @@ def made_network(
     return networks.build(config, range(88))
 
 
-def made_joint(settings: dict[str, Any], keys: range, seed: int = 5) -> Joint:
+def made_joint(settings: dict[str, Any], keys: range, seed: int = 5, steps_per_quarter: int = 4) -> Joint:
     """A joint model with random weights, larger than its initial ones, so that everything it reads has an effect."""
     keras.utils.set_random_seed(seed)
-    network = networks.build(Config(model=ModelConfig(name="joint", **{"units": 6} | settings)), keys)
+    network = networks.build(Config(model=ModelConfig(name="joint", **{"units": 6} | settings)), keys, steps_per_quarter)
     assert isinstance(network, Joint)
     random = np.random.default_rng(seed + 1)
     for weight in network.keras.trainable_variables:

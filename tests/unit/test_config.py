@@ -175,9 +175,24 @@ def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
     assert parsed.sampling.threshold is None
     other = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"optimizer": "rmsprop"}}, "source")
     assert (other.training.learning_rate, other.training.beta_2, other.training.dropout) == (0.002, None, 0.1)
+    assert other.training.clip_norm == 1.0
+    rprop = run_config.parse({"device": "cpu", "model": {"name": "joint"}, "training": {"optimizer": "rprop"}}, "source")
+    assert (rprop.training.clip_norm, rprop.training.average) == (None, 0.99)
     dense = run_config.parse({"device": "cpu", "model": {"name": "joint", "body": "dense"}}, "source")
     assert dense.model.units == 256
     assert run_config.parse(dense.model_dump(), "source") == dense
+
+
+def test_documentation_has_every_default_of_the_joint_model() -> None:
+    base, joint = (
+        config.flatten(run_config.parse({"device": "cpu", "model": {"name": name}}, "source").result_settings())
+        for name in ("base", "joint")
+    )
+    changed = {key.partition(".")[2]: joint[key] for key in joint if joint[key] != base[key] and key != "model.name"}
+    assert len(changed) == 13
+    text = (ROOT / "docs" / "music.md").read_text()
+    entries = [config.dump_yaml({key: value}).strip() for key, value in changed.items()]
+    assert [entry for entry in entries if f"`{entry}`" not in text] == []
 
 
 def test_all_errors_are_reported_at_once() -> None:
@@ -345,6 +360,18 @@ def test_settings_of_training_do_not_apply_to_an_ensemble(sections: dict[str, An
     with pytest.raises(ConfigError) as caught:
         run_config.parse({"device": "cpu", "model": model, **sections}, "source")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "key"), [({"body": "dense"}, {}, "model.body"), ({}, {"optimizer": "adam"}, "training.optimizer")]
+)
+def test_defaults_that_depend_on_another_setting_are_not_to_be_removed(
+    model: dict[str, Any], training: dict[str, Any], key: str
+) -> None:
+    model = {"name": "joint", "ensemble": ["a", "b"], **model}
+    with pytest.raises(ConfigError) as caught:
+        run_config.parse({"device": "cpu", "model": model, "training": training}, "source")
+    assert str(caught.value) == f"source: {key} does not apply to model.ensemble, whose runs are trained: remove it"
 
 
 @pytest.mark.parametrize(

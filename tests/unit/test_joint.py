@@ -1,6 +1,7 @@
 """The joint model: an exact distribution over legal rows that reads only the past, and exact draws from it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import tensorflow as tf
 
 from pianogen.config import DataConfig
 from pianogen.data.pieces import piece_chunks
+from pianogen.data.pool import window_spec
 from pianogen.data.windows import find_windows
 from pianogen.models.joint.network import Joint, Output
 from pianogen.models.joint.tempo import TempoOutput
 from pianogen.models.network import NUM_UNIFORMS, Decision
-from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, Roll, unpack
+from pianogen.roll import HOLD, NUM_KEYS, ONSET, SILENT, Roll, equal_bars, unpack
 from pianogen.store import Split, Store
 from pianogen.window import Window
+from tests.support.joint_reference import JointReference
 from tests.support.made_music import made_roll, store_of
 from tests.support.made_networks import made_joint
 from tests.support.rolls import roll_in_4_4
+from tests.support.window_oracle import PieceOracle
 
 KEYS = range(30, 60)
 SETTINGS: list[dict[str, Any]] = [
@@ -75,6 +79,32 @@ def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: P
             rows = Window(*(column[:, row : row + 2] for column in window[:3]))
             for name, losses in network.row_losses(stepped, rows).items():
                 assert losses.numpy() == pytest.approx(expected[name][:, row : row + 1].numpy(), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys", "steps_per_quarter", "first", "semitones"),
+    [
+        ({}, range(35, 62), 4, 0, 0),
+        ({}, range(28, 55), 6, 19, -4),
+        ({"copy": False}, range(38, 68), 12, 1, 9),
+        ({"head": "one_pass"}, range(40, 41), 4, 2, 5),
+        ({"head": "one_pass", "body": "dense"}, range(31, 63), 6, 0, 0),
+    ],
+)
+def test_likelihood_follows_from_the_description(
+    settings: dict[str, Any], keys: range, steps_per_quarter: int, first: int, semitones: int
+) -> None:
+    network, piece = made_joint(settings, keys, steps_per_quarter=steps_per_quarter), made_piece(4, 30)
+    piece = replace(piece, bar_position=equal_bars(30, 7, first=5), steps_per_quarter=steps_per_quarter)
+    rows = PieceOracle(piece).window(first, 11, semitones)
+    window = tf.nest.map_structure(
+        lambda value, spec: tf.constant(np.asarray(value)[np.newaxis], spec.dtype), rows, window_spec(12, has_context=True)
+    )
+    output, _ = network.read(window, network.initial_state(1, 0, 500_000))
+    losses = network.row_losses(output, window)
+    expected = JointReference(network.keras, keys, steps_per_quarter, **settings).log_likelihoods(piece, first, 11, semitones)
+    assert -losses["keys_nats"].numpy()[0] == pytest.approx(expected[:, 0], rel=1e-5, abs=1e-5)
+    assert -losses["tempo_nats"].numpy()[0] == pytest.approx(expected[:, 1], rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)

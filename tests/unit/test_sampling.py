@@ -170,6 +170,7 @@ def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, t
 BARS = np.concatenate([np.arange(8, 12), np.tile(np.arange(12), 2), np.arange(5)]).astype(
     np.uint8
 )  # 3/4, incomplete at both ends
+OTHER_BARS = np.concatenate([np.arange(16), np.arange(12), np.arange(5)]).astype(np.uint8)  # 4/4, then 3/4
 
 
 def primer_with_bars(path: Path, bar_position: np.ndarray, steps_per_quarter: int = 4) -> str:
@@ -189,7 +190,12 @@ def primer_with_bars(path: Path, bar_position: np.ndarray, steps_per_quarter: in
         (BARS, {}, [*range(5, 12), *range(12)]),
         (BARS, {"meter": "4/4"}, [*range(5, 16), *range(16)]),
         (BARS, {"meter": "2/8"}, [*range(4), *range(4)]),
-        (BARS, {"primer_steps": 4}, [*range(12, 16), *range(16)]),
+        (BARS, {"primer_steps": 2}, [*range(10, 12), *range(12)]),
+        (BARS, {"primer_steps": 4}, [*range(12), *range(12)]),
+        (BARS, {"primer_steps": 16}, [*range(12), *range(12)]),
+        (OTHER_BARS, {"primer_steps": 16}, [*range(16), *range(16)]),
+        (OTHER_BARS, {"primer_steps": 18}, [*range(2, 12), *range(12)]),
+        (OTHER_BARS, {"primer_steps": 30}, [*range(2, 12), *range(12)]),
         (BARS[:7], {}, [*range(3, 16), *range(16)]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from pianogen.config import DataConfig
+from pianogen.config import Config, DataConfig, LossName, ModelConfig, TrainingConfig
 from pianogen.data import windows as windows_module
-from pianogen.data.statistics import Statistics, compute_statistics
+from pianogen.data.statistics import Statistics, compute_statistics, train_statistics
 from pianogen.data.windows import find_windows
 from pianogen.evaluation.trivial import constant_predictor_loss
 from pianogen.models.features import features
@@ -73,7 +74,33 @@ def test_median_tempo_is_the_median_over_all_steps(statistics: Statistics, rolls
 
 def test_constant_predictor_loss_is_the_mean_variance_of_the_predicted_rows(statistics: Statistics, rolls: list[Roll]) -> None:
     rows = [row for roll in rolls for row in as_features(roll)[WINDOW_STEPS::STRIDE]]
-    assert constant_predictor_loss(statistics) == pytest.approx(np.var(rows, axis=0).mean(), rel=1e-5)
+    assert constant_predictor_loss(statistics, Config()) == pytest.approx(np.var(rows, axis=0).mean(), rel=1e-5)
+
+
+def test_constant_predictor_of_every_row_covers_the_pieces_that_have_a_window(folder: Path, rolls: list[Roll]) -> None:
+    with Store(store_of(folder / "every_row.h5", [*rolls, made_roll(5, 119)], [Split.TRAIN] * 4)) as store:
+        for window_steps, num_pieces in ((120, 3), (122, 1)):
+            statistics = train_statistics(store, DataConfig(window_steps=window_steps), every_row=True)
+            rows = [row for roll in rolls[-num_pieces:] for row in as_features(roll)]
+            loss = constant_predictor_loss(statistics, Config(training=TrainingConfig(predict="every")))
+            assert loss == pytest.approx(np.var(rows, axis=0).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        ({"name": "joint"}, None),
+        ({"name": "split"}, None),
+        ({"silence": True}, None),
+        ({}, "weighted_mse"),
+        ({"activation": "sigmoid"}, "crossentropy"),
+    ],
+)
+def test_other_losses_than_the_squared_error_have_no_constant_predictor(
+    statistics: Statistics, model: dict[str, Any], loss: LossName | None
+) -> None:
+    config = Config(model=ModelConfig(**model), training=TrainingConfig(loss=loss))
+    assert constant_predictor_loss(statistics, config) is None
 
 
 def as_features(roll: Roll) -> np.ndarray:
