@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from jobs.records.run_directory import Run
 from pianogen import command, config
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import find_windows
-from pianogen.errors import Interrupted
 from pianogen.store import Split, Store
-from pianogen.training import loop
 from pianogen.training.checkpoints import variables_of
 from pianogen.training.history import read_history
 from pianogen.training.resources import Workers
@@ -124,30 +122,13 @@ def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
 
 
 def test_validation_that_is_repeated_replaces_a_row_without_a_checkpoint(
-    tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run]
 ) -> None:
-    """An attempt wrote the row of an epoch and was killed before its checkpoint; the next one is interrupted as it validates."""
-    num_validations = 0
-
-    class CountedValidation(Validation):
-        def sums(self) -> Iterator[np.ndarray]:
-            nonlocal num_validations
-            num_validations += 1
-            return super().sums()
-
-    monkeypatch.setattr(loop, "Validation", CountedValidation)
     expected = uninterrupted("report")
-    settings = run_config.parse(config.load_yaml(expected.config_file), "test")
-    with Store(store) as opened:
-        statistics = train_statistics(opened, settings.data)
-        with pytest.raises(Interrupted):
-            loop.train(settings, opened, statistics, tmp_path, shutdown_requested=lambda: num_validations == 2)
-        history = read_history(tmp_path / "metrics.csv")
-        assert len(history) == 1
-        rows = (expected.path / "metrics.csv").read_text().splitlines(keepends=True)
-        (tmp_path / "metrics.csv").write_text("".join(rows[:3]))
-        loop.train(settings, opened, statistics, tmp_path)
-    assert (tmp_path / "metrics.csv").read_text() == "".join(rows)
+    program = [sys.executable, str(PROGRAMS / "repeated_validation.py"), str(expected.config_file), str(store), str(tmp_path)]
+    repeated = finished(program)
+    assert repeated.returncode == 0, repeated.stderr
+    assert (tmp_path / "metrics.csv").read_text() == (expected.path / "metrics.csv").read_text()
 
 
 def test_promoted_run_equals_one_with_more_epochs_bit_by_bit(
