@@ -1,4 +1,6 @@
-"""A training that is interrupted in its second validation, and resumed: python tests/programs/repeated_validation.py CONFIG STORE RUN
+"""A training that is interrupted in its second validation, and resumed.
+
+python tests/programs/repeated_validation.py CONFIG STORE RUN
 
 Between the two attempts, metrics.csv is the first three lines of that beside CONFIG: it has the row of the second epoch, as if an
 earlier attempt had been killed between that row and its checkpoint.
@@ -32,7 +34,7 @@ class CountedValidation(Validation):
 
 if __name__ == "__main__":
     settings, path, run = (Path(text) for text in sys.argv[1:])
-    loop.Validation = CountedValidation  # type: ignore[misc]
+    loop.Validation = CountedValidation  # type: ignore[attr-defined, misc]
     parsed = run_config.parse(config.load_yaml(settings), "repeated_validation")
     with Store(path) as store:
         statistics = train_statistics(store, parsed.data)
@@ -42,3 +44,5 @@ if __name__ == "__main__":
             rows = settings.with_name("metrics.csv").read_text().splitlines(keepends=True)
             (run / "metrics.csv").write_text("".join(rows[:3]))
             loop.train(parsed, store, statistics, run)
+        else:
+            sys.exit("the training was not interrupted")
