@@ -34,7 +34,7 @@ class CountedValidation(Validation):
 
 if __name__ == "__main__":
     settings, path, run = (Path(text) for text in sys.argv[1:])
-    loop.Validation = CountedValidation  # type: ignore[attr-defined, misc]
+    loop.Validation = CountedValidation  # type: ignore[attr-defined]
     parsed = run_config.parse(config.load_yaml(settings), "repeated_validation")
     with Store(path) as store:
         statistics = train_statistics(store, parsed.data)
