@@ -54,7 +54,7 @@ class SampleSet:
 
     @property
     def metrics(self) -> dict[str, MetricComparison]:
-        """The metrics that samples and corpus determine, by name."""
+        """Maps the name of each metric that samples and corpus determine to its comparison."""
         return {entry.metric.name: entry for entry in self.comparison.metrics} if self.comparison else {}
 
 

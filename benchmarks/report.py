@@ -109,7 +109,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _runs(iterations: int, composer: _Composer) -> dict[str, dict[str, Any]]:
-    """The settings in which each run differs from the base model, by name of the run."""
+    """Maps the name of each run to the settings in which it differs from the base model."""
     few, many = (
         {
             "training.epochs": epochs,

@@ -80,7 +80,7 @@ def make_shards(folder: Path, num_pieces: int, mean_steps: int) -> dict[str, Any
         signature = np.where(is_copied, signature, random.integers(0, 256, NUM_BINS, np.uint8))
         outcome = Outcome(
             hashlib.sha256(packed[0].tobytes()).hexdigest(),
-            counts=Counts(4 * length, 0, 0, 0, 0, 0, 3, 0, 2, 2),
+            counts=Counts(4 * length, 0, 0, 0, 0, 3, 0, 2, 2, 0),
             roll=Roll(packed, tempo_us[:length], equal_bars(length, 16)),
             minhash=MinHash(int(random.integers(1 << 63)), signature.tobytes()),
         )

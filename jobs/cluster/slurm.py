@@ -196,7 +196,7 @@ def cancel(jobs: Collection[str]) -> None:
 
 
 def sbatch_options(resources: SlurmConfig, after: Collection[str]) -> dict[str, Any]:
-    """The options of sbatch that the configuration of a job decides, by name; true is an option without a value."""
+    """Maps options of sbatch to their values, as the configuration of a job decides them; true is an option without a value."""
     extra = resources.extra
     options = {
         "partition": resources.partition,

@@ -61,7 +61,7 @@ def _options_of(prefix: str, base: Section, joint: Section) -> Iterator[Option]:
 
 
 def _meanings(section: type[Section]) -> dict[str, str]:
-    """The attributes that a docstring describes, by name; those of a base class too."""
+    """Maps each attribute to its description in the docstrings of a section and its base classes."""
     docs = [inspect.cleandoc(base.__doc__ or "") for base in reversed(section.__mro__) if issubclass(base, Section)]
     return {name: re.sub(r"\bNone\b", "null", " ".join(text.split())) for doc in docs for name, text in _ENTRY.findall(doc)}
 

@@ -72,7 +72,7 @@ class SlurmConfig(Section):
         runs_per_gpu: runs that one job trains at a time, on one GPU, or with `device: cpu` on its cores. Each of them has
             `cpus_per_task` cores; they share the time limit, the memory and the GPU of the job.
         max_parallel: jobs of one sweep that may run at a time.
-        extra: other options of sbatch by name, passed as they are; true is an option without a value, None removes an option.
+        extra: other options of sbatch, passed unchanged; true is an option without a value, None removes an option.
         notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
     """
 

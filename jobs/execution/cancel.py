@@ -18,7 +18,7 @@ from pianogen.command import counted
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
     """Cancels the jobs of a sweep, of some of its runs or of one run, and asks its processes on this machine to shut down.
 
-    Running ones write a checkpoint before they exit. A job of several runs goes on with those that were not selected.
+    Running runs write a checkpoint before they exit. A job of several runs continues with the runs that were not selected.
 
     Args:
         selection: see `open_selected`.

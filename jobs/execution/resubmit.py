@@ -12,7 +12,7 @@ from jobs.records import status, submissions, sweep_directory
 from jobs.records.provenance import read_git_state
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
-from jobs.records.status import State
+from jobs.records.status import State, Status
 from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.validation import ConfigError
@@ -44,14 +44,8 @@ def resubmit(
     runs = open_selected(target, selection)
     with submissions.exclusive(runs[0].sweep):
         existing = sweep_directory.find_runs(runs[0].sweep)
-        restarts_done = from_scratch and (bool(selection) or Run(target).config_file.is_file())
-        selected = []
         statuses = status.read_statuses(runs)
-        for run, entry in statuses.items():
-            if entry.state is not State.DONE or restarts_done:
-                print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
-                if not entry.is_active:
-                    selected.append(run)
+        selected = _select(statuses, with_done=from_scratch and (bool(selection) or Run(target).config_file.is_file()))
         if overrides and not selected:
             raise UsageError(
                 f"{' '.join(overrides)} would change nothing, because no selected run of {target} is waiting or failed; draw "
@@ -62,17 +56,8 @@ def resubmit(
         manner = "; their checkpoints, metrics, models and samples are removed" if from_scratch and selected else ""
         print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
         configs = _override_all(selected, overrides, existing)
-        _check_stores(selected, cluster)
-        for run in selected if not from_scratch else ():
-            run.check_members()
         changes_sampling = any(text.startswith("sampling") for text in overrides)
-        if configs and changes_sampling:
-            store = Path(selected[0].read_provenance().store.path)
-            preflight.check_inputs(store, list(configs.values()))
-            preflight.try_runs(cluster, store, runs[0].sweep, list(configs.values()))
-        else:
-            for run in selected:
-                run.check_primer()
+        _check_inputs(configs, cluster, changes_sampling, from_scratch)
         batches = submit.batches_of(runs[0].sweep, configs)
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [runs[0].sweep], is_shared=True)
@@ -81,6 +66,36 @@ def resubmit(
         elif batches:
             write = functools.partial(_write, changes_sampling, from_scratch)
             submit.start(cluster, [(batch, functools.partial(write, configs)) for batch, configs in batches])
+
+
+def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
+    """The runs that are not active and not done, or also those that are done; prints the states of these and of active runs."""
+    selected = []
+    for run, entry in statuses.items():
+        if entry.state is not State.DONE or with_done:
+            print(f"{run.name}: {entry.state}" + (f": {entry.reason}" if entry.reason else ""))
+            if not entry.is_active:
+                selected.append(run)
+    return selected
+
+
+def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sampling: bool, from_scratch: bool) -> None:
+    """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also runs in miniature.
+
+    Raises:
+        UsageError: one of them has changed, or is missing.
+    """
+    _check_stores(list(configs), cluster)
+    for run in configs if not from_scratch else ():
+        run.check_members()
+    if configs and changes_sampling:
+        run = next(iter(configs))
+        store = Path(run.read_provenance().store.path)
+        preflight.check_inputs(store, list(configs.values()))
+        preflight.try_runs(cluster, store, run.sweep, list(configs.values()))
+    else:
+        for run in configs:
+            run.check_primer()
 
 
 def _check_stores(runs: Sequence[Run], cluster: Cluster) -> None:

@@ -111,7 +111,7 @@ def _names(out: Path, midi: str, audio_format: AudioFormat | None) -> list[str]:
 
 
 def _files_beside(piece: ConvertedPiece, audio_format: AudioFormat | None) -> dict[str, bytes]:
-    """The files beside a MIDI file, by name."""
+    """Maps the names of the files beside a MIDI file to their content."""
     beside = {plot_name(piece.name): piece.plot}
     if audio_format and piece.sound:
         beside[sound_name(piece.name, audio_format)] = piece.sound

@@ -95,7 +95,7 @@ def _counts(runs: Sequence[Run], num: int, mode: Mode) -> tuple[dict[Run, int], 
 
 
 def _read_samples(run: Run, count: int) -> dict[str, Roll]:
-    """The samples that a run has drawn at its end, by name."""
+    """Maps the names of the samples that a run has drawn at its end to their rolls."""
     path = run.path / SAMPLES
     if not path.is_file():
         raise UsageError(f"{run.path} has no samples because it is not done; choose other runs with --listening-runs")

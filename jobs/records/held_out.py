@@ -9,7 +9,7 @@ MODEL = "network"
 TRIVIAL = {"markov": "per-key Markov chain", "marginal": "marginals", "repeat": "repeat of the last step"}
 
 Evaluations = Mapping[str, Any]
-"""A split in result.json: the evaluation of the model, and in "trivial" those of the trivial predictors by name."""
+"""A split in result.json: the evaluation of the model; "trivial" maps each trivial predictor to its evaluation."""
 
 
 class Measure(StrEnum):

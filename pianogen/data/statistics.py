@@ -111,9 +111,10 @@ def iterate_pieces(windows: Windows) -> Iterator[tuple[Roll, np.ndarray]]:
     """The roll of each piece of windows, and (N,) int64 steps that its windows predict."""
     for block, first_row in windows.blocks():
         for start, stop in pairwise([*first_row.tolist(), len(block)]):
-            predicted = np.arange(windows.window_steps, stop - start, windows.stride)
             if windows.every_row:
                 predicted = np.arange(stop - start if stop - start >= windows.min_steps else 0)
+            else:
+                predicted = np.arange(windows.window_steps, stop - start, windows.stride)
             yield block.rows(start, stop), predicted
 
 

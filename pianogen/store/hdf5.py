@@ -271,7 +271,7 @@ class Store:
 
     @functools.cached_property
     def _index(self) -> dict[str, int]:
-        """The index of each piece by name."""
+        """Maps the name of each piece to its index."""
         return {name: index for index, name in enumerate(self.pieces.name)}
 
     @property

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,66 @@ def assert_display(text: str, out: Path) -> None:
     assert collect_line.endswith(f"pianogen collect '{out}' --out collected")
 
 
+def draw_more_samples(run: Path, folder: Path) -> None:
+    """Draws two samples of 24 steps after a primer, and two beside the three of a run."""
+    primer = folder / "theme.mid"
+    primer.write_bytes(write_midi(made_roll(40, 30)))
+    drawn = python("-m", "jobs.sample", run, "--num", 2, "--steps", 24, "--primer", primer, "--seed", 7, "--cluster", "debug")
+    assert drawn.returncode == 0, drawn.stderr
+    more = python("-m", "jobs.sample", run, "--num", 5, "--cluster", "debug")
+    assert more.stdout.splitlines() == [str(run / "samples.h5"), str(run / "samples-num5.h5")], more.stderr
+    with Store(run / "samples.h5") as first, Store(run / "samples-num5.h5") as second:
+        assert (first.pieces.name, second.pieces.name) == (["0000", "0001", "0002"], ["0003", "0004"])
+        records = [json.loads(text) | {"index": 0} for text in (*(first.pieces.sample or ()), *(second.pieces.sample or ()))]
+        assert records == records[:1] * 5, "what is not given is the run's own setting"
+    searched = read_memorization(Run(run), run / "samples-num5.h5")
+    assert searched is not None
+    assert (len(searched.samples), searched.split) == (2, "valid")
+
+
+def assert_collected(out: Path, runs: Sequence[Path], collected: Path) -> None:
+    """`collect` copies all MIDI files of two runs; the report has all of their samples."""
+    assert command.run(collect.main, [str(out), "--out", str(collected)]) == 0
+    rows = read_rows(collected / "index.csv")
+    assert len(rows) == 3 + 2 + 2 + 3
+    assert {row["seed"] for row in rows} == {"0", "7"}
+    for row in rows:
+        data = (collected / row["file"]).read_bytes()
+        MidiFile().readstr(data)
+        assert row["steps"] in ("40", "24")
+    report = (collected / "report.html").read_text()
+    assert all(run.name in report for run in runs)
+    assert report.count('class="track"') - report.count('class="passage"') == 10
+
+
+def assert_same_rolls(run: Path) -> None:
+    """The MIDI files of the samples contain the samples."""
+    with Store(run / "samples.h5") as samples:
+        with_notes = {index: roll for index in range(3) if (roll := samples.roll(index)).num_notes}
+        assert with_notes
+        for index, roll in with_notes.items():
+            decoded_roll, _ = read_roll(
+                (run / "midi" / f"samples-{index:04d}.mid").read_bytes(), "x.mid", ReadOptions(keep_rests=True)
+            )
+            assert np.array_equal(decoded_roll.packed, roll.packed)
+            assert np.array_equal(decoded_roll.tempo_us, roll.tempo_us)
+
+
+def assert_measured(out: Path, runs: Sequence[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`benchmarks.music` prints the figures of the results."""
+    capsys.readouterr()
+    assert command.run(music.main, [str(out)]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    results = [json.loads((run / "result.json").read_text()) for run in runs]
+    assert [entry["valid"] for entry in figures["runs"]] == [
+        result["held_out"]["valid"]["network"]["nats_per_step"] for result in results
+    ]
+    sets = {entry["samples"]: (entry["num"], entry["collapsed"], entry["outside"]) for entry in figures["samples"]}
+    collapsed = sum(bool(entry["collapse"]) for entry in results[0]["samples"])
+    assert sets["a sweep/0000-base/samples"] == (3, collapsed, None)  # the corpus is too small for a comparison
+    assert sum(num for num, *_ in sets.values()) == 10
+
+
 def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "a sweep"
     (out / "jobs" / "trial-killed" / "checkpoints").mkdir(parents=True)  # of a submission that was killed in its trial run
@@ -113,54 +174,12 @@ def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, caps
     for run in runs:
         assert_finished(run)
 
-    primer = tmp_path / "theme.mid"
-    primer.write_bytes(write_midi(made_roll(40, 30)))
-    drawn = python("-m", "jobs.sample", runs[0], "--num", 2, "--steps", 24, "--primer", primer, "--seed", 7, "--cluster", "debug")
-    assert drawn.returncode == 0, drawn.stderr
-    more = python("-m", "jobs.sample", runs[0], "--num", 5, "--cluster", "debug")
-    assert more.stdout.splitlines() == [str(runs[0] / "samples.h5"), str(runs[0] / "samples-num5.h5")], more.stderr
-    with Store(runs[0] / "samples.h5") as first, Store(runs[0] / "samples-num5.h5") as second:
-        assert (first.pieces.name, second.pieces.name) == (["0000", "0001", "0002"], ["0003", "0004"])
-        records = [json.loads(text) | {"index": 0} for text in (*(first.pieces.sample or ()), *(second.pieces.sample or ()))]
-        assert records == records[:1] * 5, "what is not given is the run's own setting"
-    searched = read_memorization(Run(runs[0]), runs[0] / "samples-num5.h5")
-    assert searched is not None
-    assert (len(searched.samples), searched.split) == (2, "valid")
+    draw_more_samples(runs[0], tmp_path)
     decoded = python("-m", "jobs.decode", out)
     assert decoded.returncode == 0, decoded.stderr
-    collected = tmp_path / "collected"
-    assert command.run(collect.main, [str(out), "--out", str(collected)]) == 0
-    rows = read_rows(collected / "index.csv")
-    assert len(rows) == 3 + 2 + 2 + 3
-    assert {row["seed"] for row in rows} == {"0", "7"}
-    for row in rows:
-        data = (collected / row["file"]).read_bytes()
-        MidiFile().readstr(data)
-        assert row["steps"] in ("40", "24")
-    report = (collected / "report.html").read_text()
-    assert all(run.name in report for run in runs)
-    assert report.count('class="track"') - report.count('class="passage"') == 10
-    with Store(runs[0] / "samples.h5") as samples:
-        with_notes = {index: roll for index in range(3) if (roll := samples.roll(index)).num_notes}
-        assert with_notes
-        for index, roll in with_notes.items():
-            decoded_roll, _ = read_roll(
-                (runs[0] / "midi" / f"samples-{index:04d}.mid").read_bytes(), "x.mid", ReadOptions(keep_rests=True)
-            )
-            assert np.array_equal(decoded_roll.packed, roll.packed)
-            assert np.array_equal(decoded_roll.tempo_us, roll.tempo_us)
-
-    capsys.readouterr()
-    assert command.run(music.main, [str(out)]) == 0
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    results = [json.loads((run / "result.json").read_text()) for run in runs]
-    assert [entry["valid"] for entry in figures["runs"]] == [
-        result["held_out"]["valid"]["network"]["nats_per_step"] for result in results
-    ]
-    sets = {entry["samples"]: (entry["num"], entry["collapsed"], entry["outside"]) for entry in figures["samples"]}
-    collapsed = sum(bool(entry["collapse"]) for entry in results[0]["samples"])
-    assert sets["a sweep/0000-base/samples"] == (3, collapsed, None)  # the corpus is too small for a comparison
-    assert sum(num for num, *_ in sets.values()) == 10
+    assert_collected(out, runs, tmp_path / "collected")
+    assert_same_rolls(runs[0])
+    assert_measured(out, runs, capsys)
 
     # The same sweep again starts nothing; a sweep that grows keeps the numbers of its runs.
     again = python("-m", "jobs.sweep", "submit", small, "--store", store, "--out", out, "--cluster", "local")

@@ -196,7 +196,7 @@ def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
 
 
 def _check_ends(marks: Sequence[Marks], has_to_coda: bool) -> None:
-    """Raises an error for "al Fine" without Fine and "al Coda" without To Coda: where the music goes on is in doubt."""
+    """Raises an error for "al Fine" without Fine and "al Coda" without To Coda: the next bar is in doubt."""
     for bar, mark in enumerate(marks):
         if "fine" in mark.until and not any(other.fine for other in marks):
             raise ScoreError(f"bar {bar + 1} returns al Fine, and there is no Fine; add the word to the score")
