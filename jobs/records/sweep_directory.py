@@ -162,12 +162,12 @@ def find_dropped(planned: Sequence[PlannedRun], existing: Collection[Run]) -> li
     """
     kept = {entry.run for entry in planned}
     trainings = [_without_epochs(entry.config.result_settings()) for entry in planned]
-    members = {path for entry in planned for path in entry.config.model.ensemble}
+    members = {Path(path).resolve() for entry in planned for path in entry.config.model.ensemble}  # perhaps through a link
 
     def is_promoted(provenance: Provenance) -> bool:
         return provenance.promoted_from is not None and _without_epochs(provenance.config) in trainings
 
-    others = [run for run in existing if run not in kept and str(run.path) not in members]
+    others = [run for run in existing if run not in kept and run.path.resolve() not in members]
     return [run for run in others if not is_promoted(run.read_provenance())]
 
 

@@ -92,9 +92,10 @@ def test_promoted_run_belongs_to_the_sweep_as_long_as_its_training(runs: list[Ru
 
 
 def test_runs_of_an_ensemble_belong_to_its_sweep(runs: list[Run], tmp_path: Path) -> None:
-    config = RunConfig.model_validate(
-        {"device": "cpu", "model": {"name": "joint", "ensemble": [str(run.path) for run in runs[:2]]}}
-    )
+    link = tmp_path / "latest"
+    link.symlink_to(runs[0].sweep)
+    members = [str(runs[0].path), str(link / runs[1].name)]
+    config = RunConfig.model_validate({"device": "cpu", "model": {"name": "joint", "ensemble": members}})
     planned = PlannedRun(Run(tmp_path / "sweep" / "0003-ensemble"), config, "1f", is_new=True)
     assert sweep_directory.find_dropped([planned], runs) == [runs[2]]
 
