@@ -132,6 +132,8 @@ def decide(facts: RunFacts) -> tuple[State, str]:
             return State.FAILED, error
         case Execution.RUNNING, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; job {facts.job} is being requeued"
+        case Execution.UNKNOWN, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
+            return State.WAITING, f"{message}; job {facts.job} cannot be queried: {facts.place}"
         case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
         case _, Attempt(outcome=Outcome.FINISHED), _ if facts.since_end_s < VISIBILITY_DELAY_S:
@@ -225,8 +227,8 @@ def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: 
     own_output = packs.log_file(job.submission, job.id, run.name)
     log = run.path / attempt.log if attempt else own_output if own_output.is_file() else output
     if job_state is None:
-        has_end = attempt is not None and attempt.outcome is not Outcome.UNRECORDED
-        execution = Execution.UNKNOWN if place and not has_end else Execution.FORGOTTEN
+        has_ended = attempt is not None and attempt.outcome in (Outcome.FINISHED, Outcome.FAILED)  # else Slurm may have requeued it
+        execution = Execution.UNKNOWN if place and not has_ended else Execution.FORGOTTEN
     else:
         execution = _EXECUTIONS[job_state.phase]
         attempt = last if execution is Execution.PENDING else attempt

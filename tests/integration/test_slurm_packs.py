@@ -1,6 +1,5 @@
 """Several runs in one job of a real Slurm cluster, and sweeps of two clusters that share a file system."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +65,19 @@ def test_two_clusters_over_one_folder_train_packed_random_and_promoted_runs(slur
     """Each cluster trains random draws in one job, and one promotes the best run of the other. All jobs are interrupted."""
     random = {"num": 2, "space": {"training.learning_rate": "loguniform(1e-3, 1e-2)", "training.seed": "randint(0, 99)"}}
     changes: dict[str, Any] = {"training": {"epochs": 24, "batch": 16}, "slurm": RESOURCES | {"runs_per_job": 2}}
-    with SlurmCluster() as other, ThreadPoolExecutor() as threads:
+    with SlurmCluster() as other:
         one = Sweep(slurm, tmp_path / "for one", tmp_path / "one", random=random, **changes)
         two = Sweep(other, tmp_path / "for two", tmp_path / "two", random=random | {"num": 1, "seed": 1}, **changes)
         guest = Sweep(other, tmp_path / "guest", one.out)
-        for submitted in threads.map(Sweep.submit, (one, two)):
-            assert "queued 1 job: " in succeeded(submitted)
+        assert "queued 1 job: " in succeeded(one.submit())
+        wait_for_iteration(one.runs()[0], 1)
+        assert [row["state"] for row in guest.poll()] == ["running", "waiting"]
+        slurm.run("scancel", "--signal=USR2", one.job_of(0))
+        assert "0 of 2 runs to start" in succeeded(guest.call("jobs.sweep", "resubmit", guest.out))
+        assert "queued 1 job: " in succeeded(two.submit())
         (lost,) = two.runs()
         wait_for_iteration(lost, 1)
         other.kill_node(other.field(two.job_of(0), "NodeList"))
-        wait_for_iteration(one.runs()[0], 1)
-        assert [row["state"] for row in guest.poll()] == ["running", "waiting"]
-        assert "0 of 2 runs to start" in succeeded(guest.call("jobs.sweep", "resubmit", guest.out))
-        slurm.run("scancel", "--signal=USR2", one.job_of(0))
         one.wait_for("done", "done")
         promotion = guest.call("jobs.sweep", "promote", guest.out, "--top", 1, "training.epochs=48")
         assert "queued 1 job: " in succeeded(promotion)

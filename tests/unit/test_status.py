@@ -138,6 +138,7 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
         ),
         (replace(facts_of(Execution.UNKNOWN), place=PLACE), "waiting", NO_SLURM),
         (replace(facts_of(Execution.UNKNOWN, OPEN), place=PLACE), "running", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, INTERRUPTED), place=PLACE), "waiting", f"{STOPPED}; {NO_SLURM}"),
         (
             RunFacts(execution=Execution.LOCKED, owner=OWNER, attempt=FAILED),
             "running",
@@ -302,11 +303,20 @@ def test_job_without_a_state_is_forgotten_by_slurm_or_unknown_here(tmp_path: Pat
     assert status.read_facts(run, job, None, PLACE).execution is Execution.UNKNOWN
 
 
-def test_interrupted_run_can_be_resubmitted_where_slurm_cannot_be_queried(tmp_path: Path, job: TrainingJob) -> None:
-    run = made_run(tmp_path, INTERRUPTED)
-    state, reason = status.decide(status.read_facts(run, job, None, PLACE))
-    assert state is State.WAITING
-    assert "not queued" in reason
+@pytest.mark.parametrize(
+    ("attempt", "place", "execution"),
+    [
+        (OPEN, PLACE, Execution.UNKNOWN),
+        (INTERRUPTED, PLACE, Execution.UNKNOWN),  # its own cluster requeues the job
+        (INTERRUPTED, "", Execution.FORGOTTEN),
+        (FAILED, PLACE, Execution.FORGOTTEN),
+        (FINISHED, PLACE, Execution.FORGOTTEN),
+    ],
+)
+def test_job_of_another_cluster_is_over_only_if_its_attempt_failed_or_finished(
+    tmp_path: Path, job: TrainingJob, attempt: Attempt, place: str, execution: Execution
+) -> None:
+    assert status.read_facts(made_run(tmp_path, attempt), job, None, place).execution is execution
 
 
 @pytest.mark.parametrize(
