@@ -24,6 +24,7 @@ _KINDS: tuple[ArchiveKind, ...] = get_args(ArchiveKind)
 _MEMBER = struct.Struct("<BqqiI")  # the fields of Member, the kind as a number
 _MEMBER_ROW = np.dtype({"names": ["offset"], "formats": ["<i8"], "offsets": [1], "itemsize": _MEMBER.size})
 _NO_MEMBER = -1
+_READ_AHEAD_BYTES = 4096  # the file may grow
 _ROW = np.dtype([("path", "<u4"), ("size", "<i8"), ("mtime_ns", "<i8"), ("member", "<i4")])
 
 
@@ -81,7 +82,7 @@ def _read_file(path: str) -> bytes:
         if status.st_size > MAX_BYTES:
             raise too_large(status.st_size)
         parts = []
-        while part := os.read(handle, MAX_BYTES):
+        while part := os.read(handle, status.st_size + _READ_AHEAD_BYTES):
             parts.append(part)
         return b"".join(parts)
     finally:

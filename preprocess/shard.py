@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,8 @@ from preprocess.piece_table import KEPT, PIECE, REASONS, ROW, Batch, PieceTable
 from preprocess.sparse import decode, encode
 
 _PREFIX = struct.Struct("<4sIIQI")  # magic, number of pieces, header bytes, body bytes, CRC-32 of the header
-_MAGIC = b"PGS2"
+_MAGIC = b"PGS3"
+_NO_SIGNATURE = bytes(NUM_BINS)
 _READ_AHEAD_BYTES = 512  # prefix and nearly every header
 _BATCH_RECORDS = 4_096
 _BATCH_STEPS = 1 << 17
@@ -40,13 +41,15 @@ def append(handle: int, index: int, outcomes: Sequence[Outcome]) -> int:
         index: the number of the input.
         outcomes: the outcome of every piece of the input.
     """
-    rows = np.zeros(len(outcomes), PIECE)
-    rows["input"], rows["num_pieces"] = index, len(outcomes)
-    rows["tune"] = np.arange(1, len(outcomes) + 1) if len(outcomes) > 1 else 0
-    signatures = np.zeros((len(outcomes), NUM_BINS), np.uint8)
-    bodies = [_fill_row(rows[number], signatures[number], outcome) for number, outcome in enumerate(outcomes)]
-    header = b"".join([rows.tobytes(), signatures.tobytes(), *(outcome.text.encode() for outcome in outcomes)])
-    body = b"".join(bodies)
+    texts = [outcome.text.encode() for outcome in outcomes]
+    rows, bodies = [], []
+    for number, (outcome, text) in enumerate(zip(outcomes, texts, strict=True), 1):
+        tune = number if len(outcomes) > 1 else 0
+        columns, body = _describe(outcome)
+        rows.append((index, tune, len(outcomes), *columns, len(text)))
+        bodies.append(body)
+    signatures = [outcome.minhash.signature if outcome.minhash else _NO_SIGNATURE for outcome in outcomes]
+    header, body = b"".join([np.array(rows, PIECE).tobytes(), *signatures, *texts]), b"".join(bodies)
     prefix = _PREFIX.pack(_MAGIC, len(outcomes), len(header), len(body), zlib.crc32(header))
     record = b"".join([prefix, header, body])
     num_written = os.write(handle, record)
@@ -55,25 +58,18 @@ def append(handle: int, index: int, outcomes: Sequence[Outcome]) -> int:
     return num_written
 
 
-def _fill_row(row: np.void, signature: np.ndarray, outcome: Outcome) -> bytes:
-    """Writes the columns and the signature of a piece, and returns its body."""
-    row["reason"] = KEPT if outcome.reason is None else REASONS.index(outcome.reason)
-    row["source"] = np.frombuffer(bytes.fromhex(outcome.sha256) or bytes(32), np.uint8)
-    row["text_bytes"] = len(outcome.text.encode())
-    row["split"] = Split.NONE
-    if outcome.roll is None or outcome.counts is None:
-        return b""
-    encoded = encode(outcome.roll)
-    body = b"".join(encoded)
-    content = hashlib.sha256(encoded.rows + encoded.tempo + encoded.num_steps).digest()
-    row["steps"], row["first_step"], row["counts"] = len(outcome.roll), outcome.roll.first_step, outcome.counts
-    row["content"] = np.frombuffer(content[:16], "<u8")
-    row["body_bytes"], row["body_crc"] = len(body), zlib.crc32(body)
-    row["split"] = hash_split(outcome.roll, outcome.minhash)
-    if outcome.minhash is not None:
-        row["has_signature"] = True
-        signature[:] = np.frombuffer(outcome.minhash.signature, np.uint8)
-    return body
+def _describe(outcome: Outcome) -> tuple[tuple[Any, ...], bytes]:
+    """The columns of a piece from `reason` to `body_crc`, in the order of PIECE, and its body."""
+    source = np.frombuffer(bytes.fromhex(outcome.sha256) or bytes(32), np.uint8)
+    roll, counts, minhash = outcome.roll, outcome.counts, outcome.minhash
+    if roll is None or counts is None:
+        reason = KEPT if outcome.reason is None else REASONS.index(outcome.reason)
+        return (reason, Split.NONE, False, 0, 0, 0, source, 0, 0, 0), b""
+    encoded = encode(roll)
+    body = encoded.bar_position + encoded.content
+    content = np.frombuffer(hashlib.sha256(encoded.content).digest()[:16], "<u8")
+    kind = KEPT, hash_split(roll, minhash), minhash is not None
+    return (*kind, len(roll), roll.first_step, counts, source, content, len(body), zlib.crc32(body)), body
 
 
 class _Record(NamedTuple):

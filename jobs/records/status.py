@@ -227,7 +227,8 @@ def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: 
     own_output = packs.log_file(job.submission, job.id, run.name)
     log = run.path / attempt.log if attempt else own_output if own_output.is_file() else output
     if job_state is None:
-        has_ended = attempt is not None and attempt.outcome in (Outcome.FINISHED, Outcome.FAILED)  # else Slurm may have requeued it
+        # The job of an attempt that was interrupted is requeued.
+        has_ended = attempt is not None and attempt.outcome in (Outcome.FINISHED, Outcome.FAILED)
         execution = Execution.UNKNOWN if place and not has_ended else Execution.FORGOTTEN
     else:
         execution = _EXECUTIONS[job_state.phase]

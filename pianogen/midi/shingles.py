@@ -8,20 +8,27 @@ the Jaccard index of their sets of shingles.
 signature.py explains the signature.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 
 from pianogen.kernel_cache import kernel
 from pianogen.midi.signature import NUM_BINS, MinHash
-from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.roll import NUM_KEYS, PACKED_BYTES, Roll
 
 SHINGLE_ONSETS = 8
 MAX_GAP_QUARTERS = 16
 _NUM_PAIRS = SHINGLE_ONSETS - 1
 _ONSET_BYTES = PACKED_BYTES // 2
 _KEY_DIFFERENCES = 256  # more than the differences of 88 keys, from -87 to 87
-_FIRST_BIT = np.array([8 - value.bit_length() for value in range(256)], np.uint8)  # the position of the highest bit, 0 to 7
+_BLOCK_STEPS = 64
+_BLOCK_CELLS = _BLOCK_STEPS * NUM_KEYS
+# The onsets of a step are read as two words: bytes of the low keys, and of the others.
+_LOW_BYTES = 8
+_UNUSED_BITS = np.uint64(64 - 8 * (_ONSET_BYTES - _LOW_BYTES))
+_FIRST_BIT = np.uint64(1 << 63)
 _BIN_SHIFT = np.uint64(64 - NUM_BINS.bit_length() + 1)
 _BIN_REMAINDER = np.uint64((1 << int(_BIN_SHIFT)) - 1)
 _EMPTY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # larger than every remainder
@@ -68,30 +75,71 @@ def _hash_shingles(packed: np.ndarray, max_gap: int) -> np.ndarray:
         packed: (T, 22) uint8 rows of the roll.
         max_gap: the largest step difference that is told apart.
     """
+    pairs = _hash_pairs(_find_onsets(packed), max_gap)
     minima = np.full(NUM_BINS, _EMPTY, np.uint64)
-    pairs = np.zeros(_NUM_PAIRS, np.uint64)  # hashes of the latest pairs
     polynomial = np.uint64(0)
-    num_onsets = oldest = last_step = 0
-    last_key = np.int64(0)
-    for step in range(len(packed)):
-        for byte in range(_ONSET_BYTES):
-            bits = packed[step, byte]
-            while bits:
-                position = _FIRST_BIT[bits]
-                bits ^= np.uint8(0x80) >> position
-                key = 8 * byte + np.int64(position)
-                pair = min(step - last_step, max_gap) * _KEY_DIFFERENCES + key - last_key + _KEY_DIFFERENCES // 2
-                mixed = _mix(np.uint64(pair))
-                polynomial = polynomial * _BASE + mixed - pairs[oldest] * _BASE_TO_7
-                pairs[oldest] = mixed
-                oldest = oldest + 1 if oldest < _NUM_PAIRS - 1 else 0
-                num_onsets += 1
-                last_step, last_key = step, key
-                if num_onsets >= SHINGLE_ONSETS:
-                    shingle = _mix(polynomial)
-                    selected = shingle >> _BIN_SHIFT
-                    minima[selected] = min(minima[selected], shingle & _BIN_REMAINDER)
+    for i in range(len(pairs)):
+        polynomial = polynomial * _BASE + pairs[i]
+        if i >= _NUM_PAIRS:
+            polynomial -= pairs[i - _NUM_PAIRS] * _BASE_TO_7
+            shingle = _mix(polynomial)
+            selected = shingle >> _BIN_SHIFT
+            minima[selected] = min(minima[selected], shingle & _BIN_REMAINDER)
     return minima
+
+
+@kernel
+def _find_onsets(packed: np.ndarray) -> np.ndarray:
+    """(N, 2) int32: step and key of each onset, sorted."""
+    onsets = np.empty((4 * len(packed) + _BLOCK_CELLS, 2), np.int32)
+    num_onsets = 0
+    for first_step in range(0, len(packed), _BLOCK_STEPS):
+        if num_onsets + _BLOCK_CELLS > len(onsets):
+            onsets = np.concatenate((onsets, np.empty_like(onsets)))
+        num_onsets += _find_in_block(packed[first_step : first_step + _BLOCK_STEPS], first_step, onsets[num_onsets:])
+    return onsets[:num_onsets]
+
+
+@kernel
+def _find_in_block(packed: np.ndarray, first_step: int, onsets: np.ndarray) -> int:
+    """Fills in the onsets of some steps, and returns their number."""
+    num_onsets = 0
+    for i in range(len(packed)):
+        low, high = np.uint64(0), np.uint64(0)  # one bit per key, the lowest key first
+        for byte in range(_LOW_BYTES):
+            low = low << np.uint64(8) | np.uint64(packed[i, byte])
+        for byte in range(_LOW_BYTES, _ONSET_BYTES):
+            high = high << np.uint64(8) | np.uint64(packed[i, byte])
+        for first_key, word in ((0, low), (8 * _LOW_BYTES, high << _UNUSED_BITS)):
+            while word:
+                position = _leading_zeros(word)
+                word ^= _FIRST_BIT >> position
+                onsets[num_onsets, 0], onsets[num_onsets, 1] = first_step + i, first_key + np.int64(position)
+                num_onsets += 1
+    return num_onsets
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def _leading_zeros(_context: Any, word: Any) -> Any:
+    """The number of zero bits above the highest set bit of a word that is not 0, which is an instruction of the processor."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return word(word), generate
+
+
+@kernel
+def _hash_pairs(onsets: np.ndarray, max_gap: int) -> np.ndarray:
+    """(N,) uint64: for each onset, the hash of its differences from the onset before it; the first belongs to no shingle."""
+    hashes = np.empty(len(onsets), np.uint64)
+    last_step = last_key = np.int32(0)
+    for i in range(len(onsets)):
+        step, key = onsets[i, 0], onsets[i, 1]
+        pair = min(step - last_step, max_gap) * _KEY_DIFFERENCES + key - last_key + _KEY_DIFFERENCES // 2
+        hashes[i] = _mix(np.uint64(pair))
+        last_step, last_key = step, key
+    return hashes
 
 
 @kernel

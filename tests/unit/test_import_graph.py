@@ -48,7 +48,7 @@ ALLOWED_IMPORTERS = {
     "midirenderer": "jobs.export.audio",
     "mpi4py": "preprocess",
     "music21": "pianogen.midi.music21_reader pianogen.midi.writer",
-    "numba": "pianogen.kernel_cache",
+    "numba": "pianogen.kernel_cache pianogen.midi.shingles",
     "soundfile": "jobs.export.audio",
     "submitit": "jobs",
     # pianogen.logs imports it on request, with its messages silenced.

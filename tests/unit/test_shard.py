@@ -151,7 +151,7 @@ def test_shard_truncated_at_any_byte_of_its_last_record_has_the_records_before_i
         assert are_records_of(read_shard(path), before), f"truncated at byte {size}"
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS2", b"PGS2" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
+@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 4096, b"PGS3", b"PGS3" + b"\xff" * 60, b"garbage" * 99], ids=range(5))
 def test_garbage_after_the_records_is_not_read(tmp_path: Path, garbage: bytes) -> None:
     path, written = tmp_path / "shard", [[kept(1)], [REJECTED]]
     write_shard(path, list(enumerate(written)))
@@ -323,7 +323,7 @@ def test_pieces_of_growing_shards_are_those_of_complete_shards(
         pieces = [kept(number + tune) for tune in range(data.draw(st.integers(1, 3)))]
         (size,) = write_shard(path, [(number, pieces if data.draw(st.booleans()) else [refused(Reason.NO_NOTES, "none")])])
         with path.open("ab") as file:
-            file.write(b"PGS2 and an incomplete record")
+            file.write(b"PGS3 and an incomplete record")
         if data.draw(st.booleans()):
             reader.read(path, size)
             reader.read(path, data.draw(st.sampled_from([0, size])))  # an old size, or the same size again

@@ -13,7 +13,9 @@ from pianogen.midi.signature import MinHash, similarity_of
 from pianogen.roll import HOLD, ONSET, Roll, equal_bars, pack
 from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
 from tests.support.made_music import made_roll
-from tests.support.shingles import jaccard, shingles_of
+from tests.support.shingles import Shingle, jaccard, shingles_of
+
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 exact = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -58,6 +60,34 @@ def test_rolls_with_equal_sets_of_shingles_have_equal_summaries(onsets: list[tup
     shorter = roll_of(sorted(onsets)[1:], steps_per_quarter) if len(onsets) > 8 else later
     if shingles_of(roll) == shingles_of(shorter):
         assert summary(roll) == summary(shorter)
+
+
+def mix(value: int) -> int:
+    """SplitMix64, with Python's integers."""
+    value = (value ^ (value >> 30)) * 0xBF58_476D_1CE4_E5B9 & _WORD
+    value = (value ^ (value >> 27)) * 0x94D0_49BB_1331_11EB & _WORD
+    return value ^ (value >> 31)
+
+
+def hash_of(shingle: Shingle) -> int:
+    polynomial = 0
+    for gap, difference in shingle:
+        polynomial = polynomial * 0x9E37_79B9_7F4A_7C15 + mix(256 * gap + difference + 128) & _WORD
+    return mix(polynomial)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 1.0])
+def test_summary_has_the_smallest_hash_of_all_shingles_and_of_each_bin(share: float) -> None:
+    """From one onset in a step to all 88."""
+    states = (np.random.default_rng(0).random((300, 88)) < share).astype(np.uint8)
+    roll = roll_with(states)
+    hashes = [hash_of(shingle) for shingle in shingles_of(roll)]
+    bins: dict[int, int] = {}
+    for value in sorted(hashes, reverse=True):
+        bins[value >> 57] = value
+    assert summary(roll).smallest == min(hashes)
+    for number, value in bins.items():
+        assert summary(roll).signature[number] == value & 0xFF
 
 
 def test_summary_does_not_depend_on_key_tempo_bars_and_note_lengths() -> None:
