@@ -12,7 +12,7 @@ The alternatives, for the 337 pieces of piano-midi.de on one core (write include
     raw rows, tempos and bars        27                     33                  20
     zlib, level 1                     3.4                  189                  94
 
-It takes a third of the disk space of raw rows, and on a local disk as much time: a merge of 20,000 pieces takes 0.9 times as long.
+It takes a third of the disk space of raw rows; a merge from a local disk takes 0.9 times as long.
 """
 
 from collections.abc import Sequence
