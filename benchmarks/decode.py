@@ -1,4 +1,4 @@
-"""Speed of writing rolls as MIDI: this package against the report's method, and the gain of a second process.
+"""Speed of writing rolls as MIDI: this package against the 2021 report's method, and the gain of a second process.
 
     python -m benchmarks.decode corpus.h5
 
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.decode`."""
     parser = command.Parser(
         prog="python -m benchmarks.decode",
-        description="Measure the speed of converting rolls to MIDI with this package and with the report's method, and the gain\n"
-        "of a second process. Check that every roll can be read back from its MIDI file. Print tables and, as the\n"
-        "last line, one JSON object.",
+        description="Measure the speed of converting rolls to MIDI with this package and with the 2021 report's method, and the\n"
+        "gain of a second process. Check that every roll can be read back from its MIDI file. Print tables and, as\n"
+        "the last line, one JSON object.",
         epilog="example:\n  python -m benchmarks.decode corpus.h5",
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="a store of 131,072 steps or more")

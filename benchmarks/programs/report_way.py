@@ -1,4 +1,4 @@
-"""The method of the report: reads the MIDI files of a folder with music21's converter, without its cache.
+"""The method of the 2021 report: reads the MIDI files of a folder with music21's converter, without its cache.
 
 python -m benchmarks.programs.report_way midis/
 """
