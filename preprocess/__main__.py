@@ -213,7 +213,9 @@ def _parser() -> command.Parser:
         help="write no store if a larger share of the inputs is rejected (default: 0.1)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
-    parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
+    parser.add_argument(
+        "--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input in seconds (default: 60)"
+    )
     add_read_options(parser)
     return parser
 

@@ -80,7 +80,7 @@ def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
 
 
 def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sampling: bool, from_scratch: bool) -> None:
-    """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also runs in miniature.
+    """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also makes a smoke test.
 
     Raises:
         UsageError: one of them has changed, or is missing.
@@ -92,7 +92,7 @@ def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sa
         run = next(iter(configs))
         store = Path(run.read_provenance().store.path)
         preflight.check_inputs(store, list(configs.values()))
-        preflight.try_runs(cluster, store, run.sweep, list(configs.values()))
+        preflight.smoke_test_runs(cluster, store, run.sweep, list(configs.values()))
     else:
         for run in configs:
             run.check_primer()

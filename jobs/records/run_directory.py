@@ -101,7 +101,7 @@ class Run:
             atomic.remove_leftovers(self.path / name)
 
     def remove_results(self) -> None:
-        """Removes all that attempts have written but their records and logs: first result.json, the mark of a done run."""
+        """Removes what attempts have written, except records and logs; first result.json, which marks the run as done."""
         samples = [path for pattern in ("samples*.h5", "samples*.memorization.json") for path in sorted(self.path.glob(pattern))]
         for path in [*(self.path / name for name in (*_FILES, *_FOLDERS)), *samples]:
             if path.is_dir():

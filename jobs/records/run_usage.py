@@ -48,7 +48,7 @@ class RunUsage:
 
     @property
     def cpu_s(self) -> float | None:
-        """The processor time of all attempts together."""
+        """The CPU time of all attempts together."""
         return sum(entry.cpu_s for entry in self.attempts) if self.attempts else None
 
     @property

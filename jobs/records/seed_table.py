@@ -1,4 +1,4 @@
-"""The table of `pianogen sweep status --seeds`: the mean and spread of the runs that differ in nothing but their seed."""
+"""The table of `pianogen sweep status --seeds`: the mean and spread of the runs that differ only in their seed."""
 
 import json
 from collections.abc import Sequence

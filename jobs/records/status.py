@@ -45,7 +45,7 @@ class Execution(Enum):
     PENDING = auto()  # the job is in the queue
     RUNNING = auto()  # the job, or a process outside of Slurm, is running
     ENDED = auto()  # the job has ended, and Slurm reports how
-    KILLED = auto()  # the process, which was started outside of Slurm, is gone
+    KILLED = auto()  # the process, which was started outside of Slurm, has ended without a record
     FORGOTTEN = auto()  # Slurm has no record of the job
     UNKNOWN = auto()  # this machine cannot query the Slurm of the job
     LOCKED = auto()  # a live process holds the lock of the run, and no job that Slurm reports on this machine explains it
@@ -211,7 +211,7 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, pl
     if last is not None and is_by_hand and (owner is None or (is_own and last.outcome is Outcome.UNRECORDED)):
         execution = Execution.RUNNING if owner else Execution.KILLED
         return _complete(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
-    # Slurm knows more about its job than the lock, which a killed process leaves behind.
+    # Slurm's state of a job is more reliable than the lock, which a killed process leaves behind.
     is_explained = is_own and last is not None and job is not None and last.job == job.id and job_state is not None
     if owner is not None and not is_explained:
         attempt = last if is_own else None

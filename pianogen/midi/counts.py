@@ -12,7 +12,7 @@ class Counts(NamedTuple):
         notes: onset cells of the roll.
         notes_out_of_range: dropped note-ons outside the 88 keys.
         notes_drum: dropped note-ons of percussion.
-        notes_program: dropped note-ons of programs that are not wanted.
+        notes_program: dropped note-ons of programs that --programs excludes.
         notes_lost: note-ons of the source that were not read, such as those after an end-of-track event.
         notes_merged: accepted note-ons whose cell was already an onset.
         notes_unreleased: notes that no note-off ends; they last until the last event of their stream.

@@ -92,7 +92,7 @@ def _events(parsed: midi.MidiFile) -> Events:
 
 
 def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:
-    """(channel, kind, value) of an event, as in CHANNEL_EVENT; None if the event does not matter."""
+    """(channel, kind, value) of an event, as in CHANNEL_EVENT; None if the event does not change a roll."""
     kind = event.type
     if kind is midi.ChannelVoiceMessages.PROGRAM_CHANGE:
         return event.channel - 1, PROGRAM, event.data

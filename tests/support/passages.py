@@ -7,7 +7,7 @@ Onset = tuple[int, int]
 
 
 def longest_passage(sample: Sequence[Onset], pieces: Sequence[Sequence[Onset]]) -> tuple[int, int, int, int]:
-    """The longest passage of a sample that stands in a piece: (onsets, first in the sample, piece, first in the piece).
+    """The longest passage of a sample that also occurs in a piece: (onsets, first in the sample, piece, first in the piece).
 
     Of several, that in the first piece, then the earliest one in the piece and in the sample. Onsets are sorted (step, key).
     """

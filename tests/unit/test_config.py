@@ -7,7 +7,7 @@ import pytest
 
 from jobs.configuration import grid, run_config
 from pianogen import config
-from pianogen.combinations import find_doubts
+from pianogen.combinations import find_warnings
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
@@ -161,11 +161,11 @@ def test_sampling_settings_that_do_not_apply_are_refused(name: str, sampling: di
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature", "is_doubtful"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
+    ("name", "temperature", "has_warning"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
 )
-def test_low_temperature_of_the_joint_model_is_doubtful(name: str, temperature: float, is_doubtful: bool) -> None:
+def test_low_temperature_of_the_joint_model_is_a_warning(name: str, temperature: float, has_warning: bool) -> None:
     parsed = run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": {"temperature": temperature}}, "source")
-    assert bool(find_doubts(parsed)) == is_doubtful
+    assert bool(find_warnings(parsed)) == has_warning
 
 
 def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:

@@ -1,4 +1,4 @@
-"""Figures of a model stand beside those of trivial predictors, and a model that does not beat them is marked."""
+"""The figures of trivial predictors are beside those of a model, and a model that does not beat them is marked."""
 
 import math
 from typing import Any

@@ -29,7 +29,7 @@ _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps;
 
 
 class VoiceProperties(NamedTuple):
-    """What K: or V: says about the sound of a voice. A property holds until the same property has another value.
+    """The properties in K: or V: that change the sound of a voice. A property holds until the same property has another value.
 
     Attributes:
         transpositions: semitones by property: "transpose", "octave" and "clef".

@@ -1,4 +1,4 @@
-"""Bodies of the joint model: from what is known before a row to U units for each key."""
+"""Bodies of the joint model: from the state of the piece before a row to U units for each key."""
 
 from typing import Any
 
