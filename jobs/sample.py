@@ -19,8 +19,8 @@ from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.records import record_file, status, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.samples import find_drawn, hash_primer, memorization_file
-from jobs.records.status import State
 from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_warnings
 from pianogen.command import counted

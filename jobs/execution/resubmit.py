@@ -11,8 +11,9 @@ from jobs.execution.launch import Cluster
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.provenance import read_git_state
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.selection import open_selected
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.validation import ConfigError

@@ -17,7 +17,8 @@ from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.execution.run_job import run_job
 from jobs.records import status, status_table, submissions, sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.status import State, Status
+from jobs.records.run_state import State
+from jobs.records.status import Status
 from jobs.records.sweep_directory import JOBS, PlannedRun
 from pianogen.combinations import find_warnings
 from pianogen.command import counted

@@ -19,10 +19,11 @@ from jobs.records import record_file, status
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines, find_figure, find_unbeaten
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
 from jobs.records.seed_groups import find_spread, group_by_seed
 from jobs.records.selection import open_selected
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from pianogen import atomic, streams
 from pianogen.config import flatten
 

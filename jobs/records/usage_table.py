@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage, advise
-from jobs.records.status import State
 from jobs.records.status_table import Row, new_table
 
 _COLUMNS: dict[str, Callable[[RunUsage], str]] = {

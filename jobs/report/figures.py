@@ -7,9 +7,10 @@ from typing import Any
 from jobs.records.provenance import Attempt, Provenance
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
 from jobs.records.samples import SampleParameters
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from jobs.report.corpora import NoComparison
 from pianogen.config import flatten
 from pianogen.evaluation.corpus_comparison import Comparison
