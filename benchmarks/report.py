@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.records.run_directory import Run
-from pianogen import command, config
+from pianogen import command, yaml_files
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store
 
@@ -167,7 +167,7 @@ def _settings(stride: int, iterations: int, max_parallel: int, runs: list[dict[s
 def _train(folder: Path, store: str, settings: dict[str, Any]) -> list[RunFigures]:
     """Submits a sweep to this machine; returns the figures of its runs."""
     sweep, out = folder / f"{store}.yaml", folder / f"{store}-runs"
-    sweep.write_text(config.dump_yaml(settings))
+    sweep.write_text(yaml_files.dump_yaml(settings))
     _run("jobs.sweep", "submit", sweep, "--store", folder / f"{store}.h5", "--out", out, "--cluster", "local")
     return [_read_figures(Run(path)) for path in sorted(out.glob("0*"))]
 

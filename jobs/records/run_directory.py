@@ -10,7 +10,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.records import record_file
 from jobs.records.provenance import Provenance, read_primer, read_training
 from jobs.records.result import Result
-from pianogen import atomic, config
+from pianogen import atomic, yaml_files
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -68,7 +68,7 @@ class Run:
 
     def read_config(self) -> RunConfig:
         """The configuration, as last submitted."""
-        return run_config.parse(config.load_yaml(self.config_file), str(self.config_file))
+        return run_config.parse(yaml_files.load_yaml(self.config_file), str(self.config_file))
 
     def read_provenance(self) -> Provenance:
         """The provenance.

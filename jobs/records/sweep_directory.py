@@ -14,7 +14,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.records.provenance import Provenance, StoreReference, read_git_state
 from jobs.records.record_file import RecordError
 from jobs.records.run_directory import Run
-from pianogen import atomic, config
+from pianogen import atomic, yaml_files
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -198,7 +198,7 @@ def write_runs(
         busy: runs with a queued or running job, which stay as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out / "sweep.yaml", config.dump_yaml(values))
+    atomic.write_text(out / "sweep.yaml", yaml_files.dump_yaml(values))
     git = read_git_state()
     for entry in planned:
         if entry.run in busy:
@@ -213,6 +213,6 @@ def write_runs(
 
 def write_config(run: Run, settings: RunConfig) -> None:
     """Replaces config.yaml if it differs."""
-    text = config.dump_yaml(settings.model_dump(mode="json"))
+    text = yaml_files.dump_yaml(settings.model_dump(mode="json"))
     if not run.config_file.is_file() or run.config_file.read_text(encoding="utf-8") != text:
         atomic.write_text(run.config_file, text)
