@@ -147,7 +147,7 @@ def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> Non
 
 
 def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
-    """Checks the models, the stores, the primers and the meters, of which each job would read its own.
+    """Checks the models, stores, primers and meters of all runs before any job starts.
 
     Raises:
         StoreError: a store cannot be read.

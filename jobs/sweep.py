@@ -24,7 +24,7 @@ from pianogen.command import Parser, Subcommand
 from pianogen.errors import UsageError
 
 _PROG = "pianogen sweep"
-# The settings that select runs in resubmit and promote, and those among them that do not; all others override.
+# In resubmit and promote, settings of these sections select runs, with one exception; all other settings override.
 _SELECTED, _OVERRIDING = ("model.", "data.", "training."), ("training.tracker",)
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
@@ -150,10 +150,10 @@ def _promote(arguments: Sequence[str]) -> int:
 
 
 def _split(texts: Sequence[str], *overriding: str) -> tuple[list[str], list[str]]:
-    """The selection of runs, and the settings that override those of the runs.
+    """Splits arguments into the selection of runs and the settings that override those of the runs.
 
     Args:
-        overriding: settings that override, although others of their section select runs.
+        overriding: settings that override, although other settings of their section select runs.
     """
 
     def is_override(text: str) -> bool:

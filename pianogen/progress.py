@@ -135,7 +135,7 @@ class Progress:
         return self._bar is not None
 
     def show_below(self, content: RenderableType | None) -> None:
-        """Shows something below the bar, if there is a bar, in place of what was shown there before."""
+        """Shows content below the bar, if there is a bar; replaces the previous content."""
         if self._bar:
             self._bar.below = content
             self._bar.refresh()

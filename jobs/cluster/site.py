@@ -64,7 +64,7 @@ def exported(path: Path | None) -> dict[str, str]:
 
 
 def warn_of_ignored_variables() -> None:
-    """Names the variables of the user with which sbatch would change what a sweep requests.
+    """Logs a warning that names the SBATCH_* variables of the user; sweeps ignore them.
 
     Raises:
         UsageError: bash cannot read the site settings.

@@ -70,7 +70,7 @@ def resubmit(
 
 
 def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
-    """The runs that are not active and not done, or also those that are done; prints the states of these and of active runs."""
+    """Selects the runs that are not active and, unless `with_done`, not done; prints the states of these and of active runs."""
     selected = []
     for run, entry in statuses.items():
         if entry.state is not State.DONE or with_done:

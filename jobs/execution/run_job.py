@@ -75,7 +75,7 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         if is_packed:
             raise
         if not run.read_config().slurm.is_requeued:
-            return  # not as a failure: accounting would report the job like one that failed after a requeue
+            return  # with exit code 0: accounting would report a failed job like one that failed after a requeue
         _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again

@@ -41,7 +41,7 @@ class OutputFolder:
     Args:
         path: the folder; it need not exist.
         source: what is written to it.
-        former_sources: other names that the source had before.
+        former_sources: earlier names of the source.
 
     Raises:
         UsageError: the folder has files of the user, or was written from another source.

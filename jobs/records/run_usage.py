@@ -9,7 +9,7 @@ from jobs.records.provenance import Attempt
 from jobs.records.run_directory import Run
 from jobs.records.usage import Requested, Usage
 
-_EXCESS = 2  # resources are excessive if more than this multiple of what was used is requested
+_EXCESS = 2  # a request is excessive if it is more than this multiple of the largest use
 _MIN_TIMEOUT_MIN = 30  # a shorter time limit does not make a job wait longer in the queue
 
 

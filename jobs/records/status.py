@@ -159,7 +159,7 @@ def _candidates(run: Run, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
 
 
 def _states_of(run: Run, jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> dict[JobKey, JobState]:
-    """The states of the jobs of a run, as far as they concern the run."""
+    """The states of the jobs of a run; the state of a packed job is that of the process of the run."""
     return {job.key: packs.state_of_run(job.submission, job.id, run.name, states[job.key]) for job in jobs if job.key in states}
 
 

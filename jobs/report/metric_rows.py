@@ -63,13 +63,13 @@ def metric_rows(comparison: Comparison) -> list[MetricRow]:
 
 
 def explain(comparison: Comparison) -> str:
-    """What was compared, and what the limits mean."""
+    """A text about the compared sets and the meaning of the limits."""
     corpus = comparison.corpus
     sets = f"sets of {comparison.num_samples} excerpts" if comparison.num_samples > 1 else "single excerpts"
     return (
         f"Excerpts of {counted(corpus.num_steps, 'step')} of {counted(comparison.num_samples, 'sample')} and of "
-        f"{len(corpus.excerpts)} held-out pieces of {corpus.store}. Real music: the median of what {sets} of train pieces score "
-        f"against the same held-out pieces. At least {100 * (1 - LEVEL):g} % of these sets keep the limits of all metrics."
+        f"{len(corpus.excerpts)} held-out pieces of {corpus.store}. Real music: the median score of {sets} of train pieces "
+        f"against the same held-out pieces. At least {100 * (1 - LEVEL):g} % of these sets are within the limits of all metrics."
     )
 
 

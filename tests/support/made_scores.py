@@ -1,6 +1,6 @@
 """Random scores that are built from blocks, so that the order of their bars is known without reading a repeat sign.
 
-`played` and `joined_notes` are the independent, slow readings that the parser is compared with.
+`played` and `joined_notes` are the slow, independent reference implementations of the tests.
 """
 
 from collections import defaultdict

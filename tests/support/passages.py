@@ -1,4 +1,4 @@
-"""A slow reading of the definition of passages in common: the reference of the tests."""
+"""A slow reference implementation of the search for passages in common."""
 
 from collections.abc import Sequence
 from fractions import Fraction

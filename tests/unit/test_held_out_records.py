@@ -1,4 +1,4 @@
-"""The figures of trivial predictors are beside those of a model, and a model that does not beat them is marked."""
+"""Records show trivial predictors beside a model, and mark a model that does not beat them."""
 
 import math
 from typing import Any

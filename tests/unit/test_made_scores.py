@@ -1,4 +1,4 @@
-"""Random scores give the notes of an independent, slow reading: every note of every play, with ties joined in any voice."""
+"""Random scores give the notes of the reference implementation: every note of every play, with ties joined in any voice."""
 
 from collections import Counter
 from random import Random
@@ -10,7 +10,7 @@ from tests.support.score_events import events_of, notes_of, steps_of
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_score_gives_the_notes_of_the_slow_reading(part: int) -> None:
+def test_score_gives_the_notes_of_the_reference_implementation(part: int) -> None:
     for seed in range(40 * part, 40 * (part + 1)):
         source = Random(seed)
         form = made_form(source)

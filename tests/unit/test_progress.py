@@ -1,4 +1,4 @@
-"""Progress as log lines and as a record that other processes read; and the one loop that polls."""
+"""Progress as log lines and as a record that other processes read; the polling loop."""
 
 import logging
 import time
