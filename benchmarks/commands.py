@@ -1,4 +1,4 @@
-"""The commands that users wait for: help, the status of a sweep of 200 runs, and the checks of its submission.
+"""The time of the commands that users wait for: help, the status of a sweep of 200 runs, and the checks of its submission.
 
     python -m benchmarks.commands corpus.h5
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.memorization
 
-The corpus is made: its pieces are excerpts of random music on a scale, about as dense as piano-midi.de. Ten samples contain a
-passage of a training piece, transposed; the search must find them. It runs in its own process, so that its memory can be
-measured. The time to read the store alone is measured too.
+The corpus is synthetic: its pieces are excerpts of random music on a scale, about as dense as piano-midi.de. Ten samples contain
+a transposed passage of a training piece, which the search must find. The search runs in its own process, so that its memory can
+be measured. The time to read the store alone is measured too.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What finished runs write, in the tables of docs/music.md: likelihood, metrics of samples beside real music, memorization.
+"""The tables of docs/music.md from finished runs: likelihood, metrics of samples beside real music, memorization.
 
     python -m benchmarks.music runs/music runs/comparison
 

@@ -157,7 +157,7 @@ def _convert(inputs: Inputs, reader: ShardReader, world: World, isolation: Isola
 
 
 def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str, Any]:
-    """What determines the content of the store, besides the inputs."""
+    """The options that determine the content of the store, besides the inputs."""
     provenance: dict[str, Any] = {
         "version": pianogen.__version__,
         **provenance_of(settings.options),

@@ -130,7 +130,7 @@ def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
 
 
 def _describe(error: BaseException, run: Run) -> str:
-    """What failed and what to do, for the record of the attempt."""
+    """The error and the next action, for the record of the attempt."""
     cause = error.__cause__ or error
     message = str(error) if isinstance(error, PianogenError) else f"{type(error).__name__}: {error}"
     if not isinstance(cause, MemoryError) and type(cause).__name__ != "ResourceExhaustedError":

@@ -59,7 +59,7 @@ def submit(
         sweep: the sweep file.
         overrides: key=value, applied to the sweep file.
         out: the directory of the sweep.
-        checks: those that are made.
+        checks: the checks to make.
         prune: remove the runs that the sweep file no longer has, with all of their files.
 
     Raises:

@@ -54,7 +54,7 @@ class RunFacts:
         log: of the attempt, or else the output of the job, or of the run's process in a packed job.
         last_line: of that log; '' if it is empty.
         owner: the process that holds the lock of the run, if the execution is LOCKED.
-        place: why this machine cannot query the Slurm of the job, if the execution is UNKNOWN.
+        unqueried_reason: why this machine cannot query the Slurm of the job, if the execution is UNKNOWN.
     """
 
     has_result: bool = False
@@ -67,7 +67,7 @@ class RunFacts:
     log: Path = Path()
     last_line: str = ""
     owner: Owner | None = None
-    place: str = ""
+    unqueried_reason: str = ""
 
 
 _NO_RESULT = "exited without recording a result"
@@ -99,7 +99,7 @@ def decide(facts: RunFacts) -> tuple[State, str]:
         case Execution.RUNNING, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; job {facts.job} is being requeued"
         case Execution.UNKNOWN, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
-            return State.WAITING, f"{message}; job {facts.job} cannot be queried: {facts.place}"
+            return State.WAITING, f"{message}; job {facts.job} cannot be queried: {facts.unqueried_reason}"
         case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
             return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
         case _, Attempt(outcome=Outcome.FINISHED), _ if facts.since_end_s < VISIBILITY_DELAY_S:
@@ -122,7 +122,7 @@ def decide(facts: RunFacts) -> tuple[State, str]:
         case Execution.KILLED, Attempt(pid=pid, host=host), _:
             return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
         case Execution.UNKNOWN, attempt, _:
-            reason = f"job {facts.job} cannot be queried: {facts.place}"
+            reason = f"job {facts.job} cannot be queried: {facts.unqueried_reason}"
             return State.WAITING if attempt is None else State.RUNNING, reason
         case Execution.FORGOTTEN, None, _:
             return State.WAITING, f"not queued: job {facts.job} never started, and Slurm has no record of it; resubmit"

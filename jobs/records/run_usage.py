@@ -89,7 +89,7 @@ class RunUsage:
 
 
 def advise(runs: Iterable[RunUsage]) -> list[str]:
-    """What finished runs have requested in excess, as lines with the setting: the largest use of all runs with equal requests."""
+    """Lines for the settings with excessive requests of finished runs, with the largest use of all runs with equal requests."""
     groups: dict[Requested, list[RunUsage]] = {}
     for run in runs:
         if run.attempts:

@@ -46,13 +46,13 @@ class Status:
         return self.job != "" or self.state is State.RUNNING
 
 
-def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, place: str = "") -> RunFacts:
+def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, unqueried_reason: str = "") -> RunFacts:
     """The facts about a run.
 
     Args:
         job: that trains the run, or was last queued to train it; None if there is none.
         job_state: None if Slurm has no record of the job, or was not queried.
-        place: why Slurm was not queried; '' if it was.
+        unqueried_reason: why Slurm was not queried; '' if it was.
 
     Raises:
         RecordError: a record of the run is damaged.
@@ -73,10 +73,12 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, pl
         return _complete(RunFacts(execution=Execution.LOCKED, owner=owner, attempt=attempt), run)
     if job is None:
         return RunFacts()
-    return _facts_of_job(run, job, job_state, last, place)
+    return _facts_of_job(run, job, job_state, last, unqueried_reason)
 
 
-def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, place: str) -> RunFacts:
+def _facts_of_job(
+    run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, unqueried_reason: str
+) -> RunFacts:
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
     output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
     own_output = packs.log_file(job.submission, job.id, run.name)
@@ -84,13 +86,13 @@ def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: 
     if job_state is None:
         # The job of an attempt that was interrupted is requeued.
         has_ended = attempt is not None and attempt.outcome in (Outcome.FINISHED, Outcome.FAILED)
-        execution = Execution.UNKNOWN if place and not has_ended else Execution.FORGOTTEN
+        execution = Execution.UNKNOWN if unqueried_reason and not has_ended else Execution.FORGOTTEN
     else:
         execution = _EXECUTIONS[job_state.phase]
         attempt = last if execution is Execution.PENDING else attempt
         if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
             job_state = replace(job_state, state="OUT_OF_MEMORY")
-    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log, place=place), run)
+    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log, unqueried_reason=unqueried_reason), run)
 
 
 _EXECUTIONS = {
@@ -143,8 +145,8 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
     for run in runs:
         own_states = _states_of(run, jobs.get(run, []), states)
         job = _current(jobs.get(run, []), own_states)
-        place = _unknown_place(job, has_slurm, cluster) if job and job.key not in states else ""
-        facts = read_facts(run, job, own_states.get(job.key) if job else None, place)
+        unqueried_reason = _find_unqueried_reason(job, has_slurm, cluster) if job and job.key not in states else ""
+        facts = read_facts(run, job, own_states.get(job.key) if job else None, unqueried_reason)
         state, reason = decide(facts)
         is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
         statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
@@ -172,8 +174,8 @@ def _current(jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> 
     return jobs[-1] if jobs else None
 
 
-def _unknown_place(job: TrainingJob, has_slurm: bool, cluster: str) -> str:
-    """Why this machine cannot query the Slurm of a job; '' if it can."""
+def _find_unqueried_reason(job: TrainingJob, has_slurm: bool, cluster: str) -> str:
+    """The reason why this machine cannot query the Slurm of a job; '' if it can."""
     if job.is_copy:
         return ""
     if not has_slurm:

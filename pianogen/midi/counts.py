@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What a piece contains and what its roll leaves out; every field but `notes_silent` is a column of the ledger.
+    """Numbers of notes and tempos of a piece; every field but `notes_silent` is a column of the ledger.
 
     Every note-on of the source is an onset cell, or counted as dropped, lost, silent or merged.
 

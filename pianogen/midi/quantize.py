@@ -69,7 +69,7 @@ class _Source(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """How events become a roll.
+    """The options of the conversion of events to a roll.
 
     Attributes:
         is_kept_program: (128,) bool General MIDI programs.

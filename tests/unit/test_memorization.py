@@ -39,7 +39,7 @@ def onsets_of(roll: Roll) -> list[Onset]:
 
 
 @exact
-@example(sample=[(0, 40), (0, 41), (0, 42)], pieces=[[(0, 40), (0, 41), (1, 42)]], stretch=1)  # a chord is no arpeggio
+@example(sample=[(0, 40), (0, 41), (0, 42)], pieces=[[(0, 40), (0, 41), (1, 42)]], stretch=1)  # a chord is not an arpeggio
 @given(sample=onset_lists, pieces=st.lists(onset_lists, min_size=1, max_size=4), stretch=st.integers(1, 3))
 def test_longest_passage_is_that_of_the_definition(sample: list[Onset], pieces: list[list[Onset]], stretch: int) -> None:
     rolls = [roll_of(onsets) for onsets in pieces]

@@ -137,9 +137,9 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
             "failed",
             "process 42 on n1 exited without recording a result; resubmit to resume from the last checkpoint; see LOG",
         ),
-        (replace(facts_of(Execution.UNKNOWN), place=PLACE), "waiting", NO_SLURM),
-        (replace(facts_of(Execution.UNKNOWN, OPEN), place=PLACE), "running", NO_SLURM),
-        (replace(facts_of(Execution.UNKNOWN, INTERRUPTED), place=PLACE), "waiting", f"{STOPPED}; {NO_SLURM}"),
+        (replace(facts_of(Execution.UNKNOWN), unqueried_reason=PLACE), "waiting", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, OPEN), unqueried_reason=PLACE), "running", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, INTERRUPTED), unqueried_reason=PLACE), "waiting", f"{STOPPED}; {NO_SLURM}"),
         (
             RunFacts(execution=Execution.LOCKED, owner=OWNER, attempt=FAILED),
             "running",
@@ -217,7 +217,7 @@ def test_record_with_a_value_of_another_type_is_damaged(
         (run.read_provenance(), run.read_result())
 
 
-def test_record_that_is_no_file_is_not_taken_for_absent(tmp_path: Path) -> None:
+def test_record_that_is_not_a_file_is_an_error(tmp_path: Path) -> None:
     for place in ("folder", "link"):
         run = made_run(tmp_path / place)
         result = run.path / "result.json"
@@ -361,14 +361,14 @@ def test_lock_that_an_ended_job_has_left_behind_does_not_count(tmp_path: Path, j
     assert decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.RUNNING
 
 
-def test_damaged_progress_is_no_progress(tmp_path: Path, job: TrainingJob) -> None:
+def test_damaged_progress_is_ignored(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, OPEN)
     run.progress.write_bytes(bytes(100))
     facts = status.read_facts(run, job, JobState(JobPhase.RUNNING, "RUNNING", restarts=0))
     assert decide(facts) == (State.RUNNING, "starting")
 
 
-def test_run_that_lost_its_configuration_is_not_taken_for_absent(tmp_path: Path) -> None:
+def test_run_that_lost_its_configuration_is_an_error(tmp_path: Path) -> None:
     """A submission would train it again, under another number."""
     (tmp_path / "sweep.yaml").write_text("device: cpu\n")
     run = made_run(tmp_path, FINISHED)
