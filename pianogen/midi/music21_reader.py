@@ -39,7 +39,7 @@ def read(scan: Scan) -> Events:
     """The events of a MIDI file, which is checked: the verdict does not depend on the parser."""
     parsed = midi.MidiFile()
     with _without_garbage_collection():
-        parsed.readstr(scan.normalise())
+        parsed.readstr(scan.normalize())
         events = _events(parsed)
     return replace(events, notes_lost=scan.events.notes_lost, repairs=scan.events.repairs)
 
