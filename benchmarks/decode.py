@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.programs import report_decode_way
+from benchmarks.programs import report_writer
 from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
 from jobs.export.output_folder import OutputFolder
@@ -35,7 +35,7 @@ from pianogen.roll_plot import plot_roll
 from pianogen.store import Store
 
 _MIDI, _PLOT, _REPORT_MIDI = "MIDI", "plot", "the report's MIDI"
-_METHODS: dict[str, Callable[[Roll], bytes]] = {_MIDI: write_midi, _PLOT: plot_roll, _REPORT_MIDI: report_decode_way.write_midi}
+_METHODS: dict[str, Callable[[Roll], bytes]] = {_MIDI: write_midi, _PLOT: plot_roll, _REPORT_MIDI: report_writer.write_midi}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -184,7 +184,7 @@ class Progress:
 
 
 class Steps:
-    """Shows which step of a command is under way: in place on a terminal, and otherwise as log lines; a context manager.
+    """Shows the current step of a command: in place on a terminal, and otherwise as log lines; a context manager.
 
     Args:
         label: the name of the work.
