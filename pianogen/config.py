@@ -1,18 +1,14 @@
 """The configuration of a run: what changes its result, and how often its checkpoints are written."""
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pianogen.errors import cause
-from pianogen.validation import ConfigError, Section, matching
+from pianogen.validation import Section, matching
 
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
@@ -37,14 +33,15 @@ class ModelConfig(Section):
     """The architecture of the model.
 
     Attributes:
-        name: "base" is the LSTM of the report; "gru", "rnn", "mlstm", "peephole" and "hyperlstm" are the same model with a GRU, a
-            plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM. "stacked" has several LSTM layers;
+        name: "base" is the LSTM of the student report of 2021 (docs/report.md); "gru", "rnn", "mlstm", "peephole" and "hyperlstm"
+            are the same model with a GRU, a plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM.
+            "stacked" has several LSTM layers;
             "feedback" also has several, each of which reads the previous outputs of all layers. "bidirectional" reads a window in
             both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the tempo.
             "joint" predicts the keys of a step jointly, see docs/music.md.
         units: number of units of each recurrent layer; for "joint", the default is 48 with a tied body and 256 with a dense one.
         layers: number of recurrent layers; None means 2 for "stacked" and "feedback", and 1 for the others.
-        dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
+        dense_layers: number of dense layers after the recurrent ones, including the output layer; the 2021 report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
         silence: whether each key has a third feature and output, which is 1 where the key is silent.
         hyper_units: number of units of the smaller LSTM of "hyperlstm", which scales the weights of the larger one.
@@ -121,7 +118,7 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The optimization; the defaults are those of the report.
+    """The optimization; the defaults are those of the 2021 report.
 
     Attributes:
         batch: number of windows of a global batch, which all replicas share.
@@ -145,8 +142,8 @@ class TrainingConfig(Section):
             `loss_weight` times), crossentropy, weighted_crossentropy or focal. None means the default of the model: crossentropy
             for "split" and "pair", mse for the others.
         loss_weight: weight of onsets and holds in the weighted losses.
-        predict: "last" trains on the row after the window, as in the report; "every" on the row after every row of the window.
-            "joint" always predicts every row.
+        predict: "last" trains on the row after the window, as in the 2021 report; "every" on the row after every row of the
+            window. "joint" always predicts every row.
         patience: number of epochs without a better validation loss after which training stops and restores the best weights;
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
@@ -207,7 +204,7 @@ class SamplingConfig(Section):
             silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
             top_p (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
-        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the report;
+        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the 2021 report;
             "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. "joint" has no
             threshold, which is None.
         seed: a sample depends on this seed and on its index.
@@ -308,33 +305,3 @@ def _hash(content: Any) -> str:
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Settings by dotted key, such as `training.batch`."""
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Reads the mapping in a YAML 1.2 file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not valid YAML, or is not a mapping.
-    """
-    try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {cause(error)}; give the path of a YAML file") from error
-    except (ValueError, YAMLError) as error:  # an impossible date is a ValueError
-        raise ConfigError(f"{path} cannot be read as YAML: {cause(error)}; correct the file") from error
-    if not isinstance(values, dict):
-        found = "is empty" if values is None else "contains a list" if isinstance(values, list) else f"contains only {values!r}"
-        raise ConfigError(
-            f"{path} {found:.60}, expected a mapping of sections such as model, data and training; see sweeps/quick.yaml"
-        )
-    return values
-
-
-def dump_yaml(values: dict[str, Any]) -> str:
-    """Formats a nested mapping as YAML, in the order of its keys."""
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(values, text)
-    return text.getvalue()

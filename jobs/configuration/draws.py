@@ -1,7 +1,6 @@
 """Random values of settings: `random: {num: 64, seed: 0, space: {training.learning_rate: "loguniform(1e-4, 1e-2)"}}`.
 
-The value of a key in draw i is a function of the seed, i and the key alone. So more draws, or more keys, leave the others as they
-are.
+The value of a key in draw i is a function of the seed, i and the key alone. So additional draws or keys do not change the others.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ from typing import Any
 from jobs.configuration import draws, run_config
 from jobs.configuration.run_config import RunConfig
 from jobs.configuration.settings import Settings, by_key, nest, parse_override, parse_overrides
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.combinations import check_combinations
 from pianogen.validation import ConfigError
 
@@ -42,7 +42,7 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
     changes = parse_overrides(overrides)
-    values = config.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
+    values = yaml_files.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
     where = source_of(path, overrides)
     base, runs, grid = _layers(values, where)
     grid |= {key.removeprefix("grid."): changes.pop(key) for key in list(changes) if key.startswith("grid.")}

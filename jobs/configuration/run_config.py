@@ -136,7 +136,7 @@ class SlurmConfig(Section):
 
 
 class RunConfig(Config):
-    """The configuration of a run. Only the sections of `Config` change its result; the others say how the run is executed.
+    """The configuration of a run. Only the sections of `Config` change its result; the others determine how the run is executed.
 
     Attributes:
         device: gpu or cpu; there is no default, so that no run falls back to the CPU unnoticed.

@@ -160,7 +160,7 @@ def _place_windows(
     """The (P,) numbers of windows and of phases of pieces, and the stride; see `Windows`."""
     num_starts = np.maximum(0, steps - window_steps + every_row)  # number of steps at which a window can start
     if every_row and stride is None:
-        # The windows of an epoch do not overlap. So many that the first one can start at any step up to window_steps - 1.
+        # The windows of an epoch do not overlap, and leave room for the first one to start at any step up to window_steps - 1.
         num_windows = np.where(num_starts > 0, np.maximum(1, num_starts // window_steps), 0)
         return num_windows, np.maximum(1, steps - num_windows * window_steps + 1), window_steps
     stride = stride or 1

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.configuration import grid, run_config
-from pianogen import config
-from pianogen.combinations import find_doubts
+from pianogen import config, yaml_files
+from pianogen.combinations import find_warnings
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
@@ -161,11 +161,11 @@ def test_sampling_settings_that_do_not_apply_are_refused(name: str, sampling: di
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature", "is_doubtful"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
+    ("name", "temperature", "has_warning"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
 )
-def test_low_temperature_of_the_joint_model_is_doubtful(name: str, temperature: float, is_doubtful: bool) -> None:
+def test_low_temperature_of_the_joint_model_is_a_warning(name: str, temperature: float, has_warning: bool) -> None:
     parsed = run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": {"temperature": temperature}}, "source")
-    assert bool(find_doubts(parsed)) == is_doubtful
+    assert bool(find_warnings(parsed)) == has_warning
 
 
 def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
@@ -191,7 +191,7 @@ def test_documentation_has_every_default_of_the_joint_model() -> None:
     changed = {key.partition(".")[2]: joint[key] for key in joint if joint[key] != base[key] and key != "model.name"}
     assert len(changed) == 13
     text = (ROOT / "docs" / "music.md").read_text()
-    entries = [config.dump_yaml({key: value}).strip() for key, value in changed.items()]
+    entries = [yaml_files.dump_yaml({key: value}).strip() for key, value in changed.items()]
     assert [entry for entry in entries if f"`{entry}`" not in text] == []
 
 
@@ -226,8 +226,8 @@ def test_identities_of_training_and_sampling_are_two() -> None:
 def test_written_configuration_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "source")
-    path.write_text(config.dump_yaml(written.model_dump(mode="json")))
-    assert run_config.parse(config.load_yaml(path), "source") == written
+    path.write_text(yaml_files.dump_yaml(written.model_dump(mode="json")))
+    assert run_config.parse(yaml_files.load_yaml(path), "source") == written
 
 
 def write_sweep(tmp_path: Path, text: str) -> Path:

@@ -74,7 +74,7 @@ def test_link_to_itself_is_not_a_sweep(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
-    for name in ("0000-train", "code-1f", "trial-2e"):
+    for name in ("0000-train", "code-1f", "smoke-test-2e"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
     sweep_directory.check_ownership(tmp_path)
     (tmp_path / "jobs" / "thesis").mkdir()

@@ -31,12 +31,12 @@ _TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onse
 
 
 class Output(NamedTuple):
-    """What the joint model predicts for T rows.
+    """The output of the joint model for T rows.
 
     Attributes:
         z: (T, B, K, U) output of the body; of an ensemble, a list with that of each member.
         semitones: (B,) int32 transposition.
-        tempo: what the tempo depends on; of an ensemble, a list too.
+        tempo: output of the tempo network; of an ensemble, a list with that of each member.
     """
 
     z: Any

@@ -1,9 +1,9 @@
 """The decisions of the joint model: layers that give the logits of each key of a row.
 
-A stage first computes, once for a row, what does not depend on its decisions: `given`. From that and from the decisions for lower
-keys follow the logits of every key: `logits`.
+A stage first computes, once for a row, the part that does not depend on its decisions: `given`. From this part and the decisions
+for lower keys, it computes the logits of every key: `logits`.
 
-Shapes: z is (T, B, K, U), what is given is (T, B, K, U); states, sounding and the rest are (T, B, K).
+Shapes: z and `given` are (T, B, K, U); states, sounding and the rest are (T, B, K).
 """
 
 from typing import Any, Protocol
