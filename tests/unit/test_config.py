@@ -276,6 +276,29 @@ def test_sections_of_runs_and_overrides_keep_the_other_keys(tmp_path: Path, runs
 
 
 @pytest.mark.parametrize(
+    ("text", "overrides", "labels"),
+    [
+        ("grid.training.batch: [8, 16]\ngrid: {model.units: [4]}\n", [], ["batch8-units4", "batch16-units4"]),
+        ("grid.training.batch: [8, 16]\n", ["grid.model.units=[4]"], ["batch8-units4", "batch16-units4"]),
+        ("random.num: 1\nrandom.space: {model.units: [4]}\n", [], ["units4"]),
+        ("random.num: 1\nrandom: {num: 2, space: {model.units: [4]}}\n", [], "random.num is set twice"),
+        ("grid.training.batch: [8, 16]\n", ["training.batch=3"], "training.batch is varied"),
+        ("runs.0.training.batch: 8\nruns: [{model.units: 4}]\n", [], "runs.0.training.batch is not a key"),
+        ("runs: [{training.batch: 8}]\n", ["runs.0.training.batch=9"], "runs.0.training.batch is not a key"),
+    ],
+)
+def test_dotted_keys_of_grid_random_and_runs_are_never_ignored(
+    tmp_path: Path, text: str, overrides: list[str], labels: list[str] | str
+) -> None:
+    path = write_sweep(tmp_path, f"device: cpu\n{text}")
+    if isinstance(labels, str):
+        with pytest.raises(ConfigError, match=labels):
+            grid.load_sweep(path, overrides)
+    else:
+        assert [variation.label for variation in grid.expand(grid.load_sweep(path, overrides), path)] == labels
+
+
+@pytest.mark.parametrize(
     "text", ["my #1.mid", " a.mid", "a: b.mid", "&a b", "*a", "!a", "# a", "0012", "2020-01-01", "a\nb", "- a"]
 )
 def test_text_of_an_override_reaches_the_configuration_as_typed(tmp_path: Path, text: str) -> None:
