@@ -18,6 +18,7 @@ ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
 ]
 FilePath = Annotated[str, matching(r"[^\x00]+", "the path of a file or folder")]
+TrackerName = Annotated[str, matching(r"wandb|[\w.]+:\w+", "wandb, or package.module:Class")]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -173,7 +174,7 @@ class TrainingConfig(Section):
     patience: int | None = Field(default=None, ge=1)
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    tracker: str | None = None
+    tracker: TrackerName | None = None
 
     @property
     def learning_rate_varies(self) -> bool:

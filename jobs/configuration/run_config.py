@@ -76,9 +76,9 @@ class SlurmConfig(Section):
         notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
     """
 
-    partition: str | None = None
-    cpu_partition: str | None = None
-    account: str | None = None
+    partition: OneLine | None = None
+    cpu_partition: OneLine | None = None
+    account: OneLine | None = None
     timeout_min: Annotated[int, Field(ge=1), BeforeValidator(_parse_timeout)] = 240
     signal_lead_s: int = Field(default=90, ge=30, le=3_600)
     nodes: int = Field(default=1, ge=1)
