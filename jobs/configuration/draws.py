@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from jobs.configuration.settings import Settings, by_key
-from pianogen.validation import ConfigError, Section, validate
+from pianogen.validation import ConfigError, Count, Section, validate
 
 _DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)\s*")
 _DIGITS = 4  # of a drawn number, so that it is readable in the name of a run; more in a narrow range
@@ -30,7 +30,7 @@ class Random(Section):
         space: by key, a list of values, or uniform(A, B), loguniform(A, B) or randint(A, B), which includes A and B.
     """
 
-    num: int = Field(ge=1)
+    num: Count
     seed: int = Field(default=0, ge=0)
     space: dict[str, Any]
 

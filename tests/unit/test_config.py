@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from jobs.configuration import grid, run_config
+from jobs.configuration.options import find_options
 from pianogen import config
 from pianogen.combinations import find_doubts
+from pianogen.midi.quantize import MAX_STEPS
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
@@ -74,6 +76,18 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
     with pytest.raises(ConfigError, match=r"^source: ") as caught:
         run_config.parse(values, "source")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [option.key for option in find_options() if "integer" in option.type])
+def test_integers_beyond_those_of_libraries_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is {10**30}, expected .* or less"):
+        run_config.check_alone({key: 10**30}, "source")
+
+
+def test_sample_is_at_most_as_long_as_a_piece() -> None:
+    run_config.check_alone({"sampling.steps": MAX_STEPS}, "source")
+    with pytest.raises(ConfigError, match="expected 131072 or less"):
+        run_config.check_alone({"sampling.steps": MAX_STEPS + 1}, "source")
 
 
 @pytest.mark.parametrize(
