@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pianogen.validation import Section, matching
+from pianogen.validation import Count, Section, matching
 
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
 ]
 FilePath = Annotated[str, matching(r"[^\x00]+", "the path of a file or folder")]
+TrackerName = Annotated[str, matching(r"wandb|[\w.]+:\w+", "wandb, or package.module:Class")]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -26,6 +27,7 @@ _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _JOINT_CLIPPING = {"clip_norm": 1.0}  # not of rprop, which uses only the sign of the gradient
 _JOINT_ADAMW = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
+_MAX_STEPS = 131_072  # of a sample, as of a piece
 _DENSE_UNITS = 256  # default with model.body: dense
 
 
@@ -57,13 +59,13 @@ class ModelConfig(Section):
     """
 
     name: ModelName = "base"
-    units: int = Field(default=64, ge=1)
-    layers: int | None = Field(default=None, ge=1)
+    units: Count = 64
+    layers: Count | None = None
     dense_layers: Literal[1, 2] = 2
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
-    hyper_units: int = Field(default=16, ge=1)
-    hyper_embedding: int = Field(default=4, ge=1)
+    hyper_units: Count = 16
+    hyper_embedding: Count = 4
     cell: Literal["lstm", "gru", "mlstm"] = "lstm"
     body: Literal["tied", "dense"] = "tied"
     head: Literal["two_stage", "one_pass"] = "two_stage"
@@ -110,11 +112,11 @@ class DataConfig(Section):
         memory_mb: limit for rows held in memory; the windows of a larger corpus are shuffled in pools of half this size.
     """
 
-    window_steps: int = Field(default=64, ge=1)
-    stride: int | None = Field(default=None, ge=1)
+    window_steps: Count = 64
+    stride: Count | None = None
     groups: tuple[str, ...] = Field(default=(), strict=False)
     transpose: int = Field(default=0, ge=0, le=11)
-    memory_mb: int = Field(default=2_000, ge=20)
+    memory_mb: int = Field(default=2_000, ge=20, le=10**9)
 
 
 class TrainingConfig(Section):
@@ -152,25 +154,25 @@ class TrainingConfig(Section):
             not depend on it.
     """
 
-    batch: int = Field(default=64, ge=1)
-    epochs: int = Field(default=25, ge=1)
-    max_iterations: int | None = Field(default=None, ge=1)
+    batch: Count = 64
+    epochs: Count = 25
+    max_iterations: Count | None = None
     optimizer: Literal["rmsprop", "adam", "adamw", "rprop"] = "rmsprop"
     learning_rate: float = Field(default=0.002, gt=0)
     beta_2: float | None = Field(default=None, gt=0, lt=1)
     weight_decay: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_iterations: int = Field(default=0, ge=0)
+    warmup_iterations: int = Field(default=0, ge=0, le=10**9)
     clip_norm: float | None = Field(default=None, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: LossName | None = None
     loss_weight: float = Field(default=10.0, gt=0)
     predict: Literal["last", "every"] = "last"
-    patience: int | None = Field(default=None, ge=1)
+    patience: Count | None = None
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    tracker: str | None = None
+    tracker: TrackerName | None = None
 
     @property
     def learning_rate_varies(self) -> bool:
@@ -188,9 +190,9 @@ class CheckpointConfig(Section):
         retry_min: minutes for which a run tries again to write a checkpoint, metrics.csv or model.keras, such as on a full disk.
     """
 
-    every_iterations: int | None = Field(default=None, ge=1)
+    every_iterations: Count | None = None
     every_min: float = Field(default=10.0, gt=0)
-    keep: int = Field(default=2, ge=1)
+    keep: Count = 2
     retry_min: float = Field(default=5.0, ge=0)
 
 
@@ -199,7 +201,7 @@ class SamplingConfig(Section):
 
     Attributes:
         num: number of samples.
-        steps: length of a sample in steps (sixteenth notes, unless the store has other steps).
+        steps: length of a sample in steps (sixteenth notes, unless the store has other steps), at most 131,072 like a piece.
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
             silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
@@ -216,17 +218,17 @@ class SamplingConfig(Section):
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
 
-    num: int = Field(default=8, ge=1)
-    steps: int = Field(default=512, ge=1)
+    num: Count = 8
+    steps: int = Field(default=512, ge=1, le=_MAX_STEPS)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: FilePath | None = None
-    primer_steps: int | None = Field(default=None, ge=1)
+    primer_steps: Count | None = None
     meter: Annotated[str, matching(r"[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)", "a time signature such as 3/4")] | None = None
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
-    best_of: int = Field(default=1, ge=1)
+    best_of: Count = 1
 
     @property
     def tempo_us(self) -> int | None:

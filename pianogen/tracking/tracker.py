@@ -127,6 +127,8 @@ def find_tracker(name: str) -> type[Tracker]:
     module, _, class_name = BUILT_IN.get(name, name).partition(":")
     try:
         tracker: type[Tracker] = getattr(importlib.import_module(module), class_name)
+        if not isinstance(tracker, type):
+            raise ImportError(f"{class_name} is not a class")
     except (ImportError, AttributeError, ValueError) as error:  # ValueError: the name of the module is empty
         action = f"install it with pip install '.[{name}]'" if name in BUILT_IN else "correct it, or add its folder to PYTHONPATH"
         expected = "expected wandb, or package.module:Class"

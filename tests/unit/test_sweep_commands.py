@@ -43,6 +43,7 @@ def runs(tmp_path: Path) -> list[Run]:
         (["0-2", "training.batch=64"], [0, 2]),
         (["training.max_iterations=null"], [0, 1, 2, 3]),
         (["training={batch: 128, seed: 0}"], [1, 3]),
+        (["device=cpu", "slurm.cpus_per_task=4", "model.name=gru"], [2, 3]),
     ],
 )
 def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) -> None:
@@ -54,6 +55,8 @@ def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) ->
     [
         ("training.batch='64'", "has training.batch='64', found 64, 128"),
         ("model.name=", "found base, gru"),
+        ("local_copy=true", "has local_copy=true, found False"),
+        ("slurm.cpus_per_tsk=4", "did you mean slurm.cpus_per_task?"),
     ],
 )
 def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, message: str) -> None:
