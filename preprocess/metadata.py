@@ -100,6 +100,8 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
             columns = _find_columns(path, header, columns)
             metadata, inputs = Metadata(len(names), "split" in columns), _Inputs(names)
             for row in rows:
+                if not any(value and any(value) for value in row.values()):  # commas alone, which spreadsheets write
+                    continue
                 where = f"{path}:{rows.line_num}"
                 if any(row.get(None, ())):
                     raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
@@ -110,6 +112,8 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
 
 
 def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
+    if header and header[0].lstrip().startswith(("{", "[")):
+        raise UsageError(f"{path} is JSON, expected CSV; give the CSV file of the corpus, or convert the file")
     if len(header) == 1 and (separators := set(";\t") & set(header[0])):
         raise UsageError(f"{path} separates columns with {min(separators)!r}, expected a comma; convert the file")
     if not header:
@@ -162,7 +166,11 @@ class _Inputs:
         self._folder: str | None = None
 
     def find(self, name: str) -> Target | None:
-        """The input with this name, or the tune NAME#1, NAME#2, ... of an input."""
+        """The input with this name, or the tune NAME#1, NAME#2, ... of an input; Windows separates folders with a backslash."""
+        target = self._find(name)
+        return self._find(name.replace("\\", "/").removeprefix("./")) if target is None else target
+
+    def _find(self, name: str) -> Target | None:
         if self._folder is None:
             self._folder = self._find_folder(name)
         if self._folder is None:

@@ -109,6 +109,19 @@ def test_commas_behind_the_last_value_do_not_matter(tmp_path: Path) -> None:
     assert read(tmp_path, "name,split,\na.mid,test,,\n", ["a.mid"]).split.tolist() == [Split.TEST]
 
 
+def test_rows_of_empty_values_do_not_matter(tmp_path: Path) -> None:
+    assert read(tmp_path, "name,group,split\na.mid,x,test\n,,\n,,,\n", ["a.mid"]).split.tolist() == [Split.TEST]
+
+
+@pytest.mark.parametrize("folder", ["", "corpus/"], ids=["root", "folder_of_an_archive"])
+def test_names_may_have_the_form_of_windows_or_begin_with_a_dot(tmp_path: Path, folder: str) -> None:
+    names = [folder + name for name in ("back\\\\slash.mid", "x/a.mid", "x/b.mid", "x/c.abc")]
+    listed = ("x\\a.mid", "./x/b.mid", ".\\x\\c.abc#2", "back\\\\slash.mid")
+    metadata = read(tmp_path, "name,split\n" + "".join(f"{name},test\n" for name in listed), names)
+    assert metadata.split.tolist() == [Split.TEST, Split.TEST, Split.TEST, Split.NONE]
+    assert metadata.tunes == {Target(3, 2): (NO_GROUP, Split.TEST)}
+
+
 def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Dvořák.mid") for form in ("NFC", "NFD"))
     for name, listed in ((composed, decomposed), (decomposed, composed)):
@@ -132,6 +145,8 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "only_names": ("name,title\na.mid,x\n", ["meta.csv", "one for group or split"]),
     "no_header": ("a.mid,train\n", ["meta.csv", "expected one for the name"]),
     "empty": ("", ["meta.csv is empty", "first line names the columns"]),
+    "json": ('{"name": {"0": "a.mid", "1": "b.mid"}}', ["meta.csv is JSON, expected CSV; give the CSV file"]),
+    "json_rows": ('[{"name": "a.mid", "split": "train"}]', ["meta.csv is JSON, expected CSV"]),
     "semicolons": ("name;split\na.mid;train\n", ["meta.csv separates columns with ';', expected a comma"]),
     "tabs": ("name\tsplit\na.mid\ttrain\n", ["meta.csv separates columns with '\\t', expected a comma"]),
     "unquoted_comma": ("name,composer\na.mid,Bach, J. S.\n", ["meta.csv:2: more values than the 2 columns", "quote a value"]),

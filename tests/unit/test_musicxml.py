@@ -64,6 +64,12 @@ REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-r
     [
         pytest.param([C4 + note("E4", 4, "<chord/>") + note("G4")], "", "0:60+4 0:64+4 4:67+4", id="chord"),
         pytest.param([note("C4", 8) + backup(8) + note("E4")], "", "0:60+8 0:64+4", id="backup"),
+        pytest.param(
+            ["<attributes><divisions>480</divisions></attributes>" + note("C4", 470) + backup(480) + note("E4", 480)],
+            "",
+            "0:60+47/12 0:64+4",
+            id="backup_over_rounded_durations",
+        ),
         pytest.param(["<forward><duration>2</duration></forward>" + C4], "", "2:60+4", id="forward"),
         pytest.param([C4], transpose(-2, 1).replace("octave-change", "octave-shift"), "0:70+4", id="octave_shift_of_music21"),
         pytest.param([C4, C4], transpose(-2, 1), "0:70+4 4:70+4", id="transposing_instrument"),

@@ -15,7 +15,8 @@ from pianogen.midi.scores.numbers import fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Note, Score, Section, Tempo
 
 _PITCH_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-_DURATION = re.compile(r"(\d{1,6})(?:%(\d{1,6}))?(\.{0,8})")
+_DURATION = re.compile(r"(\d{1,6})(?:%(\d{1,6}))?")
+_MAX_DOTS = 8
 _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
 _TEMPO = re.compile(r"\*MM(\d+(?:\.\d+)?)")
 _SECTION = re.compile(r"\*>([^\[\]]+)")
@@ -232,14 +233,15 @@ class _Piece:
         if len(starts) > 1:
             raise ScoreError("the durations before this row differ between its spines")
         for token, spine in row:
-            duration: Fraction | None = None
             is_grace = _is_grace(token)
-            for note in token.split(" "):
+            notes = token.split(" ")
+            duration = first_duration = _duration(notes[0])
+            for note in notes:
                 duration = _duration(note) or duration
                 self._add_note(note, spine, Fraction(0) if is_grace else duration)
             spine.num_graces = spine.num_graces + 1 if is_grace else 0
-            if not is_grace and duration is not None:
-                spine.stop += duration
+            if not is_grace and first_duration is not None:
+                spine.stop += first_duration  # whatever the durations of the other notes of a chord
 
     def _add_note(self, token: str, spine: _Spine, duration: Fraction | None) -> None:
         if duration is None:
@@ -277,13 +279,16 @@ def _is_grace(token: str) -> bool:
 
 
 def _duration(token: str) -> Fraction | None:
-    """The duration in quarter notes: 4 is a quarter note, 0 a breve, 00 a longa, and 3%2 two thirds of a whole note."""
+    """The duration in quarter notes: 4 is a quarter note, 0 a breve, 00 a longa, and 3%2 two thirds of a whole note.
+
+    Dots prolong it wherever they stand, as in "8r.".
+    """
     match = _DURATION.search(token)
     if match is None:
         return None
-    number, numerator, dots = match.groups()
+    number, numerator = match.groups()
     whole_notes = Fraction(int(numerator or 1), int(number)) if number.strip("0") else Fraction(2 ** len(number))
-    return 4 * whole_notes * (2 - Fraction(1, 2 ** len(dots)))
+    return 4 * whole_notes * (2 - Fraction(1, 2 ** min(token.count("."), _MAX_DOTS)))
 
 
 def _key(token: str) -> int | None:

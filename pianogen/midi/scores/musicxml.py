@@ -16,6 +16,7 @@ from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
 
 _SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
+_MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -108,8 +109,8 @@ class _Part:
             raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
 
     def _back_up(self, duration: Fraction) -> None:
-        """Moves the cursor back; a sum of rounded durations may be one division too long."""
-        if duration > self.cursor + self._quarters(Fraction(1)):
+        """Moves the cursor back, to the start of the measure if rounded durations lack up to an eighth of a quarter note."""
+        if duration > self.cursor + max(_MAX_ROUNDING, self._quarters(Fraction(1))):
             raise ScoreError(f"a backup of {duration} quarter notes at {self.cursor}, before the start of the measure")
         self.cursor = max(Fraction(0), self.cursor - duration)
 
