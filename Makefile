@@ -33,7 +33,7 @@ demo: env
 	pianogen collect demo/runs/quick --out demo/collected
 	@echo
 	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv lists the outcome of every file'
-	@echo 'demo/runs/quick/         one folder per run: configuration, metrics, curves, checkpoints, samples'
+	@echo 'demo/runs/quick/         one directory per run: configuration, metrics, curves, checkpoints, samples'
 	@echo 'demo/collected/          the MIDI files by run, and index.csv'
 	@echo 'demo/collected/report.html    open this first'
 

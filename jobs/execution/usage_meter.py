@@ -23,7 +23,7 @@ _GIB, _KIB = 2**30, 2**10
 
 @contextmanager
 def metered(run: Run, rank: int, shutdown_requested: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Measures this process until the end of the context, and writes the usage to the folder of the run.
+    """Measures this process until the end of the context, and writes the usage to the directory of the run.
 
     Yields:
         A function that returns `shutdown_requested()`. It measures and writes when it is called, at most every few seconds.

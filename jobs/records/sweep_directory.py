@@ -53,7 +53,7 @@ def open_runs(target: Path) -> list[Run]:
         found = "it has no sweep.yaml or config.yaml" if target.is_dir() else "it is not a folder"
         raise UsageError(
             f"{target} is not a sweep directory or a run: {found if target.exists() else 'it does not exist'}; give the --out of "
-            "pianogen sweep submit, or a folder of a run in it"
+            "pianogen sweep submit, or the directory of a run in it"
         )
     runs = _runs_below(target)
     if not runs:
