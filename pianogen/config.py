@@ -307,6 +307,14 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def hash_training(settings: Mapping[str, Any], fingerprint: str) -> str:
+    """A hash of a training, from the settings that its provenance.json records and the fingerprint of its store.
+
+    Unlike `Config.training_identity`, it does not depend on settings that a later version adds.
+    """
+    return _hash([*(settings[name] for name in ("model", "data", "training")), fingerprint])
+
+
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Settings by dotted key, such as `training.batch`."""
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
