@@ -54,7 +54,11 @@ def _submit(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml", help="the sweep file")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings that override the sweep file; see the subcommand options"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="settings that override the sweep file; see the subcommand options",
     )
     parser.add_argument("--store", type=Path, required=True, help="the corpus to train on")
     parser.add_argument("--out", type=Path, required=True, metavar="runs/NAME", help="the sweep directory")
@@ -205,7 +209,7 @@ def _options(arguments: Sequence[str]) -> int:
 
 def _add_target(parser: Parser, also: str = "") -> None:
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
-    parser.add_argument("selection", nargs="*", metavar="SELECTION", help=_SELECTION + also)
+    parser.add_argument("selection", nargs="*", default=[], metavar="SELECTION", help=_SELECTION + also)
 
 
 def _add_cluster(parser: Parser) -> None:

@@ -220,7 +220,7 @@ class SamplingConfig(Section):
 
     num: Count = 8
     steps: int = Field(default=512, ge=1, le=_MAX_STEPS)
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-6, le=1e6)  # its products and quotients are finite in 32 bits
     top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
@@ -302,6 +302,14 @@ class Config(Section):
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def hash_training(settings: Mapping[str, Any], fingerprint: str) -> str:
+    """A hash of a training, from the settings that its provenance.json records and the fingerprint of its store.
+
+    Unlike `Config.training_identity`, it does not depend on settings that a later version adds.
+    """
+    return _hash([*(settings[name] for name in ("model", "data", "training")), fingerprint])
 
 
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

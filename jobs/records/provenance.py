@@ -1,7 +1,6 @@
 """provenance.json: the store, the code and the command that a run was submitted with, and a record of each of its attempts."""
 
 import hashlib
-import json
 import platform
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any, Self
 import pianogen
 from jobs.records import record_file
 from jobs.records.usage import USAGE_FIELDS, Requested, Usage
-from pianogen.config import Config
+from pianogen.config import Config, hash_training
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -244,8 +243,7 @@ def read_training(run: Path) -> str:
         RecordError: the provenance of the run is damaged or missing.
     """
     provenance = record_file.read(run / "provenance.json", Provenance.parse)
-    training = [provenance.config[name] for name in ("model", "data", "training")]
-    return hashlib.sha256(json.dumps([*training, provenance.store.fingerprint], sort_keys=True).encode()).hexdigest()
+    return hash_training(provenance.config, provenance.store.fingerprint)
 
 
 def _read_members(config: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -24,8 +24,11 @@ def read_results(sweep: str | Path) -> list[dict[str, Any]]:
     return [_row(record.parent) for record in records]
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, *sections: str) -> dict[str, Any]:
     """The content of provenance.json or result.json.
+
+    Args:
+        sections: keys that the record must have, each with a mapping.
 
     Raises:
         UsageError: the file is damaged.
@@ -34,6 +37,9 @@ def read_record(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):
             raise ValueError(f"it contains {type(content).__name__}")
+        for name in sections:
+            if not isinstance(content.get(name), dict):
+                raise ValueError(f"it has no section {name}")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read ({error}): another program changed it; restore the file") from error
     return content
@@ -41,7 +47,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def _row(run: Path) -> dict[str, Any]:
     result = run / "result.json"
-    settings = read_record(run / "provenance.json")["config"]
+    settings = read_record(run / "provenance.json", "config")["config"]
     figures = read_record(result) if os.path.lexists(result) else {}
     return {"run": run.name, **_flatten(settings), **_flatten({key: figures[key] for key in figures if key != "samples"})}
 

@@ -1,5 +1,6 @@
 """The model of a finished run, and samples drawn from it in this process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pianogen import logs
 from pianogen.api.results import read_record
 from pianogen.combinations import check_combinations
-from pianogen.config import Config, SamplingConfig
+from pianogen.config import Config, SamplingConfig, hash_training
 from pianogen.errors import UsageError
 from pianogen.roll import Roll
 from pianogen.store import Store
@@ -65,7 +66,8 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
         store: the corpus of the run, if it was moved.
 
     Raises:
-        UsageError: the directory is not that of a run, or the store is not the one that the run was trained on.
+        UsageError: the directory is not that of a run, the store is not the one that the run was trained on, or another run has
+            taken the place of one of an ensemble.
         StoreError: the store cannot be read.
         TrainedModelError: the training is not completed.
     """
@@ -73,7 +75,7 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
     record = run / "provenance.json"
     if not record.is_file():
         raise UsageError(f"{run} is not the directory of a run: it has no provenance.json; see the folders below runs/NAME")
-    provenance = read_record(record)
+    provenance = read_record(record, "config", "store")
     settings, expected = validate(Config, provenance["config"], str(record)), provenance["store"]
     with Store(store or expected["path"]) as corpus:
         if corpus.fingerprint != expected["fingerprint"]:
@@ -82,5 +84,14 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
                 "give the path of that store"
             )
         statistics = train_statistics(corpus, settings.data)
+    _check_members(run, settings.model.ensemble, provenance.get("members") or [])
     network, _ = load_trained_model(settings, statistics.keys, run, statistics.steps_per_quarter)
     return TrainedModel(run, settings, network, statistics)
+
+
+def _check_members(run: Path, members: Sequence[str], trainings: Sequence[str]) -> None:
+    """Checks that the runs of an ensemble have the trainings with which it was submitted; earlier versions recorded none."""
+    for path, training in zip(members, trainings, strict=False):
+        record = read_record(Path(path, "provenance.json"), "config", "store")
+        if hash_training(record["config"], record["store"]["fingerprint"]) != training:
+            raise UsageError(f"model.ensemble: {path} has another training than when {run} was submitted; restore that run")

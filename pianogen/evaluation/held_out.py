@@ -5,6 +5,7 @@ step. All scores are pooled over these steps: the likelihood is the sum over the
 contingency table of predicted and true states.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -35,6 +36,7 @@ from pianogen.store import Split, Store
 from pianogen.window import Window
 
 _ONLY_MOST_PROBABLE = 1e-6  # as top_p
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,10 @@ def evaluate_held_out(
     threshold = None
     for split in (Split.VALID, Split.TEST):
         windows = find_windows(store, split, data, context=network.reads_context)
-        if len(windows.pieces):
+        if not len(windows.pieces):
+            of_groups = " of data.groups" if data.groups else ""
+            _log.warning("the %s split has no pieces%s: the result has no figures for it", split.name.lower(), of_groups)
+        else:
             evaluation = evaluate(network, windows, statistics.median_tempo_us, threshold, shutdown_requested)
             if split == Split.VALID and evaluation.static_threshold:
                 threshold = evaluation.static_threshold.threshold

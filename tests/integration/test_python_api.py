@@ -3,8 +3,10 @@
 import doctest
 import io
 import json
+import shutil
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ import pytest
 import pianogen
 from pianogen.errors import UsageError
 from pianogen.store import Split
+from pianogen.training.trained_model import TrainedModelError
 from tests.support.made_music import made_roll, made_store
 from tests.support.paths import ROOT
 from tests.support.processes import finished
-from tests.support.runs import attempt, prepare
+from tests.support.runs import attempt, create_runs, prepare
 
 SPLITS = [Split.TRAIN, Split.TRAIN, Split.VALID, Split.TEST]
 
@@ -57,6 +60,30 @@ def test_wrong_paths_and_settings_are_refused(folder: Path, tmp_path: Path) -> N
         pianogen.read_results(run)
     with pytest.raises(UsageError, match="give the path of that store"):
         pianogen.load_model(run, made_store(tmp_path / "other.h5", SPLITS, steps=100))
+
+
+def test_record_without_settings_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "0000-base").mkdir()
+    (tmp_path / "0000-base" / "provenance.json").write_text("{}")
+    with pytest.raises(UsageError, match="it has no section config"):
+        pianogen.read_results(tmp_path)
+    with pytest.raises(UsageError, match="it has no section config"):
+        pianogen.load_model(tmp_path / "0000-base")
+
+
+def test_ensemble_is_not_loaded_with_other_runs_than_its_own(tmp_path: Path) -> None:
+    store = made_store(tmp_path / "corpus.h5", SPLITS)
+    joint: dict[str, Any] = {"device": "cpu", "model": {"name": "joint"}}
+    members = create_runs(tmp_path / "members", store, joint | {"grid": {"training.seed": [0, 1]}})
+    ensemble = {"name": "joint", "ensemble": [str(run.path) for run in members]}
+    (run,) = create_runs(tmp_path / "ensemble", store, {"device": "cpu", "model": ensemble})
+    with pytest.raises(TrainedModelError, match=r"model\.keras cannot be read"):  # the members were not trained
+        pianogen.load_model(run.path)
+    shutil.rmtree(members[1].path)
+    members[0].path.rename(members[1].path)
+    create_runs(tmp_path / "other", store, joint | {"training.epochs": 50})[0].path.rename(members[0].path)
+    with pytest.raises(UsageError, match=f"{members[0].path} has another training than when"):
+        pianogen.load_model(run.path)
 
 
 def test_unfinished_run_has_settings_and_no_figures(folder: Path, tmp_path: Path) -> None:

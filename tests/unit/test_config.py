@@ -63,6 +63,8 @@ SWEEPS = {
         ({"device": "cpu", "model": {"copies": True}}, "model.copies is not a key; did you mean copy?"),
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
         ({"device": "cpu", "sampling": {"temperature": 0.0}}, "sampling.temperature is 0.0"),
+        ({"device": "cpu", "sampling": {"temperature": 1e-38}}, "sampling.temperature is 1e-38, expected 1e-06 or more"),
+        ({"device": "cpu", "sampling": {"temperature": 1e39}}, "sampling.temperature is 1e+39, expected 1e+06 or less"),
         ({}, "device is missing"),
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"device": "gpu"}, "gpus_per_node 0"),

@@ -308,9 +308,13 @@ def test_result_json_has_the_keys_of_the_contract(store: Store, statistics: Stat
         assert set(evaluation["static_threshold"]) == {"threshold", *scores}
 
 
-def test_splits_without_pieces_are_not_evaluated(tmp_path: Path, statistics: Statistics) -> None:
-    with Store(made_store(tmp_path / "c.h5", [Split.TRAIN, Split.TEST])) as store:
-        assert list(evaluate_held_out(projection(), store, DATA, statistics)) == ["test"]
+@pytest.mark.parametrize(("split", "other"), [(Split.TEST, "valid"), (Split.VALID, "test")])
+def test_splits_without_pieces_are_not_evaluated(
+    tmp_path: Path, statistics: Statistics, caplog: pytest.LogCaptureFixture, split: Split, other: str
+) -> None:
+    with Store(made_store(tmp_path / "c.h5", [Split.TRAIN, split])) as store:
+        assert list(evaluate_held_out(projection(), store, DATA, statistics)) == [split.name.lower()]
+    assert f"the {other} split has no pieces" in caplog.text
 
 
 def test_split_of_pieces_that_are_shorter_than_a_window_is_evaluated(tmp_path: Path, statistics: Statistics) -> None:

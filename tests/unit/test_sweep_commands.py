@@ -65,6 +65,12 @@ def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, messag
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("subcommand", ["status", "resubmit", "promote", "cancel", "logs"])
+def test_selection_is_not_required(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(sweep.main, [subcommand]) == 2
+    assert "the following arguments are required: runs/NAME|RUN; see" in capsys.readouterr().err
+
+
 def test_copy_of_a_run_under_another_name_has_no_number(runs: list[Run]) -> None:
     shutil.copytree(runs[2].path, runs[2].path.with_name("copy of run 2"))
     assert open_selected(runs[0].sweep, ["2"]) == [runs[2]]
