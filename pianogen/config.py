@@ -220,7 +220,7 @@ class SamplingConfig(Section):
 
     num: Count = 8
     steps: int = Field(default=512, ge=1, le=_MAX_STEPS)
-    temperature: float = Field(default=1.0, ge=1e-6, le=1e6)  # its products and quotients are finite in 32 bits
+    temperature: float = Field(default=1.0, ge=1e-30, le=1e30)  # its products and quotients are finite in 32 bits
     top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
