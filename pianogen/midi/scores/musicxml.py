@@ -17,6 +17,7 @@ from pianogen.midi.scores.xml_tree import read_tree
 
 _SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
 _MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
+_MAX_EXCESS = Fraction(1, 4)  # quarter notes, a sixteenth: a bar that is less than this too long has rounded durations
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -44,7 +45,8 @@ def read_musicxml(data: bytes) -> Score:
         for number, measure in enumerate(measures):
             musicxml_marks.read_barlines(measure, score.bars, number)
     for bar, nominal_length in zip(score.bars, nominal_lengths, strict=True):
-        bar.length = bar.length or nominal_length
+        if bar.length == 0 or nominal_length < bar.length < nominal_length + _MAX_EXCESS:
+            bar.length = nominal_length
         bar.tempos.sort(key=lambda tempo: tempo.onset)
     return score
 
