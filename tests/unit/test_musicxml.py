@@ -172,10 +172,17 @@ def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None
 
 @pytest.mark.parametrize(("excess", "second"), [(0, 16), (119, 16), (120, 17)])
 def test_rounded_durations_do_not_make_a_bar_longer_than_its_time_signature(excess: int, second: int) -> None:
-    """MuseScore ends voices whose durations it has rounded with invisible rests, beyond the end of the measure."""
-    rest = note("r", excess, attributes=' print-object="no"') if excess else ""
     divisions = "<attributes><divisions>480</divisions></attributes>"
-    data = score(part(divisions + note("C4", 1920) + rest, C4))
+    data = score(part(divisions + note("C4", 1920 + excess), C4))
+    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
+
+
+@pytest.mark.parametrize("filling", ["rest", "forward"])
+@pytest.mark.parametrize(("time", "second"), [("", 16), ("<time><beats>7</beats><beat-type>4</beat-type></time>", 25)])
+def test_what_is_invisible_does_not_make_a_bar_longer_than_its_time_signature(filling: str, time: str, second: int) -> None:
+    """MuseScore completes unfinished tuplets with invisible rests, beyond the end of the measure."""
+    rest = {"rest": note("r", 9, attributes=' print-object="no"'), "forward": "<forward><duration>9</duration></forward>"}
+    data = score(part(note("C4", 16) + rest[filling], C4, attributes=time))
     assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
 
 

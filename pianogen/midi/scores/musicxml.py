@@ -106,7 +106,8 @@ class _Part:
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
             if not (is_incomplete and _is_filling(element)):
-                bar.length = max(bar.length, self.cursor)
+                end = min(self.cursor, self.nominal_length) if _is_invisible(element) else self.cursor
+                bar.length = max(bar.length, end)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
 
@@ -217,6 +218,11 @@ def _is_filling(element: Element) -> bool:
     """Whether an element fills a measure up without a note or a visible rest."""
     rest = element.find("rest")
     return element.tag != "note" or (rest is not None and rest.get("measure") == "yes")
+
+
+def _is_invisible(element: Element) -> bool:
+    """Whether an element moves the cursor without a note or a visible rest."""
+    return element.tag != "note" or (element.find("rest") is not None and element.get("print-object") == "no")
 
 
 def _ties(note: Element) -> set[str | None]:
