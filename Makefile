@@ -3,7 +3,7 @@
 # make quick  the inner loop: linter, types and the unit tests that need no TensorFlow; about two minutes
 # make check  formatter, linter and type checker
 # make test   all tests; about 20 minutes on 2 cores
-# make bench  all benchmarks, on CORPUS=folder of MIDI files; two hours, and up to 7 GB of disk space
+# make bench  the benchmarks, on CORPUS=folder of MIDI files; two hours, and up to 7 GB of disk space
 
 PYTHON ?= python3
 CORPUS ?= music21:bach
@@ -33,11 +33,11 @@ demo: env
 	pianogen collect demo/runs/quick --out demo/collected
 	@echo
 	@echo 'demo/corpus.h5           the piano rolls of $(CORPUS); demo/corpus.ledger.csv lists the outcome of every file'
-	@echo 'demo/runs/quick/         one folder per run: configuration, metrics, curves, checkpoints, samples'
+	@echo 'demo/runs/quick/         one directory per run: configuration, metrics, curves, checkpoints, samples'
 	@echo 'demo/collected/          the MIDI files by run, and index.csv'
 	@echo 'demo/collected/report.html    open this first'
 
-# Ruff and mypy take seconds and fail first. The tests that are left out are those whose modules import TensorFlow.
+# Ruff and mypy fail first. --without-tensorflow leaves out the test modules that import TensorFlow.
 quick: check
 	pytest --quiet --numprocesses 2 --dist loadfile --without-tensorflow tests/unit
 
@@ -46,11 +46,12 @@ check: env
 	ruff check .
 	mypy
 
-# Three processes for two cores: the first runs the tests of Slurm and mostly waits. The order of files is in tests/conftest.py.
+# Three processes for two cores: the first one runs the Slurm tests and mostly waits. tests/conftest.py orders the files.
 test: env
 	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# benchmarks.nll is not part of it: it needs the .mat files of Boulanger-Lewandowski et al. 2012.
+# Not part of it: benchmarks.nll needs the .mat files of Boulanger-Lewandowski et al. 2012, benchmarks.queue Slurm, and
+# benchmarks.music finished runs.
 bench: env
 	pip install --quiet --disable-pip-version-check --editable '.[cpu,audio,test,bench]'
 	python -m benchmarks.parse '$(CORPUS)'

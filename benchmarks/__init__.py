@@ -1,1 +1,1 @@
-"""Benchmarks: every command compares this code with other implementations on the same inputs in one run."""
+"""Benchmarks: one command per claim about speed, memory or results; docs/benchmarks.md lists them."""

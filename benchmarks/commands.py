@@ -1,4 +1,4 @@
-"""The commands that users wait for: help, the status of a sweep of 200 runs, and the checks of its submission.
+"""The time of the commands that users wait for: help, the status of a sweep of 200 runs, and the checks of its submission.
 
     python -m benchmarks.commands corpus.h5
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from jobs.configuration import grid
 from jobs.records import sweep_directory
 from jobs.records.result import Result
-from pianogen import command, config
+from pianogen import command, yaml_files
 from pianogen.errors import PianogenError
 from pianogen.store import Store
 
@@ -91,7 +91,7 @@ def _prepare(folder: Path, store: Path, num_runs: int) -> dict[str, list[object]
             "grid": {"training.seed": list(range(-(-num_runs // len(models)))), "model.name": list(models)},
         }
         sweep = folder / f"{len(models)}.yaml"
-        sweep.write_text(config.dump_yaml(values))
+        sweep.write_text(yaml_files.dump_yaml(values))
         submit = ["sweep", "submit", sweep, "--store", store, "--out", folder / "new", "--cluster", "local", "--dry-run"]
         action = f"submit, {command.counted(len(models), 'model')}"
         commands |= {action: submit, f"{action}, --no-check-models": [*submit, "--no-check-models"]}

@@ -1,4 +1,4 @@
-"""Speed of writing rolls as MIDI: this package against the report's method, and the gain of a second process.
+"""Speed of writing rolls as MIDI: this package against the 2021 report's method, and the gain of a second process.
 
     python -m benchmarks.decode corpus.h5
 
@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.programs import report_decode_way
+from benchmarks.programs import report_writer
 from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
 from jobs.export.output_folder import OutputFolder
@@ -35,16 +35,16 @@ from pianogen.roll_plot import plot_roll
 from pianogen.store import Store
 
 _MIDI, _PLOT, _REPORT_MIDI = "MIDI", "plot", "the report's MIDI"
-_METHODS: dict[str, Callable[[Roll], bytes]] = {_MIDI: write_midi, _PLOT: plot_roll, _REPORT_MIDI: report_decode_way.write_midi}
+_METHODS: dict[str, Callable[[Roll], bytes]] = {_MIDI: write_midi, _PLOT: plot_roll, _REPORT_MIDI: report_writer.write_midi}
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command `python -m benchmarks.decode`."""
     parser = command.Parser(
         prog="python -m benchmarks.decode",
-        description="Measure the speed of converting rolls to MIDI with this package and with the report's method, and the gain\n"
-        "of a second process. Check that every roll can be read back from its MIDI file. Print tables and, as the\n"
-        "last line, one JSON object.",
+        description="Measure the speed of converting rolls to MIDI with this package and with the 2021 report's method, and the\n"
+        "gain of a second process. Check that every roll can be read back from its MIDI file. Print tables and, as\n"
+        "the last line, one JSON object.",
         epilog="example:\n  python -m benchmarks.decode corpus.h5",
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="a store of 131,072 steps or more")

@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.support.fresh import answer_of
+from benchmarks.support.new_process import json_output_of
 from pianogen import command
 from pianogen.errors import UsageError
 
@@ -112,7 +112,7 @@ def _check_free_space(folder: Path, num_steps: int) -> None:
 
 def _make(store: Path, num_steps: int) -> None:
     _log.info("writing a store of %s steps", f"{num_steps:,}")
-    answer_of(_MEASUREMENTS, "make", store, num_steps)
+    json_output_of(_MEASUREMENTS, "make", store, num_steps)
 
 
 def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> Speeds:
@@ -120,7 +120,7 @@ def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> 
     by_round: dict[str, list[float]] = {"stream": [], "transposed": [], "keras": []}
     for _ in range(rounds):
         for variant, rates in by_round.items():
-            rates.append(answer_of(_MEASUREMENTS, variant, store, window_steps, batch)["windows_per_s"])
+            rates.append(json_output_of(_MEASUREMENTS, variant, store, window_steps, batch)["windows_per_s"])
     stream, transposed, keras = (statistics.median(rates) for rates in by_round.values())
     return Speeds(window_steps, batch, stream, transposed, keras, by_round, stream / keras, transposed / stream)
 
@@ -128,7 +128,7 @@ def _measure_speeds(store: Path, window_steps: int, batch: int, rounds: int) -> 
 def _measure_memory(store: Path, num_steps: int) -> Memory:
     _make(store, num_steps)
     _log.info("measuring the memory of a stream with data.memory_mb %d", _MEMORY_MB)
-    memory = Memory(**answer_of(_MEASUREMENTS, "memory", store, _MEMORY_MB))
+    memory = Memory(**json_output_of(_MEASUREMENTS, "memory", store, _MEMORY_MB))
     store.unlink()
     return memory
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.memorization
 
-The corpus is made: its pieces are excerpts of random music on a scale, about as dense as piano-midi.de. Ten samples contain a
-passage of a training piece, transposed; the search must find them. It runs in its own process, so that its memory can be
-measured. The time to read the store alone is measured too.
+The corpus is synthetic: its pieces are excerpts of random music on a scale, about as dense as piano-midi.de. Ten samples contain
+a transposed passage of a training piece, which the search must find. The search runs in its own process, so that its memory can
+be measured. The time to read the store alone is measured too.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.programs.memorization_phases import NUM_PLANTED
-from benchmarks.support.fresh import answer_of
+from benchmarks.support.new_process import json_output_of
 from pianogen import command
 from pianogen.errors import UsageError
 
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pianogen-memorization-", dir=options.folder) as name:
         store = Path(name) / "corpus.h5"
         _log.info("writing a store of %s steps", f"{options.steps:,}")
-        made = answer_of(_PHASES, "make", store, options.steps)
+        made = json_output_of(_PHASES, "make", store, options.steps)
         _log.info("reading it")
-        read = answer_of(_PHASES, "read", store)
+        read = json_output_of(_PHASES, "read", store)
         _log.info("searching it for passages of %s samples", options.samples)
-        searched = answer_of(_PHASES, "search", store, options.samples)
+        searched = json_output_of(_PHASES, "search", store, options.samples)
     per_onset_ns = 1e9 * searched["cpu_s"] / made["notes"] / options.samples
     title = f"{made['pieces']:,} pieces, {made['steps']:,} steps, {made['notes']:,} onsets"
     table = Table(title=title, title_justify="left", box=None)

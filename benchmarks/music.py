@@ -1,4 +1,4 @@
-"""What finished runs write, in the tables of docs/music.md: likelihood, metrics of samples beside real music, memorization.
+"""The tables of docs/music.md from finished runs: likelihood, metrics of samples beside real music, memorization.
 
     python -m benchmarks.music runs/music runs/comparison
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="python -m benchmarks.music",
         description="Print what finished runs reach: their likelihood on held-out pieces beside trivial predictors, the\n"
-        "metrics of their samples beside real music, and the passages of their samples that stand in the train split.\n"
+        "metrics of their samples beside real music, and the passages of their samples in the train split.\n"
         "Prints Markdown tables; the last line is one JSON object with all figures.",
         epilog="example:\n  python -m benchmarks.music runs/music runs/comparison",
     )
@@ -119,10 +119,10 @@ def _distances(sets: Sequence[SampleSet]) -> Table:
     table = _table("Distance from the held-out pieces", "metric", "real music (limit)", *(entry.name for entry in sets))
     for metric in METRICS:
         entries = [entry.metrics.get(metric.name) for entry in sets]
-        yardstick = next((entry.yardstick for entry in entries if entry), None)
-        if yardstick:
+        reference = next((entry.reference for entry in entries if entry), None)
+        if reference:
             cells = ["" if entry is None else _bold(_format(entry.distance), entry.is_outside) for entry in entries]
-            table.add_row(metric.title, f"{yardstick.distance:.3g} ({yardstick.max_distance:.3g})", *cells)
+            table.add_row(metric.title, f"{reference.distance:.3g} ({reference.max_distance:.3g})", *cells)
     outside = [f"{len(entry.comparison.outside)} of {len(entry.metrics)}" if entry.comparison else "" for entry in sets]
     table.add_row("outside the spread", "", *outside)
     return table
@@ -171,7 +171,7 @@ def _name(run: Run) -> str:
 
 
 def _cpu_min(run: Run) -> float:
-    """Processor time of all attempts in minutes: training, validation, evaluation and samples."""
+    """CPU time of all attempts in minutes: training, validation, evaluation and samples."""
     return sum(attempt.cpu_s or 0 for attempt in run.read_provenance().attempts) / 60
 
 

@@ -69,7 +69,7 @@ class RunFigures:
         set: name of the set.
         copies: whether the model reads what followed the longest match.
         markov, marginal: test nats of the trivial predictors.
-        cpu_min: processor time of all its attempts: training, validation, evaluation and a sample.
+        cpu_min: CPU time of all its attempts: training, validation, evaluation and a sample.
         left_out: training sequences that are shorter than a window.
     """
 

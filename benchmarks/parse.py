@@ -1,4 +1,4 @@
-"""How fast MIDI becomes events and piano rolls: this package, music21, symusic, mido, pretty_midi and MidiTok.
+"""The speed of reading MIDI files to events and piano rolls: this package, music21, symusic, mido, pretty_midi and MidiTok.
 
 python -m benchmarks.parse midis/
 

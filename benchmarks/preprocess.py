@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.support import program
-from benchmarks.support.fresh import answer_of
+from benchmarks.support.new_process import json_output_of
 from benchmarks.support.program import Memory, Timing
 from pianogen import command
 from pianogen.errors import UsageError
@@ -73,7 +73,7 @@ class _Benchmark:
 
     def throughput(self, seconds: float, num_rounds: int) -> dict[str, Any]:
         """Files and notes per second of the parser alone, of one rank, of two ranks and of two programs of one rank."""
-        bare = answer_of("benchmarks.programs.bare", self._originals, "--seconds", 0)
+        bare = json_output_of("benchmarks.programs.bare", self._originals, "--seconds", 0)
         replicas = self._num_replicas(seconds, bare["files"], bare["steps"])
         corpus = self._folder / "corpus"
         # The corpus consists of two halves, so that two programs convert the same files as two ranks.
@@ -143,7 +143,7 @@ class _Benchmark:
         replicas = math.ceil(_SAMPLE_FILES / num)
         corpus = _replicate(sample, self._folder / "sample-corpus", range(replicas))
         _log.info("music21 with %s files", num)
-        music21_s = answer_of("benchmarks.programs.report_way", sample)["s"] / num
+        music21_s = json_output_of("benchmarks.programs.report_reader", sample)["s"] / num
         one_rank_s = median(self._time(corpus).total_s / replicas / num for _ in range(num_rounds))
         return {
             "files": num,
@@ -175,7 +175,7 @@ class _Benchmark:
 
     def _bare_s(self) -> float:
         with program.on_cores(self._cores[-1:]):
-            return float(answer_of("benchmarks.programs.bare", self._originals)["s"])
+            return float(json_output_of("benchmarks.programs.bare", self._originals)["s"])
 
     def _time(self, corpus: Path, ranks: int = 1) -> Timing:
         (timing,) = program.time_programs([program.command_line(corpus, self._store("timed"), ranks)], self._cores[-ranks:])

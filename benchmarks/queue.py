@@ -23,7 +23,7 @@ from rich.table import Table
 
 from jobs.execution import launch
 from jobs.records import submissions, sweep_directory
-from pianogen import command, config
+from pianogen import command, yaml_files
 from pianogen.errors import PianogenError
 
 _PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "sinfo", "scancel")
@@ -71,7 +71,7 @@ def _measure(folder: Path, store: Path, num_runs: int, rounds: int) -> dict[str,
         "slurm": {"cpus_per_task": 1, "memory_gb": 1, "max_parallel": 1},
         "grid": {"training.seed": list(range(num_runs // 2)), "model.name": ["base", "gru"]},
     }
-    sweep.write_text(config.dump_yaml(values))
+    sweep.write_text(yaml_files.dump_yaml(values))
     counting = _CountingCommand(folder)
     submit = counting.measure("submit", sweep, "--store", store, "--out", out)
     try:

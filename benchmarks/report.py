@@ -1,10 +1,10 @@
-"""The claims of the report, checked on a corpus: its models are trained for a short time, and its figures compared with ours.
+"""The claims of the 2021 report (docs/report.md) beside our figures: its models, trained on one corpus for a short time.
 
     python -m benchmarks.report midis/ --iterations 3000
 
 Uses only the commands of the suite: the corpus becomes two stores, with rests trimmed and with rests kept; sweeps of short runs
-are submitted to this machine; the figures come from their result.json. Runs are shorter than those of the report, so a claim
-that does not hold here may hold after days of training.
+are trained by local processes; the figures come from their result.json. Runs are shorter than those of the 2021 report, so a
+claim that does not hold here may hold after days of training.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.records.run_directory import Run
-from pianogen import command, config
+from pianogen import command, yaml_files
 from pianogen.errors import PianogenError
 from pianogen.store import Split, Store
 
@@ -32,7 +32,8 @@ _RATES = (0.0005, 0.001, 0.002, 0.005, 0.01)
 _FEW_EPOCHS, _MANY_EPOCHS = 25, 150
 _EPOCH_ITERATIONS = 25  # of the runs that compare numbers of epochs
 _BATCH = 64
-_THRESHOLD = 0.5  # static, as in the report; with dynamic ones, samples of every model would have as many notes as the corpus
+# Static, as in the 2021 report: with the dynamic threshold, samples of every model would have as many notes as the corpus.
+_THRESHOLD = 0.5
 _KEPT_RESTS = "base, rests kept"
 _log = logging.getLogger("benchmarks.report")
 
@@ -54,7 +55,7 @@ class RunFigures:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim of the report, our figures, and whether they agree with it."""
+    """A claim of the 2021 report, our figures, and whether they agree with it."""
 
     report: str
     ours: str
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = command.Parser(
         prog="python -m benchmarks.report",
-        description="Train a scaled set of the experiments of the report and print its claims next to our figures.\n"
+        description="Train a scaled set of the experiments of the 2021 report and print its claims next to our figures.\n"
         "Prints tables; the last line is one JSON object.",
         epilog="example:\n  python -m benchmarks.report midis/ --iterations 3000",
     )
@@ -166,7 +167,7 @@ def _settings(stride: int, iterations: int, max_parallel: int, runs: list[dict[s
 def _train(folder: Path, store: str, settings: dict[str, Any]) -> list[RunFigures]:
     """Submits a sweep to this machine; returns the figures of its runs."""
     sweep, out = folder / f"{store}.yaml", folder / f"{store}-runs"
-    sweep.write_text(config.dump_yaml(settings))
+    sweep.write_text(yaml_files.dump_yaml(settings))
     _run("jobs.sweep", "submit", sweep, "--store", folder / f"{store}.h5", "--out", out, "--cluster", "local")
     return [_read_figures(Run(path)) for path in sorted(out.glob("0*"))]
 
@@ -265,7 +266,7 @@ def _print_tables(figures: dict[str, RunFigures], claims: Sequence[Claim]) -> No
         runs.add_row(name, *(f"{value:.4g}" for value in asdict(run).values()))
     console.print(runs)
     table = Table(box=None, header_style="bold")
-    for column in ("claim of the report", "our figures", "holds"):
+    for column in ("claim of the 2021 report", "our figures", "holds"):
         table.add_column(column)
     for claim in claims:
         table.add_row(claim.report, claim.ours, "yes" if claim.holds else "no")

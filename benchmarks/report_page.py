@@ -2,8 +2,8 @@
 
     python -m benchmarks.report_page
 
-The sweep is made without training: 20 configurations with ten seeds each, and eight samples of 512 steps per run. The report is
-opened from disk in headless Chromium.
+The sweep is generated without training: 20 configurations with ten seeds each, and eight samples of 512 steps per run. The report
+is opened from disk in headless Chromium.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from tests.support.made_sweep import VALUES, made_sweep
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-_CONFIGURATIONS = 20  # of a made sweep
+_CONFIGURATIONS = 20  # of the generated sweep
 _SAMPLES, _STEPS = 8, 512  # of a run
 _NUM_LOADS = 5
 _FILTERS = ("gru", "gru learning_rate<=0.002", "nats_step<8 onset_f1>0.2", "seed=3", "")
@@ -101,7 +101,7 @@ def _find_chromium() -> str:
 
 
 def _make_report(folder: Path, num_seeds: int) -> tuple[Path, float]:
-    """The report of a made sweep, and the time to collect it in seconds."""
+    """The report of the generated sweep, and the time to collect it in seconds."""
     sweep, out = folder / "sweep", folder / "collected"
     _log.info("writing the runs and their samples")
     grid: dict[str, Any] = {**VALUES["grid"], "training.seed": list(range(num_seeds))}

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.support.fresh import answer_of
+from benchmarks.support.new_process import json_output_of
 from pianogen import command
 from pianogen.errors import UsageError
 
@@ -76,17 +76,17 @@ def _measure(folder: Path, num_pieces: int, mean_steps: int, num_rounds: int) ->
     """The figures of every phase by round, and the number of steps of the corpus."""
     tree, shards, store = folder / "tree", folder / "shards", folder / "corpus.h5"
     _log.info("writing %s files and %s rolls", f"{num_pieces:,}", f"{num_pieces:,}")
-    answer_of(_PHASES, "make_tree", tree, num_pieces)
-    num_steps = answer_of(_PHASES, "make_shards", shards, num_pieces, mean_steps)["steps"]
+    json_output_of(_PHASES, "make_tree", tree, num_pieces)
+    num_steps = json_output_of(_PHASES, "make_shards", shards, num_pieces, mean_steps)["steps"]
     rounds = []
     for number in range(num_rounds):
         _log.info("round %s of %s", number + 1, num_rounds)
         store.unlink(missing_ok=True)
-        scan = answer_of(_PHASES, "scan", tree)
-        read_raw = answer_of(_PHASES, "read_raw", shards)
-        merge = answer_of(_PHASES, "merge", tree, shards, store)
-        write_raw = answer_of(_PHASES, "write_raw", folder / "raw", merge["bytes"])
-        opened = answer_of(_PHASES, "open", store)
+        scan = json_output_of(_PHASES, "scan", tree)
+        read_raw = json_output_of(_PHASES, "read_raw", shards)
+        merge = json_output_of(_PHASES, "merge", tree, shards, store)
+        write_raw = json_output_of(_PHASES, "write_raw", folder / "raw", merge["bytes"])
+        opened = json_output_of(_PHASES, "open", store)
         rounds.append({"scan": scan, "read_raw": read_raw, "merge": merge, "write_raw": write_raw, "open": opened})
     return rounds, num_steps
 

@@ -3,8 +3,8 @@
     python -m benchmarks.train corpus.h5
     python -m benchmarks.train corpus.h5 --model joint --threads 1
 
-The report's model is also compared with clipped gradients and averaged weights, and with Keras fit. The variants take turns in
-one process, for a few seconds each. A ratio is that of the medians over the rounds.
+The 2021 report's model is also compared with clipped gradients and averaged weights, and with Keras fit. The variants take turns
+in one process, for a few seconds each. A ratio is that of the medians over the rounds.
 """
 
 import json

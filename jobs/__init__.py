@@ -1,1 +1,1 @@
-"""The commands for training on a cluster: sweep, sample, decode and collect; the subfolders hold their parts."""
+"""The commands for training on a cluster (sweep, sample, decode, collect, listening_results), and their parts in subfolders."""

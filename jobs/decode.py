@@ -38,9 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     """The command `pianogen decode`."""
     parser = command.Parser(
         prog="pianogen decode",
-        description="Write a MIDI file and a plot for every roll of a sweep's samples, of a run's samples, or of a store,\n"
-        "and an index.csv. Existing files are kept, and a folder with other files is refused. --audio writes sound files\n"
-        "too, played by a synthesized piano.",
+        description="Write a MIDI file and a plot for every sample of a sweep or a run, or for every roll of a store, and an\n"
+        "index.csv. Existing files are kept, and a folder with other files is refused. With --audio, also write\n"
+        "sound files of a synthesized piano.",
         epilog="examples:\n"
         "  pianogen decode runs/quick\n"
         "  pianogen decode runs/quick --audio\n"

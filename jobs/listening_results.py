@@ -25,11 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = command.Parser(
         prog="pianogen listening-results",
         description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
-        "with the Wilson interval at 95 %, and the mean rating; and compare the ratings of every two of them with the\n"
-        "Wilcoxon signed-rank test over listeners. In a test of pairs, the share of a run is that of the pairs in\n"
-        "which its sample was taken for the real one, where chance is 0.5, and its ratings are compared with those of\n"
-        "the corpus over pairs. The answers are CSV files that listeners have saved in the page of pianogen collect\n"
-        "--listening-test.",
+        "with the Wilson interval at 95 %, and the mean rating. Compare the ratings of every two of these sources\n"
+        "with the Wilcoxon signed-rank test over listeners. In a test of pairs, the share of a run is that of the\n"
+        "pairs in which its sample was taken for the real one (chance is 0.5), and its ratings are compared with\n"
+        "those of the corpus over pairs. The answers are the CSV files that listeners saved in the page of\n"
+        "pianogen collect --listening-test.",
         epilog="example:\n  pianogen listening-results answers/*.csv --key collected/listening-test.key.json",
     )
     parser.add_argument(

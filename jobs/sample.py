@@ -19,10 +19,10 @@ from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.records import record_file, status, sweep_directory
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.samples import find_drawn, hash_primer, memorization_file
-from jobs.records.status import State
 from pianogen import command, logs
-from pianogen.combinations import check_combinations, find_doubts
+from pianogen.combinations import check_combinations, find_warnings
 from pianogen.command import counted
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
@@ -51,9 +51,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> command.Parser:
     parser = command.Parser(
         prog="pianogen sample",
-        description="Draw more samples from every finished run of a sweep, or from one run. What is not given is the run's own\n"
-        "sampling setting. --num counts the samples that the run has with the same settings: only the missing ones are drawn.\n"
-        "The new stores are named by what differs from the run's own settings; existing stores are kept.",
+        description="Draw more samples from every finished run of a sweep, or from one run. An option that is not given has\n"
+        "the value of the run's own sampling settings. --num includes the samples that the run already has with the\n"
+        "same settings: only the missing ones are drawn, into a new store whose name contains the settings that\n"
+        "differ from the run's own. Existing stores are kept.",
         epilog="examples:\n"
         "  pianogen sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
         "  pianogen sample runs/quick --num 16    (with 8 samples in each run: 8 more)\n"
@@ -61,11 +62,15 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
     number = command.positive_int
-    parser.add_argument("--num", type=number, help="number of samples of each run, with those that it has with the same settings")
+    parser.add_argument(
+        "--num", type=number, help="number of samples of each run, including existing ones with the same settings"
+    )
     parser.add_argument("--steps", type=number, help="length of a sample in steps of the store")
     parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
-        "--top-p", type=float, help="only for joint: decisions are drawn from the most probable outcomes that together have TOP_P"
+        "--top-p",
+        type=float,
+        help="only for joint: decisions are drawn from the most probable outcomes, whose probabilities add up to TOP_P",
     )
     parser.add_argument(
         "--threshold",
@@ -100,8 +105,8 @@ def _sample(target: Path, given: dict[str, Any], cluster: Cluster) -> None:
         raise UsageError(f"no run of {target} is done, and only finished runs have a model; see pianogen sweep status {target}")
     requests = [_request(run, given) for run in trained]
     configs = [run.read_config().model_copy(update={"sampling": _settings(run, given)}) for run in trained]
-    for doubt in sorted({doubt for run_config in configs for doubt in find_doubts(run_config)}):
-        _log.warning(doubt)
+    for warning in sorted({warning for run_config in configs for warning in find_warnings(run_config)}):
+        _log.warning(warning)
     missing = [run for run, request in zip(trained, requests, strict=True) if request.num_missing]
     _log.info(
         "samples to draw: %d; finished runs that have all samples with these settings: %d of %d",
@@ -142,7 +147,7 @@ def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> Non
 
 
 def _check(runs: Sequence[Run], given: dict[str, Any]) -> None:
-    """Checks the models, the stores, the primers and the meters, of which each job would read its own.
+    """Checks the models, stores, primers and meters of all runs before any job starts.
 
     Raises:
         StoreError: a store cannot be read.

@@ -24,7 +24,7 @@ from pianogen.command import Parser, Subcommand
 from pianogen.errors import UsageError
 
 _PROG = "pianogen sweep"
-# The settings that select runs in resubmit and promote, and those among them that do not; all others override.
+# In resubmit and promote, settings of these sections select runs, with one exception; all other settings override.
 _SELECTED, _OVERRIDING = ("model.", "data.", "training."), ("training.tracker",)
 _SELECTION = "which runs: numbers (3), ranges (5-9), settings (model.name=gru); all runs if not given"
 
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str]) -> int:
 def _submit(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} submit",
-        description="Check every run of a sweep, create its directory, and queue its job. Runs that are done, queued or running\n"
-        "are left as they are, so the same command continues an interrupted submission.",
+        description="Check every run of a sweep, create its directory, and queue its job. Runs that are done, queued or\n"
+        "running are left as they are, so the same command continues an interrupted submission.",
         epilog="examples:\n"
         f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --dry-run\n"
         f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3",
@@ -63,13 +63,13 @@ def _submit(arguments: Sequence[str]) -> int:
         "--dry-run", action="store_true", help="check everything, print the runs and the job script, write nothing"
     )
     parser.add_argument(
-        "--prune", action="store_true", help="remove the runs, with all of their files, that the sweep file no longer has"
+        "--prune", action="store_true", help="remove the runs that are no longer in the sweep file, with all of their files"
     )
     parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
     parser.add_argument(
         "--no-check-models",
         action="store_true",
-        help="skip the trial of the models, which takes some seconds of one core; for login nodes that forbid it",
+        help="skip the smoke test, which takes some seconds of one core; for login nodes that forbid it",
     )
     options = parser.parse(arguments)
     checks = Checks(paths=not options.shared, models=not options.no_check_models)
@@ -90,9 +90,7 @@ def _status(arguments: Sequence[str]) -> int:
     _add_target(parser)
     views = parser.add_mutually_exclusive_group()
     views.add_argument("--json", action="store_true", help="print JSON, with the figures of all tables")
-    views.add_argument(
-        "--usage", action="store_true", help="show time, CPUs and memory that the runs have used, beside what they requested"
-    )
+    views.add_argument("--usage", action="store_true", help="show the time, CPUs and memory that the runs used and requested")
     views.add_argument("--seeds", action="store_true", help="show the mean and spread of runs that differ only in training.seed")
     parser.add_argument(
         "--watch",
@@ -111,8 +109,8 @@ def _status(arguments: Sequence[str]) -> int:
 def _resubmit(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} resubmit",
-        description="Show why runs are not done, and submit those that are neither queued nor running. They resume from their\n"
-        "last checkpoint.",
+        description="Show why runs are not done, and submit those that are neither queued nor running. They resume from\n"
+        "their last checkpoint.",
         epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9 --from-scratch",
     )
     also = "; other settings, such as slurm.timeout=8:00:00 or sampling.primer=theme.mid, override those of the runs"
@@ -121,8 +119,8 @@ def _resubmit(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="remove the checkpoints, metrics, model and samples of runs, and train from iteration 0; of done runs only those "
-        "that SELECTION names",
+        help="remove the checkpoints, metrics, model and samples of the runs, and train from iteration 0; includes runs that are "
+        "done only if SELECTION names them",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
     options = parser.parse(arguments)
@@ -134,9 +132,9 @@ def _resubmit(arguments: Sequence[str]) -> int:
 def _promote(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} promote",
-        description="Continue the best runs of a sweep with more epochs: as new runs, which start with the checkpoints of the\n"
-        "old ones, and end as if they had been submitted with so many epochs. The best runs have the lowest negative\n"
-        "log-likelihood on the valid split.",
+        description="Continue the best runs of a sweep with more epochs. Each continues as a new run, which starts from the\n"
+        "checkpoint of the old one and ends with the same weights as a run that was submitted with that many\n"
+        "epochs. The best runs have the lowest negative log-likelihood on the valid split.",
         epilog=f"example:\n  {_PROG} promote runs/quick --top 8 training.epochs=100",
     )
     _add_target(parser, "; training.epochs, and settings that do not change the training, are those of the new runs")
@@ -152,10 +150,10 @@ def _promote(arguments: Sequence[str]) -> int:
 
 
 def _split(texts: Sequence[str], *overriding: str) -> tuple[list[str], list[str]]:
-    """The selection of runs, and the settings that override those of the runs.
+    """Splits arguments into the selection of runs and the settings that override those of the runs.
 
     Args:
-        overriding: settings that override, although others of their section select runs.
+        overriding: settings that override, although other settings of their section select runs.
     """
 
     def is_override(text: str) -> bool:
@@ -187,7 +185,7 @@ def _logs(arguments: Sequence[str]) -> int:
     )
     _add_target(parser)
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="print what is appended, and later attempts, of a single run, until Ctrl-C"
+        "-f", "--follow", action="store_true", help="follow the log of a single run, also in later attempts, until Ctrl-C"
     )
     options = parser.parse(arguments)
     run_logs.show(options.target, options.selection, options.follow)

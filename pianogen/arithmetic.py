@@ -1,7 +1,7 @@
-"""The environment variables and user files that change the arithmetic of TensorFlow, Keras and Matplotlib.
+"""The environment variables and user files that change the results of TensorFlow, Keras and Matplotlib.
 
-Two runs with the same configuration must have the same result whoever executes them: what these libraries read from the home of
-the user is set before their first import, and variables that would change results are refused.
+Two runs with the same configuration must have the same result for any user. So the settings that these libraries would read from
+the home folder of the user are set before their first import, and variables that would change results are refused.
 """
 
 import os
@@ -23,7 +23,7 @@ _REFUSED = (
     *("NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
 )
-# Flags in XLA_FLAGS that say where XLA finds its tools and what it writes beside its work.
+# Flags in XLA_FLAGS that do not change results: the place of the CUDA tools, and dumps for debugging.
 _HARMLESS_XLA_FLAGS = ("--xla_gpu_cuda_data_dir=", "--xla_dump_")
 _RECORDED = (
     *("CUDA_", "CUDNN_", "DNNL_", "GRPC_", "HDF5_", "KERAS_", "KMP_", "LANG", "LC_", "MKL_", "NCCL_"),

@@ -32,7 +32,7 @@ def check_combinations(config: Config, source: str) -> None:
         raise ConfigError("\n".join(f"{source}: {text}" for text in contradictions))
 
 
-def find_doubts(config: Config) -> list[str]:
+def find_warnings(config: Config) -> list[str]:
     """Settings that are valid but known to give poor samples."""
     sampling = config.sampling
     if config.model.is_joint and sampling.temperature < _LOWEST_TEMPERATURE:

@@ -11,7 +11,7 @@ from pianogen.errors import PianogenError, UsageError, suggestion
 
 Main = Callable[[Sequence[str]], int]
 
-# What a user can do about an error of the operating system. Those of a path that the user gave are invalid arguments.
+# The next action after an error of the operating system. Errors of a path that the user gave are invalid arguments.
 _WRONG_PATH = dict.fromkeys(
     (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP), "correct the path"
 ) | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose another path, or change its permissions")

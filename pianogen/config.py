@@ -1,23 +1,20 @@
 """The configuration of a run: what changes its result, and how often its checkpoints are written."""
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pianogen.errors import cause
-from pianogen.validation import ConfigError, Section, matching
+from pianogen.validation import Count, Section, matching
 
 ModelName = Literal[
     "base", "gru", "rnn", "stacked", "bidirectional", "mlstm", "peephole", "hyperlstm", "feedback", "split", "pair", "joint"
 ]
 FilePath = Annotated[str, matching(r"[^\x00]+", "the path of a file or folder")]
+TrackerName = Annotated[str, matching(r"wandb|[\w.]+:\w+", "wandb, or package.module:Class")]
 LossName = Literal["mse", "weighted_mse", "crossentropy", "weighted_crossentropy", "focal"]
 
 
@@ -30,6 +27,7 @@ _JOINT_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 _JOINT_CLIPPING = {"clip_norm": 1.0}  # not of rprop, which uses only the sign of the gradient
 _JOINT_ADAMW = {"optimizer": "adamw", "learning_rate": 0.012, "beta_2": 0.99, "weight_decay": 0.05, "warmup_iterations": 50}
+_MAX_STEPS = 131_072  # of a sample, as of a piece
 _DENSE_UNITS = 256  # default with model.body: dense
 
 
@@ -37,14 +35,15 @@ class ModelConfig(Section):
     """The architecture of the model.
 
     Attributes:
-        name: "base" is the LSTM of the report; "gru", "rnn", "mlstm", "peephole" and "hyperlstm" are the same model with a GRU, a
-            plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM. "stacked" has several LSTM layers;
+        name: "base" is the LSTM of the student report of 2021 (docs/report.md); "gru", "rnn", "mlstm", "peephole" and "hyperlstm"
+            are the same model with a GRU, a plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM.
+            "stacked" has several LSTM layers;
             "feedback" also has several, each of which reads the previous outputs of all layers. "bidirectional" reads a window in
             both directions. "split" has separate output heads for keys and tempo; "pair" also has a second LSTM for the tempo.
             "joint" predicts the keys of a step jointly, see docs/music.md.
         units: number of units of each recurrent layer; for "joint", the default is 48 with a tied body and 256 with a dense one.
         layers: number of recurrent layers; None means 2 for "stacked" and "feedback", and 1 for the others.
-        dense_layers: number of dense layers after the recurrent ones, including the output layer; the report has 2.
+        dense_layers: number of dense layers after the recurrent ones, including the output layer; the 2021 report has 2.
         activation: activation of the output layer; only for models whose output is one vector of keys and tempo.
         silence: whether each key has a third feature and output, which is 1 where the key is silent.
         hyper_units: number of units of the smaller LSTM of "hyperlstm", which scales the weights of the larger one.
@@ -60,13 +59,13 @@ class ModelConfig(Section):
     """
 
     name: ModelName = "base"
-    units: int = Field(default=64, ge=1)
-    layers: int | None = Field(default=None, ge=1)
+    units: Count = 64
+    layers: Count | None = None
     dense_layers: Literal[1, 2] = 2
     activation: Literal["softplus", "relu", "sigmoid"] = "softplus"
     silence: bool = False
-    hyper_units: int = Field(default=16, ge=1)
-    hyper_embedding: int = Field(default=4, ge=1)
+    hyper_units: Count = 16
+    hyper_embedding: Count = 4
     cell: Literal["lstm", "gru", "mlstm"] = "lstm"
     body: Literal["tied", "dense"] = "tied"
     head: Literal["two_stage", "one_pass"] = "two_stage"
@@ -113,15 +112,15 @@ class DataConfig(Section):
         memory_mb: limit for rows held in memory; the windows of a larger corpus are shuffled in pools of half this size.
     """
 
-    window_steps: int = Field(default=64, ge=1)
-    stride: int | None = Field(default=None, ge=1)
+    window_steps: Count = 64
+    stride: Count | None = None
     groups: tuple[str, ...] = Field(default=(), strict=False)
     transpose: int = Field(default=0, ge=0, le=11)
-    memory_mb: int = Field(default=2_000, ge=20)
+    memory_mb: int = Field(default=2_000, ge=20, le=10**9)
 
 
 class TrainingConfig(Section):
-    """The optimization; the defaults are those of the report.
+    """The optimization; the defaults are those of the 2021 report.
 
     Attributes:
         batch: number of windows of a global batch, which all replicas share.
@@ -145,8 +144,8 @@ class TrainingConfig(Section):
             `loss_weight` times), crossentropy, weighted_crossentropy or focal. None means the default of the model: crossentropy
             for "split" and "pair", mse for the others.
         loss_weight: weight of onsets and holds in the weighted losses.
-        predict: "last" trains on the row after the window, as in the report; "every" on the row after every row of the window.
-            "joint" always predicts every row.
+        predict: "last" trains on the row after the window, as in the 2021 report; "every" on the row after every row of the
+            window. "joint" always predicts every row.
         patience: number of epochs without a better validation loss after which training stops and restores the best weights;
             None disables early stopping.
         mixed_precision: whether the model computes in 16 bits; only for GPUs.
@@ -155,25 +154,25 @@ class TrainingConfig(Section):
             not depend on it.
     """
 
-    batch: int = Field(default=64, ge=1)
-    epochs: int = Field(default=25, ge=1)
-    max_iterations: int | None = Field(default=None, ge=1)
+    batch: Count = 64
+    epochs: Count = 25
+    max_iterations: Count | None = None
     optimizer: Literal["rmsprop", "adam", "adamw", "rprop"] = "rmsprop"
     learning_rate: float = Field(default=0.002, gt=0)
     beta_2: float | None = Field(default=None, gt=0, lt=1)
     weight_decay: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_iterations: int = Field(default=0, ge=0)
+    warmup_iterations: int = Field(default=0, ge=0, le=10**9)
     clip_norm: float | None = Field(default=None, gt=0)
     average: float | None = Field(default=None, gt=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: LossName | None = None
     loss_weight: float = Field(default=10.0, gt=0)
     predict: Literal["last", "every"] = "last"
-    patience: int | None = Field(default=None, ge=1)
+    patience: Count | None = None
     mixed_precision: bool = False
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    tracker: str | None = None
+    tracker: TrackerName | None = None
 
     @property
     def learning_rate_varies(self) -> bool:
@@ -191,9 +190,9 @@ class CheckpointConfig(Section):
         retry_min: minutes for which a run tries again to write a checkpoint, metrics.csv or model.keras, such as on a full disk.
     """
 
-    every_iterations: int | None = Field(default=None, ge=1)
+    every_iterations: Count | None = None
     every_min: float = Field(default=10.0, gt=0)
-    keep: int = Field(default=2, ge=1)
+    keep: Count = 2
     retry_min: float = Field(default=5.0, ge=0)
 
 
@@ -202,12 +201,12 @@ class SamplingConfig(Section):
 
     Attributes:
         num: number of samples.
-        steps: length of a sample in steps (sixteenth notes, unless the store has other steps).
+        steps: length of a sample in steps (sixteenth notes, unless the store has other steps), at most 131,072 like a piece.
         temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
             silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
             top_p (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
-        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the report;
+        threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the 2021 report;
             "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. "joint" has no
             threshold, which is None.
         seed: a sample depends on this seed and on its index.
@@ -219,17 +218,17 @@ class SamplingConfig(Section):
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
 
-    num: int = Field(default=8, ge=1)
-    steps: int = Field(default=512, ge=1)
+    num: Count = 8
+    steps: int = Field(default=512, ge=1, le=_MAX_STEPS)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: FilePath | None = None
-    primer_steps: int | None = Field(default=None, ge=1)
+    primer_steps: Count | None = None
     meter: Annotated[str, matching(r"[1-9][0-9]{0,2}/(1|2|4|8|16|32|64)", "a time signature such as 3/4")] | None = None
     tempo: Literal["drawn"] | Annotated[float, Field(ge=15, le=480)] = "drawn"
-    best_of: int = Field(default=1, ge=1)
+    best_of: Count = 1
 
     @property
     def tempo_us(self) -> int | None:
@@ -308,33 +307,3 @@ def _hash(content: Any) -> str:
 def flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Settings by dotted key, such as `training.batch`."""
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Reads the mapping in a YAML 1.2 file.
-
-    Raises:
-        ConfigError: the file cannot be read, is not valid YAML, or is not a mapping.
-    """
-    try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {cause(error)}; give the path of a YAML file") from error
-    except (ValueError, YAMLError) as error:  # an impossible date is a ValueError
-        raise ConfigError(f"{path} cannot be read as YAML: {cause(error)}; correct the file") from error
-    if not isinstance(values, dict):
-        found = "is empty" if values is None else "contains a list" if isinstance(values, list) else f"contains only {values!r}"
-        raise ConfigError(
-            f"{path} {found:.60}, expected a mapping of sections such as model, data and training; see sweeps/quick.yaml"
-        )
-    return values
-
-
-def dump_yaml(values: dict[str, Any]) -> str:
-    """Formats a nested mapping as YAML, in the order of its keys."""
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(values, text)
-    return text.getvalue()

@@ -109,7 +109,7 @@ class _OptionalCache(FunctionCache):  # type: ignore[misc]
 
 @functools.cache
 def _warn(failure: str) -> None:
-    _log.warning("the cache of compiled kernels, %s, cannot be %s; this process compiles them anew", FOLDER, failure)
+    _log.warning("the cache of compiled kernels, %s, cannot be %s; this process compiles them again", FOLDER, failure)
 
 
 # numba reads these settings when a function is decorated, so they must be made before modules with kernels are imported.
@@ -147,7 +147,7 @@ def compile_once(use_kernels: Callable[[], object], wait_s: float = WAIT_S) -> N
 
 
 def release_compiler() -> None:
-    """Returns the memory that holds LLVM's machine code, which is not needed any more once the kernels are compiled or loaded.
+    """Returns the memory that holds LLVM's machine code, which is not needed once the kernels are compiled or loaded.
 
     It saves 31 of 190 MB in a single rank and 24 of 187 MB in each of two ranks on one machine (proportional set size of host and
     worker), and takes no measurable time. The pages are unmodified pages of a file: the kernel reads them again if they are used.
@@ -169,7 +169,7 @@ def _processor() -> str:
 
 
 def _create(compiling: Path) -> bool:
-    """Whether this process compiles: it created the file, which names it, or the disk is full."""
+    """Whether this process is the one that compiles: it created the file with its name, or the disk is full."""
     try:
         with compiling.open("x") as file:
             file.write(f"{socket.gethostname()} {os.getpid()}")

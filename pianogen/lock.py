@@ -146,7 +146,7 @@ class Lock:
 
 
 def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
-    """The owner of a lock, None if no live process holds it. The owner of a damaged lock is on an unknown host.
+    """The owner of a lock; None if no live process holds it. A damaged lock has an owner on an unknown host.
 
     Args:
         job: the scheduler's job that this process belongs to.

@@ -135,7 +135,7 @@ class Progress:
         return self._bar is not None
 
     def show_below(self, content: RenderableType | None) -> None:
-        """Shows something below the bar, if there is a bar, in place of what was shown there before."""
+        """Shows content below the bar, if there is a bar; replaces the previous content."""
         if self._bar:
             self._bar.below = content
             self._bar.refresh()
@@ -184,7 +184,7 @@ class Progress:
 
 
 class Steps:
-    """Shows which step of a command is under way: in place on a terminal, and otherwise as log lines; a context manager.
+    """Shows the current step of a command: in place on a terminal, and otherwise as log lines; a context manager.
 
     Args:
         label: the name of the work.

@@ -1,4 +1,4 @@
-"""Standard streams that do not end a command: closed ones, a pipe without a reader, a terminal that was closed."""
+"""Standard streams that never end a command, even if they are closed, their pipe has no reader, or their terminal was closed."""
 
 import errno
 import io

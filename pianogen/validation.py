@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pianogen.errors import UsageError, suggestion
 
@@ -19,6 +19,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
+# A number of things; the limit is beyond any use, and below the largest integers of NumPy and TensorFlow.
+Count = Annotated[int, Field(ge=1, le=10**9)]
 _SectionType = TypeVar("_SectionType", bound=Section)
 # What was expected, by pydantic's type of an error; the names in braces are those of its context.
 _EXPECTED = {

@@ -12,7 +12,7 @@ PROFILE_DECAYS = (16.0, 64.0, 256.0)  # in steps: a bar, a phrase of four bars a
 
 
 class Context(NamedTuple):
-    """What the piece of a window tells beyond its rows. All of it is known before the rows that are predicted.
+    """What the earlier rows of the piece add to a window. All of it is known before the rows that are predicted.
 
     Attributes:
         step: (B,) int32 step of the first predicted row in its piece.

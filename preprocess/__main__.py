@@ -157,7 +157,7 @@ def _convert(inputs: Inputs, reader: ShardReader, world: World, isolation: Isola
 
 
 def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str, Any]:
-    """What determines the content of the store, besides the inputs."""
+    """The options that determine the content of the store, besides the inputs."""
     provenance: dict[str, Any] = {
         "version": pianogen.__version__,
         **provenance_of(settings.options),
@@ -213,7 +213,9 @@ def _parser() -> command.Parser:
         help="write no store if a larger share of the inputs is rejected (default: 0.1)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
-    parser.add_argument("--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input (default: 60)")
+    parser.add_argument(
+        "--cpu-limit-s", type=_seconds, default=60, metavar="S", help="CPU time limit of one input in seconds (default: 60)"
+    )
     add_read_options(parser)
     return parser
 

@@ -30,7 +30,7 @@ class WorkerEvent(Enum):
 
 
 def dispatch(world: World, isolation: Isolation, inputs: Sequence[Input], report: Callable[[ChunkResult], None]) -> None:
-    """Runs on rank 0: has all ranks convert the inputs, and returns when every shard is complete.
+    """Runs on rank 0: distributes the inputs to all ranks, and returns when every shard is complete.
 
     Args:
         report: called with the result of every chunk of every rank.

@@ -67,7 +67,8 @@ def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limit
             worker = WorkerProcess(handle, seek, conversion, limits)
         with suppress(BrokenPipeError):  # the rank has ended; the next receive_inputs returns None
             connection.send(_convert(worker, chunk, shard))
-    # No fsync: a checksum shows whether a record is complete, and inputs whose records a power failure takes are converted again.
+    # No fsync: a checksum shows whether a record is complete, and inputs whose records a power failure removes are
+    # converted again.
     if worker is not None:
         os.close(handle)  # network file systems show the content to other nodes once the file is closed
 

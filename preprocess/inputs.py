@@ -34,7 +34,7 @@ class Input(NamedTuple):
     Attributes:
         name: path below the corpus root, with '/'; invalid bytes as \\xNN, a backslash doubled.
         path: the file, or the archive that contains the member.
-        size: bytes, -1 if the file system does not tell; the compressed size of a .mid.gz.
+        size: bytes, -1 if the file system does not report it; the compressed size of a .mid.gz.
         mtime_ns: modification time of the file or archive; name, size and time identify a version of the input.
         member: the position in the archive, None for a file.
         number: the position among all inputs, in order of name.

@@ -24,7 +24,7 @@ from preprocess.sources import group_of
 
 @dataclass(frozen=True, slots=True)
 class MergeOptions:
-    """What a merge decides.
+    """The options of a merge.
 
     Attributes:
         metadata: groups and splits of pieces; None takes folders and splits by hash.

@@ -28,7 +28,7 @@ _NUM_NEIGHBORS = 500  # names on each side, in order, that an unknown name is co
 
 
 class Target(NamedTuple):
-    """What a name in the file refers to: the number of an input, and the number of one of its tunes, or 0 for all."""
+    """The input that a name in the file refers to, by its number, and the number of one of its tunes, or 0 for all."""
 
     number: int
     tune: int = 0

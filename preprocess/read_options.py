@@ -35,13 +35,15 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--sustain", action="store_true", help="hold released keys while the sustain pedal is down")
     filters = parser.add_argument_group("filters", "pieces outside these limits are rejected as filtered")
-    filters.add_argument("--min-steps", type=positive_int, metavar="N", help="shortest piece in steps")
-    filters.add_argument("--max-steps", type=positive_int, metavar="N", help="longest piece in steps")
+    filters.add_argument("--min-steps", type=positive_int, metavar="N", help="smallest length of a piece in steps")
+    filters.add_argument("--max-steps", type=positive_int, metavar="N", help="largest length of a piece in steps")
     filters.add_argument(
-        "--min-onsets-per-bar", type=_positive_number, metavar="X", help="fewest onsets, as a mean over the bars"
+        "--min-onsets-per-bar", type=_positive_number, metavar="X", help="smallest mean number of onsets per bar"
     )
-    filters.add_argument("--max-polyphony", type=_up_to(NUM_KEYS), metavar="N", help="most keys that sound at one step")
-    filters.add_argument("--min-keys", type=_up_to(NUM_KEYS), metavar="N", help="fewest different keys")
+    filters.add_argument(
+        "--max-polyphony", type=_up_to(NUM_KEYS), metavar="N", help="largest number of keys that sound at one step"
+    )
+    filters.add_argument("--min-keys", type=_up_to(NUM_KEYS), metavar="N", help="smallest number of different keys")
 
 
 def read_options(values: argparse.Namespace) -> ReadOptions:

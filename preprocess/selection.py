@@ -1,4 +1,4 @@
-"""The pieces of a store: which ones are kept, which ones they resemble, and their splits and groups."""
+"""The selection of the pieces of a store: which pieces are kept, which pieces they resemble, their splits and groups."""
 
 import logging
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def _find_near_duplicates(
     dropped = distinct[is_dropped]
     first = first.copy()
     first[dropped] = similar.earlier[dropped]
-    first[first != NONE] = first[first[first != NONE]]  # the equals of a dropped piece
+    first[first != NONE] = first[first[first != NONE]]  # pieces that are equal to a dropped piece
     return first, similar
 
 
@@ -129,7 +129,7 @@ def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple
 
 
 def _find_sources(table: PieceTable, number: np.ndarray, first: np.ndarray, split: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """(P,) int64 index of the piece whose metadata a kept piece takes, NONE if the metadata has none of its equals.
+    """(P,) int64 index of the piece whose metadata a kept piece takes; NONE if the metadata lists no piece that is equal to it.
 
     If the metadata lists several equal pieces, the first by name decides. Otherwise an unlisted copy with an earlier name would
     take a piece of a published corpus out of its split.

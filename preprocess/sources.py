@@ -10,20 +10,20 @@ from pathlib import Path
 from pianogen.errors import UsageError
 from pianogen.midi.reader import MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, is_score
 from preprocess import archives
-from preprocess.archives import Doubt, Refusal, is_archive, list_members
+from preprocess.archives import Refusal, UnusualEnd, is_archive, list_members
 from preprocess.inputs import GZIP, Input, Inputs
 from preprocess.unread import FileKind, Unread, is_litter
 
 _log = logging.getLogger(__name__)
 _BUNDLED = "music21:"
 _GZIPPED_SUFFIXES = sorted(suffix + GZIP for suffix in MIDI_SUFFIXES)
-_DOUBTS = {
-    Doubt.NO_END: (
+_UNUSUAL_ENDS = {
+    UnusualEnd.NO_END: (
         FileKind.NO_END,
         "ends after a member, without the blocks of zeros that end a tar: it is read, as tar does, but may have been cut off; if "
         "members are missing, copy it again",
     ),
-    Doubt.MEMBERS_BEHIND_END: (
+    UnusualEnd.MEMBERS_BEHIND_END: (
         FileKind.BEHIND_END,
         "contains members behind the end of a tar, as after cat: they are not read, as by tar; give each tar a file of its own",
     ),
@@ -142,7 +142,9 @@ def _scan_file(path: str, relative_path: str, index_folder: Path | None, unread:
 def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The inputs of an archive, with the names of files in a folder `parent`."""
     archive = _make_input(path, parent)
-    for member_name, size, member in list_members(path, index_folder, lambda doubt: _report_doubt(path, doubt, unread)):
+    for member_name, size, member in list_members(
+        path, index_folder, lambda unusual_end: _report_unusual_end(path, unusual_end, unread)
+    ):
         name = os.fsdecode(member_name)
         if is_litter(name):
             unread.add(name, FileKind.MACOS)
@@ -154,8 +156,8 @@ def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unr
             unread.add(name, FileKind.NESTED if is_archive(name) else None)
 
 
-def _report_doubt(path: str, doubt: Doubt, unread: Unread) -> None:
-    kind, message = _DOUBTS[doubt]
+def _report_unusual_end(path: str, unusual_end: UnusualEnd, unread: Unread) -> None:
+    kind, message = _UNUSUAL_ENDS[unusual_end]
     unread.add(path, kind)
     _log.warning("%s %s", in_one_line(path), message)
 

@@ -8,7 +8,7 @@ from preprocess.unread import Unread
 
 
 def describe_result(result: MergeResult, num_inputs: int, unread: Unread, store: Path, ledger: Path) -> str:
-    """The contents of a new store, and what was left out of it."""
+    """The contents of a new store, and the inputs and notes that it does not contain."""
     counts, num_rejected = result.counts, result.rejected.total()
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.rejected.items())) or "none"
     repairs = ", ".join(f"{count:,} {repair}" for repair, count in sorted(result.repaired.items()))

@@ -16,7 +16,7 @@ _ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,12}")
 class FileKind(StrEnum):
     """Files that are not inputs, in the words and the order of the summary.
 
-    Encrypted members are inputs, which are rejected, and archives with a doubtful end are read.
+    Encrypted members are inputs, which are rejected, and archives with an unusual end are read.
     """
 
     NESTED = "archives in an archive, not opened"

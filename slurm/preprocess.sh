@@ -53,8 +53,8 @@ if ! error=$("$python" -c 'import mpi4py, preprocess.__main__' 2>&1); then
 fi
 
 # Many ranks that import Python modules from a shared file system open tens of thousands of files at once. With a broadcast one
-# node reads the environment, Slurm sends the nodes one archive, and each rank imports from the disk of its node. The modules of the
-# checkout are few, and stay where their compiled kernels are.
+# node reads the environment, Slurm sends the nodes one archive, and each rank imports from the disk of its node. The modules of
+# the checkout are few, and are not copied.
 on_each_node() {
     srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none --export=ALL "$@"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Settings of your site for the scripts in slurm/ and for the jobs of sweeps. All are optional; remove the # before those you need.
-# A job of preprocess.sh reads this file in the folder in which it was submitted; a sweep reads that of the checkout whose code
-# runs, and its jobs read a copy made at submission. If your file has another path, export PIANOGEN_SITE=/path/to/site.sh, or pass the path to sbatch:
-# sbatch --export=PIANOGEN_SITE=/path/to/site.sh ...
+# A job of preprocess.sh reads slurm/site.sh of the folder in which it was submitted. A sweep reads that of the checkout whose code
+# runs, and its jobs read a copy made at submission. If your file has another path, export PIANOGEN_SITE=/path/to/site.sh, or pass
+# the path to sbatch: sbatch --export=PIANOGEN_SITE=/path/to/site.sh ...
 
 # sbatch reads these two variables from its environment, so source this file in the shell in which you submit
 # (`. slurm/site.sh`). The options --account and --partition of sbatch override them.
@@ -15,11 +15,11 @@
 # The command that activates the Python environment in a job. Default: the .venv of the folder in which the job was submitted.
 # PIANOGEN_ACTIVATE="source /path/to/miniforge3/bin/activate pianogen"
 
-# Copies the Python environment to the local disk of each node before preprocessing starts, so that many ranks do not import it from
-# the shared file system: 1 is /tmp, otherwise a folder on the disk of the node.
+# A folder on the local disk of each node, or 1 for /tmp: preprocessing copies the Python environment there before it starts, so that
+# many ranks do not import it from the shared file system.
 # PIANOGEN_BROADCAST=1
 
-# How srun connects the MPI ranks: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
+# The MPI type of srun: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
 # Default: pmi2.
 # PIANOGEN_MPI=pmix
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.support.fresh import memory_mb
+from benchmarks.support.new_process import memory_mb
 from pianogen.roll import PACKED_BYTES, Roll, equal_bars
 from pianogen.store import Pieces, Split, Store, write_store
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.support.fresh import memory_mb
+from benchmarks.support.new_process import memory_mb
 from pianogen.evaluation.passage_search import find_passages
 from pianogen.roll import ONSET, Roll, equal_bars, pack
 from pianogen.store import Pieces, Split, Store, write_store

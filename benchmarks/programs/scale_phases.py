@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.support.fresh import forget_cached, memory_mb
+from benchmarks.support.new_process import forget_cached, memory_mb
 
 _PIECES_PER_FOLDER = 1_000
 _NUM_SHARDS = 8  # those of eight ranks

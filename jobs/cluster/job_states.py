@@ -22,7 +22,7 @@ _EXIT_BY_SIGNAL = 128
 
 
 class JobPhase(StrEnum):
-    """The part of its life that a job is in."""
+    """The phase of a job."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -34,12 +34,12 @@ class JobState:
     """The state of a job at Slurm.
 
     Attributes:
-        phase: the part of its life that `state` belongs to.
-        state: Slurm's own word, such as OUT_OF_MEMORY.
+        phase: the phase that `state` belongs to.
+        state: the job state of Slurm, such as OUT_OF_MEMORY.
         reason: why the job is pending, such as Resources; '' if it is not.
         exit_code: of an ended job; 0 if a signal ended it.
         signal: the signal that ended the job; 0 if none did.
-        restarts: how often the job was requeued; None if accounting reported the state, which does not say.
+        restarts: how often the job was requeued; None if sacct reported the state, which does not report requeues.
     """
 
     phase: JobPhase
@@ -52,7 +52,7 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class JobKey:
-    """What a job is recognized by: ids start again at 1 on another cluster, or after Slurm has lost its state.
+    """Identifies a job: ids alone start again at 1 on another cluster, or after Slurm has lost its state.
 
     Attributes:
         id: Slurm's id.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pianogen.errors import UsageError
 
-# Each of them breaks a job before its first line: PYTHONPATH is separated by colons, and sbatch replaces % and drops \\ in the
-# names of logs. All other printable characters are quoted where necessary; the tests of Slurm use each of them.
+# Each of these characters makes a job fail at its start: PYTHONPATH is separated by colons, and sbatch replaces % and drops \\ in
+# the names of logs. All other printable characters are quoted where necessary; the Slurm tests use each of them.
 _UNUSABLE = ":%\\"
 
 

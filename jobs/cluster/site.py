@@ -39,7 +39,7 @@ def find() -> Path | None:
 def exported(path: Path | None) -> dict[str, str]:
     """The variables that a file of site settings exports and that this process does not have, such as SBATCH_ACCOUNT.
 
-    Variables of sbatch that this process has do not count: they would change what a sweep requests from one shell to the next.
+    SBATCH_* variables of this process are ignored: they would change what a sweep requests from one shell to the next.
 
     Raises:
         UsageError: bash cannot read the file, or its lines end as on Windows.
@@ -64,7 +64,7 @@ def exported(path: Path | None) -> dict[str, str]:
 
 
 def warn_of_ignored_variables() -> None:
-    """Names the variables of the user with which sbatch would change what a sweep requests.
+    """Logs a warning that names the SBATCH_* variables of the user; sweeps ignore them.
 
     Raises:
         UsageError: bash cannot read the site settings.
@@ -73,7 +73,7 @@ def warn_of_ignored_variables() -> None:
     ignored = sorted(name for name, value in os.environ.items() if name.startswith(SBATCH) and of_site.get(name) != value)
     if ignored:
         _log.warning(
-            "%s of the environment is ignored: the sweep and the site settings alone state what jobs request; set slurm.account, "
+            "%s of the environment is ignored: only the sweep and the site settings state what jobs request; set slurm.account, "
             "slurm.partition or slurm.extra in the sweep, or export the variable in slurm/site.sh",
             ", ".join(ignored),
         )

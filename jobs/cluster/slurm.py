@@ -22,7 +22,7 @@ from pianogen.errors import UsageError
 
 _DEFAULT_MAX_ARRAY_SIZE = 1_001
 _NOTIFY_TIMEOUT_MIN = 30
-# Options that say the same in other ways: one of them in slurm.extra takes the place of those that the program would send.
+# Options for the same resource: one of them in slurm.extra replaces those that the program would send.
 _ALTERNATIVES = (
     {"mem", "mem-per-cpu", "mem-per-gpu"},
     {"gpus-per-node", "gpus", "gpus-per-task", "gres"},
@@ -79,7 +79,7 @@ def script_text(array: Array) -> str:
 
 
 def test(array: Array) -> None:
-    """Has sbatch validate an array without queueing it.
+    """Validates an array with sbatch --test-only, without queueing it.
 
     Raises:
         SlurmRefusal: sbatch rejected the array.
@@ -133,7 +133,7 @@ def submit_parts(parts: Sequence[Array], live: Collection[str]) -> Iterator[list
     limit, the part waits until those before it have ended.
 
     Args:
-        live: jobs of the sweep that are in the queue already.
+        live: jobs of the sweep that are already in the queue.
 
     Raises:
         SlurmRefusal: sbatch rejected a part; the next parts are not queued.
@@ -246,7 +246,7 @@ def _executor(array: Array) -> submitit.SlurmExecutor:
         nodes=resources.nodes,
         ntasks_per_node=1,
         array_parallelism=array.max_parallel,
-        wckey=None,  # submitit would send its own name
+        wckey=None,  # submitit would send a job name of its own
         additional_parameters=options,
         setup=[*site.setup_lines(array.folder), f"export {_job_variables(array.code)}"],
         srun_args=srun,

@@ -1,7 +1,6 @@
 """Random values of settings: `random: {num: 64, seed: 0, space: {training.learning_rate: "loguniform(1e-4, 1e-2)"}}`.
 
-The value of a key in draw i is a function of the seed, i and the key alone. So more draws, or more keys, leave the others as they
-are.
+The value of a key in draw i is a function of the seed, i and the key alone. So additional draws or keys do not change the others.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from jobs.configuration.settings import Settings, by_key
-from pianogen.validation import ConfigError, Section, validate
+from pianogen.validation import ConfigError, Count, Section, validate
 
 _DISTRIBUTION = re.compile(r"\s*(\w+)\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)\s*")
 _DIGITS = 4  # of a drawn number, so that it is readable in the name of a run; more in a narrow range
@@ -30,7 +29,7 @@ class Random(Section):
         space: by key, a list of values, or uniform(A, B), loguniform(A, B) or randint(A, B), which includes A and B.
     """
 
-    num: int = Field(ge=1)
+    num: Count
     seed: int = Field(default=0, ge=0)
     space: dict[str, Any]
 
@@ -78,8 +77,12 @@ def _distribution(entry: Any, where: str) -> Distribution:
         name, low, high = (match[1], float(match[2]), float(match[3])) if match else ("", 0.0, 0.0)
     except ValueError:
         name = ""
-    is_valid = name in _DISTRIBUTIONS and math.isfinite(low) and math.isfinite(high) and low < high
-    if not is_valid or (name == "loguniform" and low <= 0) or (name == "randint" and (low % 1 or high % 1)):
+    is_valid = name in _DISTRIBUTIONS and low < high and math.isfinite(high - low)
+    if (
+        not is_valid
+        or (name == "loguniform" and not (low > 0 and math.isfinite(high / low)))
+        or (name == "randint" and (low % 1 or high % 1))
+    ):
         expected = "a list, uniform(A, B), loguniform(A, B) with A > 0, or randint(A, B) with whole numbers; A < B"
         raise ConfigError(f"{where} is {entry!r}, expected {expected}")
     return _DISTRIBUTIONS[name](low, high)

@@ -13,7 +13,7 @@ from typing import Any
 from jobs.configuration import draws, run_config
 from jobs.configuration.run_config import RunConfig
 from jobs.configuration.settings import Settings, by_key, nest, parse_override, parse_overrides
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.combinations import check_combinations
 from pianogen.validation import ConfigError
 
@@ -42,9 +42,11 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         ConfigError: the file or an override is not valid, or an override would have no effect.
     """
     changes = parse_overrides(overrides)
-    values = config.load_yaml(path) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
     where = source_of(path, overrides)
+    values = _gather(yaml_files.load_yaml(path), str(path)) | {key: changes.pop(key) for key in _VARIATIONS if key in changes}
     base, runs, grid = _layers(values, where)
+    if of_list := [key for key in (*base, *changes) if key.startswith("runs.")]:
+        raise ConfigError(f"{where}: {of_list[0]} is not a key, because runs is a list; state all of it as runs: [{{…}}]")
     grid |= {key.removeprefix("grid."): changes.pop(key) for key in list(changes) if key.startswith("grid.")}
     random = _override_random(values.get("random"), changes, path)
     varied = {key for settings in [*runs, *_choices(grid, where), *draws.draw(random, where)] for key in settings}
@@ -54,6 +56,16 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     _check_alone(overrides)
     variations = {"runs": runs, "grid": grid, "random": random}
     return nest(base | changes, where) | {key: value for key, value in variations.items() if value}
+
+
+def _gather(values: dict[Any, Any], where: str) -> dict[Any, Any]:
+    """The values of a sweep file with keys such as `grid.training.batch` in the section that they name."""
+    sections = [name for name in ("grid", "random") if name in values]
+    dotted = [key for key in values if isinstance(key, str) and key.startswith(("grid.", "random."))]
+    if not dotted:
+        return values
+    gathered = nest(by_key({key: values[key] for key in (*dotted, *sections)}, where), where)
+    return {key: value for key, value in values.items() if key not in dotted} | gathered
 
 
 def source_of(path: Path, overrides: Sequence[str]) -> str:

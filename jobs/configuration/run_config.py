@@ -9,7 +9,7 @@ from jobs.configuration.settings import Settings, by_key, nest
 from pianogen.combinations import check_combinations
 from pianogen.config import Config
 from pianogen.training.resources import Devices
-from pianogen.validation import ConfigError, Section, matching, validate
+from pianogen.validation import ConfigError, Count, Section, matching, validate
 
 _TIMEOUT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 # Options of sbatch that slurm.extra may not change, because the jobs would not be found or not work.
@@ -76,18 +76,18 @@ class SlurmConfig(Section):
         notify: a mail address, several separated by commas, or a shell command, for the end of the last job of a submission.
     """
 
-    partition: str | None = None
-    cpu_partition: str | None = None
-    account: str | None = None
-    timeout_min: Annotated[int, Field(ge=1), BeforeValidator(_parse_timeout)] = 240
+    partition: OneLine | None = None
+    cpu_partition: OneLine | None = None
+    account: OneLine | None = None
+    timeout_min: Annotated[Count, BeforeValidator(_parse_timeout)] = 240
     signal_lead_s: int = Field(default=90, ge=30, le=3_600)
-    nodes: int = Field(default=1, ge=1)
-    gpus_per_node: Annotated[int, Field(ge=0)] | GpuType = 0
-    cpus_per_task: int = Field(default=4, ge=1)
-    memory_gb: int | None = Field(default=16, ge=1)
-    runs_per_job: int | None = Field(default=None, ge=1)
-    runs_per_gpu: int = Field(default=1, ge=1)
-    max_parallel: int = Field(default=16, ge=1)
+    nodes: Count = 1
+    gpus_per_node: Annotated[int, Field(ge=0, le=10**9)] | GpuType = 0
+    cpus_per_task: Count = 4
+    memory_gb: Count | None = 16
+    runs_per_job: Count | None = None
+    runs_per_gpu: Count = 1
+    max_parallel: Count = 16
     extra: dict[OptionName, OptionValue] = Field(default={})
     notify: OneLine | None = None
 
@@ -136,7 +136,7 @@ class SlurmConfig(Section):
 
 
 class RunConfig(Config):
-    """The configuration of a run. Only the sections of `Config` change its result; the others say how the run is executed.
+    """The configuration of a run. Only the sections of `Config` change its result; the others determine how the run is executed.
 
     Attributes:
         device: gpu or cpu; there is no default, so that no run falls back to the CPU unnoticed.
@@ -146,7 +146,7 @@ class RunConfig(Config):
     """
 
     device: Literal["gpu", "cpu"]
-    logical_devices: int = Field(default=1, ge=1)
+    logical_devices: Count = 1
     local_copy: bool = False
     slurm: SlurmConfig = SlurmConfig()
 

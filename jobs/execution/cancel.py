@@ -16,7 +16,7 @@ from pianogen.command import counted
 
 
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
-    """Cancels the jobs of a sweep, of some of its runs or of one run, and asks its processes on this machine to shut down.
+    """Cancels the jobs of a sweep, of some of its runs or of one run, and sends SIGTERM to its processes on this machine.
 
     Running runs write a checkpoint before they exit. A job of several runs continues with the runs that were not selected.
 
@@ -62,6 +62,6 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
 
 
 def _of_packs(jobs: Sequence[LiveJob]) -> str:
-    """The runs of jobs that go on without them; '' if there are none."""
+    """The runs of jobs that continue with other runs; '' if there are none."""
     num = sum(len(job.runs) for job in jobs)
     return f", {counted(num, 'run')} of jobs that have other runs" if num else ""

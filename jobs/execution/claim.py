@@ -1,4 +1,4 @@
-"""The right of a process to train a run: one at a time, and of Slurm's jobs none that another, queued later, has replaced."""
+"""Claims a run for a process: one process trains a run at a time, and no job trains it after a job that was queued later."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,7 +53,7 @@ def _refusal(run: Run, own: OwnJob, reason: str) -> ClaimError:
 
 
 def _check_not_replaced(run: Run, own: OwnJob) -> None:
-    """Refuses a job if one that was queued later has begun an attempt: until then, a job is not replaced.
+    """Refuses a job if a job that was queued later has begun an attempt; until then, it is not replaced.
 
     Raises:
         ClaimError: another job has taken over the run.

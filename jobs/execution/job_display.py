@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class JobDisplay:
-    """Shows how many jobs have ended, and what the jobs do that train a run.
+    """Shows how many jobs have ended, and the progress of those that train a run.
 
     Args:
         kind: train, sample or decode.
@@ -41,7 +41,7 @@ class JobDisplay:
                 _log.info("%s: started", Path(argument).name)
 
     def refresh(self, running: Sequence[str], num_waiting: int) -> None:
-        """Shows what running jobs do, at most once per second.
+        """Shows the progress of running jobs, at most once per second.
 
         Args:
             running: the arguments of the jobs.

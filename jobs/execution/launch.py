@@ -28,7 +28,7 @@ class JobError(PianogenError):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Calls of one function with different arguments: a job for each, or of training runs on Slurm for several.
+    """Calls of one function with different arguments. Each call is a job; on Slurm, one job may train several runs.
 
     Attributes:
         kind: train, sample or decode.

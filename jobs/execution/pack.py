@@ -98,7 +98,7 @@ class _Processes:
             self._record_end(run, self._running.pop(run).returncode, is_shut_down)
         for run, process in self._running.items():
             if is_shut_down or self._is_cancelled(run):
-                process.terminate()  # again and again: a process that is starting ignores the signal
+                process.terminate()  # at every update: a process that is starting ignores the signal
         while self._waiting and len(self._running) < limit:
             run = self._waiting.pop(0)
             if not self._is_cancelled(run):

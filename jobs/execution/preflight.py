@@ -14,10 +14,10 @@ from pathlib import Path
 import jobs
 from jobs.cluster import code_snapshot, path_text, path_visibility, site, slurm
 from jobs.configuration.run_config import RunConfig
-from jobs.execution import trial
+from jobs.execution import smoke_test
 from jobs.execution.launch import Batch, Cluster
 from jobs.records.run_directory import Run
-from jobs.records.sweep_directory import JOBS, TRIAL
+from jobs.records.sweep_directory import JOBS, SMOKE_TEST
 from pianogen.command import counted
 from pianogen.data.train_split import check_train_split
 from pianogen.errors import UsageError
@@ -26,13 +26,13 @@ from pianogen.sampling.primer import check_start
 from pianogen.store import Store
 
 _log = logging.getLogger(__name__)
-_MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and is asked to shut down 90 s before the limit
+_MIN_TIMEOUT_MIN = 10  # an attempt takes minutes to start, and receives a shutdown signal 90 s before the limit
 
 
-def try_runs(cluster: Cluster, store: Path, out: Path | None, configs: Sequence[RunConfig]) -> None:
-    """Builds each model, and executes a run in miniature, in a separate process that sees no GPU.
+def smoke_test_runs(cluster: Cluster, store: Path, out: Path | None, configs: Sequence[RunConfig]) -> None:
+    """Builds each model, and executes one iteration and one sample of a run, in a separate process that sees no GPU.
 
-    The process has the environment of the jobs, as far as this machine has it, and writes to the file system of the sweep.
+    The process has the environment variables of the jobs that this machine can set, and writes to the file system of the sweep.
     TensorFlow is imported in that process only.
 
     Args:
@@ -43,46 +43,46 @@ def try_runs(cluster: Cluster, store: Path, out: Path | None, configs: Sequence[
         UsageError: a run cannot be executed.
     """
     place = out / JOBS if out else None
-    for stale in place.glob(f"{TRIAL}*") if place else ():
+    for stale in place.glob(f"{SMOKE_TEST}*") if place else ():
         shutil.rmtree(stale, ignore_errors=True)  # the process of a command that was killed may still be writing to it
-    with tempfile.TemporaryDirectory(prefix=TRIAL, dir=place) as folder:
-        _try_runs(cluster, store, folder, configs)
+    with tempfile.TemporaryDirectory(prefix=SMOKE_TEST, dir=place) as folder:
+        _smoke_test(cluster, store, folder, configs)
 
 
-def _try_runs(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunConfig]) -> None:
+def _smoke_test(cluster: Cluster, store: Path, folder: str, configs: Sequence[RunConfig]) -> None:
     settings = sorted({config.model_dump_json() for config in configs})
     # As in jobs, Python imports this code, whatever files the working directory has.
     variables = {"CUDA_VISIBLE_DEVICES": "-1"} | code_snapshot.variables(Path(jobs.__file__).parents[1])
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
-    command = [sys.executable, "-m", "jobs.execution.trial", str(store.absolute()), folder]
-    variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale has not
+    command = [sys.executable, "-m", "jobs.execution.smoke_test", str(store.absolute()), folder]
+    variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale cannot encode
     done = _follow(command, f"[{', '.join(settings)}]", os.environ | variables)
     if done.returncode == 0:
         return
-    if done.returncode == trial.INVALID:
+    if done.returncode == smoke_test.INVALID:
         raise UsageError(done.stdout.strip())
     if done.returncode == -signal.SIGKILL:
         raise UsageError(
             "the process that builds the models was killed, perhaps out of memory; "
             "use smaller models, or submit from a machine with more memory"
         )
-    _log.debug("the trial run wrote: %s", done.stderr)
+    _log.debug("the smoke test wrote: %s", done.stderr)
     last_line = next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
-    raise UsageError(f"a trial run of one iteration and one sample failed: {last_line}; --verbose shows its complete output")
+    raise UsageError(f"the smoke test of one iteration and one sample failed: {last_line}; --verbose shows its complete output")
 
 
 def _follow(command: Sequence[str], settings: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Executes the trial with the settings as its input, and shows its steps; its output is the message of its error."""
+    """Executes the smoke test with the settings as its input, and shows its steps; the error message is the `stdout` returned."""
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr, Steps("check") as steps:
-        steps.show("start of the trial process")
+        steps.show("start of the smoke test")
         stdin.write(settings.encode(errors="backslashreplace"))
         stdin.seek(0)
         error = ""
         with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process:
             for report in process.stdout or ():
                 step, detail = json.loads(report)
-                if step == trial.ERROR:
+                if step == smoke_test.ERROR:
                     error = detail
                 else:
                     steps.show(step, detail)

@@ -32,8 +32,8 @@ def promote(
 ) -> None:
     """Adds a run with more epochs to a sweep for each of its best runs, and submits it.
 
-    The new run starts with the checkpoints of the old one. It ends with the same weights as a run that was submitted with so many
-    epochs from the start. The best runs have the lowest negative log-likelihood on the valid split.
+    The new run starts from the checkpoint of the old one. It ends with the same weights as a run that was submitted with that
+    many epochs. The best runs have the lowest negative log-likelihood on the valid split.
 
     Args:
         selection: the runs to choose from; see `open_selected`.
@@ -115,7 +115,7 @@ def _longest(ranked: Sequence[Run]) -> list[Run]:
 
 
 def _describe_end(run: Run, after: RunConfig, result: Result) -> str:
-    """Why a run would not train longer with a configuration; '' if it would."""
+    """The reason why a run would not train longer with a configuration; '' if it would."""
     training = run.read_config().training
     num_iterations = math.ceil(training.epochs * result.windows / training.batch)
     if training.patience is not None and result.metrics["iteration"] < num_iterations:
@@ -141,7 +141,7 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
     """The configuration of a run with overrides applied.
 
     Raises:
-        ConfigError: an override would change the training but for its epochs, or the run cannot be continued.
+        ConfigError: an override would change more of the training than its epochs, or the run cannot be continued.
     """
     before = run.read_config()
     values = grid.override(before.model_dump(mode="json"), overrides)
@@ -158,7 +158,7 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
 
 
 def _check_files(run: Run) -> None:
-    """Refuses a run that has lost the files with which its training continues.
+    """Refuses a run that has lost the files that its training continues from.
 
     Raises:
         ConfigError: it has no metrics or no checkpoint.

@@ -11,8 +11,9 @@ from jobs.execution.launch import Cluster
 from jobs.records import status, submissions, sweep_directory
 from jobs.records.provenance import read_git_state
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.selection import open_selected
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.validation import ConfigError
@@ -69,7 +70,7 @@ def resubmit(
 
 
 def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
-    """The runs that are not active and not done, or also those that are done; prints the states of these and of active runs."""
+    """Selects the runs that are not active and, unless `with_done`, not done; prints the states of these and of active runs."""
     selected = []
     for run, entry in statuses.items():
         if entry.state is not State.DONE or with_done:
@@ -80,7 +81,7 @@ def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
 
 
 def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sampling: bool, from_scratch: bool) -> None:
-    """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also runs in miniature.
+    """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also makes a smoke test.
 
     Raises:
         UsageError: one of them has changed, or is missing.
@@ -92,7 +93,7 @@ def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sa
         run = next(iter(configs))
         store = Path(run.read_provenance().store.path)
         preflight.check_inputs(store, list(configs.values()))
-        preflight.try_runs(cluster, store, run.sweep, list(configs.values()))
+        preflight.smoke_test_runs(cluster, store, run.sweep, list(configs.values()))
     else:
         for run in configs:
             run.check_primer()

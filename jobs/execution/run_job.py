@@ -75,7 +75,7 @@ def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: Shutdow
         if is_packed:
             raise
         if not run.read_config().slurm.is_requeued:
-            return  # not as a failure: accounting would report the job like one that failed after a requeue
+            return  # with exit code 0: accounting would report a failed job like one that failed after a requeue
         _requeue(run, own, str(error))
         raise
     except BaseException as error:  # recorded and raised again
@@ -130,7 +130,7 @@ def _requeue(run: Run, own: OwnJob, interrupted: str) -> None:
 
 
 def _describe(error: BaseException, run: Run) -> str:
-    """What failed and what to do, for the record of the attempt."""
+    """The error and the next action, for the record of the attempt."""
     cause = error.__cause__ or error
     message = str(error) if isinstance(error, PianogenError) else f"{type(error).__name__}: {error}"
     if not isinstance(cause, MemoryError) and type(cause).__name__ != "ResourceExhaustedError":

@@ -17,9 +17,10 @@ from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.execution.run_job import run_job
 from jobs.records import status, status_table, submissions, sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.status import State, Status
+from jobs.records.run_state import State
+from jobs.records.status import Status
 from jobs.records.sweep_directory import JOBS, PlannedRun
-from pianogen.combinations import find_doubts
+from pianogen.combinations import find_warnings
 from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.store import Store
@@ -34,7 +35,7 @@ class Checks:
 
     Attributes:
         paths: whether the nodes see the paths.
-        models: whether the models can be built, and one run in miniature succeeds; this takes some seconds of one core.
+        models: the smoke test, which takes some seconds of one core.
     """
 
     paths: bool = True
@@ -58,7 +59,7 @@ def submit(
         sweep: the sweep file.
         overrides: key=value, applied to the sweep file.
         out: the directory of the sweep.
-        checks: those that are made.
+        checks: the checks to make.
         prune: remove the runs that the sweep file no longer has, with all of their files.
 
     Raises:
@@ -88,7 +89,7 @@ def submit(
                 sweep_directory.remove_runs(out, dropped)
 
         if selected:
-            _check(cluster, out, store_path, selected, checks, trial_folder=out)
+            _check(cluster, out, store_path, selected, checks, smoke_test_folder=out)
             first, *others = _batches(out, selected)
             start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
@@ -117,7 +118,7 @@ def dry_run(
         planned, existing = _plan(out, variations, store)
     unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
     if unfinished:
-        _check(cluster, out, store_path, unfinished, checks, trial_folder=None)
+        _check(cluster, out, store_path, unfinished, checks, smoke_test_folder=None)
     _list_dropped(sweep, planned, existing, prune)
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
@@ -243,7 +244,7 @@ def _batches(out: Path, planned: Sequence[PlannedRun]) -> list[Batch]:
 
 
 def _check(
-    cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks, *, trial_folder: Path | None
+    cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks, *, smoke_test_folder: Path | None
 ) -> None:
     configs = [entry.config for entry in planned]
     replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
@@ -256,6 +257,6 @@ def _check(
     for batch in _batches(out, planned):
         preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared=not checks.paths)
     if checks.models:
-        preflight.try_runs(cluster, store, trial_folder, configs)
-    for doubt in sorted({doubt for config in configs for doubt in find_doubts(config)}):
-        _log.warning(doubt)
+        preflight.smoke_test_runs(cluster, store, smoke_test_folder, configs)
+    for warning in sorted({warning for config in configs for warning in find_warnings(config)}):
+        _log.warning(warning)

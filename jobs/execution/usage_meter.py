@@ -23,7 +23,7 @@ _GIB, _KIB = 2**30, 2**10
 
 @contextmanager
 def metered(run: Run, rank: int, shutdown_requested: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """Measures this process until the end of the context, and writes the usage to the folder of the run.
+    """Measures this process until the end of the context, and writes the usage to the directory of the run.
 
     Yields:
         A function that returns `shutdown_requested()`. It measures and writes when it is called, at most every few seconds.
@@ -44,7 +44,7 @@ def metered(run: Run, rank: int, shutdown_requested: Callable[[], bool]) -> Iter
 def find_requested(resources: SlurmConfig) -> Requested:
     """The resources that the section `slurm` of a configuration requests for a run.
 
-    Without those that its `extra` changes, and those that the run shares with others of its job.
+    Resources that `slurm.extra` changes, and those that the run shares with other runs of its job, are None.
     """
     decided = slurm.sbatch_options(resources, ()).keys() - resources.extra.keys()
     is_alone = resources.pack_size == 1
@@ -66,7 +66,7 @@ class _Meter:
         self._gpu_percents: list[float] = []
         self._has_devices = False
         self._last_s = self._begin_s
-        with suppress(OSError):  # a container may forbid it; it matters where a process makes several attempts
+        with suppress(OSError):  # a container may forbid it; only a process that makes several attempts needs it
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the resident memory
         self.write()
 
@@ -128,7 +128,7 @@ def _gpu_memory_gb(num_gpus: int) -> float | None:
 
     try:
         peaks = [tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(num_gpus)]
-    except (ValueError, RuntimeError, tf.errors.OpError):  # an allocator without statistics; a figure must not end a training
+    except (ValueError, RuntimeError, tf.errors.OpError):  # an allocator without statistics must not end a training
         return None
     return round(float(max(peaks)) / _GIB, 3) or None  # one whose statistics are off reports 0
 

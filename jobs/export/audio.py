@@ -13,7 +13,7 @@ from pianogen.errors import PianogenError, UsageError
 from pianogen.roll import DEFAULT_TEMPO_US, MAX_BAR_POSITION, PACKED_BYTES, Roll, join
 
 _PACKAGES = ("midirenderer", "soundfile")
-_SOUND = "florestan-piano.sf2"  # docs/audio.md: origin and licence
+_SOUND = "florestan-piano.sf2"  # docs/audio.md: origin and license
 _MAX_MIN = 30  # 1.3 GB of memory in a process
 _RELEASE_US = 2_000_000  # time in which the last notes fade
 

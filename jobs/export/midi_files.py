@@ -26,7 +26,7 @@ def write_folder(paths: Sequence[Path], out: OutputFolder, max_processes: int, a
 
     Raises:
         StoreError: a store cannot be read.
-        UsageError: a file of the user is in the way.
+        UsageError: a file of the user has the name of an output file.
         PianogenError: file names conflict, or a process was killed.
         OSError: a file cannot be written.
     """

@@ -41,7 +41,7 @@ class OutputFolder:
     Args:
         path: the folder; it need not exist.
         source: what is written to it.
-        former_sources: other names that the source had before.
+        former_sources: earlier names of the source.
 
     Raises:
         UsageError: the folder has files of the user, or was written from another source.
@@ -80,7 +80,7 @@ class OutputFolder:
             files: the file name of the store by path of the file below the folder; '' for files that are written each time.
 
         Raises:
-            UsageError: a file of the user is in the way.
+            UsageError: a file of the user has the name of an output file.
         """
         recorded = self._content
         kept = {name: fingerprint for name, fingerprint in recorded.stores.items() if stores.get(name) == fingerprint}

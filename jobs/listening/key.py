@@ -15,7 +15,7 @@ _EXPECTED = "give the file that pianogen collect --listening-test has written be
 
 
 class Mode(StrEnum):
-    """What listeners judge: single excerpts, or pairs of an excerpt of a sample and one of a held-out piece."""
+    """The kinds of listening tests: of single excerpts, or of pairs of an excerpt of a sample and one of a held-out piece."""
 
     SINGLE = "single"
     PAIRS = "pairs"
@@ -70,7 +70,7 @@ class Key:
 
     @property
     def contents(self) -> str:
-        """What the test contains, as a text."""
+        """The number and kind of the excerpts, as text."""
         return counted(len(self.pairs), "pair") if self.mode is Mode.PAIRS else counted(len(self.origins), "excerpt")
 
     @classmethod

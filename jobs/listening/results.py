@@ -7,7 +7,7 @@ In a test of pairs, the share of a run is that of the pairs in which its sample 
 
 Ratings are compared within listeners, who use the scale differently: for each listener, the mean rating of one source minus that
 of the other. In a test of pairs, the corpus and a run are compared within each pair that a listener rated. The Wilcoxon
-signed-rank test (Wilcoxon 1945) tells whether these differences are centered at 0. Its p value is exact for up to 13 differences
+signed-rank test (Wilcoxon 1945) tests whether these differences are centered at 0. Its p value is exact for up to 13 differences
 other than 0, and estimated from 9,999 random signs for more; it takes ties into account. The p values of all comparisons are
 corrected by the method of Holm (1979).
 """

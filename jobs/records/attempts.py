@@ -1,4 +1,4 @@
-"""The attempts of a run: recorded at their begin and at their end."""
+"""The attempts of a run: recorded at their start and at their end."""
 
 import json
 import os

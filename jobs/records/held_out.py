@@ -24,7 +24,7 @@ class Baseline:
     """A trivial predictor beside the models of some runs, all evaluated on the same pieces.
 
     Attributes:
-        title: what a table calls it; with the runs, if others were evaluated on other pieces.
+        title: the title in a table; with the names of the runs, if other runs were evaluated on other pieces.
         figures: by split and measure; None where it has none.
     """
 
@@ -63,7 +63,7 @@ def with_unbeaten(split: Evaluations) -> dict[str, Any]:
 
 
 def describe_unbeaten(split: Evaluations, measure: Measure) -> str:
-    """What a mark means, such as "not better than the per-key Markov chain (6.75)"; '' if the model beats all predictors."""
+    """The meaning of a mark, such as "not better than the per-key Markov chain (6.75)"; '' if the model beats all predictors."""
     names = find_unbeaten(split)[measure]
     figures = [f"{TRIVIAL[name]} ({find_figure(split, measure, name):.4g})" for name in names]
     return f"not better than {' and '.join(figures)}" if figures else ""

@@ -1,4 +1,4 @@
-"""What is known of the runs of a packed job: the processes that it has started, and the runs that were cancelled.
+"""The record of a packed job: the processes that it has started, and the runs that were cancelled.
 
 The job records its processes in runs/NAME/jobs/0003-train/815_2.json. The state of a run is then that of its process, as if the
 process were a job: it may wait or have failed while the job is running.
@@ -12,7 +12,7 @@ from typing import Any
 from jobs.cluster.job_states import JobPhase, JobState
 from jobs.records import record_file
 
-PROCESS_EXITED, NOT_STARTED = "PROCESS_EXITED", "NOT_STARTED"  # instead of Slurm's word for the state of a job
+PROCESS_EXITED, NOT_STARTED = "PROCESS_EXITED", "NOT_STARTED"  # in place of the reason that Slurm gives for a pending job
 _WAITING = "other runs of its job first"
 
 
@@ -85,7 +85,7 @@ def log_file(submission: Path, job: str, run: str) -> Path:
 
 
 def cancel(submission: Path, run: str) -> None:
-    """Has the job that a submission queued for a run end its process, and start it no more."""
+    """Cancels a run: the job that a submission queued for it ends the process of the run, and starts it no more."""
     _cancellation(submission, run).touch()
 
 

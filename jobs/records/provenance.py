@@ -52,8 +52,8 @@ class Attempt:
         devices: names of TensorFlow's devices; of a finished attempt.
         iterations_per_s: of a finished attempt that trained.
         environment: the variables that TensorFlow and its libraries read.
-        wall_s, cpu_s, memory_gb, gpu_memory_gb, gpu_percent, requested: see `Usage`; those of an attempt that was killed are here
-            when the next attempt has begun.
+        wall_s, cpu_s, memory_gb, gpu_memory_gb, gpu_percent, requested: see `Usage`; those of an attempt that was killed are
+            added when the next attempt starts.
     """
 
     started: str

@@ -25,7 +25,7 @@ class Result:
         held_out: by split, the measures of the model and of the trivial predictors, see `evaluate_held_out`, and by measure the
             trivial predictors that the model does not beat.
         samples: the metrics of each sample; see `SampleMetrics`.
-        memorization: passages of the samples that stand in the train split; None in the result of an earlier version.
+        memorization: passages of the samples that also occur in the train split; None in the result of an earlier version.
     """
 
     checkpoint: str

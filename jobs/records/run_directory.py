@@ -10,7 +10,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.records import record_file
 from jobs.records.provenance import Provenance, read_primer, read_training
 from jobs.records.result import Result
-from pianogen import atomic, config
+from pianogen import atomic, yaml_files
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
@@ -68,7 +68,7 @@ class Run:
 
     def read_config(self) -> RunConfig:
         """The configuration, as last submitted."""
-        return run_config.parse(config.load_yaml(self.config_file), str(self.config_file))
+        return run_config.parse(yaml_files.load_yaml(self.config_file), str(self.config_file))
 
     def read_provenance(self) -> Provenance:
         """The provenance.
@@ -101,7 +101,7 @@ class Run:
             atomic.remove_leftovers(self.path / name)
 
     def remove_results(self) -> None:
-        """Removes all that attempts have written but their records and logs: first result.json, the mark of a done run."""
+        """Removes what attempts have written, except records and logs; first result.json, which marks the run as done."""
         samples = [path for pattern in ("samples*.h5", "samples*.memorization.json") for path in sorted(self.path.glob(pattern))]
         for path in [*(self.path / name for name in (*_FILES, *_FOLDERS)), *samples]:
             if path.is_dir():

@@ -18,8 +18,8 @@ def show(target: Path, selection: Sequence[str], follow: bool) -> None:
     """Prints the log of the last attempt of each run.
 
     Args:
-        follow: prints what is appended, and the logs of later attempts, until Ctrl-C or until nobody reads the output; of a
-            single run.
+        follow: prints what is appended, and the logs of later attempts, until Ctrl-C or until the reader of the output
+            exits; only for a single run.
 
     Raises:
         UsageError: no run has a log yet, or several are to be followed.

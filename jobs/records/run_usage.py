@@ -9,7 +9,7 @@ from jobs.records.provenance import Attempt
 from jobs.records.run_directory import Run
 from jobs.records.usage import Requested, Usage
 
-_EXCESS = 2  # resources are excessive if more than this multiple of what was used is requested
+_EXCESS = 2  # a request is excessive if it is more than this multiple of the largest use
 _MIN_TIMEOUT_MIN = 30  # a shorter time limit does not make a job wait longer in the queue
 
 
@@ -48,7 +48,7 @@ class RunUsage:
 
     @property
     def cpu_s(self) -> float | None:
-        """The processor time of all attempts together."""
+        """The CPU time of all attempts together."""
         return sum(entry.cpu_s for entry in self.attempts) if self.attempts else None
 
     @property
@@ -89,7 +89,7 @@ class RunUsage:
 
 
 def advise(runs: Iterable[RunUsage]) -> list[str]:
-    """What finished runs have requested in excess, as lines with the setting: the largest use of all runs with equal requests."""
+    """Lines for the settings with excessive requests of finished runs, with the largest use of all runs with equal requests."""
     groups: dict[Requested, list[RunUsage]] = {}
     for run in runs:
         if run.attempts:

@@ -70,12 +70,12 @@ def find_sample_stores(run: Run) -> list[Path]:
 
 
 def memorization_file(store: Path) -> Path:
-    """The record of what the samples of a store have in common with the train split; those of SAMPLES are in result.json."""
+    """The file with the passages that samples have in common with the train split; those of SAMPLES are in result.json."""
     return store.with_suffix(".memorization.json")
 
 
 def read_memorization(run: Run, store: Path) -> Memorization | None:
-    """What the samples of a store have in common with the train split; None if it was not searched.
+    """The passages that the samples of a store have in common with the train split; None without a search.
 
     Raises:
         RecordError: the record is damaged.
@@ -97,7 +97,7 @@ def find_drawn(run: Run, settings: SamplingConfig) -> dict[Path, list[int]]:
     for path in find_sample_stores(run):
         with Store(path) as store:
             has_settings = _without_number(store.provenance) == _without_number(settings.model_dump(mode="json"))
-            # Earlier versions have not recorded the hash.
+            # Earlier versions did not record the hash.
             if has_settings and {record.get("primer_sha256", primer) for record in _records(store)} == {primer}:
                 drawn[path] = [parameters.index for parameters in read_parameters(store)]
     return drawn

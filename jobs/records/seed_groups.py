@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, and the mean and spread of their figures."""
+"""Runs that differ only in their seed, and the mean and spread of their figures."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ class Spread:
 
 
 def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """The names of runs in groups of equal settings but for `training.seed`, in the order of the first of each group.
+    """The names of runs in groups whose settings differ only in `training.seed`, in the order of the first run of each group.
 
     Args:
         settings: for each run, its settings by dotted key.

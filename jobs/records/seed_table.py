@@ -1,4 +1,4 @@
-"""The table of `pianogen sweep status --seeds`: the mean and spread of the runs that differ in nothing but their seed."""
+"""The table of `pianogen sweep status --seeds`: the mean and spread of the runs that differ only in their seed."""
 
 import json
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.seed_groups import SEED, find_spread, group_by_seed
-from jobs.records.status import State
 from jobs.records.status_table import SEED_FIGURES, Row, new_table
 
 

@@ -1,12 +1,13 @@
 """The selection of some runs of a sweep: by number, by range of numbers, and by the values of settings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from jobs.configuration.settings import parse_overrides
+from jobs.configuration.settings import Settings, by_key, parse_overrides
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
+from pianogen import yaml_files
 from pianogen.config import flatten
 from pianogen.errors import UsageError, suggestion
 
@@ -49,7 +50,7 @@ def _by_number(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
 
 def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
     stated = parse_overrides([text])
-    settings = {run: flatten(run.read_provenance().config) for run in runs}
+    settings = {run: _read_settings(run, stated) for run in runs}
     valid = list(dict.fromkeys(key for values in settings.values() for key in values))
     for key in stated:
         if key not in valid:
@@ -61,3 +62,9 @@ def _by_setting(target: Path, runs: Sequence[Run], text: str) -> list[Run]:
             f"no selected run of {target} has {text}, found {found}; to train with another value, submit the sweep with it"
         )
     return selected
+
+
+def _read_settings(run: Run, keys: Iterable[str]) -> Settings:
+    """The settings of a run by dotted key; those that do not change its result are only in config.yaml, which is slow to read."""
+    settings = flatten(run.read_provenance().config)
+    return settings if settings.keys() >= set(keys) else by_key(yaml_files.load_yaml(run.config_file), str(run.config_file))

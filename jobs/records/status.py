@@ -1,8 +1,4 @@
-"""The status of each run: `decide` is the table of all cases, `read_facts` collects the facts it decides by.
-
-A run is done if it has a result. Otherwise the record of its last attempt states how the attempt ended; if the attempt was
-killed before it wrote that record, Slurm reports how the job ended.
-"""
+"""The status of each run: `read_facts` collects the facts about a run, from which `run_state.decide` decides its state."""
 
 import re
 import shutil
@@ -10,76 +6,22 @@ import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, StrEnum, auto
 from pathlib import Path
 
 from jobs.cluster import client, job_states
 from jobs.cluster.job_states import JobKey, JobPhase, JobState
 from jobs.records import packs, submissions
 from jobs.records.provenance import Attempt, Outcome
-from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
+from jobs.records.run_directory import Run
+from jobs.records.run_state import Execution, RunFacts, State, decide
 from jobs.records.submissions import TrainingJob
 from pianogen import lock
 from pianogen.command import counted
-from pianogen.lock import Owner
 from pianogen.progress import ProgressRecord, read_progress
 
 # The log of a job that was killed for its memory: with control groups, and without, where accounting only reports FAILED.
 _OUT_OF_MEMORY = re.compile(r"exceeded (?:job |step )?memory limit|oom.?kill", re.IGNORECASE)
 _MAX_LINE_LENGTH = 300
-
-
-class State(StrEnum):
-    """The state of a run."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Execution(Enum):
-    """The job or process that is to execute a run."""
-
-    NONE = auto()  # the run has not been submitted to Slurm, nor started on a machine
-    PENDING = auto()  # the job is in the queue
-    RUNNING = auto()  # the job, or a process outside of Slurm, is running
-    ENDED = auto()  # the job has ended, and Slurm reports how
-    KILLED = auto()  # the process, which was started outside of Slurm, is gone
-    FORGOTTEN = auto()  # Slurm has no record of the job
-    UNKNOWN = auto()  # this machine cannot query the Slurm of the job
-    LOCKED = auto()  # a live process holds the lock of the run, and no job that Slurm reports on this machine explains it
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """The facts about a run.
-
-    Attributes:
-        has_result: whether result.json exists.
-        execution: the job or process.
-        job: id of the job; '' if there is none.
-        job_state: of a pending, running or ended job.
-        attempt: the last attempt of this job or process, None if it has not begun one; of a pending job, the attempt before.
-        since_end_s: time since the recorded end of the attempt; 0 if there is none.
-        progress: of a running attempt.
-        log: of the attempt, or else the output of the job, or of the run's process in a packed job.
-        last_line: of that log; '' if it is empty.
-        owner: the process that holds the lock of the run, if the execution is LOCKED.
-        place: why this machine cannot query the Slurm of the job, if the execution is UNKNOWN.
-    """
-
-    has_result: bool = False
-    execution: Execution = Execution.NONE
-    job: str = ""
-    job_state: JobState | None = None
-    attempt: Attempt | None = None
-    since_end_s: float = 0.0
-    progress: ProgressRecord | None = None
-    log: Path = Path()
-    last_line: str = ""
-    owner: Owner | None = None
-    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,100 +46,13 @@ class Status:
         return self.job != "" or self.state is State.RUNNING
 
 
-_NO_RESULT = "exited without recording a result"
-_RESUBMIT = "resubmit to resume from the last checkpoint"
-# The states in which Slurm ends a job that could not record it: its state here, what happened, and what to do.
-_ENDED_JOBS = {
-    "CANCELLED": (State.WAITING, "cancelled", f"not queued: {_RESUBMIT}"),
-    "OUT_OF_MEMORY": (State.FAILED, "out of memory", "raise slurm.memory_gb, or lower training.batch, and resubmit"),
-    "TIMEOUT": (State.FAILED, "timed out before a checkpoint was written", "raise slurm.timeout_min and resubmit"),
-    "DEADLINE": (State.FAILED, "timed out before a checkpoint was written", "raise slurm.timeout_min and resubmit"),
-    "NODE_FAIL": (State.FAILED, "node failed, and Slurm did not requeue the job", _RESUBMIT),
-    "BOOT_FAIL": (State.FAILED, "node failed to boot, and Slurm did not requeue the job", _RESUBMIT),
-    "PREEMPTED": (State.FAILED, "preempted, and Slurm did not requeue the job", _RESUBMIT),
-    packs.NOT_STARTED: (State.WAITING, "its job ended before it started", f"not queued: {_RESUBMIT}"),
-}
-
-
-def decide(facts: RunFacts) -> tuple[State, str]:
-    """The state of a run and its reason: the first case that applies."""
-    match facts.execution, facts.attempt, facts.job_state:
-        case _ if facts.has_result:
-            return State.DONE, ""
-        case Execution.LOCKED, _, _ if facts.owner:
-            return State.RUNNING, _describe_owner(facts.owner)
-        case Execution.PENDING, _, JobState() as job:
-            return State.WAITING, _describe_pending(facts, job)
-        case _, Attempt(outcome=Outcome.FAILED, error=str(error)), _:
-            return State.FAILED, error
-        case Execution.RUNNING, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
-            return State.WAITING, f"{message}; job {facts.job} is being requeued"
-        case Execution.UNKNOWN, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
-            return State.WAITING, f"{message}; job {facts.job} cannot be queried: {facts.place}"
-        case _, Attempt(outcome=Outcome.INTERRUPTED, interrupted=message), _:
-            return State.WAITING, f"{message}; not queued: {_RESUBMIT}"
-        case _, Attempt(outcome=Outcome.FINISHED), _ if facts.since_end_s < VISIBILITY_DELAY_S:
-            return State.RUNNING, "finished; result.json is not visible on this machine yet"
-        case _, Attempt(outcome=Outcome.FINISHED), _:
-            return State.FAILED, "finished, but result.json was removed; resubmit to write it again"
-        case Execution.RUNNING, None, _:
-            return State.RUNNING, f"starting as job {facts.job}"
-        case Execution.RUNNING, _, _ if facts.progress is None:
-            return State.RUNNING, "starting"
-        case Execution.RUNNING, _, _:
-            return State.RUNNING, "evaluating and drawing samples" if facts.progress and facts.progress.has_ended else ""
-        case Execution.ENDED, _, JobState(state=state) if state in _ENDED_JOBS:
-            ended_as, event, action = _ENDED_JOBS[state]
-            log = f"; see {facts.log}" if ended_as is State.FAILED else ""
-            return ended_as, f"{event} (job {facts.job}); {action}{log}"
-        case Execution.ENDED, _, JobState() as job:
-            process = "its process in " if job.state == packs.PROCESS_EXITED else ""
-            return State.FAILED, f"{process}job {facts.job} {_NO_RESULT}: {_describe_exit(facts, job)}; see {facts.log}"
-        case Execution.KILLED, Attempt(pid=pid, host=host), _:
-            return State.FAILED, f"process {pid} on {host} {_NO_RESULT}; {_RESUBMIT}; see {facts.log}"
-        case Execution.UNKNOWN, attempt, _:
-            reason = f"job {facts.job} cannot be queried: {facts.place}"
-            return State.WAITING if attempt is None else State.RUNNING, reason
-        case Execution.FORGOTTEN, None, _:
-            return State.WAITING, f"not queued: job {facts.job} never started, and Slurm has no record of it; resubmit"
-        case Execution.FORGOTTEN, _, _:
-            return State.FAILED, f"job {facts.job} {_NO_RESULT}, and Slurm has no record of it; see {facts.log}"
-        case _:
-            return State.WAITING, "not submitted"
-
-
-def _describe_owner(owner: Owner) -> str:
-    job = f", job {owner.job.id}" if owner.job.id else ""
-    return f"process {owner.pid} on {owner.host}{job} holds its lock; this machine has no other record of it"
-
-
-def _describe_pending(facts: RunFacts, job: JobState) -> str:
-    reason = f"pending ({job.reason or job.state}) as job {facts.job}"
-    if facts.attempt is None:
-        return reason
-    message = facts.attempt.error or facts.attempt.interrupted or _NO_RESULT
-    requeued = "requeued, " if facts.attempt.job == facts.job else ""
-    return f"{requeued}{reason}; previous attempt on {facts.attempt.host}: {message}"
-
-
-def _describe_exit(facts: RunFacts, job: JobState) -> str:
-    if not job.signal:
-        how = f"exit code {job.exit_code}"
-    else:
-        try:
-            how = f"signal {job.signal} ({signal.Signals(job.signal).name})"
-        except ValueError:  # of another operating system
-            how = f"signal {job.signal}"
-    return f"{how}, last line {facts.last_line!r}" if facts.last_line else how
-
-
-def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, place: str = "") -> RunFacts:
+def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, unqueried_reason: str = "") -> RunFacts:
     """The facts about a run.
 
     Args:
         job: that trains the run, or was last queued to train it; None if there is none.
         job_state: None if Slurm has no record of the job, or was not queried.
-        place: why Slurm was not queried; '' if it was.
+        unqueried_reason: why Slurm was not queried; '' if it was.
 
     Raises:
         RecordError: a record of the run is damaged.
@@ -211,17 +66,19 @@ def read_facts(run: Run, job: TrainingJob | None, job_state: JobState | None, pl
     if last is not None and is_by_hand and (owner is None or (is_own and last.outcome is Outcome.UNRECORDED)):
         execution = Execution.RUNNING if owner else Execution.KILLED
         return _complete(RunFacts(execution=execution, attempt=last, log=run.path / last.log), run)
-    # Slurm knows more about its job than the lock, which a killed process leaves behind.
+    # Slurm's state of a job is more reliable than the lock, which a killed process leaves behind.
     is_explained = is_own and last is not None and job is not None and last.job == job.id and job_state is not None
     if owner is not None and not is_explained:
         attempt = last if is_own else None
         return _complete(RunFacts(execution=Execution.LOCKED, owner=owner, attempt=attempt), run)
     if job is None:
         return RunFacts()
-    return _facts_of_job(run, job, job_state, last, place)
+    return _facts_of_job(run, job, job_state, last, unqueried_reason)
 
 
-def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, place: str) -> RunFacts:
+def _facts_of_job(
+    run: Run, job: TrainingJob, job_state: JobState | None, last: Attempt | None, unqueried_reason: str
+) -> RunFacts:
     attempt = last if last is not None and _belongs_to(last, job.id, job_state) else None
     output = job.submission / f"{job.id}_0_log.err"  # the name that submitit gives to the output
     own_output = packs.log_file(job.submission, job.id, run.name)
@@ -229,13 +86,13 @@ def _facts_of_job(run: Run, job: TrainingJob, job_state: JobState | None, last: 
     if job_state is None:
         # The job of an attempt that was interrupted is requeued.
         has_ended = attempt is not None and attempt.outcome in (Outcome.FINISHED, Outcome.FAILED)
-        execution = Execution.UNKNOWN if place and not has_ended else Execution.FORGOTTEN
+        execution = Execution.UNKNOWN if unqueried_reason and not has_ended else Execution.FORGOTTEN
     else:
         execution = _EXECUTIONS[job_state.phase]
         attempt = last if execution is Execution.PENDING else attempt
         if job_state.signal == signal.SIGKILL and _OUT_OF_MEMORY.search(_text(output)):
             job_state = replace(job_state, state="OUT_OF_MEMORY")
-    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log, place=place), run)
+    return _complete(RunFacts(False, execution, job.id, job_state, attempt, log=log, unqueried_reason=unqueried_reason), run)
 
 
 _EXECUTIONS = {
@@ -288,8 +145,8 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
     for run in runs:
         own_states = _states_of(run, jobs.get(run, []), states)
         job = _current(jobs.get(run, []), own_states)
-        place = _unknown_place(job, has_slurm, cluster) if job and job.key not in states else ""
-        facts = read_facts(run, job, own_states.get(job.key) if job else None, place)
+        unqueried_reason = _find_unqueried_reason(job, has_slurm, cluster) if job and job.key not in states else ""
+        facts = read_facts(run, job, own_states.get(job.key) if job else None, unqueried_reason)
         state, reason = decide(facts)
         is_live = facts.execution in (Execution.PENDING, Execution.RUNNING, Execution.UNKNOWN)
         statuses[run] = Status(state, reason, facts.job if is_live and state is not State.FAILED else "", facts.progress)
@@ -304,7 +161,7 @@ def _candidates(run: Run, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
 
 
 def _states_of(run: Run, jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> dict[JobKey, JobState]:
-    """The states of the jobs of a run, as far as they concern the run."""
+    """The states of the jobs of a run; the state of a packed job is that of the process of the run."""
     return {job.key: packs.state_of_run(job.submission, job.id, run.name, states[job.key]) for job in jobs if job.key in states}
 
 
@@ -317,8 +174,8 @@ def _current(jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> 
     return jobs[-1] if jobs else None
 
 
-def _unknown_place(job: TrainingJob, has_slurm: bool, cluster: str) -> str:
-    """Why this machine cannot query the Slurm of a job; '' if it can."""
+def _find_unqueried_reason(job: TrainingJob, has_slurm: bool, cluster: str) -> str:
+    """The reason why this machine cannot query the Slurm of a job; '' if it can."""
     if job.is_copy:
         return ""
     if not has_slurm:

@@ -19,10 +19,11 @@ from jobs.records import record_file, status
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines, find_figure, find_unbeaten
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
 from jobs.records.seed_groups import find_spread, group_by_seed
 from jobs.records.selection import open_selected
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from pianogen import atomic, streams
 from pianogen.config import flatten
 
@@ -147,7 +148,7 @@ def watch(target: Path, selection: Sequence[str] = ()) -> int:
 
 
 def _poll(target: Path, selection: Sequence[str], show_rows: Callable[[Sequence[Row]], None]) -> None:
-    """Reads the rows at intervals until no run is active, or until nobody reads the output."""
+    """Reads the rows at intervals until no run is active, or until the reader of the output exits."""
     while streams.is_output_read():
         try:
             rows = read(target, selection)
@@ -176,7 +177,7 @@ class _ChangedLines:
 
 
 def _try_to_write(target: Path, rows: Sequence[Row]) -> None:
-    """The table must be printed on a full disk too, and for users who may only read the sweep."""
+    """Writes runs.csv if possible: the table must be printed on a full disk too, and for users who may only read the sweep."""
     try:
         write(target, rows)
     except OSError as error:
@@ -248,7 +249,7 @@ def _describe_progress(entry: Status, has_figures: bool = False) -> str:
     """The progress of a run as text.
 
     Args:
-        has_figures: whether the figures of the training stand beside the text.
+        has_figures: whether the table has columns for the figures of the training.
     """
     progress = entry.progress
     if progress is None:

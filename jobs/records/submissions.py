@@ -1,6 +1,6 @@
 """The submissions of a sweep: one folder below runs/NAME/jobs/ for each, and in it jobs.json, which lists the queued jobs.
 
-jobs.json has what Slurm knows the jobs by, and the runs of each. The outcome of a job is recorded in the directory of its run.
+jobs.json has the ids, name and cluster of the jobs, and the runs of each job. The outcome of a job is in the record of its run.
 """
 
 import re
@@ -49,7 +49,7 @@ class Submission:
         return self.path.exists() and not self.path.samefile(self.folder)
 
     def key(self, job: str) -> JobKey:
-        """What Slurm knows a job by."""
+        """The key that identifies a job at Slurm."""
         return JobKey(job, self.name, self.cluster)
 
 
@@ -58,7 +58,7 @@ class TrainingJob:
     """A job that was queued to train a run.
 
     Attributes:
-        key: what Slurm knows it by.
+        key: identifies the job at Slurm.
         submission: the folder of its submission.
         is_copy: whether the job trains the original of this copied sweep.
     """
@@ -227,7 +227,7 @@ def _lock_file(sweep: Path) -> Path:
 
 
 def cancel_local(jobs: Path) -> None:
-    """Has the commands that run jobs on their own machine start no more of them."""
+    """Cancels the jobs of commands that run them on their own machine: these commands start no more jobs."""
     for folder in jobs.glob(_FOLDERS):
         if not (folder / _RECORD).exists():
             (folder / _CANCELLED).touch()

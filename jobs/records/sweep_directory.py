@@ -14,13 +14,13 @@ from jobs.configuration.run_config import RunConfig
 from jobs.records.provenance import Provenance, StoreReference, read_git_state
 from jobs.records.record_file import RecordError
 from jobs.records.run_directory import Run
-from pianogen import atomic, config
+from pianogen import atomic, yaml_files
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
 JOBS = "jobs"  # the folder of the submissions
 _REMOVED = "removed-"  # the beginning of the names of folders in it, whose content is being removed
-TRIAL = "trial-"  # the beginning of the names of folders in it, in which runs are tried before their submission
+SMOKE_TEST = "smoke-test-"  # the beginning of the names of folders in it, in which smoke tests write
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def open_runs(target: Path) -> list[Run]:
         found = "it has no sweep.yaml or config.yaml" if target.is_dir() else "it is not a folder"
         raise UsageError(
             f"{target} is not a sweep directory or a run: {found if target.exists() else 'it does not exist'}; give the --out of "
-            "pianogen sweep submit, or a folder of a run in it"
+            "pianogen sweep submit, or the directory of a run in it"
         )
     runs = _runs_below(target)
     if not runs:
@@ -86,7 +86,7 @@ def check_ownership(out: Path) -> None:
     """
     if not out.exists() or (out / "sweep.yaml").is_file():
         return
-    # A killed submission leaves nothing but its folder of jobs.
+    # A killed submission leaves only its folder of jobs.
     is_unused = out.is_dir() and all(path.name == JOBS and _is_of_submissions(path) for path in out.iterdir())
     if not is_unused:
         found = "it exists and has no sweep.yaml" if out.is_dir() else "it is a file"
@@ -94,8 +94,8 @@ def check_ownership(out: Path) -> None:
 
 
 def _is_of_submissions(folder: Path) -> bool:
-    """Whether a folder has only what submissions write: their folders, snapshots of the code, trial runs, and the lock."""
-    return folder.is_dir() and all(re.match(rf"\d{{4}}-|code-|lock|{TRIAL}", path.name) for path in folder.iterdir())
+    """Whether a folder has only what submissions write: their folders, snapshots of the code, smoke tests, and the lock."""
+    return folder.is_dir() and all(re.match(rf"\d{{4}}-|code-|lock|{SMOKE_TEST}", path.name) for path in folder.iterdir())
 
 
 def find_runs(out: Path) -> dict[str, Run]:
@@ -157,8 +157,8 @@ def _recognize(identities: Sequence[str], existing: Mapping[str, Run]) -> list[R
 def find_dropped(planned: Sequence[PlannedRun], existing: Collection[Run]) -> list[Run]:
     """The runs that the sweep file no longer has.
 
-    A promoted run belongs to the sweep as long as a run of the sweep has the same training but for its epochs, and the runs of an
-    ensemble as long as the ensemble.
+    A promoted run belongs to the sweep as long as a run of the sweep differs from it only in the number of epochs, and the
+    runs of an ensemble belong to it as long as the ensemble does.
     """
     kept = {entry.run for entry in planned}
     trainings = [_without_epochs(entry.config.result_settings()) for entry in planned]
@@ -172,7 +172,7 @@ def find_dropped(planned: Sequence[PlannedRun], existing: Collection[Run]) -> li
 
 
 def _without_epochs(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings of a training, but for the number of its epochs."""
+    """The settings of a training without the number of its epochs."""
     training = {key: value for key, value in settings["training"].items() if key != "epochs"}
     return {"model": settings["model"], "data": settings["data"], "training": training}
 
@@ -198,7 +198,7 @@ def write_runs(
         busy: runs with a queued or running job, which stay as they are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out / "sweep.yaml", config.dump_yaml(values))
+    atomic.write_text(out / "sweep.yaml", yaml_files.dump_yaml(values))
     git = read_git_state()
     for entry in planned:
         if entry.run in busy:
@@ -213,6 +213,6 @@ def write_runs(
 
 def write_config(run: Run, settings: RunConfig) -> None:
     """Replaces config.yaml if it differs."""
-    text = config.dump_yaml(settings.model_dump(mode="json"))
+    text = yaml_files.dump_yaml(settings.model_dump(mode="json"))
     if not run.config_file.is_file() or run.config_file.read_text(encoding="utf-8") != text:
         atomic.write_text(run.config_file, text)

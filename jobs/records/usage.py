@@ -1,7 +1,7 @@
 """The resources that an attempt has requested and used: measured by its own processes, and written while they run.
 
 Each worker replaces log/usage-RANK.json every few seconds, so that the last figures of an attempt that is killed remain. The end
-of the attempt, or the begin of the next one, moves them to provenance.json.
+of the attempt, or the start of the next one, moves them to provenance.json.
 """
 
 from collections.abc import Iterable
@@ -35,8 +35,8 @@ class Usage:
     """The resources that an attempt has used: of several workers, the largest figure of each kind; 1 GB is 2**30 bytes.
 
     Attributes:
-        wall_s: time since the begin of the attempt.
-        cpu_s: processor time of all threads, and of child processes that have ended.
+        wall_s: time since the start of the attempt.
+        cpu_s: CPU time of all threads, and of child processes that have ended.
         memory_gb: peak of the resident memory of the process and of its running child processes.
         gpu_memory_gb: peak of the memory that TensorFlow has used on a GPU, the largest of all GPUs; None without one.
         gpu_percent: share of the time in which the GPUs executed kernels, mean of samples; None without nvidia-smi.

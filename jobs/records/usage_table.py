@@ -1,11 +1,11 @@
-"""The table of `pianogen sweep status --usage`: what the runs have used of what they requested."""
+"""The table of `pianogen sweep status --usage`: the resources that the runs have used and requested."""
 
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage, advise
-from jobs.records.status import State
 from jobs.records.status_table import Row, new_table
 
 _COLUMNS: dict[str, Callable[[RunUsage], str]] = {
@@ -21,7 +21,7 @@ _COLUMNS: dict[str, Callable[[RunUsage], str]] = {
 
 
 def make_usage_table(rows: Sequence[Row]) -> Table:
-    """A row for each run, and below them the settings with which finished runs have requested too much."""
+    """A row for each run; below the rows, the settings with which finished runs requested too much."""
     table = new_table([row.status.state for row in rows])
     cells = {title: [text_of(row.usage) for row in rows] for title, text_of in _COLUMNS.items()}
     shown = {title: texts for title, texts in cells.items() if any(texts)}

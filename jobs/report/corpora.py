@@ -1,7 +1,7 @@
 """The comparison of the samples of a report with the corpora of their runs.
 
-The store of a run is read here and not when the run ends, because samples can be drawn later too. A store that is gone or has
-changed costs the comparison, not the report.
+The store of a run is read here and not when the run ends, because samples can be drawn later too. If the store is missing or has
+changed, the report has no comparison.
 """
 
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NoComparison:
-    """Why samples are not compared with a corpus."""
+    """The reason why samples are not compared with a corpus."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What the report shows of a run: settings, figures and samples."""
+"""The content of the report for a run: settings, figures and samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from typing import Any
 from jobs.records.provenance import Attempt, Provenance
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
 from jobs.records.samples import SampleParameters
-from jobs.records.status import State, Status
+from jobs.records.status import Status
 from jobs.report.corpora import NoComparison
 from pianogen.config import flatten
 from pianogen.evaluation.corpus_comparison import Comparison
@@ -28,7 +29,7 @@ class Sample:
         parameters: those that it was drawn with.
         roll: its notes, see `encode_roll`.
         metrics: of its roll.
-        passage: the longest passage that stands in the train split; None if there is none, or if it was not searched for.
+        passage: the longest passage that also occurs in the train split; None if there is none, or without a search.
     """
 
     title: str
@@ -47,7 +48,7 @@ class SampleSet:
         parameters: of the first sample, which all share except for the index.
         samples: the samples.
         comparison: of the samples with the corpus; None without samples.
-        memorization: passages of all samples of the store that stand in the train split; None if it was not searched.
+        memorization: passages of all samples of the store that also occur in the train split; None without a search.
     """
 
     parameters: SampleParameters

@@ -63,18 +63,18 @@ def metric_rows(comparison: Comparison) -> list[MetricRow]:
 
 
 def explain(comparison: Comparison) -> str:
-    """What was compared, and what the limits mean."""
+    """A text about the compared sets and the meaning of the limits."""
     corpus = comparison.corpus
     sets = f"sets of {comparison.num_samples} excerpts" if comparison.num_samples > 1 else "single excerpts"
     return (
         f"Excerpts of {counted(corpus.num_steps, 'step')} of {counted(comparison.num_samples, 'sample')} and of "
-        f"{len(corpus.excerpts)} held-out pieces of {corpus.store}. Real music: the median of what {sets} of train pieces score "
-        f"against the same held-out pieces. At least {100 * (1 - LEVEL):g} % of these sets keep the limits of all metrics."
+        f"{len(corpus.excerpts)} held-out pieces of {corpus.store}. Real music: the median score of {sets} of train pieces "
+        f"against the same held-out pieces. At least {100 * (1 - LEVEL):g} % of these sets are within the limits of all metrics."
     )
 
 
 def _row(entry: MetricComparison, num_samples: int) -> MetricRow:
-    metric, yardstick = entry.metric, entry.yardstick
+    metric, reference = entry.metric, entry.reference
     determined = f" ({len(entry.samples)} of {num_samples} samples)" if len(entry.samples) < num_samples else ""
     distributions = (entry.samples, entry.train, entry.valid, entry.test)
     return MetricRow(
@@ -82,11 +82,11 @@ def _row(entry: MetricComparison, num_samples: int) -> MetricRow:
         definition=metric.definition,
         means=[_number(distribution.mean) if metric.is_ordered else "" for distribution in distributions],
         overlap=f"{entry.overlap:.2f}",
-        real_overlap=f"{yardstick.overlap:.2f}",
-        min_overlap=f"{yardstick.min_overlap:.2f}",
+        real_overlap=f"{reference.overlap:.2f}",
+        min_overlap=f"{reference.min_overlap:.2f}",
         distance=_number(entry.distance),
-        real_distance=_number(yardstick.distance),
-        max_distance=_number(yardstick.max_distance),
+        real_distance=_number(reference.distance),
+        max_distance=_number(reference.max_distance),
         is_outside_by_overlap=entry.is_outside_by_overlap,
         is_outside_by_distance=entry.is_outside_by_distance,
         plot=_plot(metric, entry.samples.histogram, entry.held_out.histogram),

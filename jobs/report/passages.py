@@ -8,11 +8,11 @@ from pianogen.evaluation.memorization import Memorization, Passage
 
 def describe(memorization: Memorization) -> str:
     """The longest passages of a set of samples, beside those of held-out excerpts."""
-    text = f"Longest passage of a sample that stands in the train split: {_spread(memorization.sample_onsets, 'sample')}."
+    text = f"Longest passage of a sample that also occurs in the train split: {_spread(memorization.sample_onsets, 'sample')}."
     if not memorization.held_out:
         return f"{text} The store has no held-out pieces to compare with."
     excerpts = _spread(memorization.held_out, "excerpt")
-    return f"{text} The same of excerpts of the {memorization.split} split: {excerpts}. Transposition and tempo do not matter."
+    return f"{text} The same of excerpts of the {memorization.split} split: {excerpts}. Transposition and tempo are ignored."
 
 
 def _spread(onsets: Sequence[int], noun: str) -> str:
@@ -21,7 +21,7 @@ def _spread(onsets: Sequence[int], noun: str) -> str:
 
 
 def describe_place(passage: Passage) -> str:
-    """Where a passage of a sample stands, and how the sample changes it."""
+    """The place of a passage in the training piece, and how the sample differs from it."""
     changes = [f"{passage.semitones:+d} semitones" if passage.semitones else "not transposed"]
     if passage.stretch != "1":
         changes.append(f"note values times {passage.stretch}")

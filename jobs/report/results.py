@@ -156,7 +156,7 @@ RESULTS = (
     ),
     ResultColumn(
         "CPU minutes",
-        "processor time of all attempts that recorded it, in minutes: all threads of the worker that used most",
+        "CPU time of all attempts that recorded it, in minutes: all threads of the worker with the most CPU time",
         lambda run: _total_min(run, lambda attempt: attempt.cpu_s),
         ".1f",
         is_shown=False,

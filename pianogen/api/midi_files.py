@@ -10,7 +10,7 @@ from pianogen.roll import STEPS_PER_QUARTER, Roll
 
 
 def read_midi(path: str | Path, steps_per_quarter: int = STEPS_PER_QUARTER) -> Roll:
-    """The roll of a MIDI file, or of a score (.mxl .musicxml .xml .krn .abc); of several tunes, the first.
+    """The roll of a MIDI file or a score (.mxl .musicxml .xml .krn .abc), or of the first tune of a file with several tunes.
 
     Args:
         steps_per_quarter: 4, 6, 8, 12, 16 or 24.

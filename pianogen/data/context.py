@@ -1,4 +1,4 @@
-"""What the rows of a piece before a window tell, see `pianogen.window.Context`; compiled with numba.
+"""The context of a window from the earlier rows of its piece, see `pianogen.window.Context`; compiled with numba.
 
 Both kernels read the piece backward from the window. Keys are moved by the transposition of the window.
 """

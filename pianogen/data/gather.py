@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where n windows lie, and how they are transposed.
+    """The places of n windows in the rows, and their transpositions.
 
     Attributes:
         start: (n,) int64 row at which the piece of the window starts.

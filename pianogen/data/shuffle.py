@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-# With the default of 4 rounds, the orders of consecutive epochs, seeds and pools correlate by up to 1, with 8 by up to 0.1, with
-# 12 no longer.
+# With the default of 4 rounds, the orders of consecutive epochs, seeds and pools have correlations of up to 1, with 8 rounds of
+# up to 0.1, and with 12 rounds there is none.
 _ROUNDS = 16
 
 

@@ -44,11 +44,11 @@ def check_length(store: Store, steps: np.ndarray, min_steps: int) -> None:
         min_steps: length of a window.
 
     Raises:
-        WindowError: every piece is shorter, or there is none.
+        WindowError: every piece is shorter, or the split has no pieces.
     """
     longest = int(steps.max(initial=0))
     if longest < min_steps:
-        found = f"the longest of {len(steps)} has {longest}" if len(steps) else "there is none"
+        found = f"the longest of {len(steps)} has {longest}" if len(steps) else "the split has no pieces"
         raise WindowError(
             f"{store.path}: no piece of the train split has the {min_steps} steps of a window ({found}); "
             "choose a smaller data.window_steps, other data.groups or a larger corpus"

@@ -5,8 +5,12 @@ epoch are shuffled and divided into pools; a pool takes half of `memory_mb`, bec
 read. The windows of a pool are shuffled uniformly. A corpus that fits into memory is one pool, which is read once.
 
 The window at any position of the order follows by arithmetic: batch b consists of positions b * B to (b + 1) * B - 1, so a
-stream resumes from the number of its next batch. Rows stay packed, 22 bytes, a tempo and a bar position per
-step, until a layer of the model unpacks them.
+stream resumes from the number of its next batch. Rows stay packed, 22 bytes, a tempo and a bar position per step, until a layer
+of the model unpacks them.
+
+For example, two pieces of 100 and 70 steps have six windows of 64 steps and the step that follows, with a stride of 8: windows 0
+to 4 of the split start at the steps 0, 8, 16, 24 and 32 of the first piece, and window 5 starts with the second piece. With
+batches of 4, batch 1 consists of the positions 4 to 7: the last two windows of epoch 0, and the first two of epoch 1.
 """
 
 import itertools
@@ -160,7 +164,7 @@ def _place_windows(
     """The (P,) numbers of windows and of phases of pieces, and the stride; see `Windows`."""
     num_starts = np.maximum(0, steps - window_steps + every_row)  # number of steps at which a window can start
     if every_row and stride is None:
-        # The windows of an epoch do not overlap. So many that the first one can start at any step up to window_steps - 1.
+        # The windows of an epoch do not overlap, and leave room for the first one to start at any step up to window_steps - 1.
         num_windows = np.where(num_starts > 0, np.maximum(1, num_starts // window_steps), 0)
         return num_windows, np.maximum(1, steps - num_windows * window_steps + 1), window_steps
     stride = stride or 1

@@ -1,9 +1,9 @@
-"""Samples beside a corpus: how far the metrics of a set of samples lie from held-out pieces, and how far those of real music do.
+"""The comparison of a set of samples with a corpus: are the metrics of the samples as close to held-out pieces as real music is?
 
-Sets of as many excerpts of train pieces as there are samples are drawn with replacement (a bootstrap). Their overlap areas with
-the held-out pieces and their distances from them are the yardstick: what a set of real music scores. A set of samples is outside
-the spread of the corpus in a metric if its overlap area or its distance is beyond a limit that all but a few of these sets keep.
-The limits are those of a Bonferroni correction: a set of real music keeps all of them with a probability of at least 1 - LEVEL.
+Sets of train excerpts, each as large as the set of samples, are drawn with replacement (a bootstrap). The overlap areas and
+distances between these sets and the held-out pieces are the reference: the scores of real music. A set of samples is outside the
+spread of the corpus in a metric if its overlap area or its distance is beyond a quantile of the reference. The quantiles follow
+from a Bonferroni correction: a set of real music is inside in all metrics with a probability of at least 1 - LEVEL.
 """
 
 import functools
@@ -76,8 +76,8 @@ def profile(rolls: Iterable[Roll]) -> Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What sets of real music score in a metric.
+class Reference:
+    """The scores of sets of real music in a metric.
 
     Attributes:
         overlap: median of the overlap areas with the held-out pieces.
@@ -126,7 +126,7 @@ class Corpus:
             if len(excerpts) < MIN_PIECES:
                 raise ComparisonError(
                     f"{store.path} has {counted(len(excerpts), f'{kind} piece')} of at least {counted(num_steps, 'step')}, "
-                    f"expected {MIN_PIECES} or more; metrics of so few pieces are no yardstick"
+                    f"expected {MIN_PIECES} or more; so few pieces are not a reference"
                 )
         profiles = [profile(excerpt.roll for excerpt in excerpts) for excerpts in (train, valid, test)]
         return cls(store.path.name, num_steps, held_out, *profiles)
@@ -140,7 +140,7 @@ class MetricComparison:
         metric: the metric.
         samples: its distribution over the samples that determine it.
         train, valid, test: its distributions over the excerpts.
-        yardstick: what sets of as many excerpts score.
+        reference: the scores of sets of as many excerpts.
     """
 
     metric: Metric
@@ -148,7 +148,7 @@ class MetricComparison:
     train: Distribution
     valid: Distribution
     test: Distribution
-    yardstick: Yardstick
+    reference: Reference
 
     @property
     def held_out(self) -> Distribution:
@@ -168,12 +168,12 @@ class MetricComparison:
     @property
     def is_outside_by_overlap(self) -> bool:
         """Whether the overlap area is smaller than that of real music."""
-        return self.overlap < self.yardstick.min_overlap - _TOLERANCE
+        return self.overlap < self.reference.min_overlap - _TOLERANCE
 
     @property
     def is_outside_by_distance(self) -> bool:
         """Whether the distance is larger than that of real music."""
-        return self.distance > self.yardstick.max_distance + _TOLERANCE
+        return self.distance > self.reference.max_distance + _TOLERANCE
 
     @property
     def is_outside(self) -> bool:
@@ -226,25 +226,25 @@ def compare(samples: Sequence[Roll], corpus: Corpus) -> Comparison:
     metrics, undetermined = [], []
     for metric in METRICS:
         distribution = profile_of_samples[metric.name]
-        yardstick = _yardstick(corpus, metric, len(distribution)) if len(distribution) else None
-        if yardstick is None:
+        reference = _reference(corpus, metric, len(distribution)) if len(distribution) else None
+        if reference is None:
             undetermined.append(metric.title)
         else:
             train, valid, test = (entry[metric.name] for entry in (corpus.train, corpus.valid, corpus.test))
-            metrics.append(MetricComparison(metric, distribution, train, valid, test, yardstick))
+            metrics.append(MetricComparison(metric, distribution, train, valid, test, reference))
     return Comparison(corpus, len(samples), metrics, undetermined)
 
 
 @functools.lru_cache(maxsize=1_000)
-def _yardstick(corpus: Corpus, metric: Metric, num_samples: int) -> Yardstick | None:
-    """What sets of train excerpts score; None if the corpus does not determine the metric."""
+def _reference(corpus: Corpus, metric: Metric, num_samples: int) -> Reference | None:
+    """The scores of sets of train excerpts; None if the corpus does not determine the metric."""
     train, held_out = corpus.train[metric.name], _join(corpus.valid[metric.name], corpus.test[metric.name])
     if min(len(train), len(held_out)) < MIN_PIECES:
         return None
     sets = _draw_sets(len(train), num_samples) @ train.histograms
     overlaps, distances = overlap(sets, held_out.histogram), metric.distance(sets, held_out.histogram)
     level = LEVEL / (2 * len(METRICS))
-    return Yardstick(
+    return Reference(
         overlap=float(np.median(overlaps)),
         min_overlap=float(np.quantile(overlaps, level)),
         distance=float(np.median(distances)),

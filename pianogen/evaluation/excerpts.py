@@ -1,4 +1,4 @@
-"""Excerpts of the pieces of a store, at most one of a piece, drawn with a seed: real music to compare samples with."""
+"""Excerpts of the pieces of a store, drawn with a seed, at most one per piece: real music for comparison with samples."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace

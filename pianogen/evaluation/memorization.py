@@ -1,4 +1,4 @@
-"""What samples have in common with the training set, as result.json records it."""
+"""Passages that samples have in common with the training set, as result.json records them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage of a sample that stands in a training piece, up to transposition and tempo change.
+    """A passage of a sample that also occurs in a training piece, up to transposition and tempo change.
 
     Attributes:
         onsets: length.
@@ -34,12 +34,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Memorization:
-    """The longest passage of each sample that stands in the train split, and of held-out excerpts of the same length.
+    """The longest passage of each sample that also occurs in the train split, and of held-out excerpts of the same length.
 
     Attributes:
-        samples: the passage of each sample; None if no two onsets of it stand in the train split.
+        samples: the passage of each sample; None if no two of its onsets occur in the train split.
         split: name of the split of the excerpts; None if all pieces are in the train split.
-        held_out: number of onsets of the longest passage of each excerpt; 0 if no two onsets of it stand in the train split.
+        held_out: number of onsets of the longest passage of each excerpt; 0 if no two of its onsets occur in the train split.
     """
 
     samples: list[Passage | None]

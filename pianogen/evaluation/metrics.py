@@ -1,4 +1,4 @@
-"""Metrics of music: what a roll contains, as distributions over fixed bins. docs/metrics.md has their sources.
+"""Metrics of music: properties of a roll, as distributions over fixed bins. docs/metrics.md has their sources.
 
 A metric gives values for a roll: one value, such as the share of silent steps, or one for each of its notes, onsets or steps.
 Lengths and times are in steps of the default resolution, which are sixteenth notes, whatever the resolution of the roll.
@@ -19,7 +19,7 @@ _ONSET_BYTES = PACKED_BYTES // 2
 
 
 class RollContent:
-    """What metrics read from a roll, computed once."""
+    """The properties of a roll that several metrics read; each is computed once."""
 
     def __init__(self, roll: Roll) -> None:
         self.roll = roll

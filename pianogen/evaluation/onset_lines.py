@@ -141,7 +141,7 @@ class _Table(NamedTuple):
 
     Attributes:
         first: (C,) int32 index of the first onset of the window in each slot, -1 for an empty slot. Equal windows have one slot.
-        shift: a hash without so many of its low bits is a slot.
+        shift: the number of low bits that a hash loses to become a slot.
         windows: the hash of each window.
     """
 

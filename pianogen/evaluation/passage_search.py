@@ -1,4 +1,4 @@
-"""Search of the train split for the longest passage of each sample, and of held-out excerpts as the yardstick."""
+"""Search of the train split for the longest passage of each sample, and of held-out excerpts for comparison."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _EXCERPT_SEED = 0
 def measure_memorization(
     rolls: Sequence[Roll], store: Store, groups: Sequence[str], shutdown_requested: Callable[[], bool] = lambda: False
 ) -> Memorization:
-    """Finds the longest passage of each sample that stands in the train split, and of up to 100 held-out excerpts.
+    """Finds the longest passage of each sample that also occurs in the train split, and of up to 100 held-out excerpts.
 
     The excerpts are as long as the longest sample, and from the test split, or from the valid split if there is no test split.
 
@@ -48,7 +48,7 @@ def measure_memorization(
 def find_passages(
     rolls: Sequence[Roll], store: Store, pieces: np.ndarray, shutdown_requested: Callable[[], bool] = lambda: False
 ) -> list[Passage | None]:
-    """Finds the longest passage of each roll that stands in some pieces of a store.
+    """Finds the longest passage of each roll that also occurs in some pieces of a store.
 
     Of several, that in the first piece, and there the earliest one. The memory does not depend on the number of pieces.
 
@@ -57,7 +57,7 @@ def find_passages(
         shutdown_requested: called before each block of rows; True stops the search.
 
     Returns:
-        The passages; None for a roll of which no two consecutive onsets stand in a piece.
+        The passages; None for a roll of which no two consecutive onsets occur in a piece.
 
     Raises:
         Interrupted: a shutdown was requested.
@@ -79,7 +79,7 @@ def find_passages(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a passage stands.
+    """The place of a passage.
 
     Attributes:
         onsets: length.

@@ -58,7 +58,7 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         is_complete, is_extra = chunk.end <= len(data), num_tracks >= num_declared
         if is_extra and not (chunk.is_track and is_complete):
             break
-        if not (chunk.is_track or is_complete):  # the end of the file, or bytes that are no chunk
+        if not (chunk.is_track or is_complete):  # the end of the file, or bytes that are not a chunk
             if num_tracks + num_other < num_declared:
                 failure = MISSING_TRACKS if at == len(data) else TRUNCATED
             repairs |= COUNTED_CHUNK
@@ -106,7 +106,7 @@ def _read_chunk(data: np.ndarray, at: int) -> _Chunk:
 
 @kernel
 def _count_notes_after_end(data: np.ndarray, track: TrackScan, end: int, buffers: Buffers) -> int:
-    """The note-ons between the end-of-track event of a track and its end, up to the first byte that is no legal event."""
+    """The note-ons between the end-of-track event of a track and its end, up to the first illegal event."""
     count = 0
     first = track.filled.notes
     while track.failure == OK and track.at < end:

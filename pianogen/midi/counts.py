@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What a piece contains and what its roll leaves out; every field but `notes_silent` is a column of the ledger.
+    """Numbers of notes and tempos of a piece; every field but `notes_silent` is a column of the ledger.
 
     Every note-on of the source is an onset cell, or counted as dropped, lost, silent or merged.
 
@@ -12,7 +12,7 @@ class Counts(NamedTuple):
         notes: onset cells of the roll.
         notes_out_of_range: dropped note-ons outside the 88 keys.
         notes_drum: dropped note-ons of percussion.
-        notes_program: dropped note-ons of programs that are not wanted.
+        notes_program: dropped note-ons of programs that --programs excludes.
         notes_lost: note-ons of the source that were not read, such as those after an end-of-track event.
         notes_merged: accepted note-ons whose cell was already an onset.
         notes_unreleased: notes that no note-off ends; they last until the last event of their stream.

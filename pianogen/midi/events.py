@@ -1,4 +1,4 @@
-"""The events of one MIDI file or score that matter for a roll: what the readers return and the quantizer takes."""
+"""The events of one MIDI file or score that change a roll: the readers return them, and the quantizer takes them."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ TEMPO_EVENT = np.dtype([("tick", np.int64), ("tempo_us", np.int64)])
 #   numerator  0 is the bar line of a score, after which positions are counted up to the next event
 #   power      the denominator is 2**power; without meaning for a bar line
 METER_EVENT = np.dtype([("tick", np.int64), ("numerator", np.uint8), ("power", np.uint8)], align=True)
-# Controllers, program changes and system exclusive messages that matter.
+# Controllers, program changes and system exclusive messages that change a roll.
 #   num_notes  number of note events before this event in the file
 #   kind       NOTES_OFF (controllers 120 and 123), PEDAL (controller 64), BANK (controller 0), PROGRAM, or RHYTHM (the GS message
 #              "use for rhythm part")
@@ -43,7 +43,7 @@ CHANNEL_EVENT = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What a MIDI file or score contains that matters for a roll.
+    """The events of a MIDI file or score that change a roll.
 
     Attributes:
         ticks_per_quarter: positive.

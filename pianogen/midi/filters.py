@@ -11,7 +11,7 @@ from pianogen.roll import ONSET, Roll
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The limits; None is no limit.
+    """The limits; None disables a limit.
 
     Attributes:
         min_steps, max_steps: length of the roll.

@@ -39,7 +39,7 @@ def read(scan: Scan) -> Events:
     """The events of a MIDI file, which is checked: the verdict does not depend on the parser."""
     parsed = midi.MidiFile()
     with _without_garbage_collection():
-        parsed.readstr(scan.normalise())
+        parsed.readstr(scan.normalize())
         events = _events(parsed)
     return replace(events, notes_lost=scan.events.notes_lost, repairs=scan.events.repairs)
 
@@ -92,7 +92,7 @@ def _events(parsed: midi.MidiFile) -> Events:
 
 
 def _channel_event(event: midi.MidiEvent) -> tuple[int, int, Any] | None:
-    """(channel, kind, value) of an event, as in CHANNEL_EVENT; None if the event does not matter."""
+    """(channel, kind, value) of an event, as in CHANNEL_EVENT; None if the event does not change a roll."""
     kind = event.type
     if kind is midi.ChannelVoiceMessages.PROGRAM_CHANGE:
         return event.channel - 1, PROGRAM, event.data

@@ -36,7 +36,7 @@ class _Played(NamedTuple):
     note: Note
 
 
-class _Struck(NamedTuple):
+class _JoinedNote(NamedTuple):
     """A note with its ties joined: where it sounds, in ticks, and its MIDI note number (None for percussion)."""
 
     start: int
@@ -121,13 +121,13 @@ def _spans(played: Sequence[_Played], tpq: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]], tpq: int) -> list[_Struck]:
-    """The notes that are struck: a note that ends a tie extends a note of its key that ends where it starts, in any voice.
+def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]], tpq: int) -> list[_JoinedNote]:
+    """Joins ties: a note that ends a tie extends the note of its key that ends where it starts, in any voice.
 
     Programs that write durations with few divisions round them, so that the notes of a tie may be a little apart.
     """
     tolerance = tpq // _TIES_PER_QUARTER
-    struck: list[_Struck] = []
+    joined: list[_JoinedNote] = []
     open_ties: defaultdict[int | None, list[tuple[int, int]]] = defaultdict(list)  # by key: where a note ends, and its index
     for (start, stop, note), span in zip(played, spans, strict=True):
         ties = open_ties[note.key]
@@ -136,23 +136,23 @@ def _join_ties(played: Sequence[_Played], spans: Sequence[tuple[int, int]], tpq:
         if tie is not None and tie[0] <= start + tolerance:
             ties.remove(tie)
             index = tie[1]
-            struck[index] = struck[index]._replace(stop=span[1])
+            joined[index] = joined[index]._replace(stop=span[1])
         else:
-            index = len(struck)
-            struck.append(_Struck(*span, note.key))
+            index = len(joined)
+            joined.append(_JoinedNote(*span, note.key))
         if note.tie_start:
             ties.append((stop, index))
-    return struck
+    return joined
 
 
-def _note_events(struck: Sequence[_Struck]) -> np.ndarray:
+def _note_events(joined: Sequence[_JoinedNote]) -> np.ndarray:
     """(2N,) NOTE_EVENT: a note-on and a note-off for each note, in one track, by tick."""
     columns = np.array(
-        [(start, stop, _DRUM_KEY if key is None else min(max(key, 0), 127), key is None) for start, stop, key in struck], np.int64
+        [(start, stop, _DRUM_KEY if key is None else min(max(key, 0), 127), key is None) for start, stop, key in joined], np.int64
     )
     start, stop, key, is_drum = columns.reshape(-1, 4).T
-    events = np.zeros(2 * len(struck), NOTE_EVENT)
-    events["tick"], events["kind"] = np.concatenate([start, stop]), np.repeat([ON, OFF], len(struck))
+    events = np.zeros(2 * len(joined), NOTE_EVENT)
+    events["tick"], events["kind"] = np.concatenate([start, stop]), np.repeat([ON, OFF], len(joined))
     events["key"], events["channel"] = np.tile(key, 2), np.tile(is_drum * _DRUM_CHANNEL, 2)
     return events[np.argsort(events["tick"], kind="stable")]
 

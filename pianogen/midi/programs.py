@@ -1,4 +1,4 @@
-"""Which notes are percussion, and which have one of the wanted programs; compiled with numba.
+"""Which notes are percussion, and which have one of the programs that are kept; compiled with numba.
 
 Percussion is the percussion channel, a channel after a program change with bank select 120 or 127 in force, and a channel that
 the GS message "use for rhythm part" makes percussion; the same message makes a channel melodic. Bank select, program changes and
@@ -19,20 +19,20 @@ _DRUM_BANKS = (120, 127)
 _ALL = np.ones(_NUM_PROGRAMS, np.bool_)
 
 
-def wanted_programs(programs: Sequence[int] | None) -> np.ndarray:
-    """(128,) bool: whether the notes of a General MIDI program are kept; None wants all programs."""
+def kept_programs(programs: Sequence[int] | None) -> np.ndarray:
+    """(128,) bool: whether the notes of a General MIDI program are kept; None keeps all programs."""
     return _ALL if programs is None else np.isin(np.arange(_NUM_PROGRAMS), programs)
 
 
 @kernel
-def classify(notes: np.ndarray, channel_events: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+def classify(notes: np.ndarray, channel_events: np.ndarray, is_kept_program: np.ndarray) -> np.ndarray:
     """(N,) uint8: KEPT, DRUM or OTHER_PROGRAM for each note event.
 
     Args:
-        is_wanted: the result of `wanted_programs`.
+        is_kept_program: the result of `kept_programs`.
     """
-    if not is_wanted.all() or not _is_plain(channel_events):
-        return _classify(notes, _by_channel(channel_events), is_wanted)
+    if not is_kept_program.all() or not _is_plain(channel_events):
+        return _classify(notes, _by_channel(channel_events), is_kept_program)
     classes = np.empty(len(notes), np.uint8)
     for i in range(len(notes)):
         classes[i] = DRUM if notes[i].channel == _DRUM_CHANNEL else KEPT
@@ -51,7 +51,7 @@ def _is_plain(events: np.ndarray) -> bool:
 
 @kernel
 def _by_channel(channel_events: np.ndarray) -> np.ndarray:
-    """The events that matter here, ordered by channel, tick, track and position."""
+    """The bank selects, program changes and GS messages, ordered by channel, tick, track and position."""
     kind = channel_events["kind"]
     events = channel_events[(kind == BANK) | (kind == PROGRAM) | (kind == RHYTHM)]
     events = events[np.argsort(events["tick"], kind="mergesort")]  # stable
@@ -59,10 +59,10 @@ def _by_channel(channel_events: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _classify(notes: np.ndarray, events: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+def _classify(notes: np.ndarray, events: np.ndarray, is_kept_program: np.ndarray) -> np.ndarray:
     """As `classify`, with events ordered by channel, tick, track and position."""
     begin = np.searchsorted(events["channel"], np.arange(17))  # those of channel c are begin[c] to begin[c + 1] - 1
-    after = _find_classes(events, begin, is_wanted)
+    after = _find_classes(events, begin, is_kept_program)
     classes = np.empty(len(notes), np.uint8)
     for i in range(len(notes)):
         tick, channel = notes[i].tick, notes[i].channel
@@ -75,12 +75,12 @@ def _classify(notes: np.ndarray, events: np.ndarray, is_wanted: np.ndarray) -> n
                 low = middle + 1
             else:
                 high = middle
-        classes[i] = after[low - 1] if low > begin[channel] else _class_of(channel == _DRUM_CHANNEL, 0, is_wanted)
+        classes[i] = after[low - 1] if low > begin[channel] else _class_of(channel == _DRUM_CHANNEL, 0, is_kept_program)
     return classes
 
 
 @kernel
-def _find_classes(events: np.ndarray, begin: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+def _find_classes(events: np.ndarray, begin: np.ndarray, is_kept_program: np.ndarray) -> np.ndarray:
     """The class of the notes after each event and before the next one of its channel."""
     classes = np.empty(len(events), np.uint8)
     for channel in range(16):
@@ -97,12 +97,12 @@ def _find_classes(events: np.ndarray, begin: np.ndarray, is_wanted: np.ndarray) 
                     is_drum = is_drum_by_bank = True
                 elif is_drum_by_bank and channel != _DRUM_CHANNEL:
                     is_drum = is_drum_by_bank = False
-            classes[i] = _class_of(is_drum, program, is_wanted)
+            classes[i] = _class_of(is_drum, program, is_kept_program)
     return classes
 
 
 @kernel
-def _class_of(is_drum: bool, program: int, is_wanted: np.ndarray) -> int:
+def _class_of(is_drum: bool, program: int, is_kept_program: np.ndarray) -> int:
     if is_drum:
         return DRUM
-    return KEPT if is_wanted[program] else OTHER_PROGRAM
+    return KEPT if is_kept_program[program] else OTHER_PROGRAM

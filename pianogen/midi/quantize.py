@@ -13,7 +13,7 @@ from pianogen.midi.filters import check_filters
 from pianogen.midi.grid import Grid, step_of_tick
 from pianogen.midi.options import ReadOptions
 from pianogen.midi.pedals import NO_PEDALS, read_pedals
-from pianogen.midi.programs import classify, wanted_programs
+from pianogen.midi.programs import classify, kept_programs
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.streams import Dropped, read_streams
 from pianogen.roll import Roll
@@ -35,7 +35,7 @@ def quantize(events: Events, options: ReadOptions) -> tuple[Roll, Counts]:
     pedals = read_pedals(events.channel_events, events.end_tick, grid) if options.sustain else NO_PEDALS
     source = _Source(events.notes, events.tempos, events.meters, events.channel_events, events.end_tick)
     # One call, because passing arrays to kernels takes a tenth of the time for a file.
-    found = _quantize(source, _Rules(grid, wanted_programs(options.programs), pedals, options.keep_rests))
+    found = _quantize(source, _Rules(grid, kept_programs(options.programs), pedals, options.keep_rests))
     if found.num_onsets == 0:
         raise _no_notes(found, events)
     if found.num_steps > MAX_STEPS:
@@ -69,15 +69,15 @@ class _Source(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """How events become a roll.
+    """The options of the conversion of events to a roll.
 
     Attributes:
-        is_wanted: (128,) bool General MIDI programs.
+        is_kept_program: (128,) bool General MIDI programs.
         pedals: (P,) PEDAL_STATE.
     """
 
     grid: Grid
-    is_wanted: np.ndarray
+    is_kept_program: np.ndarray
     pedals: np.ndarray
     keep_rests: bool
 
@@ -110,7 +110,7 @@ def _no_notes(found: _Quantized, events: Events) -> Rejection:
 
 @kernel
 def _quantize(source: _Source, rules: _Rules) -> _Quantized:
-    classes = classify(source.notes, source.channel_events, rules.is_wanted)
+    classes = classify(source.notes, source.channel_events, rules.is_kept_program)
     closed = add_closings(source.notes, classes, source.channel_events)
     sounding = read_streams(closed.notes, closed.classes, rules.grid, rules.pedals)
     steps = _find_range(sounding.onsets, sounding.spans)

@@ -66,7 +66,7 @@ class Scan:
     division: bytes
     tracks: np.ndarray
 
-    def normalise(self) -> bytes:
+    def normalize(self) -> bytes:
         """The same music in the simplest form of the format, for readers that support only a part of it.
 
         The result has a header of 6 bytes, and after it only tracks, as many as declared. Each ends with an end-of-track event.

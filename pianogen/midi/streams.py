@@ -32,7 +32,7 @@ _STREAM = np.dtype(
     ],
     align=True,
 )
-_MANY = 1 << 24  # a CLOSE counts as so many note-offs, more than a file has
+_MANY = 1 << 24  # the number of note-offs that a CLOSE counts as, more than a file has
 _UNUSED = -1
 _NEVER = np.iinfo(np.int64).max
 

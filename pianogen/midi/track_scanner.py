@@ -161,7 +161,7 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
 
 @kernel
 def _kind_of(status: int, first: int, has_pedals: bool) -> int:
-    """The kind of a controller or program change with this first data byte; _OTHER if it does not matter."""
+    """The kind of a controller or program change with this first data byte; _OTHER if it does not change a roll."""
     if status >= 0xC0:
         return PROGRAM
     if first == _BANK_SELECT:

@@ -27,7 +27,7 @@ def focal(crossentropy: tf.Tensor) -> tf.Tensor:
 
 
 def comparable_metrics(target: tf.Tensor, output: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The two metrics of the report besides the loss; they are comparable between models.
+    """The two metrics of the 2021 report besides the loss; they are comparable between models.
 
     Args:
         target: (…, 177) features of a row.

@@ -85,7 +85,7 @@ class Recurrent:
         return output, tf.nest.map_structure(lambda rows: rows[-1], states)
 
     def step(self, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor, state: list[Any]) -> tuple[Any, list[Any]]:
-        """See `Network.step`; the models of the report do not read bar positions."""
+        """See `Network.step`; the models of the 2021 report do not read bar positions."""
         del bar_position
         bodies, next_state = self._advance(packed, tempo_us, state)
         return tf.nest.map_structure(lambda row: row[:, tf.newaxis], self._head(bodies)), next_state

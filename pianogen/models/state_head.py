@@ -1,6 +1,7 @@
 """Two outputs: the state of each key, and the tempo.
 
-In the split model of the report, one loss covers both; the loss that suits the keys ruins the tempo. Here each has its own loss.
+The split model of the 2021 report had one loss for both outputs, and a loss that suits the keys ruins the tempo. Here the keys
+and the tempo have losses of their own.
 """
 
 import keras

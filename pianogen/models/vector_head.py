@@ -1,4 +1,4 @@
-"""The output of the report: one vector of keys and tempo, which predicts the features of the next row.
+"""The output of the 2021 report: one vector of keys and tempo, which predicts the features of the next row.
 
 With the squared error, an output that is trained on zeros and ones is the expectation of its bit; it is read as its probability.
 """

@@ -16,7 +16,7 @@ def continue_bars(primer: Roll, num_read: int, meter: str | None, num_steps: int
             before it; 4/4 if the primer has no complete bar.
 
     Raises:
-        UsageError: a bar of the meter has no whole number of steps, or too many.
+        UsageError: a bar of the meter is not a whole number of steps, or is too long.
     """
     bar_lines = np.flatnonzero(primer.bar_position == 0)
     # Up to the end of the bar in which the rows end; of rows before the first bar line, that of the first bar.

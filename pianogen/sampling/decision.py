@@ -3,12 +3,13 @@
 Gumbel noise times the temperature is added to the log probability of every state of every key. At temperature 1, the largest of
 the three values of a key is a draw from its three probabilities (Gumbel 1954).
 
-A static threshold, as in the report, lets every key sound whose larger sounding state exceeds silence by more than the log odds
-of the threshold.
+With a static threshold, as in the 2021 report, a key sounds if the larger of its values for onset and hold exceeds that for
+silence by more than the log odds of the threshold.
 
 The dynamic threshold first draws the number of holds and the number of onsets of a step from the statistics of the corpus. The
-keys whose hold exceeds their other states most are held; of the other keys, those whose onset exceeds silence most start a
-note. One number for holds and onsets together would let a model that is unsure about holds repeat the onset at every step.
+keys whose value for a hold exceeds their other values most are held; of the other keys, those whose value for an onset exceeds
+that for silence most start a note. With one number for holds and onsets together, a model that is unsure about holds would repeat
+the onset at every step.
 """
 
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ class Sampler:
             their median tempo, unless the tempo of samples is fixed.
 
     Raises:
-        UsageError: the primer cannot be read, or has no notes; or a bar of the meter has no whole number of steps.
+        UsageError: the primer cannot be read, or has no notes; or a bar of the meter is not a whole number of steps.
     """
 
     def __init__(self, network: Network, config: SamplingConfig, statistics: Statistics) -> None:

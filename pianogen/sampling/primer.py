@@ -36,6 +36,7 @@ def check_start(config: SamplingConfig, steps_per_quarter: int) -> None:
     """Checks that the primer can be read, and that bars of the meter follow it.
 
     Raises:
-        UsageError: the primer cannot be read or has no notes; or a bar of the meter has no whole number of steps, or too many.
+        UsageError: the primer cannot be read or has no notes; or a bar of the meter is not a whole number of steps, or too
+            long.
     """
     continue_bars(read_primer(config, steps_per_quarter), 0, config.meter, 1)

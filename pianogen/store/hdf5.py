@@ -156,7 +156,7 @@ def _write_pieces(group: h5py.Group, pieces: Pieces, texts: Mapping[str, _TextCo
 
 
 def _new_digest(pieces: Pieces) -> "hashlib._Hash":
-    """The fingerprint's hash of lengths and splits; all packed rows, all tempos and all bar positions must be added."""
+    """The hash of the fingerprint, with lengths and splits; all packed rows, all tempos and all bar positions must be added."""
     digest = hashlib.sha256()
     digest.update(pieces.steps.astype("<u4").tobytes())
     digest.update(pieces.split.astype("u1").tobytes())

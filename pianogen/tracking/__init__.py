@@ -1,1 +1,1 @@
-"""Trackers: programs that show the course of trainings, such as TensorBoard and Weights & Biases."""
+"""Trackers: programs that show the progress of trainings, such as TensorBoard and Weights & Biases."""

@@ -20,7 +20,7 @@ class TensorBoard:
     errors: tuple[type[Exception], ...] = (tf.errors.OpError, OSError)
 
     def start(self, run: TrackedRun, history: History) -> None:  # noqa: ARG002 - of the interface
-        """Opens an event file. It repeats nothing: TensorBoard reads the files of all attempts."""
+        """Opens an event file. The file repeats no earlier epochs: TensorBoard reads the files of all attempts."""
         self._writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
         settings = {key: value for key, value in run.settings.items() if isinstance(value, bool | int | float | str)}
         with self._writer.as_default():

@@ -63,7 +63,7 @@ class Tracker(Protocol):
 class Trackers:
     """The trackers of a run. The training does not depend on them: one that fails is left out for a minute.
 
-    They start when they are first needed: only then have the devices of TensorFlow been set up, which a tracker may use.
+    Trackers start when they are first needed: only then are the devices of TensorFlow set up, which a tracker may use.
 
     Args:
         trackers: not started.
@@ -102,7 +102,7 @@ class Trackers:
             self._call(tracker, method, *arguments)
 
     def _call(self, tracker: Tracker, method: str, *arguments: Any) -> bool:
-        """Calls a method of a tracker that has not failed lately; whether it succeeded."""
+        """Calls a method of a tracker, unless the tracker has failed recently; returns whether the call succeeded."""
         if time.monotonic() < self._paused_until.get(id(tracker), 0):
             return False
         try:
@@ -127,6 +127,8 @@ def find_tracker(name: str) -> type[Tracker]:
     module, _, class_name = BUILT_IN.get(name, name).partition(":")
     try:
         tracker: type[Tracker] = getattr(importlib.import_module(module), class_name)
+        if not isinstance(tracker, type):
+            raise ImportError(f"{class_name} is not a class")
     except (ImportError, AttributeError, ValueError) as error:  # ValueError: the name of the module is empty
         action = f"install it with pip install '.[{name}]'" if name in BUILT_IN else "correct it, or add its folder to PYTHONPATH"
         expected = "expected wandb, or package.module:Class"

@@ -36,7 +36,7 @@ class CheckpointError(PianogenError):
 
 
 def variables_of(model: keras.Model) -> list[tf.Variable]:
-    """All variables of a model, for a tf.train.Checkpoint; of the model itself, it would miss layers that are kept in a list."""
+    """All variables of a model, for a tf.train.Checkpoint; without this, it would miss layers that are kept in a list."""
     return [weight.value for weight in model.weights]
 
 
@@ -85,9 +85,9 @@ class Checkpoints:
             self._manager = tf.train.CheckpointManager(state, str(folder), config.keep, checkpoint_name=_PREFIX)
 
     def _restore(self) -> str | None:
-        """Restores the newest intact checkpoint and returns its name; None if there is nothing to lose.
+        """Restores the newest intact checkpoint and returns its name; None if no iteration has a checkpoint.
 
-        That is so if no checkpoint was written, or only a part of the first one, before the first iteration.
+        The latter is the case if no checkpoint was written, or only a part of the first one, before the first iteration.
         """
         if not self._folder.is_dir():
             return None
@@ -125,7 +125,7 @@ class Checkpoints:
         return f"To start from iteration 0, remove {self._folder} and metrics.csv"
 
     def _repair_pointer(self, name: str) -> None:
-        """Has the pointer name a checkpoint, and list the older ones, which are removed when there are too many."""
+        """Writes a pointer that names a checkpoint and lists the older ones, which are removed when there are too many."""
         number = int(name.rpartition("-")[2])
         known = [other for other in find_checkpoints(self._folder) if int(other.rpartition("-")[2]) <= number]
         paths = [str(self._folder / other) for other in sorted(known, key=lambda other: int(other.rpartition("-")[2]))]

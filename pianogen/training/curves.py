@@ -26,12 +26,12 @@ class Curves:
         self._num_drawn, self._drawn_s = 0, time.monotonic()
 
     def update(self, rows: Sequence[Row]) -> None:
-        """Draws the curves if the last drawing is old. A failure is logged and ends nothing."""
+        """Draws the curves if the last drawing is old. A failure is logged, and training continues."""
         if time.monotonic() - self._drawn_s >= _INTERVAL_S:
             self.finish(rows)
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Draws the curves if they lack an epoch. A failure is logged and ends nothing."""
+        """Draws the curves if they lack an epoch. A failure is logged, and training continues."""
         if len(rows) != self._num_drawn:
             with for_display(self._path):
                 draw_curves(rows, self._metrics, self._path)

@@ -151,14 +151,14 @@ class _Loop:
         self._calls: list[tuple[int, float]] = []  # iterations and seconds of the compiled calls of this attempt
 
     def run(self) -> TrainingResult:
-        """Trains to the end; the epochs, then model.keras."""
+        """Trains all epochs that remain, and writes model.keras."""
         if self._checkpoints.newest is None:
-            self._checkpoints.save()  # metrics without a checkpoint are then damage, and an unwritable folder is noticed now
+            self._checkpoints.save()  # so metrics without a checkpoint mean damage, and an unwritable folder is an error now
         self._batches = iter(self._strategy.distribute_datasets_from_function(lambda _: self._local_batches()))
         try:
             self._run_epochs()
         finally:
-            self._batches = None  # or the interpreter could not exit while a thread still reads windows; see `stream_windows`
+            self._batches = None  # otherwise the interpreter cannot exit while a thread reads windows; see `stream_windows`
         self._early_stopping.restore_best_weights()
         if self._is_writer:
             self._curves.finish(self._history.rows)

@@ -30,7 +30,7 @@ def check_models(store: Store, configs: list[Config], show: Callable[[str], None
         WindowError: there is no window to train on.
         TrainedModelError: an ensemble cannot be loaded.
         ConfigError: the warm-up of a run is as long as the run or longer.
-        UsageError: a bar of samples has no whole number of steps, or too many.
+        UsageError: a bar of samples is not a whole number of steps, or is too long.
         PianogenError: a model cannot be built, or its loss cannot be computed.
     """
     tf.config.set_visible_devices([], "GPU")

@@ -1,7 +1,7 @@
 """The networks, by the names that the configuration gives the models.
 
-Number of parameters with the 64 units of the report: base 104,963 and gru 89,667, as in the report; rnn 58,499, stacked 137,987,
-bidirectional 178,243, mlstm 120,387, peephole 105,155, hyperlstm 126,147, feedback 147,177, split 79,177, pair 140,873.
+Number of parameters with the 64 units of the 2021 report: base 104,963 and gru 89,667, as in that report; rnn 58,499, stacked
+137,987, bidirectional 178,243, mlstm 120,387, peephole 105,155, hyperlstm 126,147, feedback 147,177, split 79,177, pair 140,873.
 joint has 82,818 with its 48 units and 53 keys in use.
 """
 
@@ -67,7 +67,7 @@ def _split(config: Config) -> Network:
 
 
 def _pair(config: Config) -> Network:
-    """Separate bodies for keys and tempo, as the report proposes; the body of the keys does not read the tempo."""
+    """Separate bodies for keys and tempo, as the 2021 report proposes; the body of the keys does not read the tempo."""
     units, every_row = config.model.units, config.predicts_every_row
     keys = Unidirectional(Features(tempo=False), lstm, units, 1, every_row, name="keys_body")
     tempo = Unidirectional(Features(), lstm, units, 1, every_row, name="tempo_body")

@@ -1,4 +1,4 @@
-"""Writing the files of a run. What a run needs to resume is retried; what only shows its progress may fail."""
+"""Writes of the files of a run: those that a run needs to resume are retried, those that only show its progress may fail."""
 
 import logging
 import re

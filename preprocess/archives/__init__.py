@@ -12,12 +12,22 @@ from pathlib import Path
 from pianogen.errors import UsageError, cause
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.archives import streams
-from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Doubt, Member, Refusal
+from preprocess.archives.member import REFUSAL_MESSAGES, ArchiveKind, Member, Refusal, UnusualEnd
 from preprocess.archives.tar_files import list_tar
 from preprocess.archives.tree import Tree, TreeError
 from preprocess.archives.zip_files import list_zip, read_zip
 
-__all__ = ["SUFFIXES", "ArchiveKind", "Doubt", "Member", "Refusal", "is_archive", "list_members", "read_member", "seek_member"]
+__all__ = [
+    "SUFFIXES",
+    "ArchiveKind",
+    "Member",
+    "Refusal",
+    "UnusualEnd",
+    "is_archive",
+    "list_members",
+    "read_member",
+    "seek_member",
+]
 
 _KINDS: dict[str, ArchiveKind] = {
     ".zip": "zip",
@@ -52,7 +62,9 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def list_members(path: str, index_folder: Path | None, report: Callable[[Doubt], None]) -> Iterator[tuple[bytes, int, Member]]:
+def list_members(
+    path: str, index_folder: Path | None, report: Callable[[UnusualEnd], None]
+) -> Iterator[tuple[bytes, int, Member]]:
     """The name, uncompressed size and position of every file that a file system would show after extraction.
 
     Args:
@@ -64,8 +76,8 @@ def list_members(path: str, index_folder: Path | None, report: Callable[[Doubt],
     """
     try:
         tree = _list(path, index_folder)
-        if tree.doubt is not None:
-            report(tree.doubt)
+        if tree.unusual_end is not None:
+            report(tree.unusual_end)
         yield from tree.files()
     except (OSError, *_DAMAGE_ERRORS) as error:
         raise UsageError(

@@ -16,8 +16,8 @@ class Refusal(IntEnum):
     NOT_A_FILE = -4
 
 
-class Doubt(Enum):
-    """Why an archive that can be read may contain more than is read."""
+class UnusualEnd(Enum):
+    """An unusual end of a tar, which is read with a warning because members may be missing."""
 
     NO_END = auto()
     MEMBERS_BEHIND_END = auto()

@@ -3,7 +3,7 @@
 import tarfile
 from typing import BinaryIO, Self
 
-from preprocess.archives.member import ArchiveKind, Doubt, Member, Refusal
+from preprocess.archives.member import ArchiveKind, Member, Refusal, UnusualEnd
 from preprocess.archives.tree import Tree
 
 _MAX_PADDING_BLOCKS = 2_048  # `tar -b` with 1 MiB; the default of tar is 20
@@ -49,9 +49,9 @@ def list_tar(stream: BinaryIO, kind: ArchiveKind) -> Tree:
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header in memory
             _add(tree, info, kind)
         if not archive.has_end:
-            tree.doubt = Doubt.NO_END
+            tree.unusual_end = UnusualEnd.NO_END
         elif _has_member(stream):
-            tree.doubt = Doubt.MEMBERS_BEHIND_END
+            tree.unusual_end = UnusualEnd.MEMBERS_BEHIND_END
     return tree
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from preprocess.archives.member import ArchiveKind, Doubt, Member, Refusal
+from preprocess.archives.member import ArchiveKind, Member, Refusal, UnusualEnd
 
 _MAX_LINKS = 40  # the limit of Linux
 # A chain of folders that contain two links to the next folder would show 2**n files.
@@ -22,14 +22,14 @@ class Tree:
         kind: the kind of the archive.
 
     Attributes:
-        doubt: whether the archive may contain more files.
+        unusual_end: set if the archive may contain more files.
     """
 
     def __init__(self, kind: ArchiveKind) -> None:
         self._unresolved = Member(kind, 0, 0, Refusal.LINK)
         self._entries: dict[bytes, tuple[int, Member] | bytes] = {}  # size and position of a file, or the target of a link
         self._has_links = False
-        self.doubt: Doubt | None = None
+        self.unusual_end: UnusualEnd | None = None
 
     def add_file(self, name: bytes, size: int, member: Member) -> None:
         """Adds a file of this uncompressed size."""

@@ -380,7 +380,7 @@ def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tm
             "Training piece: bar 3 of B/<b>.mid (-5 semitones, note values times 3/2)",
             "Training piece: bar 5 of A/000.mid (not transposed)",
         ]
-        assert page.get_by_text("120 onsets from bar 2 on stand in the train split").count() == 1
+        assert page.get_by_text("120 onsets from bar 2 on also occur in the train split").count() == 1
         assert page.locator(".track strong", has_text="long passage").count() == 1
         passages.nth(1).locator("summary").click()
         passages.nth(1).get_by_role("button", name="Play the training passage").click()

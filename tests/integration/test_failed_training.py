@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from jobs.records.run_directory import Run
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.store import Split
 from pianogen.training.iterations import failure_cause
 from tests.support.made_music import made_store
@@ -51,7 +51,7 @@ def test_checkpoint_of_a_different_model_is_refused_and_kept(tmp_path: Path, int
     run = copy_of(interrupted, tmp_path)
     iteration = iteration_of(run)
     other = SETTINGS | {"model": {"units": 9}}
-    (run.path / "config.yaml").write_text(config.dump_yaml(other))
+    (run.path / "config.yaml").write_text(yaml_files.dump_yaml(other))
     assert finished(attempt(run)).returncode == 1
     assert "cannot restore checkpoint" in state_of(run)[1]
     assert "the model in config.yaml is a different one" in state_of(run)[1]

@@ -379,7 +379,7 @@ def test_watch_prints_a_line_for_every_run_where_there_is_no_terminal(
     assert line[20:] == "0000-base  failed  no space left on [/job:worker]"
 
 
-def test_trouble_with_files_that_only_show_progress_does_not_end_a_run(tmp_path: Path, store: Path) -> None:
+def test_unwritable_files_that_only_show_progress_do_not_end_a_run(tmp_path: Path, store: Path) -> None:
     run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 2})
     (run.path / "log").mkdir()
     for name in ("curves.png", "log/progress.json", "log/attempt-01.log"):

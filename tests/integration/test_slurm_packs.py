@@ -9,7 +9,7 @@ from jobs.cluster.environment import modified
 from jobs.execution import cancel
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import Run
-from pianogen import config
+from pianogen import yaml_files
 from tests.support.processes import POLL_S, wait_until
 from tests.support.runs import are_equal, iteration_of
 from tests.support.slurm_cluster import SlurmCluster
@@ -88,7 +88,7 @@ def test_two_clusters_over_one_folder_train_packed_random_and_promoted_runs(slur
         two.wait_for("done")
     assert sum(len(run.read_provenance().attempts) for run in one.runs()) == 5
     assert len(lost.read_provenance().attempts) == 2
-    trained = [config.load_yaml(run.config_file)["training"] for run in (promoted, lost)]
+    trained = [yaml_files.load_yaml(run.config_file)["training"] for run in (promoted, lost)]
     settings = [{f"training.{name}": value for name, value in training.items()} for training in trained]
     alone = Sweep(slurm, tmp_path / "alone", tmp_path / "alone" / "runs", runs=settings)
     succeeded(alone.submit("--cluster", "debug"))

@@ -59,7 +59,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def submission(sweep_file: Path, store: Path, out: Path, *more: str) -> list[str]:
-    """The arguments of jobs.sweep that train a sweep on this machine; the trial of the models has tests of its own."""
+    """The arguments of jobs.sweep that train a sweep on this machine; the smoke test has tests of its own."""
     return ["submit", *map(str, (sweep_file, "--store", store, "--out", out)), "--cluster", "local", "--no-check-models", *more]
 
 
@@ -86,7 +86,7 @@ def assert_finished(run: Path) -> None:
 
 def assert_display(text: str, out: Path) -> None:
     """A terminal shows the checks, the runs while they train, their table, and the next commands."""
-    for step in ("check: model 1 of 2: base", "check: model 2 of 2: gru", "check: run in miniature"):
+    for step in ("check: model 1 of 2: base", "check: model 2 of 2: gru", "check: one iteration and one sample"):
         assert step in text
     assert re.search(r"train \S+ 0/2 jobs .* running", text)
     for name in ("0000-base", "0001-gru"):
@@ -162,12 +162,12 @@ def assert_measured(out: Path, runs: Sequence[Path], capsys: pytest.CaptureFixtu
 
 def test_sweep_from_store_to_midi(tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "a sweep"
-    (out / "jobs" / "trial-killed" / "checkpoints").mkdir(parents=True)  # of a submission that was killed in its trial run
+    (out / "jobs" / "smoke-test-killed" / "checkpoints").mkdir(parents=True)  # of a submission that was killed in its smoke test
     arguments = [*map(str, (small, "--store", store, "--out", out)), "--cluster", "local"]
     submitted = run_in_terminal([sys.executable, "-m", "jobs.sweep", "submit", *arguments])
     assert submitted.returncode == 0, submitted.text
     assert_display(submitted.text, out)
-    assert list((out / "jobs").glob("trial-*")) == []
+    assert list((out / "jobs").glob("smoke-test-*")) == []
     runs = [out / "0000-base", out / "0001-gru"]
     status = python("-m", "jobs.sweep", "status", out, "--json")
     assert [(row["run"], row["state"]) for row in json.loads(status.stdout)] == [(run.name, "done") for run in runs]

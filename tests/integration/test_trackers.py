@@ -106,6 +106,6 @@ def test_example_of_the_documentation_is_a_tracker(tmp_path: Path) -> None:
 def test_tracker_is_found_by_name() -> None:
     assert find_tracker("wandb") is WeightsAndBiases
     assert find_tracker(f"{__name__}:Unreachable") is Unreachable
-    for name in ("wandv", "json:Tracker", "no.module:Tracker"):
+    for name in ("wandv", "json:Tracker", "json:decoder", "no.module:Tracker"):
         with pytest.raises(UsageError, match="cannot be imported"):
             find_tracker(name)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from jobs import sweep
 from jobs.configuration import run_config
 from jobs.records.run_directory import Run
-from pianogen import command, config
+from pianogen import command, yaml_files
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import find_windows
 from pianogen.store import Split, Store
@@ -158,7 +158,7 @@ def test_validation_and_the_saved_model_use_the_averaged_weights(store: Path, un
     assert min(valid_losses) < valid_losses[-1]
     assert history[-1]["learning_rate"] == pytest.approx(0.02 * 0.002)
 
-    parsed = run_config.parse(config.load_yaml(run.config_file), "test")
+    parsed = run_config.parse(yaml_files.load_yaml(run.config_file), "test")
     with Store(store) as opened:
         network, checkpoint = load_trained_model(parsed, train_statistics(opened, parsed.data).keys, run.path)
         validation = Validation(network, find_windows(opened, Split.VALID, parsed.data), Workers())
@@ -181,7 +181,7 @@ def test_two_replicas_and_two_workers_match_one_device(tmp_path: Path, store: Pa
         run.mkdir()
         training = {"max_iterations": 200} | sections["training"]
         values = SETTINGS | sections | {"logical_devices": replicas, "training": training}
-        (tmp_path / f"{name}.yaml").write_text(config.dump_yaml(values))
+        (tmp_path / f"{name}.yaml").write_text(yaml_files.dump_yaml(values))
         addresses = [f"127.0.0.1:{port}" for port in free_ports(num_workers)]
         processes = [
             subprocess.Popen(

@@ -91,8 +91,8 @@ class Disk:
 
 
 @dataclass
-class Trial:
-    """The interruptions of one run.
+class InterruptedRun:
+    """A run that is interrupted at random moments.
 
     Attributes:
         longest_s: of the random times after which an attempt is interrupted.
@@ -169,10 +169,10 @@ def main() -> int:
 
     draw, counts, num_runs = random.Random(arguments.seed), Counter[str](), 0
     while counts.total() < arguments.num:
-        run = prepare(disk.path / f"trial-{num_runs}" / "runs", store, **settings)
-        trial = Trial(run, disk, draw, longest_s)
+        run = prepare(disk.path / f"run-{num_runs}" / "runs", store, **settings)
+        interrupted = InterruptedRun(run, disk, draw, longest_s)
         while run.read_result() is None:
-            kind = trial.interrupt()
+            kind = interrupted.interrupt()
             if kind is None and run.read_result() is None:
                 sys.exit(f"an attempt failed: {' '.join(state_of(run))}")
             counts.update([kind] if kind else [])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.configuration import run_config
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.data.statistics import train_statistics
 from pianogen.errors import Interrupted
 from pianogen.store import Store
@@ -35,7 +35,7 @@ class CountedValidation(Validation):
 if __name__ == "__main__":
     settings, path, run = (Path(text) for text in sys.argv[1:])
     loop.Validation = CountedValidation  # type: ignore[attr-defined]
-    parsed = run_config.parse(config.load_yaml(settings), "repeated_validation")
+    parsed = run_config.parse(yaml_files.load_yaml(settings), "repeated_validation")
     with Store(path) as store:
         statistics = train_statistics(store, parsed.data)
         try:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from jobs.configuration import run_config
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.data.statistics import train_statistics
 from pianogen.store import Store
 from pianogen.training.loop import train
@@ -19,5 +19,5 @@ if __name__ == "__main__":
     time.monotonic = lambda: clock() * (1 + 50 * rank)
     settings, path, run = (Path(text) for text in sys.argv[1:4])
     with Store(path) as store:
-        parsed = run_config.parse(config.load_yaml(settings), "worker")
+        parsed = run_config.parse(yaml_files.load_yaml(settings), "worker")
         train(parsed, store, train_statistics(store, parsed.data), run, parsed.devices, Workers(rank, sys.argv[5:]))

@@ -1,4 +1,4 @@
-"""Stand-ins for Slurm's programs, for tests of what is called and in which order."""
+"""Fake Slurm programs, for tests of the calls and their order."""
 
 import os
 from pathlib import Path

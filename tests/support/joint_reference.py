@@ -63,13 +63,13 @@ class JointReference:
             if self._is_tied:
                 features = np.array([self._key_features(row, index) for index in range(len(self._keys))])
                 state = _lstm(features, state, self._lstm)
-                z = features + state[0]
+                key_units = features + state[0]
             else:
                 state = _lstm(self._row_features(row)[np.newaxis], state, self._lstm)
-                z = _linear(state[0], self._dense).reshape(len(self._keys), -1)
+                key_units = _linear(state[0], self._dense).reshape(len(self._keys), -1)
             previous_us = None if step == first else int(piece.tempo_us[step - 2]) if step > 1 else DEFAULT_TEMPO_US
             tempo_state = _lstm(row.tempo_features(previous_us)[np.newaxis], tempo_state, self._tempo_lstm)
-            likelihoods.append((self._keys_likelihood(row, z), self._tempo_likelihood(row, tempo_state[0][0])))
+            likelihoods.append((self._keys_likelihood(row, key_units), self._tempo_likelihood(row, tempo_state[0][0])))
         return np.array(likelihoods)
 
     def _key_features(self, row: "_Row", index: int) -> np.ndarray:
@@ -92,32 +92,36 @@ class JointReference:
         channels = [row.channels(key, self._copy) for key in self._keys]
         return np.concatenate([*channels, row.pitch_classes().ravel(), row.step_features(self._copy)])
 
-    def _keys_likelihood(self, row: "_Row", z: np.ndarray) -> float:
+    def _keys_likelihood(self, row: "_Row", key_units: np.ndarray) -> float:
         states, sounding = ([values[key] for key in self._keys] for values in (row.states, row.before > SILENT))
         total = _unused_likelihood(row, self._keys)
         for index, state in enumerate(states):
             if self._head == "one_pass":
-                onset, hold = self._one_pass_logits(row, z, index, states, sounding)
+                onset, hold = self._one_pass_logits(row, key_units, index, states, sounding)
                 logits = np.array([0.0, onset, hold if sounding[index] else -np.inf])
                 total += logits[state] - np.log(np.exp(logits).sum())
                 continue
             if sounding[index]:
-                total += _log_sigmoid(self._hold_logit(row, z, index, states, sounding), state == HOLD)
+                total += _log_sigmoid(self._hold_logit(row, key_units, index, states, sounding), state == HOLD)
             if state != HOLD:
-                total += _log_sigmoid(self._onset_logit(row, z, index, states, sounding), state == ONSET)
+                total += _log_sigmoid(self._onset_logit(row, key_units, index, states, sounding), state == ONSET)
         return float(total)
 
-    def _hold_logit(self, row: "_Row", z: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]) -> float:
+    def _hold_logit(
+        self, row: "_Row", key_units: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]
+    ) -> float:
         kernel, bias, below, *tables, block, block_bias, logit, logit_bias = self._stages[0]
-        units = z[index] @ kernel + bias + self._tables(row, index, *tables)
+        units = key_units[index] @ kernel + bias + self._tables(row, index, *tables)
         for other in range(max(0, index - 36), index):
             held = states[other] == HOLD
             units = units + np.array([held, sounding[other] and not held]) @ below[36 + other - index]
         return float(_blocks(units, [(block, block_bias)], logit, logit_bias)[0])
 
-    def _onset_logit(self, row: "_Row", z: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]) -> float:
+    def _onset_logit(
+        self, row: "_Row", key_units: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]
+    ) -> float:
         kernel, bias, below, holds, counts, *tables, one, one_bias, two, two_bias, logit, logit_bias = self._stages[1]
-        units = z[index] @ kernel + bias + self._tables(row, index, *tables)
+        units = key_units[index] @ kernel + bias + self._tables(row, index, *tables)
         held = [state == HOLD for state in states]
         ends = [sounds and not holds for sounds, holds in zip(sounding, held, strict=True)]
         for other in range(max(0, index - 36), index):
@@ -128,10 +132,10 @@ class JointReference:
         return float(_blocks(units, [(one, one_bias), (two, two_bias)], logit, logit_bias)[0])
 
     def _one_pass_logits(
-        self, row: "_Row", z: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]
+        self, row: "_Row", key_units: np.ndarray, index: int, states: Sequence[int], sounding: Sequence[bool]
     ) -> np.ndarray:
         kernel, bias, below, *tables, one, one_bias, two, two_bias, logit, logit_bias = self._stages[0]
-        units = z[index] @ kernel + bias + self._tables(row, index, *tables)
+        units = key_units[index] @ kernel + bias + self._tables(row, index, *tables)
         for other in range(max(0, index - 36), index):
             state = states[other]
             channels = [state == ONSET, state == HOLD, sounding[other] and state == SILENT]

@@ -1,6 +1,6 @@
 """Random scores that are built from blocks, so that the order of their bars is known without reading a repeat sign.
 
-`played` and `struck` are the independent, slow readings that the parser is compared with.
+`played` and `joined_notes` are the slow, independent reference implementations of the tests.
 """
 
 from collections import defaultdict
@@ -184,7 +184,7 @@ def made_bars(source: Random, num_bars: int, num_parts: int) -> list[list[MadeNo
     return bars
 
 
-def struck(bars: Sequence[Sequence[MadeNote]], order: Sequence[int]) -> list[tuple[int, int, int]]:
+def joined_notes(bars: Sequence[Sequence[MadeNote]], order: Sequence[int]) -> list[tuple[int, int, int]]:
     """Start, stop and key of the notes in this order of bars; the notes of a tie are joined pair by pair."""
     notes = [
         [place * BAR_TICKS + note.start, place * BAR_TICKS + note.start + note.duration, note.key, note.tie_start, note.tie_stop]

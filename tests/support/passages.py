@@ -1,4 +1,4 @@
-"""A slow reading of the definition of passages in common: the reference of the tests."""
+"""A slow reference implementation of the search for passages in common."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,7 +7,7 @@ Onset = tuple[int, int]
 
 
 def longest_passage(sample: Sequence[Onset], pieces: Sequence[Sequence[Onset]]) -> tuple[int, int, int, int]:
-    """The longest passage of a sample that stands in a piece: (onsets, first in the sample, piece, first in the piece).
+    """The longest passage of a sample that also occurs in a piece: (onsets, first in the sample, piece, first in the piece).
 
     Of several, that in the first piece, then the earliest one in the piece and in the sample. Onsets are sorted (step, key).
     """

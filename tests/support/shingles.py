@@ -1,4 +1,4 @@
-"""A slow reading of the definition of shingles: the reference of the tests."""
+"""A slow reference implementation of shingles."""
 
 from itertools import pairwise
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.cluster.environment import modified
 from jobs.records import status_table, submissions
 from jobs.records.run_directory import Run
-from pianogen import config
+from pianogen import yaml_files
 from pianogen.store import Split
 from tests.support.made_music import made_store
 from tests.support.paths import ROOT
@@ -39,7 +39,7 @@ class Sweep:
         self.store = folder / "corpus.h5"
         if not self.store.exists():
             made_store(self.store, [Split.TRAIN] * 3 + [Split.VALID], steps=steps)
-        self._file.write_text(config.dump_yaml(SETTINGS | changes))
+        self._file.write_text(yaml_files.dump_yaml(SETTINGS | changes))
 
     def call(self, module: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", module, *map(str, arguments)]

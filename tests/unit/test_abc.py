@@ -218,7 +218,7 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("(10 CDE", "cannot be read as music"),
         ("K:H", "the key 'H' is unknown"),
         ("M:x", "the meter 'x' is unknown"),
-        ("L:x", "the unit note length 'x' is no fraction"),
+        ("L:x", "the unit note length 'x' is not a fraction"),
         ("[Cz]", r"the chord \[Cz\] cannot be read"),
         ("V:1\nC|D|\nV:2\nC2|", "bar 1 lasts 1 and 2 quarter notes in different voices"),
         ("C !D.S.!|", "bar 1 has a D.S., and there is no segno"),

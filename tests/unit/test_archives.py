@@ -117,7 +117,7 @@ def test_backslash_separates_folders_in_zips_from_windows(tmp_path: Path, name: 
     assert list(contents(zip_of(tmp_path / "x.zip", (name, made_midi(0)), system=system), tmp_path)) == [expected]
 
 
-def test_folders_of_a_zip_from_windows_are_no_files(tmp_path: Path) -> None:
+def test_folders_of_a_zip_from_windows_are_not_files(tmp_path: Path) -> None:
     archive = zip_of(tmp_path / "x.zip", ("album.mid\\", b""), ("album.mid\\a.mid", made_midi(0)), system=0)
     assert list(contents(archive, tmp_path)) == ["album.mid/a.mid"]
 

@@ -1,4 +1,4 @@
-"""Checkpoints survive a power failure, are restored from any path, and damage never makes a run start again."""
+"""Checkpoints survive a power failure, are restored from any path, and damage never makes a run start from iteration 0."""
 
 import shutil
 import tempfile

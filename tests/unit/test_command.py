@@ -67,12 +67,12 @@ def test_counted_nouns() -> None:
     assert [counted(1, "input", "were"), counted(2, "job", "are")] == ["1 input was", "2 jobs are"]
 
 
-@pytest.mark.parametrize("trial", [[], ["--no-check-models"]], ids=["with_trial", "without_trial"])
-def test_submission_without_tensorflow_is_one_message_that_names_the_extra(tmp_path: Path, trial: list[str]) -> None:
+@pytest.mark.parametrize("smoke_test", [[], ["--no-check-models"]], ids=["with_smoke_test", "without_smoke_test"])
+def test_submission_without_tensorflow_is_one_message_that_names_the_extra(tmp_path: Path, smoke_test: list[str]) -> None:
     (tmp_path / "sitecustomize.py").write_text(_HIDDEN)
     (tmp_path / "small.yaml").write_text("device: cpu\ngrid: {model.name: [base, gru]}\n")
     made_store(tmp_path / "corpus.h5", [Split.TRAIN])
-    options = ["--store", "corpus.h5", "--out", "runs", "--cluster", "local", *trial]
+    options = ["--store", "corpus.h5", "--out", "runs", "--cluster", "local", *smoke_test]
     command_line = [sys.executable, "-m", "jobs.sweep", "submit", "small.yaml", *options]
     variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = subprocess.run(command_line, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=100, check=False)

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from jobs.configuration import grid, run_config
-from pianogen import config
-from pianogen.combinations import find_doubts
+from jobs.configuration.options import find_options
+from pianogen import config, yaml_files
+from pianogen.combinations import find_warnings
+from pianogen.midi.quantize import MAX_STEPS
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
@@ -56,6 +58,7 @@ SWEEPS = {
         ({"device": "cpu", "training": {"learning_rate": -1.0}}, "training.learning_rate is -1.0"),
         ({"device": "cpu", "training": {"dropout": 1.0}}, "training.dropout is 1.0"),
         ({"device": "cpu", "training": {"average": 1.0}}, "training.average is 1.0"),
+        ({"device": "cpu", "training": {"tracker": ""}}, "training.tracker is '', expected wandb, or package.module:Class"),
         ({"device": "cpu", "model": {"name": "transformer"}}, "model.name is 'transformer'"),
         ({"device": "cpu", "model": {"copies": True}}, "model.copies is not a key; did you mean copy?"),
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
@@ -73,6 +76,18 @@ def test_error_names_the_invalid_key_and_value(values: dict[str, Any], message: 
     with pytest.raises(ConfigError, match=r"^source: ") as caught:
         run_config.parse(values, "source")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [option.key for option in find_options() if "integer" in option.type])
+def test_integers_beyond_those_of_libraries_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is {10**30}, expected .* or less"):
+        run_config.check_alone({key: 10**30}, "source")
+
+
+def test_sample_is_at_most_as_long_as_a_piece() -> None:
+    run_config.check_alone({"sampling.steps": MAX_STEPS}, "source")
+    with pytest.raises(ConfigError, match="expected 131072 or less"):
+        run_config.check_alone({"sampling.steps": MAX_STEPS + 1}, "source")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +176,11 @@ def test_sampling_settings_that_do_not_apply_are_refused(name: str, sampling: di
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature", "is_doubtful"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
+    ("name", "temperature", "has_warning"), [("joint", 0.7, True), ("joint", 0.9, False), ("base", 0.5, False)]
 )
-def test_low_temperature_of_the_joint_model_is_doubtful(name: str, temperature: float, is_doubtful: bool) -> None:
+def test_low_temperature_of_the_joint_model_is_a_warning(name: str, temperature: float, has_warning: bool) -> None:
     parsed = run_config.parse({"device": "cpu", "model": {"name": name}, "sampling": {"temperature": temperature}}, "source")
-    assert bool(find_doubts(parsed)) == is_doubtful
+    assert bool(find_warnings(parsed)) == has_warning
 
 
 def test_joint_model_has_defaults_of_its_own_which_can_be_overridden() -> None:
@@ -191,7 +206,7 @@ def test_documentation_has_every_default_of_the_joint_model() -> None:
     changed = {key.partition(".")[2]: joint[key] for key in joint if joint[key] != base[key] and key != "model.name"}
     assert len(changed) == 13
     text = (ROOT / "docs" / "music.md").read_text()
-    entries = [config.dump_yaml({key: value}).strip() for key, value in changed.items()]
+    entries = [yaml_files.dump_yaml({key: value}).strip() for key, value in changed.items()]
     assert [entry for entry in entries if f"`{entry}`" not in text] == []
 
 
@@ -226,8 +241,8 @@ def test_identities_of_training_and_sampling_are_two() -> None:
 def test_written_configuration_is_read_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     written = run_config.parse({"device": "cpu", "data": {"groups": ["Bach"]}, "training": {"learning_rate": 1e-3}}, "source")
-    path.write_text(config.dump_yaml(written.model_dump(mode="json")))
-    assert run_config.parse(config.load_yaml(path), "source") == written
+    path.write_text(yaml_files.dump_yaml(written.model_dump(mode="json")))
+    assert run_config.parse(yaml_files.load_yaml(path), "source") == written
 
 
 def write_sweep(tmp_path: Path, text: str) -> Path:
@@ -276,6 +291,29 @@ def test_sections_of_runs_and_overrides_keep_the_other_keys(tmp_path: Path, runs
 
 
 @pytest.mark.parametrize(
+    ("text", "overrides", "labels"),
+    [
+        ("grid.training.batch: [8, 16]\ngrid: {model.units: [4]}\n", [], ["batch8-units4", "batch16-units4"]),
+        ("grid.training.batch: [8, 16]\n", ["grid.model.units=[4]"], ["batch8-units4", "batch16-units4"]),
+        ("random.num: 1\nrandom.space: {model.units: [4]}\n", [], ["units4"]),
+        ("random.num: 1\nrandom: {num: 2, space: {model.units: [4]}}\n", [], "random.num is set twice"),
+        ("grid.training.batch: [8, 16]\n", ["training.batch=3"], "training.batch is varied"),
+        ("runs.0.training.batch: 8\nruns: [{model.units: 4}]\n", [], "runs.0.training.batch is not a key"),
+        ("runs: [{training.batch: 8}]\n", ["runs.0.training.batch=9"], "runs.0.training.batch is not a key"),
+    ],
+)
+def test_dotted_keys_of_grid_random_and_runs_are_never_ignored(
+    tmp_path: Path, text: str, overrides: list[str], labels: list[str] | str
+) -> None:
+    path = write_sweep(tmp_path, f"device: cpu\n{text}")
+    if isinstance(labels, str):
+        with pytest.raises(ConfigError, match=labels):
+            grid.load_sweep(path, overrides)
+    else:
+        assert [variation.label for variation in grid.expand(grid.load_sweep(path, overrides), path)] == labels
+
+
+@pytest.mark.parametrize(
     "text", ["my #1.mid", " a.mid", "a: b.mid", "&a b", "*a", "!a", "# a", "0012", "2020-01-01", "a\nb", "- a"]
 )
 def test_text_of_an_override_reaches_the_configuration_as_typed(tmp_path: Path, text: str) -> None:
@@ -309,6 +347,9 @@ def test_type_of_a_gpu_is_named_as_in_slurm(gpus: str) -> None:
         ({"extra": {"requeue": False}}, "expected requeue to be null, which removes the option, or true"),
         ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),
         ({"extra": {"comment": "a\n#SBATCH --begin=now"}}, "slurm.extra.comment"),
+        ({"partition": ""}, "slurm.partition is '', expected text in one line"),
+        ({"cpu_partition": "a\nb"}, "slurm.cpu_partition is 'a\\nb', expected text in one line"),
+        ({"account": ""}, "slurm.account is '', expected text in one line"),
         ({"runs_per_job": 8, "nodes": 2}, "slurm.nodes 2 for jobs of 8 runs, which share one node"),
         ({"runs_per_gpu": 4, "nodes": 2}, "slurm.nodes 2 for jobs of 4 runs, which share one node"),
         ({"runs_per_gpu": 4, "runs_per_job": 2}, "a job cannot train more runs at a time than it has"),

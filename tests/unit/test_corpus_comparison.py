@@ -136,8 +136,8 @@ def test_figures_of_a_metric_are_those_of_the_rolls(store: Store, corpus: Corpus
     # Between equally many values, the mean difference of the sorted values; the bins are 0.05 wide.
     exact = np.abs(np.sort(np.repeat(shares, 5)) - np.sort(np.repeat(held_out, 2))).mean()
     assert entry.distance == pytest.approx(exact, abs=0.05)
-    assert 0 < entry.yardstick.distance < entry.yardstick.max_distance
-    assert 0 < entry.yardstick.min_overlap < entry.yardstick.overlap < 1
+    assert 0 < entry.reference.distance < entry.reference.max_distance
+    assert 0 < entry.reference.min_overlap < entry.reference.overlap < 1
 
 
 def test_empty_and_single_note_samples_are_compared(corpus: Corpus) -> None:

@@ -89,6 +89,8 @@ def test_draws_multiply_runs_and_grid(tmp_path: Path) -> None:
         ({"num": 1, "space": {"training.seed": []}}, "is an empty list"),
         ({"num": 1, "space": {"training.dropout": "uniform(1, 0)"}}, "A < B"),
         ({"num": 1, "space": {"training.dropout": "uniform(0, inf)"}}, "expected a list, uniform(A, B)"),
+        ({"num": 1, "space": {"training.dropout": "uniform(-1e308, 1e308)"}}, "expected a list, uniform(A, B)"),
+        ({"num": 1, "space": {"training.dropout": "loguniform(1e-320, 1)"}}, "expected a list, uniform(A, B)"),
         ({"num": 1, "space": {"training.dropout": "normal(0, 1)"}}, "expected a list, uniform(A, B)"),
         ({"num": 1, "space": {"training.dropout": "loguniform(0, 1)"}}, "loguniform(A, B) with A > 0"),
         ({"num": 1, "space": {"model.units": "randint(1.5, 3)"}}, "randint(A, B) with whole numbers"),

@@ -1,4 +1,4 @@
-"""Runs that a sweep file no longer has are listed by a submission, and removed if the user says so."""
+"""A submission lists the runs that are no longer in the sweep file, and removes them with --prune."""
 
 import json
 from collections.abc import Callable

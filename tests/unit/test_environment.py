@@ -3,7 +3,7 @@
 import configparser
 import re
 
-from pianogen.config import load_yaml
+from pianogen.yaml_files import load_yaml
 from tests.support.paths import ROOT
 
 

@@ -132,10 +132,10 @@ def test_random_file_gives_the_expected_roll(file: File, options: Options, parse
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(file=files())
-def test_normalise_keeps_the_events_and_removes_all_other_variants(file: File) -> None:
+def test_normalize_keeps_the_events_and_removes_all_other_variants(file: File) -> None:
     tpq, tracks, end_ticks, encoding = file
     normal = Encoding(running_status=encoding.running_status, velocity_zero_offs=encoding.velocity_zero_offs)
-    assert smf.scan(encode_midi(tpq, tracks, end_ticks, encoding)).normalise() == encode_midi(tpq, tracks, end_ticks, normal)
+    assert smf.scan(encode_midi(tpq, tracks, end_ticks, encoding)).normalize() == encode_midi(tpq, tracks, end_ticks, normal)
 
 
 def test_million_notes_give_the_expected_roll() -> None:

@@ -1,4 +1,4 @@
-"""Figures of a model stand beside those of trivial predictors, and a model that does not beat them is marked."""
+"""Records show trivial predictors beside a model, and mark a model that does not beat them."""
 
 import math
 from typing import Any

@@ -78,7 +78,7 @@ def test_controller_that_does_not_respond_is_an_error(monkeypatch: pytest.Monkey
         job_states.query_states([key("7_1")])
 
 
-def test_site_without_accounting_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_site_without_accounting_is_not_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     scripts = {
         "squeue": "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1",
         "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",

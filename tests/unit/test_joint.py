@@ -135,7 +135,9 @@ def test_probabilities_of_all_legal_rows_sum_to_one(settings: dict[str, Any], tm
         states[..., keys.start : keys.stop] = np.array(rows)[:, np.newaxis]
         sounding = np.zeros((len(rows), 9, NUM_KEYS), bool)
         sounding[..., keys.start : keys.stop] = pattern
-        repeated = output._replace(z=tf.repeat(output.z, len(rows), axis=1), semitones=tf.repeat(output.semitones, len(rows)))
+        repeated = output._replace(
+            key_units=tf.repeat(output.key_units, len(rows), axis=1), semitones=tf.repeat(output.semitones, len(rows))
+        )
         likelihoods = network.log_likelihood(repeated, tf.constant(states), tf.constant(sounding)).numpy().astype(float)
         unused = 84 * np.log1p(-1e-6)  # all other keys are silent
         assert np.exp(likelihoods - unused).sum(axis=0) == pytest.approx(np.ones(9), rel=1e-5)
@@ -149,24 +151,28 @@ def random_states(seed: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where((states == HOLD) & ~sounding, SILENT, states), sounding
 
 
-def logits_of(network: Joint, z: tf.Tensor, states: np.ndarray, sounding: np.ndarray) -> list[np.ndarray]:
+def logits_of(network: Joint, key_units: tf.Tensor, states: np.ndarray, sounding: np.ndarray) -> list[np.ndarray]:
     """The logits of every decision, each (T, 1, K, …)."""
     head: Any = network.keras.head
     semitones = tf.zeros([1], tf.int32)
     held, onset = tf.constant(states == HOLD), tf.constant(states == ONSET)
     if hasattr(head, "hold_stage"):
-        given = head.onset_stage.given(z, semitones, held, tf.constant(sounding))
+        precomputed = head.onset_stage.precompute(key_units, semitones, held, tf.constant(sounding))
         return [
-            head.hold_stage.logits(head.hold_stage.given(z, semitones), held, tf.constant(sounding)).numpy(),
-            head.onset_stage.logits(given, onset).numpy(),
+            head.hold_stage.logits(head.hold_stage.precompute(key_units, semitones), held, tf.constant(sounding)).numpy(),
+            head.onset_stage.logits(precomputed, onset).numpy(),
         ]
-    return [head.state_stage.logits(head.state_stage.given(z, semitones), tf.constant(states), tf.constant(sounding)).numpy()]
+    return [
+        head.state_stage.logits(
+            head.state_stage.precompute(key_units, semitones), tf.constant(states), tf.constant(sounding)
+        ).numpy()
+    ]
 
 
 @pytest.mark.parametrize("settings", HEADS, ids=str)
 def test_decision_for_a_key_does_not_depend_on_higher_keys(settings: dict[str, Any]) -> None:
     network = made_joint(settings, KEYS)
-    z = tf.random.stateless_normal([20, 1, len(KEYS), 6], [1, 2])
+    key_units = tf.random.stateless_normal([20, 1, len(KEYS), 6], [1, 2])
     states, sounding = random_states(1, 20)
     for key in (0, 7, 15, 28):
         changed = states.copy()
@@ -174,22 +180,25 @@ def test_decision_for_a_key_does_not_depend_on_higher_keys(settings: dict[str, A
         changed = np.where((changed == HOLD) & ~sounding, ONSET, changed)
         if settings["head"] == "two_stage":  # onsets may depend on all holds
             onsets_only = np.where((states == HOLD) | (changed == HOLD), states, changed)
-            changed_logits = [logits_of(network, z, changed, sounding)[0], logits_of(network, z, onsets_only, sounding)[1]]
+            changed_logits = [
+                logits_of(network, key_units, changed, sounding)[0],
+                logits_of(network, key_units, onsets_only, sounding)[1],
+            ]
         else:
-            changed_logits = logits_of(network, z, changed, sounding)
-        for before, after in zip(logits_of(network, z, states, sounding), changed_logits, strict=True):
+            changed_logits = logits_of(network, key_units, changed, sounding)
+        for before, after in zip(logits_of(network, key_units, states, sounding), changed_logits, strict=True):
             assert np.array_equal(before[:, :, : key + 1], after[:, :, : key + 1])
             assert key == 28 or not np.allclose(before[:, :, key + 1 :], after[:, :, key + 1 :], atol=1e-3)
 
 
-def draw_key_by_key(network: Joint, z: tf.Tensor, sounding: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+def draw_key_by_key(network: Joint, key_units: tf.Tensor, sounding: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """(T, 1, K) states, one key after the other from low to high, each with the number that `draw` uses for it."""
     states = np.zeros(sounding.shape, np.uint8)
     holds, onsets = (uniforms[..., first + KEYS.start : first + KEYS.stop] for first in (0, NUM_KEYS))
     stages = 2 if hasattr(network.keras.head, "hold_stage") else 1
     for stage in range(stages):
         for key in range(len(KEYS)):
-            logits = logits_of(network, z, states, sounding)[stage][:, :, key].astype(float)
+            logits = logits_of(network, key_units, states, sounding)[stage][:, :, key].astype(float)
             if stages == 1:
                 cumulative = np.cumsum(np.exp(logits), axis=-1)
                 states[..., key] = (cumulative < holds[..., key, np.newaxis] * cumulative[..., -1:]).sum(axis=-1)
@@ -203,12 +212,12 @@ def draw_key_by_key(network: Joint, z: tf.Tensor, sounding: np.ndarray, uniforms
 @pytest.mark.parametrize("settings", HEADS, ids=str)
 def test_draws_equal_those_of_one_key_after_the_other(settings: dict[str, Any]) -> None:
     network = made_joint(settings, KEYS)
-    z = tf.random.stateless_normal([200, 1, len(KEYS), 6], [3, 4])
+    key_units = tf.random.stateless_normal([200, 1, len(KEYS), 6], [3, 4])
     _, sounding = random_states(5, 200)
     uniforms = np.random.default_rng(7).random((200, 1, NUM_UNIFORMS), np.float32)
     head: Any = network.keras.head
-    drawn = head.draw(z, tf.zeros([1], tf.int32), tf.constant(sounding), tf.constant(uniforms), Decision()).numpy()
-    expected = draw_key_by_key(network, z, sounding, uniforms)
+    drawn = head.draw(key_units, tf.zeros([1], tf.int32), tf.constant(sounding), tf.constant(uniforms), Decision()).numpy()
+    expected = draw_key_by_key(network, key_units, sounding, uniforms)
     assert np.array_equal(drawn, expected)
     assert len(np.unique(expected)) == 3
 
@@ -218,8 +227,10 @@ def test_draws_follow_the_likelihood(settings: dict[str, Any]) -> None:
     """A chi-square test over all rows of 4 keys."""
     keys, num_draws = range(40, 44), 20_000
     network = made_joint(settings, keys)
-    z = tf.repeat(tf.random.stateless_normal([1, 1, 4, 6], [5, 6]), num_draws, axis=0)
-    output = Output(z, tf.zeros([1], tf.int32), TempoOutput(tf.zeros([num_draws, 1, 48]), tf.fill([num_draws, 1], 500_000)))
+    key_units = tf.repeat(tf.random.stateless_normal([1, 1, 4, 6], [5, 6]), num_draws, axis=0)
+    output = Output(
+        key_units, tf.zeros([1], tf.int32), TempoOutput(tf.zeros([num_draws, 1, 48]), tf.fill([num_draws, 1], 500_000))
+    )
     sounding = np.zeros((1, num_draws, NUM_KEYS), bool)
     sounding[..., [40, 42]] = True
     uniforms = np.random.default_rng(8).random((1, num_draws, NUM_UNIFORMS), np.float32)
@@ -228,7 +239,7 @@ def test_draws_follow_the_likelihood(settings: dict[str, Any]) -> None:
     counts = np.bincount(codes, minlength=81)
     states = np.zeros((1, 81, NUM_KEYS), np.uint8)
     states[..., 40:44] = np.arange(81)[:, np.newaxis] // [27, 9, 3, 1] % 3
-    some = output._replace(z=z[:81])
+    some = output._replace(key_units=key_units[:81])
     likelihood = network.log_likelihood(some, tf.constant(states), tf.constant(sounding[:, :81])).numpy()[0].astype(float)
     is_legal = (states[0, :, [41, 43]] != HOLD).all(axis=0)
     assert counts[~is_legal].sum() == 0

@@ -1,4 +1,4 @@
-"""Words name a jump, or something else, or a return whose place is in doubt."""
+"""Words in a score: jumps, other words, and returns to a place that has no sign."""
 
 import pytest
 
@@ -42,6 +42,6 @@ def test_words_of_a_jump(words: str, jump: str | None) -> None:
 
 
 @pytest.mark.parametrize("words", ["Menuetto D.C.", "M.D.C.", "Men. D.C.", "Menuetto da Capo", "ed allora dal segno"])
-def test_return_to_a_place_that_only_words_name_is_in_doubt(words: str) -> None:
+def test_return_to_a_place_that_only_words_name_is_refused(words: str) -> None:
     with pytest.raises(ScoreError, match="return to a place that has no sign"):
         jumps_of_words(words)

@@ -1,4 +1,4 @@
-"""Log lines carry the time and the level, go to standard error, and pass the choice of --verbose on."""
+"""Log lines carry the time and the level, go to standard error, and child processes inherit --verbose."""
 
 import logging
 import os

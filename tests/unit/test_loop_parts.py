@@ -120,7 +120,7 @@ def test_damaged_metrics_are_named(tmp_path: Path, content: bytes) -> None:
         History(path, last_epoch_end=20)
 
 
-def test_metrics_that_are_no_file_are_not_taken_for_absent(tmp_path: Path) -> None:
+def test_metrics_that_are_not_a_file_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder" / "metrics.csv").mkdir(parents=True)
     (tmp_path / "metrics.csv").symlink_to("moved")
     for path in (tmp_path / "folder" / "metrics.csv", tmp_path / "metrics.csv"):

@@ -1,4 +1,4 @@
-"""The losses and metrics of the models of the report equal their definitions, computed with NumPy."""
+"""The losses and metrics of the models of the 2021 report equal their definitions, computed with NumPy."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -40,7 +40,7 @@ def test_losses_of_base_and_gru_are_unchanged(name: ModelName, loss: list[float]
 
 
 def combinations() -> Iterator[Any]:
-    """Every model of the report with every loss that applies to it, and with both values of `training.predict`."""
+    """Every model of the 2021 report with every loss that applies to it, and with both values of `training.predict`."""
     for name, predict in product(REPORT_MODELS, PREDICTIONS):
         for loss in CROSSENTROPIES if name in STATE_HEAD_MODELS else LOSSES:
             if not (name == "bidirectional" and predict == "every"):

@@ -1,4 +1,4 @@
-"""The longest passage of a sample that stands in the training set, up to transposition and tempo change."""
+"""The longest passage of a sample that also occurs in the training set, up to transposition and tempo change."""
 
 import json
 from fractions import Fraction
@@ -39,7 +39,7 @@ def onsets_of(roll: Roll) -> list[Onset]:
 
 
 @exact
-@example(sample=[(0, 40), (0, 41), (0, 42)], pieces=[[(0, 40), (0, 41), (1, 42)]], stretch=1)  # a chord is no arpeggio
+@example(sample=[(0, 40), (0, 41), (0, 42)], pieces=[[(0, 40), (0, 41), (1, 42)]], stretch=1)  # a chord is not an arpeggio
 @given(sample=onset_lists, pieces=st.lists(onset_lists, min_size=1, max_size=4), stretch=st.integers(1, 3))
 def test_longest_passage_is_that_of_the_definition(sample: list[Onset], pieces: list[list[Onset]], stretch: int) -> None:
     rolls = [roll_of(onsets) for onsets in pieces]
@@ -133,7 +133,7 @@ def test_pieces_of_other_splits_and_groups_are_not_searched(store: Path) -> None
     assert (memorization.split, len(memorization.held_out)) == ("test", 1)
 
 
-def test_held_out_excerpts_are_the_yardstick(store: Path) -> None:
+def test_held_out_excerpts_are_searched_too(store: Path) -> None:
     rolls = [made_roll(500, 300), made_roll(501, 200)]
     with Store(store) as opened:
         memorization = measure_memorization(rolls, opened, [])
@@ -151,7 +151,7 @@ def test_held_out_excerpts_are_the_yardstick(store: Path) -> None:
     assert Memorization.parse(json.loads(json.dumps(memorization.as_json()))) == memorization
 
 
-def test_store_without_held_out_pieces_has_no_yardstick(tmp_path: Path) -> None:
+def test_store_without_held_out_pieces_has_no_excerpts(tmp_path: Path) -> None:
     with Store(store_of(tmp_path / "corpus.h5", [made_roll(0)], [Split.TRAIN])) as opened:
         memorization = measure_memorization([made_roll(0)], opened, [])
     assert memorization.sample_onsets == [made_roll(0).num_notes]

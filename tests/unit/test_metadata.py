@@ -57,7 +57,7 @@ def test_file_of_maestro_is_read_as_it_is(tmp_path: Path, folder: str) -> None:
 @pytest.mark.parametrize("folder", ["", "asap-dataset-master/"], ids=["root", "folder_of_an_archive"])
 @pytest.mark.parametrize("part", ["all", "performances", "scores"])
 def test_file_of_asap_is_read_as_it_is(tmp_path: Path, folder: str, part: str) -> None:
-    """Its rows name files that are no inputs, and repeat the score; some corpora consist of the performances alone."""
+    """The rows of ASAP also name files that are not inputs, and repeat the score; some corpora have only the performances."""
     performances = ["Bach/F/Shi05M.mid", "Bach/F/Lan01M.mid", "Liszt/S/Huang.mid"]
     scores = ["Bach/F/xml_score.musicxml", "Bach/F/midi_score.mid", "Liszt/S/xml_score.musicxml", "Liszt/S/midi_score.mid"]
     parts = {"all": performances + scores, "performances": performances, "scores": scores}

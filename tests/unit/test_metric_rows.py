@@ -73,7 +73,7 @@ def test_plot_merges_bins_to_two_dozen_bars(comparison: Comparison) -> None:
 
 def test_explanation_has_the_numbers_of_excerpts(comparison: Comparison) -> None:
     assert explain(comparison) == (
-        "Excerpts of 256 steps of 4 samples and of 12 held-out pieces of songs.h5. Real music: the median of what sets of 4 "
-        "excerpts of train pieces score against the same held-out pieces. At least 99 % of these sets keep the limits of all "
+        "Excerpts of 256 steps of 4 samples and of 12 held-out pieces of songs.h5. Real music: the median score of sets of 4 "
+        "excerpts of train pieces against the same held-out pieces. At least 99 % of these sets are within the limits of all "
         "metrics."
     )

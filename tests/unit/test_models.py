@@ -28,7 +28,7 @@ from tests.support.made_networks import (
 UNIDIRECTIONAL = [name for name in REPORT_MODELS if name != "bidirectional"]
 PREDICTIONS: list[Literal["last", "every"]] = ["last", "every"]
 
-NO_BARS = tf.constant([0])  # the models of the report do not read bar positions
+NO_BARS = tf.constant([0])  # the models of the 2021 report do not read bar positions
 
 
 def test_every_model_is_tested() -> None:
@@ -59,7 +59,7 @@ def flat(output: Any) -> np.ndarray:
     ],
 )
 def test_number_of_parameters(name: ModelName, parameters: int) -> None:
-    """base and gru have the numbers of the report."""
+    """base and gru have the numbers of the 2021 report."""
     assert made_network(name, units=64).keras.count_params() == parameters
 
 

@@ -283,7 +283,7 @@ def test_container_names_the_score_in_the_forms_that_programs_write(root_files: 
     assert shown(zipped(**files), ".mxl") == "0:60+4"
 
 
-def test_file_of_macos_beside_the_only_score_is_no_score() -> None:
+def test_file_of_macos_beside_the_only_score_is_not_a_score() -> None:
     assert shown(zipped(score_xml=score(part(C4)), **{"._score_xml": bytes(9)}), ".mxl") == "0:60+4"
 
 

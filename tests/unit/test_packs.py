@@ -12,7 +12,7 @@ from jobs.records import packs, status, submissions
 from jobs.records.packs import Pack, ProcessEnd
 from jobs.records.provenance import Attempt, Provenance, StoreReference
 from jobs.records.run_directory import Run
-from jobs.records.status import State
+from jobs.records.run_state import State, decide
 from jobs.records.submissions import LiveJob, TrainingJob
 from tests.support import fake_slurm
 
@@ -46,7 +46,7 @@ def made_run(submission: Path, name: str, *attempts: Attempt) -> Run:
 
 def status_of(submission: Path, name: str, state: JobState) -> tuple[State, str]:
     run, job = made_run(submission, name), TrainingJob(KEY, submission)
-    return status.decide(status.read_facts(run, job, packs.state_of_run(submission, job.id, name, state)))
+    return decide(status.read_facts(run, job, packs.state_of_run(submission, job.id, name, state)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Progress as log lines and as a record that other processes read; and the one loop that polls."""
+"""Progress as log lines and as a record that other processes read; the polling loop."""
 
 import logging
 import time
@@ -45,7 +45,7 @@ def test_figures_of_a_training_reach_the_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"figures": 3}', '{"done": 1, "figures": {"epoch": 1}}'])
-def test_record_of_another_format_is_no_record(tmp_path: Path, content: str) -> None:
+def test_record_of_another_format_is_ignored(tmp_path: Path, content: str) -> None:
     path = tmp_path / "progress.json"
     path.write_text(content)
     assert read_progress(path) is None
@@ -138,5 +138,5 @@ def test_polling_returns_false_after_the_timeout() -> None:
     assert num_polls >= 2
 
 
-def test_polling_looks_once_where_there_is_no_time() -> None:
+def test_polling_with_a_timeout_of_zero_polls_once() -> None:
     assert wait_until(lambda: True, timeout_s=0, interval_s=60)

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.records.provenance import Attempt, GitState, Provenance, StoreReference
 from jobs.records.result import Result
+from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
-from jobs.records.status import State
 from jobs.report.axes import SIZE
 from jobs.report.columns import Column
 from jobs.report.comparison import compare, shared_settings

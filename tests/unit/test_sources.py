@@ -297,7 +297,7 @@ def test_compressed_midi_file_is_decompressed_up_to_the_size_limit_only(tmp_path
         tracemalloc.stop()
 
 
-def test_files_that_macos_writes_are_no_inputs(tmp_path: Path) -> None:
+def test_files_that_macos_writes_are_not_inputs(tmp_path: Path) -> None:
     folder_with(tmp_path, b"a.mid", b"._a.mid", b"Bach/._b.mid", b"__MACOSX/Bach/b.mid", b"Bach/__MACOSX/c.mid", b"._all.zip")
     assert names_of(tmp_path) == ["a.mid"]
 

@@ -19,8 +19,9 @@ from jobs.records.provenance import Attempt, Provenance, StoreReference
 from jobs.records.record_file import RecordError
 from jobs.records.result import Result
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
+from jobs.records.run_state import Execution, RunFacts, State, decide
 from jobs.records.run_usage import RunUsage
-from jobs.records.status import Execution, RunFacts, State, Status
+from jobs.records.status import Status
 from jobs.records.status_table import Row
 from jobs.records.submissions import TrainingJob
 from pianogen.api.results import read_results
@@ -136,9 +137,9 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
             "failed",
             "process 42 on n1 exited without recording a result; resubmit to resume from the last checkpoint; see LOG",
         ),
-        (replace(facts_of(Execution.UNKNOWN), place=PLACE), "waiting", NO_SLURM),
-        (replace(facts_of(Execution.UNKNOWN, OPEN), place=PLACE), "running", NO_SLURM),
-        (replace(facts_of(Execution.UNKNOWN, INTERRUPTED), place=PLACE), "waiting", f"{STOPPED}; {NO_SLURM}"),
+        (replace(facts_of(Execution.UNKNOWN), unqueried_reason=PLACE), "waiting", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, OPEN), unqueried_reason=PLACE), "running", NO_SLURM),
+        (replace(facts_of(Execution.UNKNOWN, INTERRUPTED), unqueried_reason=PLACE), "waiting", f"{STOPPED}; {NO_SLURM}"),
         (
             RunFacts(execution=Execution.LOCKED, owner=OWNER, attempt=FAILED),
             "running",
@@ -157,7 +158,7 @@ PENDING = JobState(JobPhase.PENDING, "PENDING", "Resources", restarts=1)
     ],
 )
 def test_state_and_reason_follow_from_the_facts(facts: RunFacts, state: str, reason: str) -> None:
-    assert status.decide(facts) == (State(state), reason)
+    assert decide(facts) == (State(state), reason)
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_record_with_a_value_of_another_type_is_damaged(
         (run.read_provenance(), run.read_result())
 
 
-def test_record_that_is_no_file_is_not_taken_for_absent(tmp_path: Path) -> None:
+def test_record_that_is_not_a_file_is_an_error(tmp_path: Path) -> None:
     for place in ("folder", "link"):
         run = made_run(tmp_path / place)
         result = run.path / "result.json"
@@ -252,7 +253,7 @@ def test_table_has_the_settings_of_all_runs(tmp_path: Path) -> None:
 def test_run_with_a_result_is_done_however_its_job_ended(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, FAILED)
     run.write_result(Result("ckpt-9", 100, 12, {"loss": 0.5}, None, 0.25, {}, []))
-    assert status.decide(status.read_facts(run, job, ended("FAILED"))) == (State.DONE, "")
+    assert decide(status.read_facts(run, job, ended("FAILED"))) == (State.DONE, "")
 
 
 def test_end_of_an_attempt_becomes_older(tmp_path: Path, job: TrainingJob) -> None:
@@ -260,7 +261,7 @@ def test_end_of_an_attempt_becomes_older(tmp_path: Path, job: TrainingJob) -> No
     run = made_run(tmp_path, replace(FINISHED, ended=day_ago))
     facts = status.read_facts(run, job, ended("COMPLETED"))
     assert facts.since_end_s >= 86_400
-    assert status.decide(facts) == (State.FAILED, "finished, but result.json was removed; resubmit to write it again")
+    assert decide(facts) == (State.FAILED, "finished, but result.json was removed; resubmit to write it again")
 
 
 def test_attempt_counts_only_for_the_execution_of_the_job_that_made_it(tmp_path: Path, job: TrainingJob) -> None:
@@ -287,7 +288,7 @@ def test_attempt_of_an_earlier_job_is_reported_only_while_the_new_one_is_pending
 def test_attempt_outside_of_slurm_counts_until_the_next_submission(tmp_path: Path, job: TrainingJob) -> None:
     by_hand = replace(FAILED, job="", submission="0000-train")
     run = made_run(tmp_path, by_hand)
-    assert status.decide(status.read_facts(run, job, ended("CANCELLED"))) == (State.FAILED, "no space left; see log")
+    assert decide(status.read_facts(run, job, ended("CANCELLED"))) == (State.FAILED, "no space left; see log")
     later = replace(job, submission=tmp_path / "jobs" / "0001-train")
     assert status.read_facts(run, later, PENDING).execution is Execution.PENDING
 
@@ -326,13 +327,13 @@ def test_memory_limit_is_recognized_where_accounting_says_failed(tmp_path: Path,
     run = made_run(tmp_path, OPEN)
     (job.submission / "815_0_0_log.err").write_text(f"{line}\n")
     killed = ended("FAILED", signal=signal.SIGKILL)
-    assert status.decide(status.read_facts(run, job, killed))[1].startswith("out of memory (job 815_0)")
+    assert decide(status.read_facts(run, job, killed))[1].startswith("out of memory (job 815_0)")
 
 
 def test_last_line_of_the_job_is_quoted_without_those_of_slurm(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path)
     (job.submission / "815_0_0_log.err").write_text("pickle data was truncated\nsrun: error: n1: task 0: Exited\n\n")
-    state, reason = status.decide(status.read_facts(run, job, ended("FAILED", exit_code=1)))
+    state, reason = decide(status.read_facts(run, job, ended("FAILED", exit_code=1)))
     assert state is State.FAILED
     assert "exit code 1, last line 'pickle data was truncated'; see" in reason
 
@@ -346,28 +347,28 @@ def test_live_lock_of_a_job_that_slurm_does_not_know_is_running(tmp_path: Path, 
     run = made_run(tmp_path, OPEN)
     lock_run(run, OWNER)
     for place in ("", PLACE):
-        state, reason = status.decide(status.read_facts(run, job, None, place))
+        state, reason = decide(status.read_facts(run, job, None, place))
         assert (state, reason[:24]) == (State.RUNNING, "process 42 on n1, job 7 ")
     os.utime(run.lock, (0, 0))
-    assert status.decide(status.read_facts(run, job, None, ""))[0] is State.FAILED
+    assert decide(status.read_facts(run, job, None, ""))[0] is State.FAILED
 
 
 def test_lock_that_an_ended_job_has_left_behind_does_not_count(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, OPEN)
     lock_run(run, OWNER)
-    assert status.decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.FAILED
+    assert decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.FAILED
     lock_run(run, replace(OWNER, pid=43))  # of another process
-    assert status.decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.RUNNING
+    assert decide(status.read_facts(run, job, ended("NODE_FAIL")))[0] is State.RUNNING
 
 
-def test_damaged_progress_is_no_progress(tmp_path: Path, job: TrainingJob) -> None:
+def test_damaged_progress_is_ignored(tmp_path: Path, job: TrainingJob) -> None:
     run = made_run(tmp_path, OPEN)
     run.progress.write_bytes(bytes(100))
     facts = status.read_facts(run, job, JobState(JobPhase.RUNNING, "RUNNING", restarts=0))
-    assert status.decide(facts) == (State.RUNNING, "starting")
+    assert decide(facts) == (State.RUNNING, "starting")
 
 
-def test_run_that_lost_its_configuration_is_not_taken_for_absent(tmp_path: Path) -> None:
+def test_run_that_lost_its_configuration_is_an_error(tmp_path: Path) -> None:
     """A submission would train it again, under another number."""
     (tmp_path / "sweep.yaml").write_text("device: cpu\n")
     run = made_run(tmp_path, FINISHED)

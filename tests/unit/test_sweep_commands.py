@@ -43,6 +43,7 @@ def runs(tmp_path: Path) -> list[Run]:
         (["0-2", "training.batch=64"], [0, 2]),
         (["training.max_iterations=null"], [0, 1, 2, 3]),
         (["training={batch: 128, seed: 0}"], [1, 3]),
+        (["device=cpu", "slurm.cpus_per_task=4", "model.name=gru"], [2, 3]),
     ],
 )
 def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) -> None:
@@ -54,6 +55,8 @@ def test_selection(runs: list[Run], selection: list[str], numbers: list[int]) ->
     [
         ("training.batch='64'", "has training.batch='64', found 64, 128"),
         ("model.name=", "found base, gru"),
+        ("local_copy=true", "has local_copy=true, found False"),
+        ("slurm.cpus_per_tsk=4", "did you mean slurm.cpus_per_task?"),
     ],
 )
 def test_selection_of_nothing_is_refused(runs: list[Run], selection: str, message: str) -> None:
@@ -74,7 +77,7 @@ def test_link_to_itself_is_not_a_sweep(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
-    for name in ("0000-train", "code-1f", "trial-2e"):
+    for name in ("0000-train", "code-1f", "smoke-test-2e"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
     sweep_directory.check_ownership(tmp_path)
     (tmp_path / "jobs" / "thesis").mkdir()

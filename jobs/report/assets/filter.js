@@ -1,6 +1,6 @@
 "use strict";
 
-// The filter hides the rows, lines and sections of the runs that do not match, and names the best of those that do.
+// The filter hides the rows, lines and sections of the runs that do not match, and links the best run that matches.
 
 const TERM = /^([^\s"=<>!]+)(!=|<=|>=|=|<|>)(.*)$/;
 const OPERATORS = {

@@ -2,7 +2,7 @@
 
 // The questions of a listening test, and the answers as a CSV file.
 
-RollView.isBlind = true; // the notes would show what the ear shall judge
+RollView.isBlind = true; // visible notes would reveal which excerpts are generated
 
 /** A single excerpt, which is real or generated, or a pair, one of which is real. Each excerpt can be rated. */
 class Question {

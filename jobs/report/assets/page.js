@@ -163,7 +163,7 @@ for (const button of document.querySelectorAll(".play-all")) {
 }
 controls.querySelector(".stop").addEventListener("click", () => { if (player.track) player.stop(); });
 controls.querySelector("[name=volume]").addEventListener("input", (event) => {
-  player.volume = (event.target.value / 100) ** 2; // loudness is perceived on a curve
+  player.volume = (event.target.value / 100) ** 2; // perceived loudness is not linear
 });
 controls.querySelector("[name=zoom]").addEventListener("input", (event) => {
   RollView.zoom = Number(event.target.value);
@@ -172,7 +172,7 @@ controls.querySelector("[name=zoom]").addEventListener("input", (event) => {
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && player.track) player.stop(); });
 window.addEventListener("resize", drawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-announce(""); // the page said that it is loading
+announce(""); // replaces the message that the page is loading
 
 // All rolls are printed, in light colors; the style sheet depends on the class.
 function setPrinting(isPrinting) {

@@ -29,7 +29,7 @@ _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps;
 
 
 class VoiceProperties(NamedTuple):
-    """What K: or V: says about the sound of a voice. A property holds until the same property has another value.
+    """The properties in K: or V: that change the sound of a voice. A property holds until the same property has another value.
 
     Attributes:
         transpositions: semitones by property: "transpose", "octave" and "clef".
@@ -130,11 +130,11 @@ def unit_length(text: str) -> Fraction:
     """The value of L: in whole notes.
 
     Raises:
-        ScoreError: the value is no fraction.
+        ScoreError: the value is not a fraction.
     """
     match = re.fullmatch(r"(\d{1,3})(?:/(\d{1,4}))?", text.strip())
     if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
-        raise ScoreError(f"the unit note length {text.strip()!r} is no fraction")
+        raise ScoreError(f"the unit note length {text.strip()!r} is not a fraction")
     return Fraction(int(match[1]), int(match[2] or 1))
 
 

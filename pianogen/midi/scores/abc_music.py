@@ -245,7 +245,7 @@ class Voice:
 
 
 def check_symbol(definition: str) -> None:
-    """Checks that a symbol (U:) becomes no mark for the order of the bars, as `T=!D.C.!` would, and that no mark is redefined.
+    """Checks that a symbol (U:) neither stands for a mark for the order of the bars, as in `T=!D.C.!`, nor redefines a mark.
 
     Raises:
         ScoreError: it does.

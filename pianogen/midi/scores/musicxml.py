@@ -123,7 +123,7 @@ class _Part:
     def _quarters(self, divisions: Fraction) -> Fraction:
         """A number of divisions in quarter notes."""
         if divisions and self.divisions is None:
-            raise ScoreError("a duration without <divisions>, which say how long it is; add them to the attributes of the part")
+            raise ScoreError("a duration without <divisions>, the unit of durations; add them to the attributes of the part")
         return divisions / (self.divisions or 1)
 
     def _read_attributes(self, attributes: Element) -> None:

@@ -36,7 +36,7 @@ class Tempo(NamedTuple):
 
 @dataclass(slots=True)
 class Marks:
-    """What the bars of all parts with one index say about the order of the bars.
+    """The signs for the order of the bars in the bars of all parts with one index.
 
     Attributes:
         forward: a forward repeat sign stands at the start of the bar.

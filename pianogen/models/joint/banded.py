@@ -10,14 +10,14 @@ _BLOCK_KEYS = 8
 
 
 class Banded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """(N, K, C) to (N, K, U): each output is a linear function of the channels of the neighbouring keys; missing keys are 0.
+    """(N, K, C) to (N, K, U): each output is a linear function of the channels of the neighboring keys; missing keys are 0.
 
-    The outputs of 8 neighbouring keys are one product of the inputs that they see with a banded matrix. On a CPU, that takes half
+    The outputs of 8 neighboring keys are one product of the inputs that they read with a banded matrix. On a CPU, that takes half
     the time of the convolution of TensorFlow, forward and backward.
 
     Args:
-        below, above: number of lower and of higher keys that an output sees.
-        includes_own: whether it also sees its own key.
+        below, above: number of lower and of higher keys that an output reads.
+        includes_own: whether an output also reads its own key.
         units: U.
         scale: standard deviation of the initial weights.
     """
@@ -47,7 +47,7 @@ class Banded(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         return tf.slice(output, [0, 0, 0], [-1, num_keys, -1])  # its gradient takes a tenth of the time of that of an index
 
     def _band(self, num_seen: int, channels: int) -> tf.Tensor:
-        """(seen keys * C, block keys * U): the kernel, shifted by one key for each key of a block, zeros elsewhere."""
+        """(input keys * C, block keys * U): the kernel, shifted by one key for each key of a block, zeros elsewhere."""
         width = self.kernel.shape[0]
         offset = np.arange(num_seen)[:, np.newaxis] - np.arange(_BLOCK_KEYS)
         offset = np.where((offset >= 0) & (offset < width), offset, width)

@@ -1,4 +1,4 @@
-"""Bodies of the joint model: from what is known before a row to U units for each key."""
+"""Bodies of the joint model: from the state of the piece before a row to U units for each key."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _DENSE_KEY_UNITS = 32  # units of each key in the output of the dense body
 class TiedBody(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """One recurrent layer whose weights all keys share.
 
-    The features of a key are linear functions of its neighbours within an octave, of the pitch classes relative to its own and of
+    The features of a key are linear functions of its neighbors within an octave, of the pitch classes relative to its own and of
     the step; a rectifier follows. The output is the sum of the features and of the recurrent layer that reads them.
 
     Args:

@@ -52,11 +52,11 @@ class MeanStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         super().__init__()
         self._members = list(members)
 
-    def given(self, z: Sequence[tf.Tensor], semitones: tf.Tensor, *given: tf.Tensor) -> list[Any]:
-        """See `Stage.given`."""
-        return [member.given(own, semitones, *given) for member, own in zip(self._members, z, strict=True)]
+    def precompute(self, key_units: Sequence[tf.Tensor], semitones: tf.Tensor, *decided: tf.Tensor) -> list[Any]:
+        """See `Stage.precompute`."""
+        return [member.precompute(own, semitones, *decided) for member, own in zip(self._members, key_units, strict=True)]
 
-    def logits(self, given: Sequence[Any], *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def logits(self, precomputed: Sequence[Any], *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """See `Stage.logits`."""
-        logits = [member.logits(own, *decided, seed=seed) for member, own in zip(self._members, given, strict=True)]
+        logits = [member.logits(own, *decided, seed=seed) for member, own in zip(self._members, precomputed, strict=True)]
         return tf.add_n(logits) / len(logits)

@@ -1,4 +1,4 @@
-"""Features of the joint model: of each key, its neighbours and the step, from what is known before the row."""
+"""Features of the joint model: of each key, its neighbors and the step, from the state of the piece before the row."""
 
 import numpy as np
 import tensorflow as tf

@@ -4,7 +4,7 @@ The two-stage head first decides for every sounding key whether it is held, give
 other key whether it has an onset, given all holds and the lower onsets. The one-pass head decides between the three states of a
 key, given those of the lower keys. In training, each stage is one parallel pass over the true states of a row.
 
-Shapes: z is (T, B, K, U); states, sounding and the rest are (T, B, K).
+Shapes: key_units are (T, B, K, U); states, sounding and the rest are (T, B, K).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Head(Protocol):
     """A distribution over the states of all keys of a row."""
 
     def log_likelihood(
-        self, z: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+        self, key_units: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """(T, B) float32 log probability of states, in nats.
 
@@ -35,12 +35,14 @@ class Head(Protocol):
             seed: of the dropout; None for none.
         """
 
-    def draw(self, z: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
+    def draw(
+        self, key_units: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
         """(T, B, K) uint8 states, drawn with (T, B, NUM_UNIFORMS) uniform numbers."""
 
     @classmethod
     def mean_of(cls, heads: Sequence[Self]) -> Self:
-        """The head whose logits are the means of those of other heads; its z is a list with the z of each."""
+        """The head whose logits are the means of those of other heads; its key_units are a list with those of each."""
 
 
 class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -55,27 +57,31 @@ class TwoStageHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         self.keys, self.hold_stage, self.onset_stage = keys, hold_stage, onset_stage
 
     def log_likelihood(
-        self, z: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+        self, key_units: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """See `Head.log_likelihood`."""
         held, onset = states == HOLD, states == ONSET
-        hold_logits = self.hold_stage.logits(self.hold_stage.given(z, semitones), held, sounding, seed=seed)
-        onset_logits = self.onset_stage.logits(self.onset_stage.given(z, semitones, held, sounding), onset, seed=seed)
+        hold_logits = self.hold_stage.logits(self.hold_stage.precompute(key_units, semitones), held, sounding, seed=seed)
+        onset_logits = self.onset_stage.logits(
+            self.onset_stage.precompute(key_units, semitones, held, sounding), onset, seed=seed
+        )
         return _log_likelihood_of_bits(held, hold_logits, sounding) + _log_likelihood_of_bits(onset, onset_logits, ~held)
 
-    def draw(self, z: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
+    def draw(
+        self, key_units: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
         """See `Head.draw`."""
         hold_noise, onset_noise = (use_keys(uniforms[..., first : first + NUM_KEYS], self.keys) for first in (0, NUM_KEYS))
-        given = self.hold_stage.given(z, semitones)
+        for_holds = self.hold_stage.precompute(key_units, semitones)
 
         def decide_holds(held: tf.Tensor) -> tf.Tensor:
-            return sounding & draw_bits(self.hold_stage.logits(given, held, sounding), hold_noise, decision)
+            return sounding & draw_bits(self.hold_stage.logits(for_holds, held, sounding), hold_noise, decision)
 
         held = fixed_point(decide_holds, sounding)
-        given_holds = self.onset_stage.given(z, semitones, held, sounding)
+        for_onsets = self.onset_stage.precompute(key_units, semitones, held, sounding)
 
         def decide_onsets(onset: tf.Tensor) -> tf.Tensor:
-            return ~held & draw_bits(self.onset_stage.logits(given_holds, onset), onset_noise, decision)
+            return ~held & draw_bits(self.onset_stage.logits(for_onsets, onset), onset_noise, decision)
 
         onset = fixed_point(decide_onsets, tf.zeros_like(held))
         return tf.cast(tf.where(held, HOLD, tf.where(onset, ONSET, SILENT)), tf.uint8)
@@ -99,19 +105,21 @@ class OnePassHead(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         self.keys, self.state_stage = keys, state_stage
 
     def log_likelihood(
-        self, z: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
+        self, key_units: Any, semitones: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None
     ) -> tf.Tensor:
         """See `Head.log_likelihood`."""
-        logits = self.state_stage.logits(self.state_stage.given(z, semitones), states, sounding, seed=seed)
+        logits = self.state_stage.logits(self.state_stage.precompute(key_units, semitones), states, sounding, seed=seed)
         log_probabilities = tf.nn.log_softmax(logits)
         return tf.reduce_sum(tf.gather(log_probabilities, tf.cast(states, tf.int32), batch_dims=3), axis=-1)
 
-    def draw(self, z: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tf.Tensor:
+    def draw(
+        self, key_units: Any, semitones: tf.Tensor, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision
+    ) -> tf.Tensor:
         """See `Head.draw`."""
-        given, noise = self.state_stage.given(z, semitones), use_keys(uniforms[..., :NUM_KEYS], self.keys)
+        precomputed, noise = self.state_stage.precompute(key_units, semitones), use_keys(uniforms[..., :NUM_KEYS], self.keys)
 
         def decide(states: tf.Tensor) -> tf.Tensor:
-            return tf.cast(draw_classes(self.state_stage.logits(given, states, sounding), noise, decision), tf.uint8)
+            return tf.cast(draw_classes(self.state_stage.logits(precomputed, states, sounding), noise, decision), tf.uint8)
 
         return fixed_point(decide, tf.cast(sounding, tf.uint8) * HOLD)
 

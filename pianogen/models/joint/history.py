@@ -47,7 +47,7 @@ def empty(batch: int, num_steps: int) -> History:
 
 
 def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position: tf.Tensor) -> tuple[History, Rows]:
-    """Reads a row, and computes what is known before the next one.
+    """Reads a row, and computes the input for the next one.
 
     Args:
         packed: (B, 22) uint8.

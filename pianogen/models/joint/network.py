@@ -31,15 +31,15 @@ _TEMPO_UNIFORMS = 2 * NUM_KEYS  # the numbers before are those of holds and onse
 
 
 class Output(NamedTuple):
-    """What the joint model predicts for T rows.
+    """The output of the joint model for T rows.
 
     Attributes:
-        z: (T, B, K, U) output of the body; of an ensemble, a list with that of each member.
+        key_units: (T, B, K, U) output of the body; of an ensemble, a list with that of each member.
         semitones: (B,) int32 transposition.
-        tempo: what the tempo depends on; of an ensemble, a list too.
+        tempo: output of the tempo network; of an ensemble, a list with that of each member.
     """
 
-    z: Any
+    key_units: Any
     semitones: tf.Tensor
     tempo: Any
 
@@ -108,9 +108,9 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, rows: Rows, state: tuple[list[Any], list[Any]], seed: tf.Tensor | None
     ) -> tuple[Output, tuple[list[Any], list[Any]]]:
         """The prediction for rows, and the states after them; `seed` is that of the dropout."""
-        z, keys_state = self.body(rows, state[0])
+        key_units, keys_state = self.body(rows, state[0])
         tempo, tempo_state = self.tempo(rows, state[1])
-        return Output(drop(z, self._dropout, seed), rows.semitones, tempo), (keys_state, tempo_state)
+        return Output(drop(key_units, self._dropout, seed), rows.semitones, tempo), (keys_state, tempo_state)
 
     def row_losses(self, output: Output, window: Window, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
         """(B, W) float32 loss and its parts, the negative log-likelihoods of the keys and of the tempo."""
@@ -125,14 +125,14 @@ class JointModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         """(B, W) float32 log probability of (B, W, 88) states, those of unused keys included."""
         used = [use_keys(tf.transpose(tensor, [1, 0, 2]), self.keys) for tensor in (states, sounding)]
         head_seed = None if seed is None else tf.random.experimental.stateless_fold_in(seed, 1)
-        likelihood = self.head.log_likelihood(output.z, output.semitones, *used, head_seed)
+        likelihood = self.head.log_likelihood(output.key_units, output.semitones, *used, head_seed)
         return tf.transpose(likelihood) + _unused_log_likelihood(states, sounding, self.keys)
 
     def draw(self, output: Output, sounding: tf.Tensor, uniforms: tf.Tensor, decision: Decision) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Network.draw`."""
         rows_first = tf.transpose(uniforms, [1, 0, 2])
         used = use_keys(tf.transpose(sounding, [1, 0, 2]), self.keys)
-        drawn = tf.transpose(self.head.draw(output.z, output.semitones, used, rows_first, decision), [1, 0, 2])
+        drawn = tf.transpose(self.head.draw(output.key_units, output.semitones, used, rows_first, decision), [1, 0, 2])
         unused = _draw_unused(sounding, uniforms, self.keys)
         states = tf.concat([unused[..., : self.keys.start], drawn, unused[..., self.keys.stop :]], axis=-1)
         numbers = rows_first[..., _TEMPO_UNIFORMS : _TEMPO_UNIFORMS + 3]

@@ -1,4 +1,4 @@
-"""What the joint model knows before each row that it predicts, computed from windows on the device."""
+"""The input of the joint model for each row that it predicts, computed from windows on the device."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ PITCH_CLASSES = 12
 
 
 class Rows(NamedTuple):
-    """What is known before each of T rows.
+    """The state of the piece before each of T rows.
 
     Attributes:
         before: (T, B, 88) uint8 states of the row before.

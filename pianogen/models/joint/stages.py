@@ -1,9 +1,9 @@
 """The decisions of the joint model: layers that give the logits of each key of a row.
 
-A stage first computes, once for a row, what does not depend on its decisions: `given`. From that and from the decisions for lower
-keys follow the logits of every key: `logits`.
+`precompute` computes, once for a row, the part of the logits that does not depend on the decisions of the stage. From this part
+and the decisions for lower keys, `logits` computes the logits of every key.
 
-Shapes: z is (T, B, K, U), what is given is (T, B, K, U); states, sounding and the rest are (T, B, K).
+Shapes: key_units and precomputed are (T, B, K, U); states, sounding and the rest are (T, B, K).
 """
 
 from typing import Any, Protocol
@@ -25,10 +25,10 @@ _MOST_COUNTED = 7
 class Stage(Protocol):
     """A stage; its arguments after the first one are those of the class."""
 
-    def given(self, z: Any, semitones: tf.Tensor, *given: tf.Tensor) -> Any:
+    def precompute(self, key_units: Any, semitones: tf.Tensor, *decided: tf.Tensor) -> Any:
         """All that does not depend on the decisions."""
 
-    def logits(self, given: Any, *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def logits(self, precomputed: Any, *decided: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """(T, B, K, …) logits; `seed` is that of the dropout, None for none."""
 
 
@@ -42,15 +42,15 @@ class HoldStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(1, units, 1, bias=2.0, name="logits")
 
-    def given(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
-        """See `Stage.given`."""
-        return self._from_body(z) + self._tables(semitones)
+    def precompute(self, key_units: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+        """See `Stage.precompute`."""
+        return self._from_body(key_units) + self._tables(semitones)
 
-    def logits(self, given: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def logits(self, precomputed: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """(T, B, K) logits of a hold; those of keys that do not sound mean nothing. This stage has no dropout."""
         del seed
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
-        units = given + over_rows(self._below, channels)
+        units = precomputed + over_rows(self._below, channels)
         return self._logits(tf.nn.relu(units))[..., 0]
 
 
@@ -67,17 +67,17 @@ class OnsetStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(2, units, 1, bias=-3.5, name="logits")
 
-    def given(self, z: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
-        """See `Stage.given`."""
+    def precompute(self, key_units: tf.Tensor, semitones: tf.Tensor, held: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        """See `Stage.precompute`."""
         channels = tf.cast(tf.stack([held, sounding & ~held], axis=-1), tf.float32)
         counts = one_hot_count(tf.reduce_sum(channels, axis=-2), _MOST_COUNTED)
         counts = tf.reshape(counts, [*tf.unstack(tf.shape(counts)[:2]), 1, 2 * (_MOST_COUNTED + 1)])
-        return self._from_body(z) + over_rows(self._holds, channels) + self._hold_counts(counts) + self._tables(semitones)
+        return self._from_body(key_units) + over_rows(self._holds, channels) + self._hold_counts(counts) + self._tables(semitones)
 
-    def logits(self, given: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def logits(self, precomputed: tf.Tensor, onset: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """(T, B, K) logits of an onset; those of held keys mean nothing."""
         channels = tf.cast(onset, tf.float32)[..., tf.newaxis]
-        units = given + over_rows(self._below, channels)
+        units = precomputed + over_rows(self._below, channels)
         return self._logits(drop(tf.nn.relu(units), self._dropout, seed))[..., 0]
 
 
@@ -92,14 +92,14 @@ class StateStage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
         self._tables = KeyTables(keys, units, name="tables")
         self._logits = ResidualBlocks(2, units, 2, bias=-3.5, name="logits")
 
-    def given(self, z: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
-        """See `Stage.given`."""
-        return self._from_body(z) + self._tables(semitones)
+    def precompute(self, key_units: tf.Tensor, semitones: tf.Tensor) -> tf.Tensor:
+        """See `Stage.precompute`."""
+        return self._from_body(key_units) + self._tables(semitones)
 
-    def logits(self, given: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def logits(self, precomputed: tf.Tensor, states: tf.Tensor, sounding: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """(T, B, K, 3) logits of SILENT, ONSET, HOLD, of which a hold of a key that does not sound is impossible."""
         channels = [states == ONSET, states == HOLD, sounding & (states == SILENT)]
         lower = tf.cast(tf.stack(channels, axis=-1), tf.float32)
-        units = given + over_rows(self._below, lower)
+        units = precomputed + over_rows(self._below, lower)
         onset, hold = tf.unstack(self._logits(drop(tf.nn.relu(units), self._dropout, seed)), axis=-1)
         return tf.stack([tf.zeros_like(onset), onset, tf.where(sounding, hold, -float("inf"))], axis=-1)

@@ -21,7 +21,7 @@ _SLOWEST_US, _FASTEST_US = 3_000_000, 150_000  # 20 and 400 bpm: drawn tempos st
 
 
 class TempoOutput(NamedTuple):
-    """What the tempo of T rows depends on, apart from their states.
+    """The output of the network for the tempo of T rows, which also depends on their states.
 
     Attributes:
         units: (T, B, U) output of the recurrent layer.
@@ -58,7 +58,7 @@ class TempoNetwork(keras.layers.Layer):  # type: ignore[misc]  # Keras has no ty
         return [*self._recurrence.initial_state(batch), tf.zeros([batch], tf.int32)]
 
     def call(self, rows: Rows, state: list[tf.Tensor]) -> tuple[TempoOutput, list[tf.Tensor]]:
-        """Reads what is known before each row."""
+        """Reads the state of the piece before each row."""
         *recurrent, last_us = state
         previous_us = tf.concat([last_us[tf.newaxis], rows.tempo_us[:-1]], axis=0)
         change = change_of(octaves(rows.tempo_us) - octaves(tf.maximum(previous_us, 1)))

@@ -1,6 +1,6 @@
-"""The method of the report: reads the MIDI files of a folder with music21's converter, without its cache.
+"""The method of the 2021 report: reads the MIDI files of a folder with music21's converter, without its cache.
 
-python -m benchmarks.programs.report_way midis/
+python -m benchmarks.programs.report_reader midis/
 """
 
 import json

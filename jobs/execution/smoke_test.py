@@ -1,8 +1,8 @@
-"""A run in miniature, before a sweep is submitted: what only the end of a run needs must not fail after hours of training.
+"""The smoke test of a sweep before its submission, so that the end of a run does not fail after hours of training.
 
-python -m jobs.execution.trial STORE FOLDER < CONFIGURATIONS
+python -m jobs.execution.smoke_test STORE FOLDER < CONFIGURATIONS
 
-The process reads a JSON list of configurations. It builds every model, and executes all steps of one run on a single batch in
+The process reads a JSON list of configurations. It builds every model, and executes all stages of one run on a single batch in
 FOLDER, which must be empty. It prints a line for each step, a JSON list of the step and a detail. If there is an error that the
 user can correct, the last line is [ERROR, message], and the exit code is INVALID.
 """
@@ -34,7 +34,7 @@ _STEPS = 2  # of the sample
 
 
 def main(store: Path, folder: Path, configs: Sequence[RunConfig], show: Callable[[str, str], None]) -> None:
-    """Tries the runs of a sweep.
+    """Builds the models of all runs of a sweep, and executes the stages of its first run.
 
     Args:
         show: called at the beginning of each step with its name and a detail.
@@ -50,12 +50,12 @@ def main(store: Path, folder: Path, configs: Sequence[RunConfig], show: Callable
     gc.freeze()  # garbage is collected after every model; the objects of the modules would take most of that time
     with Store(store) as opened:
         model_check.check_models(opened, list(configs), lambda detail: show("model", detail))
-        show("run in miniature", "")
+        show("one iteration and one sample", "")
         _run(configs[0], opened, folder)
 
 
 def _run(config: RunConfig, store: Store, folder: Path) -> None:
-    """One iteration, a checkpoint, curves, the model, a sample in a store, and its plot."""
+    """Executes one iteration, and writes a checkpoint, curves, the model, a sample and its plot."""
     import tensorflow as tf
 
     from pianogen.data.statistics import train_statistics
@@ -70,11 +70,11 @@ def _run(config: RunConfig, store: Store, folder: Path) -> None:
     else:
         network = networks.build(config, statistics.keys, store.steps_per_quarter)
         _train(config, store, network, folder)
-    # The compiler is tried on a sum; the loop of the sampler would take seconds to compile.
+    # A sum shows whether XLA works; the loop of the sampler would take seconds to compile.
     tf.function(lambda: tf.add(1, 1), jit_compile=True)()
     tf.config.run_functions_eagerly(True)
     settings = config.sampling.model_copy(update={"num": 1, "steps": _STEPS, "best_of": 1})
-    for roll in draw_to_store(folder / "samples.h5", Sampler(network, settings, statistics), SampleSource("trial", "none")):
+    for roll in draw_to_store(folder / "samples.h5", Sampler(network, settings, statistics), SampleSource("smoke-test", "none")):
         (folder / "sample.png").write_bytes(plot_roll(roll))
 
 
@@ -105,7 +105,7 @@ if __name__ == "__main__":
     logs.configure()
     logging.getLogger("pianogen").setLevel(logging.ERROR)
     reports = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no report
+    os.dup2(2, 1)  # a line that a library prints must not be read as a step
 
     def report(step: str, detail: str) -> None:
         print(json.dumps([step, detail]), file=reports)

@@ -1,7 +1,7 @@
-"""The report's method of writing MIDI: one thread and one music21 stream per key, and one file of all streams.
+"""The 2021 report's method of writing MIDI: one thread and one music21 stream per key, and one file of all streams.
 
-A thread scans the column of its key; a note lasts from its onset over the holds that follow. The report does not describe
-how tempos were written, so this code writes none, which favors the report.
+A thread scans the column of its key; a note lasts from its onset over the holds that follow. The 2021 report does not describe
+how tempos were written, so this code writes none, which favors the 2021 report.
 """
 
 import tempfile

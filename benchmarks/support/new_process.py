@@ -10,7 +10,7 @@ from typing import Any
 from pianogen.errors import PianogenError
 
 
-def answer_of(module: str, *arguments: object) -> dict[str, Any]:
+def json_output_of(module: str, *arguments: object) -> dict[str, Any]:
     """The JSON object in the last line that `python -m module arguments...` prints.
 
     Raises:
