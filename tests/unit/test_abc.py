@@ -120,6 +120,7 @@ def test_tempo_field(tempo: str, tempo_us: int) -> None:
         ("C|D:|E|F:|", "C D C D E F E F"),
         ("C::D:|", "C C D D"),
         ("|::C::|D|", "C C C D"),
+        ("|:C|::|D:|", "C C D D"),
         ("|:C|[1,2 D:|[3 E|]", "C D C D C E"),
         ("C|D !fine!|E|!D.C.!|", "C D E C D"),
         ('C|"Fine"D|E|"D.C. al Fine"|', "C D E C D"),
@@ -186,6 +187,13 @@ def test_bar_lines_give_the_bars_a_pickup_included() -> None:
 def test_free_text_between_tunes_is_not_music() -> None:
     tunes = read_score(b"A collection\nX:1\nK:C\nC|\n\nSome words about it\n\nX:2\nK:C\nD|\n", ".abc")
     assert [shown(events) for events in tunes if isinstance(events, Events)] == ["0:60+2", "0:62+2"]
+
+
+@pytest.mark.parametrize("number", ["", "X:1\n", "X:1\n\n"])
+def test_title_and_key_after_an_empty_line_begin_a_tune_without_a_number(number: str) -> None:
+    second = "\nT:two\n% source\nM:2/4\nK:D\nF|\n\nT:a part\nE|\n"
+    tunes = read_score(f"{number}T:one\nK:C\nC|\n{second}".encode(), ".abc")
+    assert [shown(events) for events in tunes if isinstance(events, Events)] == ["0:60+2", "0:66+1 1:64+1"]
 
 
 def test_bad_tune_does_not_lose_the_others() -> None:

@@ -170,6 +170,22 @@ def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None
     assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, 8]
 
 
+@pytest.mark.parametrize(("excess", "second"), [(0, 16), (119, 16), (120, 17)])
+def test_rounded_durations_do_not_make_a_bar_longer_than_its_time_signature(excess: int, second: int) -> None:
+    divisions = "<attributes><divisions>480</divisions></attributes>"
+    data = score(part(divisions + note("C4", 1920 + excess), C4))
+    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
+
+
+@pytest.mark.parametrize("filling", ["rest", "forward"])
+@pytest.mark.parametrize(("time", "second"), [("", 16), ("<time><beats>7</beats><beat-type>4</beat-type></time>", 25)])
+def test_what_is_invisible_does_not_make_a_bar_longer_than_its_time_signature(filling: str, time: str, second: int) -> None:
+    """MuseScore completes unfinished tuplets with invisible rests, beyond the end of the measure."""
+    rest = {"rest": note("r", 9, attributes=' print-object="no"'), "forward": "<forward><duration>9</duration></forward>"}
+    data = score(part(note("C4", 16) + rest[filling], C4, attributes=time))
+    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
+
+
 def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
     forward = "<forward><duration>12</duration></forward>"
     pickup = f"<measure implicit='yes'><attributes><divisions>4</divisions></attributes>{C4}"

@@ -22,6 +22,7 @@ TOKEN = re.compile(
     r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
     r"|\{/?(?P<graces>[^}]*)\}-?"
     rf"|\[\s*(?P<ending>{_ENDING})"
+    r"|(?P<double>\|::\|)"
     rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
     rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
     r"|\((?P<tuplet>\d(?!\d)|\d\d(?=:\d))(?::(?P<in_time>\d{0,2}))?(?::(?P<num_notes>\d{0,2}))?"
@@ -122,7 +123,7 @@ class Voice:
             return self._read_group([], token, text, end)
         if token["graces"] is not None:
             self._read_graces(token["graces"])
-        elif token["line"] or token["both"]:
+        elif token["line"] or token["both"] or token["double"]:
             self._read_bar_line(token)
         elif token["ending"]:
             self.bar.marks.ending_start |= ending_numbers(token["ending"])
@@ -212,12 +213,13 @@ class Voice:
     def _read_bar_line(self, token: re.Match[str]) -> None:
         """Repeat signs, thick and double bar lines, which stop an ending, and the number of an ending directly after the line."""
         self.end_bar()
-        num_backward = len(token["backward"] or "") or (1 if token["both"] else 0)
+        is_both = bool(token["both"] or token["double"])
+        num_backward = len(token["backward"] or "") or int(is_both)
         if self.bar_index > 0:
             marks = self.bars[self.bar_index - 1].marks
             marks.plays = max(marks.plays, num_backward + 1)
             marks.ending_stop |= token["line"] not in (None, "|")
-        if token["forward"] or token["both"]:
+        if token["forward"] or is_both:
             self.bar.marks.forward = True
         if ending := token["bar_ending"] or token["both_ending"]:
             self.bar.marks.ending_start |= ending_numbers(ending)

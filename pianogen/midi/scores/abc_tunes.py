@@ -4,6 +4,7 @@ Source: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1. A 
 sound and is not understood rejects its tune.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,17 +38,30 @@ def read_abc(text: str) -> list[Score | ScoreError]:
 
 
 def _split(text: str) -> list[list[tuple[int, str]]]:
-    """The numbered lines of each tune, which begins with X:, after those of the file's header."""
+    """The numbered lines of each tune, which begins with X: or with another header, after those of the file's header."""
     header: list[tuple[int, str]] = []
     tunes: list[list[tuple[int, str]]] = [[]]
-    for number, line in _without_blocks(text.split("\n")):
-        if line.startswith("X:"):
+    lines = list(_without_blocks(text.split("\n")))
+    for index, (number, line) in enumerate(lines):
+        if line.startswith("X:") or (_is_header_without_number(lines, index) and _has_key(tunes[-1])):
             tunes.append([])
         tunes[-1].append((number, line))
-    if len(tunes) > 1 and not any(line.startswith("K:") for _, line in tunes[0]):
+    if len(tunes) > 1 and not _has_key(tunes[0]):
         header = [(number, line) for number, line in tunes[0] if _FIELD.match(line) or line.startswith("%%")]
         tunes = tunes[1:]
     return [header + _without_free_text(tune) for tune in tunes if any(_FIELD.match(line) for _, line in tune)]
+
+
+def _has_key(lines: Sequence[tuple[int, str]]) -> bool:
+    return any(line.startswith("K:") for _, line in lines)
+
+
+def _is_header_without_number(lines: Sequence[tuple[int, str]], index: int) -> bool:
+    """Whether a tune without X: begins here: with a title after an empty line, and further fields up to its key."""
+    if not lines[index][1].startswith("T:") or index == 0 or lines[index - 1][1].strip():
+        return False
+    following = (line for _, line in itertools.islice(lines, index, None) if not line.startswith("%"))
+    return any(line.startswith("K:") for line in itertools.takewhile(_FIELD.match, following))
 
 
 def _without_blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -17,6 +17,7 @@ from pianogen.midi.scores.xml_tree import read_tree
 
 _SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
 _MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
+_MAX_EXCESS = Fraction(1, 4)  # quarter notes, a sixteenth: a bar that is less than this too long has rounded durations
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -44,7 +45,8 @@ def read_musicxml(data: bytes) -> Score:
         for number, measure in enumerate(measures):
             musicxml_marks.read_barlines(measure, score.bars, number)
     for bar, nominal_length in zip(score.bars, nominal_lengths, strict=True):
-        bar.length = bar.length or nominal_length
+        if bar.length == 0 or nominal_length < bar.length < nominal_length + _MAX_EXCESS:
+            bar.length = nominal_length
         bar.tempos.sort(key=lambda tempo: tempo.onset)
     return score
 
@@ -104,7 +106,8 @@ class _Part:
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
             if not (is_incomplete and _is_filling(element)):
-                bar.length = max(bar.length, self.cursor)
+                end = min(self.cursor, self.nominal_length) if _is_invisible(element) else self.cursor
+                bar.length = max(bar.length, end)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
 
@@ -215,6 +218,11 @@ def _is_filling(element: Element) -> bool:
     """Whether an element fills a measure up without a note or a visible rest."""
     rest = element.find("rest")
     return element.tag != "note" or (rest is not None and rest.get("measure") == "yes")
+
+
+def _is_invisible(element: Element) -> bool:
+    """Whether an element moves the cursor without a note or a visible rest."""
+    return element.tag != "note" or (element.find("rest") is not None and element.get("print-object") == "no")
 
 
 def _ties(note: Element) -> set[str | None]:
