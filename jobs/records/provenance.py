@@ -160,7 +160,7 @@ class Provenance:
         attempts: oldest first.
         promoted_from: name of the run whose training this run continues; None if it was submitted.
         former_identities: those that the run had before `resubmit` changed its sampling.
-        members: hashes of the trainings of the runs of an ensemble; empty for other runs, and in older records.
+        members: hashes of the trainings of the runs of an ensemble; empty for other runs.
     """
 
     identity: str

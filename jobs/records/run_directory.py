@@ -126,11 +126,16 @@ class Run:
         """Checks that the runs of an ensemble are those with which the ensemble was submitted.
 
         Raises:
-            UsageError: a run is missing, or another one has taken its place.
+            UsageError: a run is missing, another one has taken its place, or the record does not have the trainings of all runs.
             RecordError: the record of a run is damaged or missing.
         """
-        recorded = self.read_provenance().members
-        for path, training in zip(self.read_config().model.ensemble, recorded, strict=True) if recorded else ():
+        members, recorded = self.read_config().model.ensemble, self.read_provenance().members
+        if len(recorded) != len(members):
+            raise UsageError(
+                f"{self.path} records the trainings of {len(recorded)} of the {len(members)} runs of model.ensemble; record "
+                f"those of the present runs with pianogen sweep resubmit {self.path} --from-scratch"
+            )
+        for path, training in zip(members, recorded, strict=True):
             if not Run(Path(path)).config_file.is_file():
                 raise UsageError(f"model.ensemble: {path} is missing; restore that run, or submit the ensemble with its new path")
             if read_training(Path(path)) != training:

@@ -84,14 +84,19 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
                 "give the path of that store"
             )
         statistics = train_statistics(corpus, settings.data)
-    _check_members(run, settings.model.ensemble, provenance.get("members") or [])
+    _check_members(run, settings.model.ensemble, provenance.get("members", []))
     network, _ = load_trained_model(settings, statistics.keys, run, statistics.steps_per_quarter)
     return TrainedModel(run, settings, network, statistics)
 
 
 def _check_members(run: Path, members: Sequence[str], trainings: Sequence[str]) -> None:
-    """Checks that the runs of an ensemble have the trainings with which it was submitted; earlier versions recorded none."""
-    for path, training in zip(members, trainings, strict=False):
+    """Checks that the runs of an ensemble have the trainings with which it was submitted."""
+    if len(trainings) != len(members):
+        raise UsageError(
+            f"{run} records the trainings of {len(trainings)} of the {len(members)} runs of model.ensemble; "
+            "submit the ensemble again"
+        )
+    for path, training in zip(members, trainings, strict=True):
         record = read_record(Path(path, "provenance.json"), "config", "store")
         if hash_training(record["config"], record["store"]["fingerprint"]) != training:
             raise UsageError(f"model.ensemble: {path} has another training than when {run} was submitted; restore that run")

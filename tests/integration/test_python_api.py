@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def test_ensemble_is_not_loaded_with_other_runs_than_its_own(tmp_path: Path) -> 
     members[0].path.rename(members[1].path)
     create_runs(tmp_path / "other", store, joint | {"training.epochs": 50})[0].path.rename(members[0].path)
     with pytest.raises(UsageError, match=f"{members[0].path} has another training than when"):
+        pianogen.load_model(run.path)
+    run.write_provenance(replace(run.read_provenance(), members=[]))
+    with pytest.raises(UsageError, match="records the trainings of 0 of the 2 runs"):
         pianogen.load_model(run.path)
 
 

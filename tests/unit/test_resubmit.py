@@ -11,6 +11,7 @@ from jobs import sample, sweep
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen import command
+from pianogen.errors import UsageError
 from pianogen.store import Split
 from tests.support.made_music import made_store
 from tests.support.runs import create_runs
@@ -49,7 +50,7 @@ def test_store_that_is_missing_or_has_changed_is_refused(
 
 
 def test_ensemble_refuses_other_runs_in_the_places_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is resubmitted, or draws samples; an ensemble of an earlier version has no record of its runs."""
+    """It is resubmitted, or draws samples; a record without the trainings of its runs is refused too."""
     values: dict[str, Any] = {"device": "cpu", "model": {"name": "joint"}, "training": {"max_iterations": 1_000}}
     made_store(tmp_path / "corpus.h5", [Split.TRAIN])
     members = create_runs(tmp_path / "members", tmp_path / "corpus.h5", values | {"grid": {"training.seed": [0, 1]}})
@@ -75,4 +76,5 @@ def test_ensemble_refuses_other_runs_in_the_places_of_its_own(tmp_path: Path, ca
     runs[0].check_members()
     runs[0].write_provenance(replace(runs[0].read_provenance(), members=[]))
     shutil.rmtree(members[0].sweep)
-    runs[0].check_members()
+    with pytest.raises(UsageError, match="records the trainings of 0 of the 2 runs"):
+        runs[0].check_members()
