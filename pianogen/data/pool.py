@@ -114,7 +114,10 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, spec: W
         return tf.data.Dataset.range(pool.start, pool.stop, block).map(gather_block, num_parallel_calls=1)
 
     blocks = tf.data.Dataset.from_generator(pools, output_signature=_POOL_SPEC).prefetch(1).flat_map(stream_pool)
-    return blocks.rebatch(batch).prefetch(_PREFETCHED_BATCHES)
+    # There is nothing to tune. The thread that tunes can miss the end of its iterator, whose deletion then takes up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return blocks.rebatch(batch).prefetch(_PREFETCHED_BATCHES).with_options(options)
 
 
 def window_spec(length: int, has_context: bool) -> Window:

@@ -260,6 +260,12 @@ def test_only_pieces_of_the_configured_groups_have_windows(tmp_path: Path) -> No
             find_windows(store, Split.TRAIN, DataConfig(groups=("Bach",)))
 
 
+def test_no_thread_that_tunes_can_delay_the_end_of_an_iterator(music: Windows) -> None:
+    """See `stream_windows`. The delay itself is rare, and as long as the iterator was used, up to a minute."""
+    for stream in (training_batches(music, 4, 0), evaluation_batches(music, 4).shard(2, 1)):
+        assert stream.options().autotune.enabled is False
+
+
 def test_store_without_a_window_is_refused_for_training(tmp_path: Path) -> None:
     with Store(made_store(tmp_path / "c.h5", [Split.TRAIN], steps=64)) as store:
         windows = find_windows(store, Split.TRAIN, DataConfig())
