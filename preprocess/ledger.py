@@ -12,8 +12,9 @@ from preprocess.outcome import Status
 from preprocess.piece_table import KEPT, REASONS, PieceTable
 from preprocess.selection import Selection
 
-_NUM_NOTE_COUNTS, _NUM_COUNTS = (Counts._fields.index(name) for name in ("tempo_seen", "notes_silent"))
-_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:_NUM_COUNTS]]
+# `notes_silent`, the last count, is part of the message.
+_NUM_NOTE_COUNTS, _SILENT = (Counts._fields.index(name) for name in ("tempo_seen", "notes_silent"))
+_COUNTS = [*Counts._fields[:_NUM_NOTE_COUNTS], "repairs", *Counts._fields[_NUM_NOTE_COUNTS:_SILENT]]
 COLUMNS = ["name", "status", "reason", "message", "steps", *_COUNTS, "similar_to", "similarity"]
 _NO_COUNTS = [""] * (1 + len(_COUNTS))
 _NO_SIMILAR: list[object] = ["", ""]
@@ -58,10 +59,11 @@ def _ledger_rows(table: PieceTable, selection: Selection) -> Iterator[list[objec
             if reason != KEPT:
                 yield [name, Status.REJECTED, REASONS[reason], table.text(number), *_NO_COUNTS, *_NO_SIMILAR]
                 continue
-            status, message = Status.KEPT, ""
+            silent = counts[_SILENT]
+            status, message = Status.KEPT, f"{silent:,} notes of the score are silent, such as cue notes" if silent else ""
             if first != index:
                 relation = "equal" if earlier == NONE else f"similar ({similarity:.2f})"
                 status, message = Status.DUPLICATE, f"{relation} to {name_of(first)}"
             similar = _NO_SIMILAR if earlier == NONE else [name_of(earlier), round(similarity, 2)]
-            notes, tempos = counts[:_NUM_NOTE_COUNTS], counts[_NUM_NOTE_COUNTS:_NUM_COUNTS]
+            notes, tempos = counts[:_NUM_NOTE_COUNTS], counts[_NUM_NOTE_COUNTS:_SILENT]
             yield [name, status, "", message, steps, *notes, table.text(number), *tempos, *similar]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """Numbers of notes and tempos of a piece; every field but `notes_silent` is a column of the ledger.
+    """Numbers of notes and tempos of a piece; every field is a column of the ledger; `notes_silent` is in the message.
 
     Every note-on of the source is an onset cell, or counted as dropped, lost, silent or merged.
 

@@ -14,12 +14,12 @@ from pianogen import atomic
 from pianogen.training.history import Row
 from pianogen.training.run_files import for_display
 
-_INTERVAL_S = 10.0
+_INTERVAL_S = 60.0
 _TRAINING_COLOR, _VALIDATION_COLOR = "#1f5f8b", "#d1603d"
 
 
 class Curves:
-    """curves.png of a run: drawn at the end of an epoch, at most every ten seconds, and at the end of the training."""
+    """curves.png of a run: drawn at the end of an epoch, at most once a minute, and at the end of the training."""
 
     def __init__(self, path: Path, metrics: Sequence[str]) -> None:
         self._path, self._metrics = path, metrics

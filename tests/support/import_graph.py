@@ -52,6 +52,7 @@ def loads(module: str, library: str) -> bool:
     return False
 
 
+@cache
 def is_own(name: str) -> bool:
     """Whether a dotted name is that of a module of this repository."""
     return _path(name).is_file()

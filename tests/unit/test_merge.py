@@ -266,6 +266,18 @@ def test_ledger_has_one_row_per_input_with_its_counts(tmp_path: Path) -> None:
     assert {"steps": result.num_steps} | result.counts._asdict() == expected
 
 
+def test_ledger_says_how_many_notes_of_a_score_are_silent(tmp_path: Path) -> None:
+    with_cues, without = tune(0), tune(1)
+    assert with_cues.counts is not None
+    with_cues = replace(with_cues, counts=with_cues.counts._replace(notes_silent=1_200))
+    merged(tmp_path, {"a.abc": [with_cues, without], "b.abc": [with_cues]})
+    assert [row["message"] for row in ledger(tmp_path)] == [
+        "1,200 notes of the score are silent, such as cue notes",
+        "",
+        "equal to a.abc#1",
+    ]
+
+
 def test_message_of_a_rejection_is_one_line() -> None:
     assert rejected(Reason.BAD_SCORE, "  two\nlines\r\n\tand a tab\n").message == "two lines and a tab"
 
