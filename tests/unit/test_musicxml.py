@@ -403,6 +403,28 @@ def test_type_of_a_note_gives_the_divisions_where_the_part_does_not(duration: in
     assert shown(score(f"<measure>{note('C4', duration, note_type)}</measure>")) == expected
 
 
+@pytest.mark.parametrize(
+    ("programs", "is_silent"),
+    [
+        (["MuseScore 2.3.2"], False),
+        (["Finale v25 for Mac", "MuseScore 3.6.2"], False),
+        (["MuseScore 4.0.2"], True),
+        (["MuseScore Studio 4.4.3"], True),
+        (["Finale 2014 for Windows", "Dolet Light for Finale 2014"], True),
+        ([], True),
+    ],
+)
+def test_notes_that_old_versions_of_musescore_mark_as_cue_notes_sound(programs: list[str], is_silent: bool) -> None:
+    """These versions mark small notes, such as those of a cadenza, and only the first note of a chord."""
+    written_by = "".join(f"<software>{program}</software>" for program in programs)
+    small = note("D4", 4, "<cue/>") + note("F4", 4, "<chord/>")
+    data = score(part(C4 + small)).replace(
+        "<part ", f"<identification><encoding>{written_by}</encoding></identification><part ", 1
+    )
+    assert shown(data) == ("0:60+4 4:65+4" if is_silent else "0:60+4 4:62+4 4:65+4")
+    assert events_of(data, ".musicxml").notes_silent == is_silent
+
+
 @pytest.mark.parametrize("kind", ["ossia", "cue", "alternate"])
 def test_staves_with_an_alternative_or_cue_notes_are_silent_up_to_a_change_of_their_type(kind: str) -> None:
     def of_type(name: str) -> str:

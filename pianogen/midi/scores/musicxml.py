@@ -4,6 +4,7 @@ Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `t
 and notes with dynamics="0" are silent; unpitched notes are percussion.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,6 +17,8 @@ from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
 
 _SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
+# Up to version 3, MuseScore marks small notes that it plays as cue notes, in a chord only the first one.
+_MARKS_SMALL_NOTES = re.compile(r"MuseScore [0-3]\b")
 _MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
 _MAX_EXCESS = Fraction(1, 4)  # quarter notes, a sixteenth: a bar that is less than this too long has rounded durations
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -29,9 +32,12 @@ def read_musicxml(data: bytes) -> Score:
     """
     score = Score()
     nominal_lengths: list[Fraction] = []
-    parts = _parts(read_tree(data))
+    root = read_tree(data)
+    parts = _parts(root)
+    programs = [software.text or "" for software in root.findall("identification/encoding/software")]
+    has_cues = not any(map(_MARKS_SMALL_NOTES.match, programs))
     for index, measures in enumerate(parts):
-        part = _Part(str(index))
+        part = _Part(str(index), has_cues)
         for number, measure in enumerate(measures):
             if number == len(score.bars):
                 score.bars.append(Bar())
@@ -68,6 +74,7 @@ class _Part:
 
     Attributes:
         name: unique in the score.
+        has_cues: whether `cue` marks silent notes.
         divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
@@ -80,6 +87,7 @@ class _Part:
     """
 
     name: str
+    has_cues: bool
     divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
@@ -163,7 +171,8 @@ class _Part:
         if note.find("rest") is not None:
             return
         staff = note.findtext("staff", "1").strip()
-        if note.find("cue") is not None or fraction(note.get("dynamics")) == 0 or staff in self.silent_staves:
+        is_cue = self.has_cues and note.find("cue") is not None
+        if is_cue or fraction(note.get("dynamics")) == 0 or staff in self.silent_staves:
             bar.num_silent += 1
             return
         if note.get("time-only") is not None:
