@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,26 +61,28 @@ def run_job(path: str, is_packed: bool = False) -> None:
 
 def _attempt(run: Run, own: OwnJob, submission: str, shutdown_requested: ShutdownFlag, is_packed: bool) -> None:
     log = attempts.begin_attempt(run, own, submission)
-    try:
-        with job_files.output_to(log), metered(run, own.rank, shutdown_requested) as polled:
-            result, iterations_per_s = _train_and_sample(run, own, polled)
-            devices = _device_names()
-        attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s)
-        run.write_result(result)
-    except Interrupted as error:
-        attempts.end_attempt(run, interrupted=str(error))
-        if not own.id:
+    # Trackers end after the records and the requeue: they may wait for a network, and the scheduler soon kills the job.
+    with job_files.output_to(log), ExitStack() as trackers_end:
+        try:
+            with metered(run, own.rank, shutdown_requested) as polled:
+                result, iterations_per_s = _train_and_sample(run, own, polled, trackers_end)
+                devices = _device_names()
+            attempts.end_attempt(run, devices=devices, iterations_per_s=iterations_per_s)
+            run.write_result(result)
+        except Interrupted as error:
+            attempts.end_attempt(run, interrupted=str(error))
+            if not own.id:
+                raise
+            _check_progress(run, str(error))
+            if is_packed:
+                raise
+            if not run.read_config().slurm.is_requeued:
+                return  # with exit code 0: accounting would report a failed job like one that failed after a requeue
+            _requeue(run, own, str(error))
             raise
-        _check_progress(run, str(error))
-        if is_packed:
+        except BaseException as error:  # recorded and raised again
+            attempts.end_attempt(run, error=f"{_describe(error, run)}; see {log}")
             raise
-        if not run.read_config().slurm.is_requeued:
-            return  # with exit code 0: accounting would report a failed job like one that failed after a requeue
-        _requeue(run, own, str(error))
-        raise
-    except BaseException as error:  # recorded and raised again
-        attempts.end_attempt(run, error=f"{_describe(error, run)}; see {log}")
-        raise
 
 
 def _train_as_worker(run: Run, own: OwnJob, shutdown_requested: ShutdownFlag) -> None:
@@ -141,8 +143,14 @@ def _describe(error: BaseException, run: Run) -> str:
     return message if config.device == "gpu" else f"{message} (slurm.memory_gb is {config.slurm.memory_gb})"
 
 
-def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bool]) -> tuple[Result, float | None]:
-    """The result, and the training speed in iterations per second."""
+def _train_and_sample(
+    run: Run, own: OwnJob, shutdown_requested: Callable[[], bool], trackers_end: ExitStack
+) -> tuple[Result, float | None]:
+    """The result, and the training speed in iterations per second.
+
+    Args:
+        trackers_end: the trackers end when it closes.
+    """
     _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     # TensorFlow is imported here, in the job: commands that submit or show the status do not wait for it.
     logs.import_tensorflow()
@@ -159,8 +167,8 @@ def _train_and_sample(run: Run, own: OwnJob, shutdown_requested: Callable[[], bo
     config = run.read_config()
     run.check_primer()
     run.check_members()
+    trackers = trackers_end.enter_context(tracked(run, config.training.tracker))
     with (
-        tracked(run, config.training.tracker) as trackers,
         rendezvous.meet(run, own) as workers,
         job_files.local_store(run.open_store(), config.local_copy) as store,
     ):

@@ -57,7 +57,7 @@ class Tracker(Protocol):
         """Called with the samples of the trained model."""
 
     def finish(self) -> None:
-        """Called at the end of every attempt."""
+        """Called at the end of every attempt, after its records are written and an interrupted job is requeued."""
 
 
 class Trackers:

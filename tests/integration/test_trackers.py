@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
+from jobs.records.run_directory import Run
 from pianogen.errors import UsageError
 from pianogen.store import Split
 from pianogen.tracking.tracker import TrackedRun, Trackers, find_tracker
@@ -56,6 +57,38 @@ def test_trackers_continue_their_run_after_an_interruption(tmp_path: Path) -> No
     assert (plugins["iteration_loss"], plugins["_hparams_/session_start_info"]) == ("scalars", "hparams")
     assert (plugins["sample 0"], plugins["sound 0"]) == ("images", "audio")
     assert "iteration" not in plugins
+
+
+class Witness:
+    """A tracker that writes what the record of the attempt says when the tracker ends."""
+
+    errors = (OSError,)
+
+    def start(self, run: TrackedRun, *_: Any) -> None:
+        self.run = Run(run.path)
+
+    def log(self, *_: Any) -> None:
+        pass
+
+    def log_samples(self, *_: Any) -> None:
+        pass
+
+    def finish(self) -> None:
+        outcome = self.run.read_provenance().attempts[-1].outcome
+        with (self.run.path / "witness.txt").open("a") as file:
+            file.write(f"{outcome} {self.run.read_result() is not None}\n")
+
+
+def test_trackers_end_after_the_records_of_an_attempt(tmp_path: Path) -> None:
+    """A tracker may wait for a network when it ends; a job that was signalled must have its records, and be requeued, before."""
+    store = made_store(tmp_path / "corpus.h5", [Split.TRAIN] * 2 + [Split.VALID], steps=220)
+    run = prepare(tmp_path / "sweep", store, training={"batch": 8, "epochs": 4, "tracker": f"{__name__}:Witness"})
+    process = subprocess.Popen(attempt(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(read_history(run.path / "metrics.csv")) >= 1 or process.poll() is not None, "one epoch")
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait(60) == 3
+    assert finished(attempt(run)).returncode == 0
+    assert (run.path / "witness.txt").read_text().splitlines() == ["interrupted False", "finished True"]
 
 
 class Unreachable:
