@@ -58,7 +58,7 @@ def _parser() -> command.Parser:
         epilog="examples:\n"
         "  pianogen sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid\n"
         "  pianogen sample runs/quick --num 16    (with 8 samples in each run: 8 more)\n"
-        "  pianogen sample runs/quick/0001-base --threshold 0.5 --seed 2",
+        "  pianogen sample runs/mine/0003-gru --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
     number = command.positive_int

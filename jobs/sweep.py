@@ -47,7 +47,8 @@ def _submit(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} submit",
         description="Check every run of a sweep, create its directory, and queue its job. Runs that are done, queued or\n"
-        "running are left as they are, so the same command continues an interrupted submission.",
+        "running are not submitted again, so the same command continues an interrupted submission. On Slurm, failed\n"
+        "runs are left to `resubmit`; with --cluster local or debug they are tried again.",
         epilog="examples:\n"
         f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --dry-run\n"
         f"  {_PROG} submit sweeps/quick.yaml --store corpus.h5 --out runs/quick --cluster local training.epochs=3",
@@ -58,7 +59,7 @@ def _submit(arguments: Sequence[str]) -> int:
         nargs="*",
         default=[],
         metavar="key=value",
-        help="settings that override the sweep file; see the subcommand options",
+        help="settings that override the sweep file; see `pianogen sweep options`",
     )
     parser.add_argument("--store", type=Path, required=True, help="the corpus to train on")
     parser.add_argument("--out", type=Path, required=True, metavar="runs/NAME", help="the sweep directory")
@@ -69,7 +70,7 @@ def _submit(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--prune", action="store_true", help="remove the runs that are no longer in the sweep file, with all of their files"
     )
-    parser.add_argument("--shared", action="store_true", help="skip the check that the nodes see these paths")
+    parser.add_argument("--shared", action="store_true", help="skip the check that the compute nodes see --store and --out")
     parser.add_argument(
         "--no-check-models",
         action="store_true",
@@ -87,9 +88,9 @@ def _status(arguments: Sequence[str]) -> int:
         prog=f"{_PROG} status",
         description="Show which runs are waiting, running, done or failed, and why; and update runs.csv.",
         epilog="examples:\n"
-        f"  {_PROG} status runs/quick --watch\n"
-        f"  {_PROG} status runs/quick 3 5-9 model.name=gru\n"
-        f"  {_PROG} status runs/quick --usage",
+        f"  {_PROG} status runs/mine --watch\n"
+        f"  {_PROG} status runs/mine 3 5-9 model.name=gru\n"
+        f"  {_PROG} status runs/mine --usage",
     )
     _add_target(parser)
     views = parser.add_mutually_exclusive_group()
@@ -115,9 +116,9 @@ def _resubmit(arguments: Sequence[str]) -> int:
         prog=f"{_PROG} resubmit",
         description="Show why runs are not done, and submit those that are neither queued nor running. They resume from\n"
         "their last checkpoint.",
-        epilog=f"examples:\n  {_PROG} resubmit runs/quick slurm.memory_gb=32\n  {_PROG} resubmit runs/quick 3 5-9 --from-scratch",
+        epilog=f"examples:\n  {_PROG} resubmit runs/mine slurm.memory_gb=32\n  {_PROG} resubmit runs/mine 3 5-9 --from-scratch",
     )
-    also = "; other settings, such as slurm.timeout=8:00:00 or sampling.primer=theme.mid, override those of the runs"
+    also = "; settings of model, data and training select runs, others, such as slurm.timeout=8:00:00, override those of the runs"
     _add_target(parser, also)
     _add_cluster(parser)
     parser.add_argument(
@@ -139,9 +140,12 @@ def _promote(arguments: Sequence[str]) -> int:
         description="Continue the best runs of a sweep with more epochs. Each continues as a new run, which starts from the\n"
         "checkpoint of the old one and ends with the same weights as a run that was submitted with that many\n"
         "epochs. The best runs have the lowest negative log-likelihood on the valid split.",
-        epilog=f"example:\n  {_PROG} promote runs/quick --top 8 training.epochs=100",
+        epilog=f"example:\n  {_PROG} promote runs/mine --top 8 training.epochs=100",
     )
-    _add_target(parser, "; training.epochs, and settings that do not change the training, are those of the new runs")
+    _add_target(
+        parser,
+        "; settings of model, data and training select runs; training.epochs and other settings are those of the new runs",
+    )
     parser.add_argument("--top", type=command.positive_int, default=1, metavar="N", help="number of runs (default: 1)")
     _add_cluster(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be submitted; submit and write nothing")
@@ -172,7 +176,7 @@ def _cancel(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} cancel",
         description="Cancel queued and running jobs. Running ones write a checkpoint; resubmitted runs resume from it.",
-        epilog=f"examples:\n  {_PROG} cancel runs/quick\n  {_PROG} cancel runs/quick model.name=gru --dry-run",
+        epilog=f"examples:\n  {_PROG} cancel runs/mine\n  {_PROG} cancel runs/mine model.name=gru --dry-run",
     )
     _add_target(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be cancelled; cancel nothing")
@@ -185,7 +189,7 @@ def _logs(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{_PROG} logs",
         description="Print the log of the last attempt of each run.",
-        epilog=f"examples:\n  {_PROG} logs runs/quick 3\n  {_PROG} logs runs/quick 3 --follow",
+        epilog=f"examples:\n  {_PROG} logs runs/mine 3\n  {_PROG} logs runs/mine 3 --follow",
     )
     _add_target(parser)
     parser.add_argument(

@@ -210,7 +210,7 @@ def _parser() -> command.Parser:
         type=_share,
         default=0.1,
         metavar="SHARE",
-        help="write no store if a larger share of the inputs is rejected (default: 0.1)",
+        help="write no store if a larger share of the pieces is rejected (default: 0.1)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be read; convert and write nothing")
     parser.add_argument(

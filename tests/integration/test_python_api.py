@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a store and a sweep of one finished run."""
     folder = tmp_path_factory.mktemp("api")
     store = made_store(folder / "corpus.h5", SPLITS)
-    run = prepare(folder / "runs" / "quick", store, training={"batch": 8, "max_iterations": 4})
+    run = prepare(folder / "runs" / "small", store, training={"batch": 8, "max_iterations": 4})
     done = finished(attempt(run))
     assert done.returncode == 0, done.stderr
     return folder
@@ -43,13 +43,13 @@ def test_examples_of_the_documentation(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_samples_equal_those_of_the_run(folder: Path) -> None:
-    run = folder / "runs" / "quick" / "0000-base"
+    run = folder / "runs" / "small" / "0000-base"
     with pianogen.Store(run / "samples.h5") as store:
         assert list(store) == pianogen.load_model(run).sample(len(store))
 
 
 def test_wrong_paths_and_settings_are_refused(folder: Path, tmp_path: Path) -> None:
-    run = folder / "runs" / "quick" / "0000-base"
+    run = folder / "runs" / "small" / "0000-base"
     model = pianogen.load_model(run)
     with pytest.raises(UsageError, match="sample: temprature is not a key; did you mean temperature"):
         model.sample(1, temprature=1.0)
@@ -98,8 +98,8 @@ def test_unfinished_run_has_settings_and_no_figures(folder: Path, tmp_path: Path
 
 
 def test_figures_are_those_of_the_result(folder: Path) -> None:
-    (row,) = pianogen.read_results(folder / "runs" / "quick")
-    result = json.loads((folder / "runs" / "quick" / "0000-base" / "result.json").read_text())
+    (row,) = pianogen.read_results(folder / "runs" / "small")
+    result = json.loads((folder / "runs" / "small" / "0000-base" / "result.json").read_text())
     assert row["loss"] == result["loss"]
     assert (
         row["held_out.test.network.most_probable.onset_f1"] == result["held_out"]["test"]["network"]["most_probable"]["onset_f1"]

@@ -52,6 +52,7 @@ JOINT = {
     "data": {"window_steps": 12, "transpose": 2},
     "training": {"batch": 8, "epochs": 4},
     "sampling": {"num": 2, "steps": 12},
+    "checkpoints": {"every_iterations": 9},
 }
 # Dropout depends on the number of replicas. At the kink of a rectifier rounding becomes a difference of the size of the learning
 # rate, which grows with every further iteration: few small iterations, in two epochs.

@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "data": {"window_steps": 12},
     "training": {"batch": 8, "epochs": 5, "patience": 4},
     "sampling": {"num": 2, "steps": 12},
-    "checkpoints": {"every_iterations": 9},
+    "checkpoints": {"every_iterations": 40},
     "slurm": {"cpus_per_task": 1},
 }
 

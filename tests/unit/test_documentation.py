@@ -1,8 +1,9 @@
-"""The commands of README.md and docs/ have valid arguments, and their links exist."""
+"""The commands of README.md and docs/ have valid arguments, their links exist, and the reference of formats is complete."""
 
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from jobs.listening.key import Key
 from jobs.records import run_logs, status_table
 from pianogen import command
 from pianogen.errors import UsageError
+from pianogen.midi.rejection import Reason
+from pianogen.store import Pieces
+from preprocess.ledger import COLUMNS
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,3 +120,10 @@ def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert {page for page in pages if f"]({page})" not in index} == set()
+
+
+def test_reference_of_the_ledger_and_the_store_is_complete() -> None:
+    page = (ROOT / "docs" / "preprocess.md").read_text(encoding="utf-8")
+    columns = [field.name for field in fields(Pieces)]
+    missing = [name for name in (*COLUMNS, *Reason, *columns) if f"`{name}`" not in page]
+    assert missing == []
