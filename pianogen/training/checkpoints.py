@@ -1,12 +1,14 @@
 """Checkpoints of a run: written completely and fsynced before the pointer names them; the last few are kept.
 
-The pointer is the small file `checkpoint`. If it is damaged, or names a damaged checkpoint, the newest intact checkpoint is
-restored: TensorFlow verifies the checksums of all tensors that it reads.
+The pointer is the small file `checkpoint` with the name of the newest one, which `tf.train.latest_checkpoint` reads. If it is
+damaged, or names a damaged checkpoint, the newest intact checkpoint is restored: TensorFlow verifies the checksums of all tensors
+that it reads.
 """
 
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +23,10 @@ from pianogen.config import CheckpointConfig
 from pianogen.errors import PianogenError
 from pianogen.training.run_files import first_line, write_with_retries
 
-_PREFIX = "ckpt"
+_PREFIX, _POINTER = "ckpt", "checkpoint"
 _FIRST = f"{_PREFIX}-0"
 _PART_OF_FIRST = re.compile(rf"{_FIRST}\D")
+_PART = re.compile(rf"{_PREFIX}-(\d+)\D")
 _INDEX_FILE = re.compile(rf"({_PREFIX}-(\d+))\.index")
 _IN_THE_WAY = (tf.errors.FailedPreconditionError, tf.errors.AlreadyExistsError)  # a file with the name of a folder
 # Of damaged files and of other models, as TensorFlow's functions raise them.
@@ -42,9 +45,14 @@ def variables_of(model: keras.Model) -> list[tf.Variable]:
 
 def find_checkpoints(folder: Path) -> list[str]:
     """The names of the checkpoints in a folder: first the one that the pointer names, then the others, the newest first."""
-    numbers = {match[1]: int(match[2]) for path in folder.glob("*.index") if (match := _INDEX_FILE.fullmatch(path.name))}
+    numbers = _numbers(folder)
     current = _read_pointer(folder)
     return sorted(numbers, key=lambda name: (name != current, -numbers[name]))
+
+
+def _numbers(folder: Path) -> dict[str, int]:
+    """The iterations of the checkpoints in a folder, by name."""
+    return {match[1]: int(match[2]) for path in folder.glob("*.index") if (match := _INDEX_FILE.fullmatch(path.name))}
 
 
 def _read_pointer(folder: Path) -> str | None:
@@ -78,11 +86,11 @@ class Checkpoints:
         self._state, self._iteration, self._folder, self._config = state, iteration, folder, config
         self._saved_at = time.monotonic()
         self.newest = self._restore()
-        self._manager: tf.train.CheckpointManager | None = None
+        self._is_writer = is_writer
         if is_writer:
+            atomic.remove_leftovers(folder / _POINTER)
             if self.newest is not None and _read_pointer(folder) != self.newest:
-                self._repair_pointer(self.newest)
-            self._manager = tf.train.CheckpointManager(state, str(folder), config.keep, checkpoint_name=_PREFIX)
+                self._point_to(self.newest)
 
     def _restore(self) -> str | None:
         """Restores the newest intact checkpoint and returns its name; None if no iteration has a checkpoint.
@@ -96,7 +104,7 @@ class Checkpoints:
         with without_brackets(self._folder) as folder:
             for name in find_checkpoints(self._folder):
                 try:
-                    self._state.restore(str(folder / name)).assert_consumed()
+                    self._state.read(str(folder / name)).assert_consumed()
                 except _RESTORE_ERRORS as error:
                     failures[name] = error
                     _log.warning("cannot restore checkpoint %s (%s)", self._folder / name, first_line(error))
@@ -124,15 +132,6 @@ class Checkpoints:
     def _restart(self) -> str:
         return f"To start from iteration 0, remove {self._folder} and metrics.csv"
 
-    def _repair_pointer(self, name: str) -> None:
-        """Writes a pointer that names a checkpoint and lists the older ones, which are removed when there are too many."""
-        number = int(name.rpartition("-")[2])
-        known = [other for other in find_checkpoints(self._folder) if int(other.rpartition("-")[2]) <= number]
-        paths = [str(self._folder / other) for other in sorted(known, key=lambda other: int(other.rpartition("-")[2]))]
-        tf.compat.v1.train.update_checkpoint_state(
-            str(self._folder), str(self._folder / name), paths, all_model_checkpoint_timestamps=[time.time()] * len(paths)
-        )
-
     def next_due(self, iteration: int, end: int) -> int:
         """The next iteration after which `every_iterations` requires a checkpoint, at most `end`."""
         every = self._config.every_iterations
@@ -151,28 +150,45 @@ class Checkpoints:
         Raises:
             CheckpointError: the checkpoint cannot be written; the previous one is unchanged.
         """
-        path = self._folder / f"{_PREFIX}-{int(self._iteration)}"
-        if self._manager is not None:
+        name = f"{_PREFIX}-{int(self._iteration)}"
+        if self._is_writer:
+            path = self._folder / name
             try:
-                write_with_retries(partial(self._write, self._manager), path, self._config.retry_min)
+                write_with_retries(partial(self._write, name), path, self._config.retry_min)
             except OSError as error:
                 kept = f"; the last one, {self.newest}, is kept" if self.newest else ""
                 raise CheckpointError(
                     f"cannot write a checkpoint to {path} ({first_line(error)}){kept}: free disk space and submit the run again"
                 ) from error
-        self.newest, self._saved_at = path.name, time.monotonic()
+        self.newest, self._saved_at = name, time.monotonic()
 
-    def _write(self, manager: tf.train.CheckpointManager) -> None:
-        # TensorFlow calls this before it replaces the pointer: after a power failure no pointer names an incomplete checkpoint.
-        options = tf.train.CheckpointOptions(experimental_write_callbacks=[_fsync_files])
+    def _write(self, name: str) -> None:
+        path = self._folder / name
         try:
-            manager.save(checkpoint_number=self._iteration, options=options)
+            self._state.write(str(path))
         except _IN_THE_WAY as error:
             raise FileExistsError(first_line(error)) from error
         except tf.errors.OpError as error:
             raise OSError(first_line(error)) from error
-        atomic.fsync(self._folder / "checkpoint")
-        atomic.fsync(self._folder)
+        # Before the pointer: after a power failure it names no incomplete checkpoint.
+        for file in [*self._folder.glob(f"{name}.*"), self._folder]:
+            atomic.fsync(file)
+        self._point_to(name)
+        self._remove_others(int(self._iteration))
+
+    def _point_to(self, name: str) -> None:
+        # Without the path of the folder: in a copy of the run, the pointer names the checkpoint of the copy.
+        atomic.write_text(self._folder / _POINTER, f'model_checkpoint_path: "{name}"\n')
+
+    def _remove_others(self, newest: int) -> None:
+        """Removes all checkpoints but the last `keep`, and what killed attempts have left of others."""
+        numbers = sorted((number for number in _numbers(self._folder).values() if number <= newest), reverse=True)
+        kept = set(numbers[: self._config.keep])
+        # In reverse order, the index of a checkpoint comes first: without it, nothing restores the rest.
+        for path in sorted(self._folder.glob(f"{_PREFIX}-*"), reverse=True):
+            match = _PART.match(path.name)
+            if match and int(match[1]) not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextmanager
@@ -183,9 +199,3 @@ def without_brackets(folder: Path) -> Iterator[Path]:
         yield Path("/proc/self/fd", str(descriptor))
     finally:
         os.close(descriptor)
-
-
-def _fsync_files(prefix: str) -> None:
-    path = Path(prefix)
-    for file in [*path.parent.glob(f"{path.name}.*"), path.parent]:
-        atomic.fsync(file)

@@ -57,19 +57,44 @@ def test_checkpoint_files_are_fsynced_before_the_pointer_names_them(tmp_path: Pa
     training.save_at(1, 2)
     files = {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
     assert {name for name, newest in synced if newest == "ckpt-1" and name in files} == files
-    assert ("checkpoint", "ckpt-2") in synced
+    assert synced[-1] == (tmp_path.name, "ckpt-2"), "the folder is fsynced after the pointer was renamed"
 
 
-def test_checkpoint_is_restored_below_a_path_with_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_below_a_path_with_brackets_are_restored_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorFlow would read the path as a pattern, and that of the temporary folder too."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp[1-9]"))
     (tmp_path / "tmp[1-9]").mkdir()
-    iteration = tf.Variable(7, dtype=tf.int64)
     folder = tmp_path / "exp[lr]" / "checkpoints"
-    Checkpoints(tf.train.Checkpoint(iteration=iteration), iteration, folder, CheckpointConfig(), is_writer=True).save()
-    iteration.assign(0)
-    Checkpoints(tf.train.Checkpoint(iteration=iteration), iteration, folder, CheckpointConfig(), is_writer=True)
-    assert int(iteration) == 7
+    Training(folder).save_at(7, 8, 9, 10)
+    assert restored_iteration(folder) == 10
+    assert names_in(folder) == ["ckpt-10", "ckpt-8", "ckpt-9"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.index"))
+
+
+def test_remains_of_killed_attempts_are_removed(folder: Path) -> None:
+    for name in ("ckpt-25.data-00000-of-00001", "ckpt-99.index", "checkpoint.tmp-0123abcd"):
+        (folder / name).write_bytes(bytes(100))
+    (folder / "ckpt-99_temp").mkdir()
+    (folder / "ckpt-99_temp" / "part").touch()
+    (folder / "notes.txt").touch()
+    Training(folder).save_at(40)
+    checkpoints = [f"ckpt-{number}.{part}" for number in (20, 30, 40) for part in ("data-00000-of-00001", "index")]
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", *checkpoints, "notes.txt"]
+
+
+@pytest.mark.parametrize("pointer", ["as written", "repaired"])
+def test_training_in_a_copy_leaves_the_original_unchanged(folder: Path, tmp_path: Path, pointer: str) -> None:
+    if pointer == "repaired":
+        (folder / "checkpoint").write_bytes(bytes(100))
+        assert restored_iteration(folder) == 30
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    Training(copy).save_at(40, 50, 60)
+    assert names_in(folder) == ["ckpt-10", "ckpt-20", "ckpt-30"]
+    assert names_in(copy) == ["ckpt-40", "ckpt-50", "ckpt-60"]
+    assert tf.train.latest_checkpoint(str(copy)) == str(copy / "ckpt-60")
 
 
 @pytest.mark.parametrize("content", [None, b"", bytes(200), b"\xff\xfe" * 20, b'model_checkpoint_path: "ckpt-99"\n'])
@@ -82,7 +107,7 @@ def test_damaged_or_missing_pointer_does_not_hide_the_newest_checkpoint(folder: 
     assert int(training.iteration) == 30
     training.save_at(40)  # and the number of checkpoints stays limited
     assert restored_iteration(folder) == 40
-    assert sorted(path.stem for path in folder.glob("*.index")) == ["ckpt-20", "ckpt-30", "ckpt-40"]
+    assert names_in(folder) == ["ckpt-20", "ckpt-30", "ckpt-40"]
 
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
