@@ -62,7 +62,9 @@ def main(arguments: Sequence[str]) -> int:
     listening.add_argument(
         "--listening-runs", type=int, nargs="+", metavar="NUMBER", help="the numbers of the runs in the test (default: all)"
     )
-    listening.add_argument("--listening-seed", type=int, metavar="SEED", help="seed of the draw and of the order (default: 0)")
+    listening.add_argument(
+        "--listening-seed", type=command.natural_number, metavar="SEED", help="seed of the draw and of the order (default: 0)"
+    )
     options = parser.parse(arguments)
     for name in ("listening_mode", "listening_runs", "listening_seed"):
         if getattr(options, name) is not None and options.listening_test is None:

@@ -156,7 +156,7 @@ def _claim_folders(runs: Sequence[Run], outputs: Mapping[str, str], out: Path | 
     """
     folders = [_output_folder(Path(output), Path(path)) for path, output in outputs.items() if runs or not archive]
     if runs and out is not None:
-        OutputFolder(out, f"the sweep {runs[0].sweep}").claim()
+        OutputFolder(out, f"the decoded sweep {runs[0].sweep}").claim()
     elif not runs and folders:
         folders[0].claim()
 

@@ -23,7 +23,6 @@ from jobs.records.run_state import State
 from jobs.records.samples import find_drawn, hash_primer, memorization_file
 from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_warnings
-from pianogen.command import counted
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
 from pianogen.sampling.primer import check_start
@@ -125,23 +124,18 @@ def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> Non
     """Starts the jobs that draw samples, in one batch for each set of resources.
 
     Raises:
-        SlurmRefusal: sbatch rejected a batch.
-        JobError: jobs failed on this machine.
+        SlurmRefusal: sbatch rejected the first batch.
+        JobError: jobs failed on this machine, or sbatch rejected another batch.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_one_device(run.read_config()).slurm.model_dump_json(), []).append(run)
-    function, failures = functools.partial(draw_job, given=given), []
+    function = functools.partial(draw_job, given=given)
+    batches = []
     for group in groups.values():
         paths, resources = [str(run.path.resolve()) for run in group], _one_device(group[0].read_config()).slurm
-        batch = Batch("sample", function, paths, group[0].path.parent / "jobs", resources)
-        try:
-            jobs = launch.launch(cluster, batch)
-        except JobError as error:
-            failures.append(str(error))
-            continue
-        if jobs:
-            print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
+        batches.append(Batch("sample", function, paths, group[0].path.parent / "jobs", resources))
+    _, failures = launch.launch_all(cluster, [(batch, lambda: None) for batch in batches])
     if failures:
         raise JobError("\n".join(failures))
 

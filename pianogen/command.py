@@ -109,6 +109,13 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def natural_number(text: str) -> int:
+    """Parses an integer that is not negative; for the parameter `type` of `add_argument`."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 0 or more")
+    return int(text)
+
+
 def run(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
     streams.prepare()

@@ -5,7 +5,8 @@ sbatch reports a timeout if the controller is slow to answer; the controller may
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import submitit
@@ -25,7 +26,16 @@ class UncertainError(FailedJobError):  # type: ignore[misc]  # submitit has no t
 
 
 class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]
-    """Queues jobs as one array."""
+    """Queues jobs as one array.
+
+    Args:
+        folder: for the script, the pickles and the output of the jobs.
+        known: the ids of arrays that have been queued with this folder before.
+    """
+
+    def __init__(self, folder: Path, known: Collection[str]) -> None:
+        super().__init__(folder=folder)
+        self._known = known
 
     def _internal_process_submissions(self, delayed_submissions: Sequence[DelayedSubmission]) -> list[submitit.Job[Any]]:
         """As in submitit, which queues an array with another executor than this one."""
@@ -64,7 +74,7 @@ class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]
         def is_found() -> bool:
             nonlocal job
             try:
-                job = job_states.find_queued(self.parameters["job_name"], self.folder)
+                job = job_states.find_queued(self.parameters["job_name"], self.folder, self._known)
             except client.SlurmError:
                 return False
             return job is not None

@@ -1,5 +1,6 @@
 """The states of jobs as squeue and sacct report them; all jobs are queried together."""
 
+import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _ENDED = (
 )
 _ARRAY_TASK = re.compile(r"\d+_\d+")
 _EXIT_BY_SIGNAL = 128
+_log = logging.getLogger(__name__)
 
 
 class JobPhase(StrEnum):
@@ -79,30 +81,30 @@ def query_states(jobs: Collection[JobKey]) -> dict[JobKey, JobState]:
     """The states of jobs, without those that Slurm has no record of.
 
     squeue is called once. sacct is called only if jobs have left the queue, and its failure is ignored: a site may have no
-    accounting.
+    accounting, and compute nodes may have no sacct.
 
     Raises:
         SlurmError: squeue does not respond.
     """
     if not jobs:
         return {}
-    selection = f"--jobs={','.join(sorted({_without_task(job.id) for job in jobs}))}"
+    selection = f"--jobs={','.join(sorted({array_of(job.id) for job in jobs}))}"
     reported = _query_squeue(selection)
     if any(job.id not in reported for job in jobs):
         reported = _query_sacct(selection) | reported
     # Array tasks that were cancelled before they started share one record, under the id of the array. A shared record that is
     # pending only means that accounting lags behind: the queue lists each pending task.
     shared = {
-        _without_task(job): entry
+        array_of(job): entry
         for job, entry in reported.items()
         if _ARRAY_TASK.fullmatch(job) is None and entry.state.phase is JobPhase.ENDED
     }
-    entries = {job: reported.get(job.id) or shared.get(_without_task(job.id)) for job in jobs}
+    entries = {job: reported.get(job.id) or shared.get(array_of(job.id)) for job in jobs}
     return {job: entry.state for job, entry in entries.items() if entry is not None and entry.is_of(job)}
 
 
-def find_queued(name: str, folder: Path) -> str | None:
-    """The id of the job or array of a name whose output goes to a folder; None if there is none.
+def find_queued(name: str, folder: Path, known: Collection[str]) -> str | None:
+    """The id of a job or array of a name whose output goes to a folder; None if there is none but the known ones.
 
     Raises:
         SlurmError: squeue does not respond.
@@ -111,7 +113,7 @@ def find_queued(name: str, folder: Path) -> str | None:
     answer = client.checked(["squeue", "--noheader", "--states=all", f"--name={name}", f"--Format={columns}"])
     for line in answer.splitlines():
         job, output = line[:_COLUMN_WIDTH].strip(), line[_COLUMN_WIDTH:].strip()
-        if Path(output).parent == folder:
+        if Path(output).parent == folder and job not in known:
             return job
     return None
 
@@ -134,7 +136,11 @@ def _query_squeue(selection: str) -> dict[str, _NamedState]:
 
 def _query_sacct(selection: str) -> dict[str, _NamedState]:
     columns = ",".join(_SACCT_COLUMNS)
-    answer = client.run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", selection])
+    try:
+        answer = client.run(["sacct", "--noheader", "--allocations", "--parsable2", f"--format={columns}", selection])
+    except SlurmError as error:
+        _log.debug("%s", error)
+        return {}
     reported = {}
     for line in answer.stdout.splitlines():
         job, state, exit_code, reason, cluster, name = line.split("|", 5)  # the name comes last: it may contain a separator
@@ -143,8 +149,8 @@ def _query_sacct(selection: str) -> dict[str, _NamedState]:
     return reported
 
 
-def _without_task(job: str) -> str:
-    """The id of an array, from that of one of its tasks."""
+def array_of(job: str) -> str:
+    """The id of the array of a job, which is its own if it is not a task of an array."""
     return job.partition("_")[0]
 
 

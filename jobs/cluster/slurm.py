@@ -15,6 +15,7 @@ from submitit.core.utils import FailedJobError
 
 from jobs.cluster import client, code_snapshot, environment, site
 from jobs.cluster.array_executor import ArrayExecutor, UncertainError
+from jobs.cluster.job_states import array_of
 from jobs.configuration.run_config import SlurmConfig
 from pianogen import logs
 from pianogen.command import counted
@@ -93,13 +94,16 @@ def test(array: Array) -> None:
         )
 
 
-def submit(array: Array) -> list[str]:
+def submit(array: Array, known: Collection[str] = ()) -> list[str]:
     """Queues an array and returns the id of each job, in the order of the arguments.
+
+    Args:
+        known: the ids of arrays that have been queued with the same folder before.
 
     Raises:
         SlurmRefusal: sbatch rejected the array.
     """
-    executor = _executor(array)
+    executor = _executor(array, known)
     try:
         with _sbatch_environment(_decided_options(array)):
             jobs = executor.map_array(array.function, array.arguments)
@@ -140,11 +144,13 @@ def submit_parts(parts: Sequence[Array], live: Collection[str]) -> Iterator[list
     """
     before: set[str] = set()
     beside = set(live)
+    known: set[str] = set()
     for part in parts:
         if beside and len(beside) + len(part.arguments) > part.max_parallel:
-            before, beside = {job.partition("_")[0] for job in beside}, set()
-        queued = submit(replace(part, after={*part.after, *before}))
+            before, beside = set(map(array_of, beside)), set()
+        queued = submit(replace(part, after={*part.after, *before}), known)
         beside.update(queued)
+        known.update(map(array_of, queued))
         yield queued
 
 
@@ -232,14 +238,14 @@ def _script_line(name: str, value: object) -> str:
     return f"#SBATCH --{name}" if value is True else f"#SBATCH --{name}={shlex.quote(str(value))}"
 
 
-def _executor(array: Array) -> submitit.SlurmExecutor:
+def _executor(array: Array, known: Collection[str] = ()) -> submitit.SlurmExecutor:
     resources, options = array.resources, sbatch_options(array.resources, array.after)
     # srun does not inherit --cpus-per-task nor, under --export=NONE, the environment of the job; and without
     # --kill-on-bad-exit the workers of a run would wait for one that has failed.
     srun = ["--export=ALL", "--kill-on-bad-exit=1"]
     if "cpus-per-task" in options:
         srun.append(f"--cpus-per-task={options['cpus-per-task']}")
-    executor = ArrayExecutor(folder=array.folder)
+    executor = ArrayExecutor(array.folder, known)
     executor.update_parameters(
         job_name=array.name,
         time=options.get("time"),

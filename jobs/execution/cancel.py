@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from jobs.cluster import slurm
@@ -49,7 +50,8 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
         for name in job.runs:
             packs.cancel(job.submission, name)
     for pid in local:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended in the meantime
+            os.kill(pid, signal.SIGTERM)
     processes = f"sent SIGTERM to {num_processes} of this machine"
     print(f"cancelled {num_jobs}{_of_packs(packed)}, and {processes}; status shows when they end")
     others = [run for run in runs if run.name not in names and run not in owners]

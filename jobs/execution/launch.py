@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from jobs.cluster import client, code_snapshot, environment, path_text, site, slurm
+from jobs.cluster.job_states import array_of
 from jobs.cluster.slurm import Array, SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes, pack
@@ -24,6 +25,10 @@ WriteInputs = Callable[[], None]
 
 class JobError(PianogenError):
     """Some jobs failed, or were not queued."""
+
+
+class CancelledError(JobError):
+    """The jobs of a command on this machine were cancelled; the command starts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,36 @@ def check_cluster(cluster: Cluster) -> None:
     site.warn_of_ignored_variables()
 
 
+def launch_all(cluster: Cluster, batches: Sequence[tuple[Batch, WriteInputs]]) -> tuple[list[tuple[Batch, list[str]]], list[str]]:
+    """Launches the batches of a command one after another; see `launch`. After a cancellation the next ones are not started.
+
+    Returns:
+        The batches that were launched, each with its job ids, and the reasons why others or some of their jobs were not.
+
+    Raises:
+        SlurmRefusal: sbatch rejected the first batch; nothing is queued or written.
+    """
+    launched: list[tuple[Batch, list[str]]] = []
+    failures: list[str] = []
+    for batch, write_inputs in batches:
+        try:
+            jobs = launch(cluster, batch, write_inputs)
+        except SlurmRefusal as error:
+            if not launched and not failures:
+                raise
+            failures.append(str(error))
+        except CancelledError as error:
+            failures.append(str(error))
+            break
+        except JobError as error:
+            failures.append(str(error))
+        else:
+            launched.append((batch, jobs))
+            if jobs:
+                print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
+    return launched, failures
+
+
 def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: None) -> list[str]:
     """Executes a batch of jobs with a snapshot of the code. Returns when they are queued by Slurm, or have ended elsewhere.
 
@@ -96,6 +131,7 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
         UsageError: a path has characters that jobs cannot use, or TensorFlow is not installed on this machine, which jobs here
             need; nothing is queued or written.
         JobError: jobs on this machine failed, after all were executed; or sbatch rejected a part of the jobs.
+        CancelledError: `pianogen sweep cancel` ended the jobs on this machine.
     """
     if cluster != "debug":
         path_text.check([batch.folder.absolute(), *map(Path, batch.arguments)])
@@ -111,9 +147,13 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
     place = submissions.create_folder(batch.folder, batch.kind)
     with environment.modified(code_snapshot.variables(code_snapshot.take(batch.folder))):
         failures = local_processes.run_all(batch.kind, batch.function, batch.arguments, place, batch.resources)
+    is_cancelled = submissions.is_cancelled(place)
     if failures:
         lines = "\n".join(f"  {argument}: {error}" for argument, error in failures)
-        raise JobError(f"{len(failures)} of {counted(len(batch.arguments), 'job')} failed:\n{lines}")
+        error_type = CancelledError if is_cancelled else JobError
+        raise error_type(f"{len(failures)} of {counted(len(batch.arguments), 'job')} failed:\n{lines}")
+    if is_cancelled:
+        raise CancelledError(f"cancelled when {counted(len(batch.arguments), 'job')} had ended")
     return []
 
 
@@ -128,12 +168,13 @@ def notify(recipient: str, jobs: Collection[str], batch: Batch) -> None:
     """
     place = submissions.create_folder(batch.folder, "notify")
     site.copy_to(place)
-    slurm.notify(recipient, batch.folder.parent.absolute(), {job.partition("_")[0] for job in jobs}, batch.resources, place)
+    slurm.notify(recipient, batch.folder.parent.absolute(), set(map(array_of, jobs)), batch.resources, place)
 
 
 def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
     """Queues a batch as job arrays of at most the site's MaxArraySize."""
     known = set(batch.folder.glob("*"))
+    is_first = not any(path.name[0].isdecimal() for path in known)
     place = submissions.create_folder(batch.folder, batch.kind)
     try:
         site.copy_to(place)
@@ -142,8 +183,10 @@ def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:
         submitted = slurm.submit_parts(parts, submissions.unfinished_jobs(batch.folder))
         queued = dict(zip(next(submitted), parts[0].arguments, strict=True))
     except PianogenError:
-        for path in {place, *batch.folder.glob("code-*")} - known:
-            shutil.rmtree(path)
+        shutil.rmtree(place)
+        # Another command may already use the snapshot that this one has taken, unless the sweep is new.
+        for snapshot in set(batch.folder.glob("code-*")) - known if is_first else ():
+            shutil.rmtree(snapshot)
         submissions.remove_empty([batch.folder, batch.folder.parent])  # a new sweep has no other files yet
         raise
     refusal = None

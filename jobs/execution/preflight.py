@@ -139,6 +139,21 @@ def _check_member(run: Run, groups: tuple[str, ...], fingerprint: str) -> None:
         )
 
 
+def check_process(cluster: Cluster, configs: Sequence[RunConfig]) -> None:
+    """Refuses runs that cannot be trained in one process, as --cluster debug would: TensorFlow sets up its devices once.
+
+    Raises:
+        UsageError: several runs have different devices, or several replicas.
+    """
+    devices = {config.devices for config in configs}
+    if cluster != "debug" or len(configs) < 2 or (len(devices) == 1 and next(iter(devices)).num <= 1):
+        return
+    raise UsageError(
+        f"{len(configs)} runs cannot be trained in one process if they have several replicas, or different devices or "
+        "slurm.cpus_per_task: TensorFlow sets up its devices once; use --cluster local"
+    )
+
+
 def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_shared: bool) -> None:
     """Checks the time limit and the paths of a batch of jobs, and has sbatch validate its resources.
 

@@ -15,12 +15,12 @@ from jobs.execution.launch import Cluster
 from jobs.records import submissions, sweep_directory
 from jobs.records.held_out import Measure
 from jobs.records.provenance import Provenance, read_git_state
-from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from jobs.records.sweep_directory import JOBS, PlannedRun
 from pianogen.command import counted
 from pianogen.errors import UsageError
+from pianogen.training.history import read_history
 from pianogen.validation import ConfigError
 
 _COPIED = ("metrics.csv", "checkpoints")
@@ -64,6 +64,7 @@ def promote(
         if configs:
             with runs[0].open_store() as store:
                 preflight.check_inputs(store.path, list(configs.values()))
+        preflight.check_process(cluster, list(configs.values()))
         batches = submit.batches_of(sweep, configs)
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [sweep], is_shared=True)
@@ -82,8 +83,7 @@ def _find_best(target: Path, runs: Sequence[Run], top: int, overrides: Sequence[
     Raises:
         UsageError: there are none, or one of the best cannot be continued.
     """
-    results = {run: result for run in runs if (result := run.read_result())}
-    figures = {run: result.figure("valid", Measure.NATS) for run, result in results.items()}
+    figures = {run: result.figure("valid", Measure.NATS) for run in runs if (result := run.read_result())}
     ranked = sorted((figure, run.name, run) for run, figure in figures.items() if figure is not None)
     if not ranked:
         raise UsageError(f"no selected run of {target} is done and has a likelihood on the valid split; wait for the sweep")
@@ -91,7 +91,7 @@ def _find_best(target: Path, runs: Sequence[Run], top: int, overrides: Sequence[
     ended = []
     for run in _longest([run for _, _, run in ranked])[:top]:
         config = _extend(run, overrides)
-        if reason := _describe_end(run, config, results[run]):
+        if reason := _describe_end(run, config):
             ended.append(reason)
         else:
             best[run] = config
@@ -114,15 +114,24 @@ def _longest(ranked: Sequence[Run]) -> list[Run]:
     return [max(members, key=lambda member: member[0])[1] for members in trainings.values()]
 
 
-def _describe_end(run: Run, after: RunConfig, result: Result) -> str:
+def _describe_end(run: Run, after: RunConfig) -> str:
     """The reason why a run would not train longer with a configuration; '' if it would."""
     training = run.read_config().training
-    num_iterations = math.ceil(training.epochs * result.windows / training.batch)
-    if training.patience is not None and result.metrics["iteration"] < num_iterations:
+    if training.patience is not None and _epochs_since_best(run) >= training.patience:
         return f"{run.name} has stopped early, so it would not train longer with more epochs; select other runs"
     if after.training.epochs <= training.epochs:
         return f"training.epochs is {after.training.epochs}, and {run.name} has {training.epochs}; give more epochs"
     return ""
+
+
+def _epochs_since_best(run: Run) -> int:
+    """The number of epochs since the best validation loss, as early stopping counts them."""
+    best, num_epochs = math.inf, 0
+    for row in read_history(run.path / "metrics.csv"):
+        num_epochs += 1
+        if row.get("valid_loss", -math.inf) < best:  # without a valid split there is no early stopping
+            best, num_epochs = row.get("valid_loss", math.inf), 0
+    return num_epochs
 
 
 def _check_distinct(best: Mapping[Run, RunConfig], overrides: Sequence[str]) -> None:

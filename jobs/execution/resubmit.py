@@ -59,6 +59,7 @@ def resubmit(
         configs = _override_all(selected, overrides, existing)
         changes_sampling = any(text.startswith("sampling") for text in overrides)
         _check_inputs(configs, cluster, changes_sampling, from_scratch)
+        preflight.check_process(cluster, list(configs.values()))
         batches = submit.batches_of(runs[0].sweep, configs)
         for batch, _ in batches:
             preflight.check_resources(cluster, batch, [runs[0].sweep], is_shared=True)

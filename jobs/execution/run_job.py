@@ -48,10 +48,11 @@ def run_job(path: str, is_packed: bool = False) -> None:
         PianogenError: the attempt failed or was interrupted; provenance.json has the message too.
     """
     run, own = Run(Path(path)), own_job.own_job()
-    if run.read_result() is not None:
-        return
     with ShutdownFlag() as shutdown_requested:
-        submission = claim.find_submission(run, own)  # every worker waits until the submission has written the run
+        # Every worker waits until the submission has written the run, or removed the result that it had.
+        submission = claim.find_submission(run, own)
+        if run.read_result() is not None:
+            return
         if own.rank > 0:
             _train_as_worker(run, own, shutdown_requested)
             return
@@ -111,9 +112,10 @@ def _check_progress(run: Run, interrupted: str) -> None:
     """Ends a run whose attempts make no progress, so that no job continues it.
 
     Raises:
-        ProgressError: the last attempts were interrupted at the same iteration.
+        ProgressError: the last attempts of this submission were interrupted at the same iteration.
     """
-    messages = [attempt.interrupted for attempt in run.read_provenance().attempts[-_MAX_ATTEMPTS_WITHOUT_PROGRESS:]]
+    last = run.read_provenance().attempts[-_MAX_ATTEMPTS_WITHOUT_PROGRESS:]
+    messages = [attempt.interrupted for attempt in last if attempt.submission == last[-1].submission]
     if messages == [interrupted] * _MAX_ATTEMPTS_WITHOUT_PROGRESS:
         error = (
             f"preempted too often: {len(messages)} attempts in a row made no progress ({interrupted}); "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.cluster import slurm
+from jobs.cluster.client import SlurmError
 from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration import grid
 from jobs.configuration.grid import Variation
@@ -75,13 +76,12 @@ def submit(
         planned, existing = _plan(out, variations, store)
         statuses = status.read_statuses(existing)
         active = [run for run in existing if statuses[run].is_active]
-        states = {entry.run: statuses.get(entry.run, _NEW).state for entry in planned}
-        startable = (State.WAITING,) if cluster == "slurm" else (State.WAITING, State.FAILED)
-        selected = [entry for entry in planned if states[entry.run] in startable and entry.run not in active]
+        states = [statuses.get(entry.run, _NEW).state for entry in planned]
+        selected = _select(cluster, planned, statuses)
         dropped = _list_dropped(sweep, planned, existing, prune)
         if prune:
             check_idle(dropped, statuses)
-        print(f"{out}: {status.count(list(states.values()))}; {len(selected)} to start", flush=True)
+        print(f"{out}: {status.count(states)}; {len(selected)} to start", flush=True)
 
         def write_runs() -> None:
             sweep_directory.write_runs(out, values, planned, store, active)
@@ -94,9 +94,9 @@ def submit(
             start(cluster, [(first, write_runs), *((batch, lambda: None) for batch in others)])
         else:
             write_runs()
-            status_table.write(out, status_table.read(out))
+            status_table.update(out)
     if cluster == "slurm":
-        if State.FAILED in states.values():
+        if State.FAILED in states:
             print(f"failed runs were not queued: see their reasons with status, then run pianogen sweep resubmit {out}")
         print(f"show the status with: pianogen sweep status {out}")
 
@@ -116,19 +116,19 @@ def dry_run(
     out = out.resolve()
     with Store(store_path) as store:
         planned, existing = _plan(out, variations, store)
-    unfinished = [entry for entry in planned if entry.is_new or entry.run.read_result() is None]
-    if unfinished:
-        _check(cluster, out, store_path, unfinished, checks, smoke_test_folder=None)
+    selected = _select(cluster, planned, status.read_statuses(existing))
+    if selected:
+        _check(cluster, out, store_path, selected, checks, smoke_test_folder=None)
     _list_dropped(sweep, planned, existing, prune)
     for entry in planned:
         print(f"{entry.identity[:12]}  {entry.run.name}{'  (new)' if entry.is_new else ''}")
     if cluster == "slurm":
-        for batch in _batches(out, planned):
+        for batch in _batches(out, selected):
             arrays = slurm.split(batch.preview())
             print(f"\n{slurm.script_text(arrays[0])}")
             if len(arrays) > 1:
                 print(f"and {len(arrays) - 1} more of these scripts: the site limits the size of a job array")
-    print(f"{counted(len(planned), 'run')}; nothing was written")
+    print(f"{counted(len(planned), 'run')}, {len(selected)} to start; nothing was written")
 
 
 def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]]) -> None:
@@ -144,33 +144,20 @@ def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]])
         JobError: jobs failed on this machine, or sbatch rejected some of the jobs.
     """
     out = batches[0][0].folder.parent
-    queued: list[str] = []
-    failures: list[str] = []
+    launched, failures = launch.launch_all(cluster, batches)
     recipients: dict[str, list[str]] = {}
-    for batch, write_inputs in batches:
-        try:
-            jobs = launch.launch(cluster, batch, write_inputs)
-        except SlurmRefusal as error:
-            if not queued:
-                raise
-            failures.append(str(error))
-        except JobError as error:
-            failures.append(str(error))
-        else:
-            queued += jobs
-            if jobs:
-                print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}")
-            if jobs and batch.resources.notify:
-                recipients.setdefault(batch.resources.notify, []).extend(jobs)
-    if cluster == "slurm":
-        status_table.write(out, status_table.read(out))
-    else:
-        status_table.show(out, as_json=False)
+    for batch, jobs in launched:
+        if jobs and batch.resources.notify:
+            recipients.setdefault(batch.resources.notify, []).extend(jobs)
     for recipient, jobs in recipients.items():
         try:
             launch.notify(recipient, jobs, batches[0][0])
-        except SlurmRefusal as error:
-            failures.append(str(error))
+        except (SlurmRefusal, SlurmError) as error:
+            failures.append(f"{error}; slurm.notify has no job")
+    if cluster == "slurm":
+        status_table.update(out)
+    else:
+        status_table.show(out, as_json=False)
     if failures:
         raise JobError("\n".join(failures))
     if cluster != "slurm":
@@ -212,6 +199,17 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
     return planned, list(existing.values())
 
 
+def _select(cluster: Cluster, planned: Sequence[PlannedRun], statuses: Mapping[Run, Status]) -> list[PlannedRun]:
+    """The runs that a submission starts.
+
+    Args:
+        statuses: those of the runs that exist.
+    """
+    startable = (State.WAITING,) if cluster == "slurm" else (State.WAITING, State.FAILED)
+    entries = [(entry, statuses.get(entry.run, _NEW)) for entry in planned]
+    return [entry for entry, current in entries if current.state in startable and not current.is_active]
+
+
 def _list_dropped(sweep: Path, planned: Sequence[PlannedRun], existing: Sequence[Run], prune: bool) -> list[Run]:
     """Prints and returns the runs that the sweep file no longer has."""
     dropped = sweep_directory.find_dropped(planned, existing)
@@ -247,12 +245,7 @@ def _check(
     cluster: Cluster, out: Path, store: Path, planned: Sequence[PlannedRun], checks: Checks, *, smoke_test_folder: Path | None
 ) -> None:
     configs = [entry.config for entry in planned]
-    replicas = max(config.logical_devices * max(1, config.slurm.num_gpus) for config in configs)
-    if cluster == "debug" and replicas > 1 and len(planned) > 1:
-        raise UsageError(
-            f"{len(planned)} runs of {replicas} replicas cannot be trained in one process: TensorFlow sets up its devices once; "
-            "use --cluster local"
-        )
+    preflight.check_process(cluster, configs)
     inputs = preflight.check_inputs(store, configs)
     for batch in _batches(out, planned):
         preflight.check_resources(cluster, batch, [store.absolute(), out, *inputs], is_shared=not checks.paths)

@@ -52,7 +52,7 @@ class OutputFolder:
         self.path = path
         marker = path / _MARKER
         if marker.is_file():
-            self._content = record_file.read(marker, _Content.parse)
+            self._content = _read_marker(marker)
             if self._content.source not in (source, *former_sources):
                 raise UsageError(
                     f"{path} was written from {self._content.source}, expected {source}; remove it, or choose another --out"
@@ -115,4 +115,8 @@ class OutputFolder:
 def read_fingerprints(folder: Path) -> Mapping[str, str]:
     """The fingerprints of the stores that a folder has files of, by file name of the store; empty without a marker."""
     marker = folder / _MARKER
-    return record_file.read(marker, _Content.parse).stores if marker.is_file() else {}
+    return _read_marker(marker).stores if marker.is_file() else {}
+
+
+def _read_marker(marker: Path) -> _Content:
+    return record_file.read(marker, _Content.parse, f"remove {marker.parent}, or choose another --out")

@@ -46,15 +46,16 @@ def find_figure(split: Evaluations, measure: Measure, predictor: str = MODEL) ->
 
 
 def find_unbeaten(split: Evaluations) -> dict[Measure, list[str]]:
-    """The trivial predictors that the model does not beat, by measure; a measure that is NaN beats none."""
-    unbeaten = {}
-    for measure in Measure:
-        model = find_figure(split, measure)
-        figures = {name: find_figure(split, measure, name) for name in TRIVIAL}
-        unbeaten[measure] = [
-            name for name, figure in figures.items() if None not in (model, figure) and not _is_better(measure, model, figure)
-        ]
-    return unbeaten
+    """The trivial predictors that the model does not beat, by measure."""
+    return {measure: _unbeaten_by(find_figure(split, measure), split, measure) for measure in Measure}
+
+
+def _unbeaten_by(figure: float | None, split: Evaluations, measure: Measure) -> list[str]:
+    """The trivial predictors that a figure does not beat; NaN beats none."""
+    figures = {name: find_figure(split, measure, name) for name in TRIVIAL}
+    return [
+        name for name, trivial in figures.items() if None not in (figure, trivial) and not _is_better(measure, figure, trivial)
+    ]
 
 
 def with_unbeaten(split: Evaluations) -> dict[str, Any]:
@@ -62,9 +63,13 @@ def with_unbeaten(split: Evaluations) -> dict[str, Any]:
     return {**split, "unbeaten": find_unbeaten(split)}
 
 
-def describe_unbeaten(split: Evaluations, measure: Measure) -> str:
-    """The meaning of a mark, such as "not better than the per-key Markov chain (6.75)"; '' if the model beats all predictors."""
-    names = find_unbeaten(split)[measure]
+def describe_unbeaten(split: Evaluations, measure: Measure, mean: float | None = None) -> str:
+    """The meaning of a mark, such as "not better than the per-key Markov chain (6.75)"; '' if the model beats all predictors.
+
+    Args:
+        mean: of the figures of several models that were evaluated on this split; None is the figure of its model.
+    """
+    names = _unbeaten_by(find_figure(split, measure) if mean is None else mean, split, measure)
     figures = [f"{TRIVIAL[name]} ({find_figure(split, measure, name):.4g})" for name in names]
     return f"not better than {' and '.join(figures)}" if figures else ""
 

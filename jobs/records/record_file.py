@@ -24,10 +24,11 @@ class RecordError(PianogenError):
     exit_code = 2
 
 
-def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
+def read(path: Path, parse: Callable[[Any], _Record], action: str | None = None) -> _Record:
     """The record in a JSON file.
 
     Args:
+        action: what the user can do about a damaged file; None for a file of a run.
         parse: makes the record from the JSON value; its ValueError, TypeError, KeyError or AttributeError marks a damaged file.
 
     Raises:
@@ -37,8 +38,8 @@ def read(path: Path, parse: Callable[[Any], _Record]) -> _Record:
         return parse(json.loads(path.read_bytes()))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FileNotFoundError, IsADirectoryError) as error:
         raise RecordError(
-            f"{path} cannot be read ({type(error).__name__}: {cause(error)}): another program changed or removed it; restore the "
-            f"file, or move {path.parent} out of the sweep and submit the sweep again"
+            f"{path} cannot be read ({type(error).__name__}: {cause(error)}): another program changed or removed it; "
+            + (action or f"restore the file, or move {path.parent} out of the sweep and submit the sweep again")
         ) from error
 
 

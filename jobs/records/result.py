@@ -73,6 +73,6 @@ class Result:
         """A figure of the model or of a trivial predictor on a held-out split; None if not measured."""
         return find_figure(self.held_out.get(split, {}), measure, predictor)
 
-    def unbeaten(self, split: str, measure: Measure) -> str:
+    def unbeaten(self, split: str, measure: Measure, mean: float | None = None) -> str:
         """See `describe_unbeaten`."""
-        return describe_unbeaten(self.held_out.get(split, {}), measure)
+        return describe_unbeaten(self.held_out.get(split, {}), measure, mean)

@@ -84,7 +84,8 @@ def read_memorization(run: Run, store: Path) -> Memorization | None:
         result = run.read_result()
         return result.memorization if result else None
     path = memorization_file(store)
-    return record_file.read(path, Memorization.parse) if path.is_file() else None
+    action = "remove it together with the samples, and draw them again with pianogen sample"
+    return record_file.read(path, Memorization.parse, action) if path.is_file() else None
 
 
 def find_drawn(run: Run, settings: SamplingConfig) -> dict[Path, list[int]]:

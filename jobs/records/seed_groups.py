@@ -1,8 +1,8 @@
-"""Runs that differ only in their seed, and the mean and spread of their figures."""
+"""Runs that differ only in their seed, the settings in which others differ, and the mean and spread of their figures."""
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,13 @@ def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         others = repr(sorted((key, value) for key, value in values.items() if key != SEED))
         groups.setdefault(others, []).append(run)
     return list(groups.values())
+
+
+def varied_settings(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """For each key in which some settings differ, the value in each of them; None where an earlier version had no such key."""
+    keys = dict.fromkeys(key for entry in settings for key in entry)
+    columns = {key: [entry.get(key) for entry in settings] for key in keys}
+    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
 
 
 def find_spread(figures: Iterable[float | None]) -> Spread | None:

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from jobs.records.run_directory import Run
 from jobs.records.run_state import State
-from jobs.records.seed_groups import SEED, find_spread, group_by_seed
-from jobs.records.status_table import SEED_FIGURES, Row, new_table
+from jobs.records.seed_groups import SEED, Spread, find_spread, group_by_seed, varied_settings
+from jobs.records.status_table import MEASURES, SEED_FIGURES, UNBEATEN, Row, add_baselines, new_table
 
 
 def make_seed_table(rows: Sequence[Row]) -> Table:
@@ -19,28 +19,34 @@ def make_seed_table(rows: Sequence[Row]) -> Table:
     by_name = {row.run: row for row in rows}
     groups = [[by_name[name] for name in names] for names in group_by_seed({row.run: row.settings for row in rows})]
     spreads = [{name: find_spread(row.figures[name] for row in group) for name in SEED_FIGURES} for group in groups]
-    columns = [name for name in SEED_FIGURES if any(entry[name] for entry in spreads)]
-    varied = _varied([group[0].settings for group in groups])
-    for column in ("runs", *(["settings"] if varied else []), "done", *columns):
+    figures = [name for name in SEED_FIGURES if any(entry[name] for entry in spreads)]
+    settings = varied_settings([{key: value for key, value in group[0].settings.items() if key != SEED} for group in groups])
+    columns = ["runs", *(["settings"] if settings else []), "done", *figures]
+    for column in columns:
         table.add_column(column.replace("_", " "))
-    for group, figures in zip(groups, spreads, strict=True):
+    for index, (group, spread) in enumerate(zip(groups, spreads, strict=True)):
         numbers = " ".join(_number(row.run) for row in group)
-        settings = " ".join(f"{key}={_text(group[0].settings[key])}" for key in varied)
+        texts = [" ".join(f"{key}={_text(values[index])}" for key, values in settings.items())] if settings else []
         num_done = sum(row.status.state is State.DONE for row in group)
-        texts = [str(figures[name] or "") for name in columns]
-        table.add_row(numbers, *([settings] if varied else []), f"{num_done} of {len(group)}", *texts)
+        means = [_mean(group, spread[name], name) for name in figures]
+        table.add_row(numbers, *texts, f"{num_done} of {len(group)}", *means)
+    add_baselines(table, rows, columns)
     return table
+
+
+def _mean(group: Sequence[Row], spread: Spread | None, column: str) -> str:
+    """The mean and spread of a figure, with a mark if the mean does not beat a trivial predictor."""
+    result = group[0].result
+    if spread is None or result is None:
+        return ""
+    is_unbeaten = column in MEASURES and result.unbeaten("valid", MEASURES[column], spread.mean)
+    return f"{spread} {UNBEATEN}" if is_unbeaten else str(spread)
 
 
 def _number(run: str) -> str:
     """The number of a run; the name of one that has none, such as a copy by hand."""
     number = Run(Path(run)).number
     return run if number is None else str(number)
-
-
-def _varied(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """The keys in which groups differ, apart from the seed."""
-    return [key for key in settings[0] if key != SEED and any(entry[key] != settings[0][key] for entry in settings)]
 
 
 def _text(value: Any) -> str:

@@ -27,16 +27,16 @@ from jobs.records.status import Status
 from pianogen import atomic, streams
 from pianogen.config import flatten
 
-_MEASURES = {f"valid_{measure}": measure for measure in Measure}
-_TABLE_COLUMNS = ("epoch", "loss", "valid_loss", *_MEASURES)
+MEASURES = {f"valid_{measure}": measure for measure in Measure}
+_TABLE_COLUMNS = ("epoch", "loss", "valid_loss", *MEASURES)
 _TRIVIAL_FIGURES = {  # a repeat has no likelihood
     f"valid_{name}_{measure}": (measure, name)
     for measure in Measure
     for name in TRIVIAL
     if (measure, name) != (Measure.NATS, "repeat")
 }
-SEED_FIGURES = ("loss", "valid_loss", *_MEASURES)  # those whose spread over seeds is shown
-_UNBEATEN = "!"
+SEED_FIGURES = ("loss", "valid_loss", *MEASURES)  # those whose spread over seeds is shown
+UNBEATEN = "!"  # marks a figure
 _REFRESH_S = 30.0
 _LOG_WIDTH = 200
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Row:
             "best_valid_loss": result.best_valid_loss if result else None,
             "constant_predictor_loss": result.constant_predictor_loss if result else None,
             "parameters": result.parameters if result else None,
-            **{column: result.figure("valid", measure) if result else None for column, measure in _MEASURES.items()},
+            **{column: result.figure("valid", measure) if result else None for column, measure in MEASURES.items()},
         }
 
     def flat(self) -> dict[str, Any]:
@@ -117,6 +117,14 @@ def write(target: Path, rows: Sequence[Row]) -> None:
         writer.writeheader()
         writer.writerows(flat)
         atomic.write_text(target / "runs.csv", text.getvalue())
+
+
+def update(target: Path) -> None:
+    """Writes runs.csv, or logs why it cannot be written: Slurm does not respond, or the disk is full."""
+    try:
+        _try_to_write(target, read(target))
+    except SlurmError as error:
+        _log.warning("%s was not updated: %s", target / "runs.csv", error)
 
 
 def show(target: Path, as_json: bool, selection: Sequence[str] = (), make_table: MakeTable | None = None) -> int:
@@ -213,23 +221,33 @@ def _table(rows: Sequence[Row]) -> Table:
     for row in rows:
         figures = [_marked_figure(row, name) for name in columns]
         table.add_row(row.run, row.status.state, *figures, _describe(row.status, has_figures=True))
-    for baseline in find_baselines({row.run: row.result.held_out for row in rows if row.result}):
-        table.add_row(baseline.title, "", *(_baseline_figure(baseline, name) for name in columns), "")
-    if any(row.result and row.result.unbeaten("valid", measure) for row in rows for measure in Measure):
-        table.caption = f"{_UNBEATEN} not better than a trivial predictor in the last rows"
+    add_baselines(table, rows, ["run", "state", *columns, ""])
     return table
+
+
+def add_baselines(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Adds a row for each trivial predictor, and a caption if figures are marked.
+
+    Args:
+        columns: those of the table; the first one has the title of the predictor.
+    """
+    for baseline in find_baselines({row.run: row.result.held_out for row in rows if row.result}):
+        table.add_row(baseline.title, *(_baseline_figure(baseline, name) for name in columns[1:]))
+    marked = (cell for name, column in zip(columns, table.columns, strict=True) if name in MEASURES for cell in column.cells)
+    if any(str(cell).endswith(UNBEATEN) for cell in marked):
+        table.caption = f"{UNBEATEN} not better than a trivial predictor in the last rows"
 
 
 def _marked_figure(row: Row, column: str) -> str:
     progress = row.status.progress
     if progress and progress.figures and not row.result:
         return progress.figures.as_text().get(column, "")
-    is_unbeaten = column in _MEASURES and row.result and row.result.unbeaten("valid", _MEASURES[column])
-    return _format_figure(row.figures[column]) + (f" {_UNBEATEN}" if is_unbeaten else "")
+    is_unbeaten = column in MEASURES and row.result and row.result.unbeaten("valid", MEASURES[column])
+    return _format_figure(row.figures[column]) + (f" {UNBEATEN}" if is_unbeaten else "")
 
 
 def _baseline_figure(baseline: Baseline, column: str) -> str:
-    return _format_figure(baseline.figures["valid", _MEASURES[column]]) if column in _MEASURES else ""
+    return _format_figure(baseline.figures["valid", MEASURES[column]]) if column in MEASURES else ""
 
 
 def _format_figure(figure: float | None) -> str:

@@ -1,11 +1,12 @@
 """The table of a sweep's runs: the settings in which they differ, and their results."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jobs.records.held_out import TRIVIAL, Baseline, Measure, find_baselines
+from jobs.records.seed_groups import varied_settings
 from jobs.report.columns import Cell, Column, key_of, number_text
 from jobs.report.figures import RunFigures
 from jobs.report.results import RESULTS, ResultColumn
@@ -41,13 +42,6 @@ def shared_settings(runs: Sequence[RunFigures]) -> list[Setting]:
     return [Setting(title_of(key), key, text_of(value)) for key, value in runs[0].settings.items() if key not in varied]
 
 
-def varied_settings(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """For each key in which some settings differ, the value in each of them; None where an earlier version had no such key."""
-    keys = dict.fromkeys(key for entry in settings for key in entry)
-    columns = {key: [entry.get(key) for entry in settings] for key in keys}
-    return {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
-
-
 def title_of(key: str) -> str:
     """The title of a setting."""
     section, _, name = key.partition(".")
@@ -72,7 +66,7 @@ def setting_column(key: str, values: Sequence[Any]) -> Column:
 
 
 def make_result_column(
-    result: ResultColumn, cells: list[Cell], runs: Sequence[RunFigures], baselines: Sequence[str] = ()
+    result: ResultColumn, cells: list[Cell], runs: Sequence[RunFigures], baselines: Sequence[Baseline]
 ) -> Column:
     """The column of a result of some runs, with these cells."""
     best = result.best.__name__ if result.best and result.are_comparable(runs) else ""
@@ -82,7 +76,7 @@ def make_result_column(
         cells,
         is_number=True,
         description=result.description,
-        baselines=baselines,
+        baselines=[_format(baseline.figures[result.held_out]) for baseline in baselines] if result.held_out else [],
         best=best,
         is_shown=result.is_shown,
     )
@@ -110,8 +104,7 @@ def _result_columns(runs: Sequence[RunFigures]) -> list[Column]:
             cells = [_result_cell(value, result.number_format, best) for value in values]
             if result.held_out:
                 cells = [_beside_trivial(cell, run, *result.held_out) for cell, run in zip(cells, runs, strict=True)]
-            texts = [_format(baseline.figures[result.held_out]) for baseline in baselines] if result.held_out else []
-            columns.append(make_result_column(result, cells, runs, texts))
+            columns.append(make_result_column(result, cells, runs, baselines))
     return columns
 
 

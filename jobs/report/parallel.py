@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from jobs.records.seed_groups import SEED
+from jobs.records.seed_groups import SEED, varied_settings
 from jobs.report.axes import SIZE, Axis, Tick, is_wide
-from jobs.report.comparison import text_of, title_of, varied_settings
+from jobs.report.comparison import text_of, title_of
 from jobs.report.figures import RunFigures
 from jobs.report.results import RESULTS, ResultColumn
 

@@ -18,10 +18,10 @@ def read_results(sweep: str | Path) -> list[dict[str, Any]]:
     Raises:
         UsageError: the directory is not that of a sweep, or a record is damaged.
     """
-    records = sorted(Path(sweep).glob("*/provenance.json"))
-    if not records:
+    configs = sorted(Path(sweep).glob("*/config.yaml"))  # a killed submission leaves directories without it
+    if not configs:
         raise UsageError(f"{sweep} has no runs; give the directory of a sweep, such as runs/quick")
-    return [_row(record.parent) for record in records]
+    return [_row(config.parent) for config in configs]
 
 
 def read_record(path: Path, *sections: str) -> dict[str, Any]:

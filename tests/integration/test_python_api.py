@@ -65,6 +65,7 @@ def test_wrong_paths_and_settings_are_refused(folder: Path, tmp_path: Path) -> N
 
 def test_record_without_settings_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "0000-base").mkdir()
+    (tmp_path / "0000-base" / "config.yaml").touch()
     (tmp_path / "0000-base" / "provenance.json").write_text("{}")
     with pytest.raises(UsageError, match="it has no section config"):
         pianogen.read_results(tmp_path)
@@ -91,7 +92,10 @@ def test_ensemble_is_not_loaded_with_other_runs_than_its_own(tmp_path: Path) -> 
 
 
 def test_unfinished_run_has_settings_and_no_figures(folder: Path, tmp_path: Path) -> None:
-    prepare(tmp_path / "sweep", folder / "corpus.h5")
+    """A directory that a killed submission has left is not a run."""
+    run = prepare(tmp_path / "sweep", folder / "corpus.h5")
+    shutil.copytree(run.path, run.sweep / "0001-base")
+    (run.sweep / "0001-base" / "config.yaml").unlink()
     (row,) = pianogen.read_results(tmp_path / "sweep")
     assert row["model.units"] == 8
     assert "loss" not in row

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import tensorflow as tf
 from jobs import sweep
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim
-from jobs.execution.run_job import run_job
+from jobs.execution.run_job import ProgressError, run_job
 from jobs.records import attempts, status_table, submissions, sweep_directory
 from jobs.records.provenance import read_git_state
 from jobs.records.record_file import RecordError
@@ -25,7 +27,7 @@ from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.usage import Requested
 from pianogen import command
-from pianogen.errors import UsageError
+from pianogen.errors import Interrupted, UsageError
 from pianogen.lock import Owner
 from pianogen.midi.writer import write_midi
 from pianogen.progress import Progress, TrainingFigures
@@ -347,6 +349,59 @@ def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(tmp_pat
     attempts.end_attempt(run, error="no space left")
     with pytest.raises(claim.ClaimError, match="job 9_0 was queued for it later and has trained it"), claim.exclusive(run, first):
         pass
+
+
+def in_job(monkeypatch: pytest.MonkeyPatch, run: Run, job: str) -> Path:
+    """Lets this process be a Slurm job of a submission that has no record yet; the folder of the submission."""
+    folder = submissions.create_folder(run.sweep / "jobs", "train")
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": job, "SUBMITIT_FOLDER": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_job_that_starts_before_its_submission_has_removed_an_old_result_trains(
+    tmp_path: Path, finished_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `resubmit --from-scratch`, which writes the runs when Slurm has accepted the jobs."""
+    run = copy_of(finished_run, tmp_path)
+    folder = in_job(monkeypatch, run, "815")
+    started = threading.Event()
+
+    def submit() -> None:
+        started.wait()
+        run.remove_results()
+        submissions.record(folder, "sweep-train", "c1", {"815": [run.name]})
+
+    def read_all(jobs: Path) -> list[submissions.Submission]:
+        started.set()  # the job looks for its record
+        return read(jobs)
+
+    read = submissions.read_all
+    monkeypatch.setattr(submissions, "read_all", read_all)
+    monkeypatch.setattr(loop, "train", lambda *arguments: pytest.fail(f"it trains {arguments[3]}"))
+    with ThreadPoolExecutor() as pool:
+        submission = pool.submit(submit)
+        with pytest.raises(pytest.fail.Exception, match=f"it trains {run.path}"):
+            run_job(str(run.path))
+        submission.result()
+
+
+def test_attempts_of_an_earlier_submission_do_not_count_as_without_progress(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepare(tmp_path / "sweep", store, slurm={"extra": {"requeue": None, "no-requeue": True}})
+
+    def train(*arguments: object) -> None:
+        del arguments
+        raise Interrupted("received a shutdown signal before a checkpoint was written")
+
+    monkeypatch.setattr(loop, "train", train)
+    for job in ("815", "816"):
+        submissions.record(in_job(monkeypatch, run, job), "sweep-train", "c1", {job: [run.name]})
+        for _ in range(9):
+            run_job(str(run.path))
+    with pytest.raises(ProgressError, match="10 attempts in a row made no progress"):
+        run_job(str(run.path))
 
 
 def test_job_of_a_copied_sweep_is_that_of_the_original(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

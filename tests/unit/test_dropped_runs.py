@@ -120,6 +120,18 @@ def test_run_with_other_sampling_belongs_to_the_sweep(
     assert out.count("(new)") == 2, "each run has one of the temperatures"
 
 
+def test_dry_run_shows_the_job_of_the_runs_to_start(
+    runs: list[Run], submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch="true", scontrol="true", squeue="true", srun="true", sacct="true")
+    (runs[0].path / "result.json").unlink()
+    assert submit(3, "--cluster", "slurm", "--dry-run", "--no-check-models", "--shared") == 0
+    out = capsys.readouterr().out
+    assert "3 runs, 1 to start; nothing was written" in out
+    assert "#SBATCH --job-name=sweep-train" in out
+    assert "--array" not in out, "it is a single job"
+
+
 def test_run_that_a_process_trains_is_not_removed(runs: list[Run], submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:
     (runs[2].path / "result.json").unlink()
     attempts.begin_attempt(runs[2], OwnJob(), "")

@@ -1,5 +1,6 @@
 """The states of jobs, parsed from the output of squeue and sacct."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ def test_tasks_cancelled_together_share_a_record(monkeypatch: pytest.MonkeyPatch
 def test_shared_record_that_is_pending_is_out_of_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use_slurm(monkeypatch, tmp_path, [], ["7_[0-2]|PENDING|0:0|None|c1|mine"])
     assert job_states.query_states([key("7_1")]) == {}
+
+
+def test_machine_without_accounting_reports_the_queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_slurm(monkeypatch, tmp_path, [squeue_line("7_0", "RUNNING")], [])
+    (tmp_path / "bin" / "sacct").unlink()
+    (tmp_path / "bin" / "cat").symlink_to(shutil.which("cat") or "cat")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert job_states.query_states([key("7_0"), key("7_1")]) == {key("7_0"): JobState(JobPhase.RUNNING, "RUNNING", restarts=0)}
 
 
 def test_controller_that_does_not_respond_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,6 +23,14 @@ echo "sbatch: error: Batch job submission failed: Invalid account" >&2
 exit 1
 """
 
+# Lists the arrays in the queue to those that search by the job name.
+SQUEUE = """
+[[ " $* " == *" --name="* ]] || exit 0
+for ((i = 1; i <= {accepted} && i <= $(cat "{calls}"); i++)); do
+    printf '%-60s%s\\n' $((100 + i)) "{folder}/%A_%a_0_log.out"
+done
+"""
+
 
 @pytest.fixture
 def batch(tmp_path: Path) -> Batch:
@@ -40,7 +48,7 @@ def use_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accepted: int) ->
         tmp_path / "bin",
         sbatch=sbatch,
         scontrol="echo 'MaxArraySize = 2'; echo 'ClusterName = c1'",
-        squeue="true",
+        squeue=SQUEUE.format(calls=calls, accepted=accepted, folder=tmp_path / "runs" / "mine" / "jobs" / "0000-train"),
         srun="true",
         sacct="true",
     )
@@ -119,4 +127,34 @@ def test_partly_accepted_batch_records_the_queued_jobs(monkeypatch: pytest.Monke
     with pytest.raises(JobError, match=r"Invalid account; .*; 4 of 5 jobs are queued: submit again when they have ended"):
         launch.launch("slurm", batch, lambda: written.append(True))
     assert written == [True]
-    assert list(recorded_jobs(batch)) == ["101_0", "101_1", "102_0", "102_1"]
+    jobs = ["101_0", "101_1", "102_0", "102_1"]
+    assert recorded_jobs(batch) == {job: [f"{number:04d}-base"] for number, job in enumerate(jobs)}
+
+
+def test_refused_submission_to_a_sweep_with_jobs_keeps_its_snapshot_of_the_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: Batch
+) -> None:
+    """Another command may have found it in the meantime, and queued jobs that run it."""
+    use_slurm(monkeypatch, tmp_path, accepted=0)
+    (batch.folder / "0000-sample").mkdir(parents=True)
+    with pytest.raises(SlurmRefusal):
+        launch.launch("slurm", batch)
+    assert sorted(path.name[:5] for path in batch.folder.iterdir()) == ["0000-", "code-"]
+
+
+def cancel_its_command(path: str) -> None:
+    """The work of a local job, during which the user cancels the jobs of the sweep."""
+    submissions.cancel_local(Path(path).parent / "jobs")
+    (Path(path).parent / Path(path).name).touch()
+
+
+def test_cancelled_command_starts_no_more_batches(tmp_path: Path) -> None:
+    sweep = tmp_path / "mine"
+    batches = [
+        Batch("decode", cancel_its_command, [str(sweep / name) for name in names], sweep / "jobs", SlurmConfig(max_parallel=1))
+        for names in (["0000-base", "0001-base"], ["0002-gru"])
+    ]
+    launched, (failure,) = launch.launch_all("local", [(batch, lambda: None) for batch in batches])
+    assert launched == []
+    assert f"1 of 2 jobs failed:\n  {sweep / '0001-base'}: cancelled before it started" in failure
+    assert sorted(path.name for path in sweep.glob("0*")) == ["0000-base"]

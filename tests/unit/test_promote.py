@@ -1,6 +1,6 @@
 """`sweep promote` without training: which runs it continues, and what it refuses before anything is queued."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ SEEDS = VALUES | {"grid": {"training.seed": [0, 1]}}
 PATIENT = VALUES | {"training": VALUES["training"] | {"patience": 2}}
 
 
-def finish(run: Run, nats: float, iteration: int = 5) -> None:
-    """Gives a run of 10 windows the files of a training."""
+def finish(run: Run, nats: float, losses: Sequence[float] = (0.9, 0.8, 0.7, 0.6, 0.5)) -> None:
+    """Gives a run of 10 windows the files of a training with these validation losses."""
     (run.path / "checkpoints").mkdir(exist_ok=True)
     (run.path / "checkpoints" / "ckpt-5.index").touch()
-    (run.path / "metrics.csv").touch()
-    metrics = {"epoch": iteration, "iteration": iteration, "loss": 0.5}
+    rows = [f"{epoch},{epoch},0.5,{loss}\n" for epoch, loss in enumerate(losses, 1)]
+    (run.path / "metrics.csv").write_text("".join(["epoch,iteration,loss,valid_loss\n", *rows]))
+    metrics = {"epoch": len(losses), "iteration": len(losses), "loss": 0.5}
     run.write_result(Result("ckpt-5", 1, 10, metrics, None, None, {"valid": {"network": {"nats_per_step": nats}}}, []))
 
 
@@ -77,11 +78,12 @@ def test_overrides_that_make_two_new_runs_equal_are_refused(
     assert promote(runs, "training.epochs=10", "sampling.temperature=0.8") == 0
 
 
+@pytest.mark.parametrize("losses", [(0.9, 0.8, 0.8, 0.9), (0.9, 0.8, 0.7, 0.7, 0.8)], ids=["early", "at its last epoch"])
 def test_run_that_has_stopped_early_is_not_continued(
-    make_runs: Callable[..., list[Run]], capsys: pytest.CaptureFixture[str]
+    make_runs: Callable[..., list[Run]], capsys: pytest.CaptureFixture[str], losses: Sequence[float]
 ) -> None:
     runs = make_runs(PATIENT | {"grid": {"training.seed": [0, 1]}})
-    finish(runs[0], 4.0, iteration=4)
+    finish(runs[0], 4.0, losses)
     assert promote(runs, "training.epochs=10") == 2
     assert "0000-seed0 has stopped early, so it would not train longer with more epochs" in capsys.readouterr().err
     assert promote(runs, "--top", "2", "training.epochs=10") == 0

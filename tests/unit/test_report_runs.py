@@ -28,11 +28,12 @@ def run_of(
     settings: Mapping[str, Any] | None = None,
     attempts: Sequence[Attempt] = (),
     git: GitState | None = None,
+    trivial: Mapping[str, Any] | None = None,
 ) -> RunFigures:
     """A run with a likelihood on the valid split, or one that is not done."""
     provenance = Provenance("", {}, StoreReference("/secret/corpus.h5", "f00d"), [], git, {"keras": "3.15"}, list(attempts))
     metrics = {"epoch": 3, "loss": 0.5, "valid_loss": 0.25}
-    held_out = {"valid": {"network": {"nats_per_step": nats}}}
+    held_out = {"valid": {"network": {"nats_per_step": nats}, "trivial": trivial or {}}}
     result = None if nats is None else Result("ckpt", 1_000, 10, metrics, 0.25, None, held_out, [])
     state = State.WAITING if nats is None else State.DONE
     return RunFigures(name, state, "", SETTINGS | dict(settings or {}), provenance, RunUsage([]), result, [], [])
@@ -103,6 +104,18 @@ def test_means_over_seeds_have_a_row_for_each_group() -> None:
     assert texts_of(table.columns, "parameters") == ["1,000 ± 0", "1,000", ""]
     (nats,) = (column for column in table.columns if column.title == "nats/step")
     assert [cell.is_best for cell in nats.cells] == [False, True, False]
+
+
+def test_means_stand_beside_trivial_predictors() -> None:
+    trivial = {"markov": {"nats_per_step": 6.75}}
+    settings = [{"model.name": name, "training.seed": seed} for name in ("gru", "base") for seed in (0, 1)]
+    runs = [run_of(f"{number:04d}", 6.0 + number / 2, settings[number], trivial=trivial) for number in range(4)]
+    table = average_over_seeds(runs)
+    assert table is not None
+    assert table.columns[0].baselines == ["per-key Markov chain"]
+    (nats,) = (column for column in table.columns if column.title == "nats/step")
+    assert nats.baselines == ["6.750"]
+    assert [cell.unbeaten for cell in nats.cells] == ["", "not better than per-key Markov chain (6.75)"]
 
 
 def test_diverged_run_has_no_mean() -> None:

@@ -1,4 +1,4 @@
-"""What `sweep resubmit` refuses before anything is queued or written."""
+"""What `sweep resubmit` refuses before anything is queued or written, and what it queues."""
 
 import shutil
 from dataclasses import replace
@@ -13,6 +13,7 @@ from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.store import Split
+from tests.support import fake_slurm
 from tests.support.made_music import made_store
 from tests.support.runs import create_runs
 
@@ -78,3 +79,16 @@ def test_ensemble_refuses_other_runs_in_the_places_of_its_own(tmp_path: Path, ca
     shutil.rmtree(members[0].sweep)
     with pytest.raises(UsageError, match="records the trainings of 0 of the 2 runs"):
         runs[0].check_members()
+
+
+def test_notification_is_queued_although_slurm_does_not_report_the_jobs(
+    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sbatch = f"[[ $1 == --test-only ]] || cat >> {tmp_path / 'scripts'} $1; echo 'Submitted batch job 101'"
+    squeue = "echo 'Unable to contact slurm controller' >&2; exit 1"
+    scontrol = "echo 'ClusterName = c1'"
+    fake_slurm.install(monkeypatch, tmp_path / "bin", sbatch=sbatch, scontrol=scontrol, squeue=squeue, srun="true", sacct="true")
+    arguments = ["resubmit", str(runs[0].sweep), "slurm.notify=me@example.edu"]
+    assert command.run(sweep.main, arguments) == 0
+    assert "--mail-user=me@example.edu" in (tmp_path / "scripts").read_text()
+    assert "runs.csv was not updated: squeue failed" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,25 @@ def test_status_shows_the_mean_and_spread_of_each_group(runs: list[Run], capsys:
     shutil.copytree(runs[5].path, runs[5].path.with_name("copy"))
     assert command.run(sweep.main, ["status", str(runs[0].sweep), "--seeds"]) == 0
     assert " 1 3 5 copy " in capsys.readouterr().out
+
+
+def test_means_stand_beside_trivial_predictors(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of an earlier version has a setting less than the others, and one more."""
+    for number, run in enumerate(runs):
+        held_out = {"network": {"nats_per_step": 7.0 + number}, "trivial": {"markov": {"nats_per_step": 9.5}}}
+        run.write_result(Result("ckpt-1", 1, 1, {"loss": 0.5}, None, None, {"valid": held_out}, []))
+    provenance = runs[5].read_provenance()
+    settings = {name: value for name, value in provenance.config["data"].items() if name != "memory_mb"} | {"former": 7}
+    runs[5].write_provenance(replace(provenance, config=dict(provenance.config) | {"data": settings}))
+    assert command.run(sweep.main, ["status", str(runs[0].sweep), "--seeds"]) == 0
+    _, _, *lines = (re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines())
+    assert lines[0][-1] == "9 ± 2"
+    assert lines[1][-1] == "9 ± 1.4"
+    assert "data.former=null" in lines[0][1]
+    assert "data.former=7" in lines[2][1]
+    assert lines[2][-1] == "12 !"
+    assert lines[3] == ["per-key Markov chain", "9.5"]
+    assert lines[4] == ["! not better than a trivial predictor in the last rows"]
 
 
 def test_table_has_the_spread_of_the_group_of_each_run(runs: list[Run]) -> None:

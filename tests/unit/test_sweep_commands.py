@@ -111,6 +111,21 @@ def test_dry_runs_start_and_cancel_nothing(runs: list[Run], capsys: pytest.Captu
     assert sorted(path for path in out.rglob("*")) == before
 
 
+def test_runs_that_are_trained_in_one_process_have_equal_devices(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    def resubmit(*arguments: str) -> int:
+        return command.run(sweep.main, ["resubmit", str(runs[0].sweep), *arguments, "--cluster", "debug", "--dry-run"])
+
+    assert resubmit() == 0
+    assert resubmit("logical_devices=2") == 2
+    assert "4 runs cannot be trained in one process if they have several replicas" in capsys.readouterr().err
+    assert resubmit("0", "logical_devices=2") == 0
+    config = runs[0].read_config()
+    slurm = config.slurm.model_copy(update={"cpus_per_task": 3})
+    sweep_directory.write_config(runs[0], config.model_copy(update={"slurm": slurm}))
+    assert resubmit("0", "1") == 2
+    assert resubmit("1", "2") == 0
+
+
 def test_followed_log_continues_with_that_of_the_next_attempt(runs: list[Run]) -> None:
     first = attempts.begin_attempt(runs[0], OwnJob(), "")
     first.write_text("one\n")
