@@ -126,7 +126,7 @@ class _Tune:
         model: the voice of the header's fields, of which new voices are copies.
         has_unit: the header has L:, so that the unit note length does not follow from the meter.
         voices: the voices, keyed by their names.
-        voice: the voice that is being read, None before the first music.
+        voice: the voice that is being read, None before the first music and the first V: of the body.
         voice_fields: the V: fields of the header, keyed by the names of the voices.
         tempo: Q: of the header.
         is_body: the header has ended, with K: or the first music.
@@ -190,12 +190,16 @@ class _Tune:
                 self._read_field(token["field"], token["value"].strip())
                 position = token.end()
             else:
-                position = self._current_voice().read_token(token, line)
+                position = self._voice_of_music().read_token(token, line)
 
-    def _current_voice(self) -> Voice:
+    def _voice_of_music(self) -> Voice:
         if self.voice is None:
             self.voice = self._voice_named(next(iter(self.voice_fields), ""))
         return self.voice
+
+    def _voice_of_fields(self) -> Voice:
+        """The voice that fields concern: before the first voice, the model of all voices."""
+        return self.voice or self.model
 
     def _voice_named(self, name: str) -> Voice:
         if name not in self.voices:
@@ -205,7 +209,7 @@ class _Tune:
         return self.voices[name]
 
     def _read_field(self, letter: str, value: str) -> None:
-        voice = self.voice or self.model  # fields before the first voice concern all voices
+        voice = self._voice_of_fields()
         if letter == "K":
             signature = abc_fields.key_signature(value)
             voice.signature = voice.signature if signature is None else signature
@@ -249,14 +253,14 @@ class _Tune:
         if not self.is_body:
             self.tempo = value
             return
-        voice = self._current_voice()
+        voice = self._voice_of_fields()
         quarters_per_minute = abc_fields.quarters_per_minute(value, voice.unit)
         tempo_us = None if quarters_per_minute is None else tempo_us_of(quarters_per_minute)
         if tempo_us is not None:
             voice.bar.tempos.append(Tempo(voice.cursor, tempo_us))
 
     def _read_voice_field(self, value: str) -> None:
-        name, _, properties = value.partition(" ")
+        name, properties = (*value.split(maxsplit=1), "", "")[:2]
         if not self.is_body or (name not in self.voices and name not in self.voice_fields):
             self.voice_fields[name] = properties
         elif properties:
@@ -268,14 +272,14 @@ class _Tune:
         if not self.is_body:
             self.part_order = abc_fields.order_of_parts(value)
         elif value:
-            start = self._current_voice().bar_index
+            start = self._voice_of_fields().bar_index
             if self.part_starts.setdefault(value[0], start) != start and self.part_order:
                 raise ScoreError(f"the part {value[0]} begins twice; give its second beginning another letter")
 
     def _read_directive(self, directive: str) -> None:
         """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
         words = directive.split()
-        voice = self.voice or self.model
+        voice = self._voice_of_fields()
         if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
             voice.accidental_scope = words[1]
         elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":
