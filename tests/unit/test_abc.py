@@ -213,6 +213,39 @@ def test_free_text_between_tunes_is_not_music() -> None:
     assert [shown(events) for events in tunes if isinstance(events, Events)] == ["0:60+2", "0:62+2"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ABC music | by Bob", "See: http://x.y | z", "Played by Bob:\nA: a | b", "(all parts) | 'fine'", "TWICE | AB"],
+)
+def test_lines_with_words_after_an_empty_line_are_not_music(text: str) -> None:
+    assert shown(events_of(f"{HEADER}C|]\n\n{text}\n", ".abc")) == "0:60+4"
+
+
+@pytest.mark.parametrize(
+    "music",
+    [
+        "D|",
+        "TuvD|",
+        '"and then"D|',
+        "!mordent!D|",
+        "+trill+D|",
+        "[V:treble]D|",
+        "D|% then",
+        "D z\\|",
+        "D zzz|",
+        "%%text words\nD|",
+        "\nP:Trio\n\nD|",
+        "[ACE]D|",
+    ],
+)
+def test_music_after_an_empty_line_is_music(music: str) -> None:
+    assert 62 in keys(f"{HEADER}C|\n\n{music}\nw: with words\n")
+
+
+def test_letters_that_stand_for_decorations_are_not_words() -> None:
+    assert keys("X:1\nU:n = !trill!\nU: s=!turn!\nM:4/4\nL:1/4\nK:C\nC|\n\nnsD|\n") == [60, 62]
+
+
 @pytest.mark.parametrize("number", ["", "X:1\n", "X:1\n\n"])
 def test_title_and_key_after_an_empty_line_begin_a_tune_without_a_number(number: str) -> None:
     second = "\nT:two\n% source\nM:2/4\nK:D\nF|\n\nT:a part\nE|\n"
