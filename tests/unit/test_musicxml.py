@@ -186,6 +186,43 @@ def test_what_is_invisible_does_not_make_a_bar_longer_than_its_time_signature(fi
     assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
 
 
+FULL_REST = '<note><rest measure="yes"/><duration>{}</duration></note>'
+
+
+@pytest.mark.parametrize(
+    ("time", "rest", "second"),
+    [
+        pytest.param((3, 4), FULL_REST.format(16), 12, id="measure_rest"),
+        pytest.param((6, 8), note("r", 16), 12, id="rest_without_a_mark"),
+        pytest.param((4, 4), note("r", 24, "<type>whole</type>"), 16, id="rest_in_a_longer_duration"),
+        pytest.param((3, 4), "<direction/>" + note("r", 16) + "<direction/>" + backup(16) + note("r", 16), 12, id="two_voices"),
+        pytest.param((3, 4), C4 * 3 + backup(12) + note("r", 16), 12, id="rest_beside_notes"),
+        pytest.param((4, 4), FULL_REST.format(12), 12, id="shorter_rest"),
+        pytest.param((3, 4), note("r", 4) + note("r", 12), 16, id="later_rest"),
+        pytest.param((3, 4), note("r", 12) + C4, 16, id="note_after_the_rest"),
+    ],
+)
+@pytest.mark.parametrize("num_parts", [1, 2])
+def test_rest_from_the_start_does_not_make_a_bar_longer_than_its_time_signature(
+    time: tuple[int, int], rest: str, second: int, num_parts: int
+) -> None:
+    """Programs write the rest of a complete measure with the duration of a whole note in every meter."""
+    signature = "<time><beats>{}</beats><beat-type>{}</beat-type></time>".format(*time)
+    data = score(*[part(rest, C4, attributes=signature)] * num_parts)
+    events = events_of(data, ".musicxml")
+    assert steps_of(events.meters["tick"], events) == [0, second]
+
+
+@pytest.mark.parametrize(("duration", "third"), [(8, 24), (24, 32)])
+def test_incomplete_measure_of_rests_has_their_length_up_to_the_time_signature(duration: int, third: int) -> None:
+    first = f"<measure><attributes><divisions>4</divisions></attributes>{note('C4', 16)}</measure>"
+    incomplete = "<measure implicit='yes'>{}</measure>"
+    forward = "<forward><duration>4</duration></forward>"
+    rests = first + incomplete.format(FULL_REST.format(duration)) + incomplete.format(note("D4", 8))
+    others = first + incomplete.format(forward) + incomplete.format(note("E4", 8))
+    assert shown(score(rests, others)) == f"0:60+16 0:60+16 {third}:62+8 {third}:64+8"
+
+
 def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
     forward = "<forward><duration>12</duration></forward>"
     pickup = f"<measure implicit='yes'><attributes><divisions>4</divisions></attributes>{C4}"
