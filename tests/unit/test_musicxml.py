@@ -56,6 +56,7 @@ STAFF_2 = "<staff>2</staff>"
 C4 = note("C4")
 BACKWARD = '<barline location="left"><repeat direction="backward"/></barline>'
 ENDING = '<barline location="left"><ending number=" " type="start">{}</ending></barline>'
+NUMBERED = '<barline location="left"><ending number="{}" type="start">{}</ending></barline>'
 REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
 
 
@@ -143,6 +144,13 @@ def test_notes_of_a_part(measures: list[str], attributes: str, expected: str) ->
         ([C4, '<direction><sound forward-repeat="yes"/></direction>' + note("D4"), BACKWARD + note("E4")], "60 62 62 64"),
         ([C4 + '<barline location="right"><segno/></barline>', note("D4") + '<sound dalsegno=""/>'], "60 62 62"),
         ([C4, ENDING.format("1.") + note("D4"), BACKWARD + ENDING.format("2.") + note("E4")], "60 62 60 64"),
+        ([C4, ENDING.format("") + note("D4"), BACKWARD + ENDING.format("") + note("E4")], "60 62 60 64"),
+        ([C4, NUMBERED.format("1", "1.") + note("D4"), BACKWARD + NUMBERED.format("1", "2.") + note("E4")], "60 62 60 64"),
+        (
+            [C4, NUMBERED.format("1", "1.2.") + note("D4"), BACKWARD + NUMBERED.format("1", "3.") + note("E4")],
+            "60 62 60 62 60 64",
+        ),
+        ([C4, NUMBERED.format("99", "") + note("D4"), BACKWARD + NUMBERED.format("99", "") + note("E4")], "60 62 60 64"),
     ],
 )
 def test_repeats_and_signs_at_bar_lines(measures: list[str], expected: str) -> None:

@@ -126,7 +126,7 @@ class Voice:
         elif token["line"] or token["both"] or token["double"]:
             self._read_bar_line(token)
         elif token["ending"]:
-            self.bar.marks.ending_start |= ending_numbers(token["ending"])
+            self._start_ending(token["ending"])
         elif token["text"]:
             add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"').lstrip("^_<>@")))  # these place the text
         elif token["tuplet"]:
@@ -222,7 +222,11 @@ class Voice:
         if token["forward"] or is_both:
             self.bar.marks.forward = True
         if ending := token["bar_ending"] or token["both_ending"]:
-            self.bar.marks.ending_start |= ending_numbers(ending)
+            self._start_ending(ending)
+
+    def _start_ending(self, text: str) -> None:
+        numbers = ending_numbers(text)
+        self.bar.marks.start_ending(numbers, numbers)
 
     def _read_tuplet(self, token: re.Match[str]) -> None:
         num_played = int(token["tuplet"])
