@@ -229,7 +229,7 @@ def _marks_in_part(marks: Marks, parts: Sequence[int], part: int) -> Marks:
     return Marks(
         forward=marks.forward and parts[0] == part,
         plays=marks.plays if parts[1] == part else 1,
-        ending_start=marks.ending_start if parts[2] == part else set(),
+        ending_start=marks.ending_start if parts[2] == part else None,
         ending_stop=marks.ending_stop and parts[2] == part,
         segno=marks.segno if parts[3] == part else set(),
         coda=marks.coda if parts[4] == part else set(),

@@ -161,8 +161,32 @@ def test_voices_share_their_bars_and_each_has_its_own_key() -> None:
     assert shown(events_of(text, ".abc")) == "0:48+4 0:60+4 4:48+4 4:62+4 8:54+8 8:64+8"
 
 
-def test_fields_between_the_key_and_the_first_voice_concern_all_voices() -> None:
-    assert shown(events_of("X:1\nM:4/4\nK:C\nL:1/4\nK:D\nV:1\nF2|\nV:2\nC2|\n", ".abc")) == "0:61+8 0:66+8"
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        ("", ""),
+        ("Q:1/4=100\n", ""),
+        ("", "Q:1/4=100\n"),
+        ("", "P:A\n"),
+        ("V:1\nV:2\nQ:1/4=100\n", ""),
+        ("", "[P:A][Q:1/4=100]\n"),
+    ],
+)
+def test_fields_between_the_key_and_the_first_voice_concern_all_voices(header: str, fields: str) -> None:
+    text = f"X:1\nM:4/4\n{header}K:C\n{fields}L:1/4\nK:D\nV:1\nF2|\nV:2\nC2|\n"
+    assert shown(events_of(text, ".abc")) == "0:61+8 0:66+8"
+
+
+def test_tempo_before_the_first_voice_is_that_of_the_first_bar() -> None:
+    events = events_of("X:1\nL:1/4\nQ:1/4=60\nK:C\nQ:1/4=90\nV:1\nC|\nV:2\nE|\n", ".abc")
+    assert events.tempos["tempo_us"].tolist() == [1_000_000, 666_667]
+    assert steps_of(events.tempos["tick"], events) == [0, 0]
+
+
+@pytest.mark.parametrize("space", [" ", "\t", " \t "])
+def test_any_space_separates_a_voice_from_its_properties(space: str) -> None:
+    text = f"X:1\nL:1/4\nV:1\nV:2{space}clef=bass{space}transpose=-12\nK:C\nV:1\nC|\nV:2{space}\nC|\n"
+    assert shown(events_of(text, ".abc")) == "0:48+4 0:60+4"
 
 
 def test_properties_of_a_voice_hold_once_however_often_they_are_written() -> None:
@@ -189,6 +213,39 @@ def test_free_text_between_tunes_is_not_music() -> None:
     assert [shown(events) for events in tunes if isinstance(events, Events)] == ["0:60+2", "0:62+2"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ABC music | by Bob", "See: http://x.y | z", "Played by Bob:\nA: a | b", "(all parts) | 'fine'", "TWICE | AB"],
+)
+def test_lines_with_words_after_an_empty_line_are_not_music(text: str) -> None:
+    assert shown(events_of(f"{HEADER}C|]\n\n{text}\n", ".abc")) == "0:60+4"
+
+
+@pytest.mark.parametrize(
+    "music",
+    [
+        "D|",
+        "TuvD|",
+        '"and then"D|',
+        "!mordent!D|",
+        "+trill+D|",
+        "[V:treble]D|",
+        "D|% then",
+        "D z\\|",
+        "D zzz|",
+        "%%text words\nD|",
+        "\nP:Trio\n\nD|",
+        "[ACE]D|",
+    ],
+)
+def test_music_after_an_empty_line_is_music(music: str) -> None:
+    assert 62 in keys(f"{HEADER}C|\n\n{music}\nw: with words\n")
+
+
+def test_letters_that_stand_for_decorations_are_not_words() -> None:
+    assert keys("X:1\nU:n = !trill!\nU: s=!turn!\nM:4/4\nL:1/4\nK:C\nC|\n\nnsD|\n") == [60, 62]
+
+
 @pytest.mark.parametrize("number", ["", "X:1\n", "X:1\n\n"])
 def test_title_and_key_after_an_empty_line_begin_a_tune_without_a_number(number: str) -> None:
     second = "\nT:two\n% source\nM:2/4\nK:D\nF|\n\nT:a part\nE|\n"
@@ -197,8 +254,8 @@ def test_title_and_key_after_an_empty_line_begin_a_tune_without_a_number(number:
 
 
 def test_bad_tune_does_not_lose_the_others() -> None:
-    tunes = read_score(b"X:1\nK:C\nC|\n\nX:2\nK:C\n#|\n\nX:3\nK:C\nE|\n", ".abc")
-    assert [isinstance(events, Rejection) for events in tunes] == [False, True, False]
+    tunes = read_score(b"X:1\nK:C\nC|\n\nX:2\nK:C\n#|\n\nX:3\nK:C\nE|\n\nX:4\nK:C\nE/0|\n", ".abc")
+    assert [isinstance(events, Rejection) for events in tunes] == [False, True, False, True]
     rejection = tunes[1]
     assert isinstance(rejection, Rejection)
     assert (rejection.reason, str(rejection)) == (Reason.BAD_SCORE, "line 7: '#|' cannot be read as music")
@@ -216,6 +273,12 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("U:T = !D.C.!", "the symbol T = !D.C.! changes the order of the bars"),
         ("U:S = !sfz!", "the symbol S = !sfz! changes the order of the bars"),
         ("(10 CDE", "cannot be read as music"),
+        ("C/0", "line 5: the length in C/0 divides by 0"),
+        ("[CE]3/0", r"the length in \[CE\]3/0 divides by 0"),
+        ("z/0", "the length in z/0 divides by 0"),
+        ("(3:0:3CDE", "the tuplet .3:0:3 contains a 0"),
+        ("(3:2:0CDE", "the tuplet .3:2:0 contains a 0"),
+        ("(0CDE", "the tuplet .0 contains a 0"),
         ("K:H", "the key 'H' is unknown"),
         ("M:x", "the meter 'x' is unknown"),
         ("L:x", "the unit note length 'x' is not a fraction"),

@@ -1,5 +1,6 @@
 """The order of the bars is the one that the form of a score implies, wherever its marks stand, and it is bounded."""
 
+import re
 from fractions import Fraction
 from random import Random
 
@@ -14,7 +15,7 @@ _LETTERS = {"|:": "forward", "F": "fine", "DC": "da_capo"}
 
 
 def marks(*bars: str) -> list[Marks]:
-    """The marks of bars: |: :| :|3 [1 [1,2 ] % (segno) DS O (coda) TO DC F alfine alcoda, separated by spaces."""
+    """The marks of bars: |: :| :|3 [1 [1,2 [ [1=2 (the text is 2) ] % (segno) DS O (coda) TO DC F alfine alcoda."""
     return [_marks(bar.split()) for bar in bars]
 
 
@@ -26,7 +27,7 @@ def _marks(signs: list[str]) -> Marks:
         elif sign.startswith(":|"):
             result.plays = int(sign[2:] or 2)
         elif sign.startswith("["):
-            result.ending_start = {int(number) for number in sign[1:].split(",")}
+            result.start_ending(*(set(map(int, re.findall(r"\d+", numbers))) for numbers in sign.partition("=")[::2]))
         elif sign == "]":
             result.ending_stop = True
         elif sign in ("%", "O"):
@@ -55,6 +56,21 @@ def _marks(signs: list[str]) -> Marks:
         pytest.param(["|:", "", "[1 ] :|", "", ""], "1 2 3 1 2 4 5", id="second_ending_without_a_sign"),
         pytest.param(["|:", "", ":|", "[2 ]", ""], "1 2 3 1 2 4 5", id="first_ending_without_a_sign"),
         pytest.param(["", "[1 ]", "[2 ]"], "1 2 3", id="endings_without_a_backward_sign"),
+        pytest.param(["", "[2 :|", "[1 ]"], "1 3 1 2", id="endings_in_another_order"),
+        pytest.param(["", "[99 ] :|", "[99 ]"], "1 2 1 3", id="same_number_for_all_endings"),
+        pytest.param(["", "[ ] :|", "[ ]"], "1 2 1 3", id="endings_without_numbers"),
+        pytest.param(["", "[1 ] :|", "[ ]"], "1 2 1 3", id="second_ending_without_a_number"),
+        pytest.param(["", "[1=1 ] :|", "[1=2 ]"], "1 2 1 3", id="text_where_the_numbers_repeat"),
+        pytest.param(["", "[1=1,2 ] :|", "[1=3 ]"], "1 2 1 2 1 3", id="text_of_two_numbers"),
+        pytest.param(["", "[1=2 ] :|", "[2=1 ]"], "1 2 1 3", id="numbers_before_text"),
+        pytest.param(["", "[1 ] :|", "[3 ]"], "1 2 1 3", id="number_left_out"),
+        pytest.param(["", "[1 ] :|", "[1 ] :|", "[1 ]"], "1 2 1 3 1 4", id="three_endings_of_one_number"),
+        pytest.param(["", "[99 ] :|", ""], "1 2 1 3", id="single_ending_of_a_wrong_number"),
+        pytest.param(["", "[ ] :|", ""], "1 2 1 3", id="single_ending_without_a_number"),
+        pytest.param(["", f"[{10**9}", ":|"], "1 2 3 1", id="single_ending_of_a_huge_number"),
+        pytest.param(["", "", ":|", "[99 ]", ""], "1 2 3 1 2 4 5", id="unmarked_first_ending_before_a_wrong_number"),
+        pytest.param(["", "", ":|", "[ ]", ""], "1 2 3 1 2 4 5", id="unmarked_first_ending_before_an_ending_without_a_number"),
+        pytest.param(["", "", ":|3", "[3 ]", ""], "1 2 3 1 2 3 1 2 4 5", id="unmarked_ending_of_two_plays"),
         pytest.param(["", "[1 :|", "[2 ]", "", ":|"], "1 2 1 3 4 5 4 5", id="section_after_endings"),
         pytest.param(["", "F", "", "DC"], "1 2 3 4 1 2", id="da_capo_al_fine"),
         pytest.param([":|", "F", "|: :|", "DC"], "1 1 2 3 3 4 1 2", id="no_repeats_after_da_capo"),
@@ -96,7 +112,12 @@ def test_listed_sections_decide_and_repeat_signs_inside_expanded_ones_have_no_me
         (["", "", "DC alfine"], "bar 3 returns al Fine, and there is no Fine"),
         (["%", "DS alcoda", "O"], "bar 2 returns al Coda, and there is no To Coda"),
         ([f":|{MAX_BARS + 1}"], "more than 131072 bars"),
-        (["", f"[{10**9}", ":|"], "more than 131072 bars"),
+        (
+            ["", "[1 :|", "[2", "", "[1 :|", "[2 ]"],
+            r"the endings from bar 2 to 6 have the numbers 1 \| 2 \| 1 \| 2; expected every",
+        ),
+        (["", "[1,2 :|", "[2 ]"], r"the endings from bar 2 to 3 have the numbers 1, 2 \| 2; expected every play"),
+        (["", "[1,3 :|", "[ ]"], r"the endings from bar 2 to 3 have the numbers 1, 3 \| none; expected every play"),
         (["DC :|1000"] * 1000, "more than 131072 bars"),
     ],
 )

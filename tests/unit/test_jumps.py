@@ -20,6 +20,28 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("D.S. al Coda", "dalsegno alcoda"),
         ("D.S. 𝄋 al Coda 𝄌", "dalsegno alcoda"),
         ("Dal Segno", "dalsegno"),
+        ("Da Capo sin' al Fine", "dacapo alfine"),
+        ("D.C. sino al Fine", "dacapo alfine"),
+        ("D.C. to Fine", "dacapo alfine"),
+        ("D.C. to the Fine", "dacapo alfine"),
+        ("D.C. bis Fine", "dacapo alfine"),
+        ("D.C. Fine", "dacapo alfine"),
+        ("D.C., al Fine", "dacapo alfine"),
+        ("D.C.-al Fine", "dacapo alfine"),
+        ("D.C al Fine", "dacapo alfine"),
+        ("Da-capo al Fine", "dacapo alfine"),
+        ("D. Capo al Fine", "dacapo alfine"),
+        ("D. segno al Fine", "dalsegno alfine"),
+        ("DC & then go on", "dacapo"),
+        ("da Segno al Fine", "dalsegno alfine"),
+        ("Dal 𝄋 al Fine", "dalsegno alfine"),
+        ("D.S. al 𝄌", "dalsegno alcoda"),
+        ("D.C. al Fine: no repeats", "dacapo alfine"),
+        ("Da Capo al Fine senza replica", "dacapo alfine"),
+        ("Da Capo senza replica al Fine", "dacapo alfine"),
+        ("D.C. al Fine e poi la Coda", "dacapo alfine"),
+        ("D.C. e poi la Coda", "dacapo"),
+        ("D.C. and then go on", "dacapo"),
         ("To Coda", "tocoda"),
         ("To Coda 𝄌", "tocoda"),
         ("To ⊕", "tocoda"),
@@ -35,13 +57,53 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("gli DC", None),
         ("D", None),
         ("dolce, c. 60", None),
+        ("arr. D. S. Miller", None),
+        ("Washington, D.C.", None),
+        ("sempre più forte sin al fine", None),
     ],
 )
 def test_words_of_a_jump(words: str, jump: str | None) -> None:
     assert list(jumps_of_words(words)) == ([] if jump is None else jump.split())
 
 
-@pytest.mark.parametrize("words", ["Menuetto D.C.", "M.D.C.", "Men. D.C.", "Menuetto da Capo", "ed allora dal segno"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Menuetto D.C.",
+        "M.D.C.",
+        "Men. D.C.",
+        "Menuetto da Capo",
+        "ed allora dal segno",
+        "Scherzo D. C.",
+        "Fine, D.C.",
+        "poi D.S.",
+        "D.D.S.",
+        "Dal doppio Segno",
+    ],
+)
 def test_return_to_a_place_that_only_words_name_is_refused(words: str) -> None:
     with pytest.raises(ScoreError, match="return to a place that has no sign"):
+        jumps_of_words(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "D.C. al Segno",
+        "D.C. sin al 𝄋 e poi la Coda",
+        "D.S. al Segno",
+        "D.C. senza replica al Segno",
+        "D.C. dal segno",
+        "D.C. al 1",
+        "D.C. Evans",
+        "D.C. E. Evans",
+        "D.S. Miller",
+        "D.C. Albert",
+        "D.S.S. al Fine",
+        "DC 3d. Measure",
+        "Da Capo il Maggiore",
+    ],
+)
+def test_return_with_words_that_are_not_understood_is_refused(words: str) -> None:
+    with pytest.raises(ScoreError, match=r"start with D\.C\. or D\.S\., and the rest is not understood"):
         jumps_of_words(words)

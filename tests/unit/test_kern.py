@@ -13,7 +13,7 @@ from tests.support.score_events import events_of, notes_of, steps_of
 
 
 def kern(*rows: str) -> str:
-    """A file with these rows; spines are separated by spaces, and _ is a space inside a token."""
+    """A file with these rows; spines are separated by spaces, and ~ is a space inside a token."""
     return "".join("\t".join(row.split(" ")).replace("~", " ") + "\n" for row in rows)
 
 
@@ -35,6 +35,8 @@ def shown(text: str) -> str:
         ("12c", "0:60+4/3"),
         ("4c~4e~4g", "0:60+4 0:64+4 0:67+4"),
         ("4c~e", "0:60+4 0:64+4"),
+        ("4c~~4e", "0:60+4 0:64+4"),
+        ("~4c~", "0:60+4"),
         ("8cc.", "0:72+3"),
         ("4R", "0:drum+4"),
         ("4c##", "0:62+4"),
@@ -42,13 +44,16 @@ def shown(text: str) -> str:
     ],
 )
 def test_token_gives_its_notes(token: str, expected: str) -> None:
+    events = events_of(kern("**kern", token, "*-"), ".krn")
     assert shown(kern("**kern", token, "*-")) == expected
+    assert events.notes_lost == 0
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
         pytest.param(["**kern **kern", "4c 2e", "4d .", "*- *-"], "0:60+4 0:64+8 4:62+4", id="null_token"),
+        pytest.param(["**kern~ **kern", "4c~ 2e", "4d .~", "*-~ *-"], "0:60+4 0:64+8 4:62+4", id="spaces_after_tokens"),
         pytest.param(["**kern **text", "4c la", "4d .", "*- *-"], "0:60+4 4:62+4", id="text_spine"),
         pytest.param(["**kern", "*^", "4c 2e", "4d .", "*v *v", "4f", "*-"], "0:60+4 0:64+8 4:62+4 8:65+4", id="split_and_join"),
         pytest.param(["**kern", "4c", "*+", "* **kern", "4d 4e", "*- *-"], "0:60+4 4:62+4 4:64+4", id="added_spine"),

@@ -56,6 +56,7 @@ STAFF_2 = "<staff>2</staff>"
 C4 = note("C4")
 BACKWARD = '<barline location="left"><repeat direction="backward"/></barline>'
 ENDING = '<barline location="left"><ending number=" " type="start">{}</ending></barline>'
+NUMBERED = '<barline location="left"><ending number="{}" type="start">{}</ending></barline>'
 REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
 
 
@@ -143,6 +144,13 @@ def test_notes_of_a_part(measures: list[str], attributes: str, expected: str) ->
         ([C4, '<direction><sound forward-repeat="yes"/></direction>' + note("D4"), BACKWARD + note("E4")], "60 62 62 64"),
         ([C4 + '<barline location="right"><segno/></barline>', note("D4") + '<sound dalsegno=""/>'], "60 62 62"),
         ([C4, ENDING.format("1.") + note("D4"), BACKWARD + ENDING.format("2.") + note("E4")], "60 62 60 64"),
+        ([C4, ENDING.format("") + note("D4"), BACKWARD + ENDING.format("") + note("E4")], "60 62 60 64"),
+        ([C4, NUMBERED.format("1", "1.") + note("D4"), BACKWARD + NUMBERED.format("1", "2.") + note("E4")], "60 62 60 64"),
+        (
+            [C4, NUMBERED.format("1", "1.2.") + note("D4"), BACKWARD + NUMBERED.format("1", "3.") + note("E4")],
+            "60 62 60 62 60 64",
+        ),
+        ([C4, NUMBERED.format("99", "") + note("D4"), BACKWARD + NUMBERED.format("99", "") + note("E4")], "60 62 60 64"),
     ],
 )
 def test_repeats_and_signs_at_bar_lines(measures: list[str], expected: str) -> None:
@@ -184,6 +192,43 @@ def test_what_is_invisible_does_not_make_a_bar_longer_than_its_time_signature(fi
     rest = {"rest": note("r", 9, attributes=' print-object="no"'), "forward": "<forward><duration>9</duration></forward>"}
     data = score(part(note("C4", 16) + rest[filling], C4, attributes=time))
     assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
+
+
+FULL_REST = '<note><rest measure="yes"/><duration>{}</duration></note>'
+
+
+@pytest.mark.parametrize(
+    ("time", "rest", "second"),
+    [
+        pytest.param((3, 4), FULL_REST.format(16), 12, id="measure_rest"),
+        pytest.param((6, 8), note("r", 16), 12, id="rest_without_a_mark"),
+        pytest.param((4, 4), note("r", 24, "<type>whole</type>"), 16, id="rest_in_a_longer_duration"),
+        pytest.param((3, 4), "<direction/>" + note("r", 16) + "<direction/>" + backup(16) + note("r", 16), 12, id="two_voices"),
+        pytest.param((3, 4), C4 * 3 + backup(12) + note("r", 16), 12, id="rest_beside_notes"),
+        pytest.param((4, 4), FULL_REST.format(12), 12, id="shorter_rest"),
+        pytest.param((3, 4), note("r", 4) + note("r", 12), 16, id="later_rest"),
+        pytest.param((3, 4), note("r", 12) + C4, 16, id="note_after_the_rest"),
+    ],
+)
+@pytest.mark.parametrize("num_parts", [1, 2])
+def test_rest_from_the_start_does_not_make_a_bar_longer_than_its_time_signature(
+    time: tuple[int, int], rest: str, second: int, num_parts: int
+) -> None:
+    """Programs write the rest of a complete measure with the duration of a whole note in every meter."""
+    signature = "<time><beats>{}</beats><beat-type>{}</beat-type></time>".format(*time)
+    data = score(*[part(rest, C4, attributes=signature)] * num_parts)
+    events = events_of(data, ".musicxml")
+    assert steps_of(events.meters["tick"], events) == [0, second]
+
+
+@pytest.mark.parametrize(("duration", "third"), [(8, 24), (24, 32)])
+def test_incomplete_measure_of_rests_has_their_length_up_to_the_time_signature(duration: int, third: int) -> None:
+    first = f"<measure><attributes><divisions>4</divisions></attributes>{note('C4', 16)}</measure>"
+    incomplete = "<measure implicit='yes'>{}</measure>"
+    forward = "<forward><duration>4</duration></forward>"
+    rests = first + incomplete.format(FULL_REST.format(duration)) + incomplete.format(note("D4", 8))
+    others = first + incomplete.format(forward) + incomplete.format(note("E4", 8))
+    assert shown(score(rests, others)) == f"0:60+16 0:60+16 {third}:62+8 {third}:64+8"
 
 
 def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:

@@ -126,7 +126,7 @@ class Voice:
         elif token["line"] or token["both"] or token["double"]:
             self._read_bar_line(token)
         elif token["ending"]:
-            self.bar.marks.ending_start |= ending_numbers(token["ending"])
+            self._start_ending(token["ending"])
         elif token["text"]:
             add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"').lstrip("^_<>@")))  # these place the text
         elif token["tuplet"]:
@@ -222,13 +222,19 @@ class Voice:
         if token["forward"] or is_both:
             self.bar.marks.forward = True
         if ending := token["bar_ending"] or token["both_ending"]:
-            self.bar.marks.ending_start |= ending_numbers(ending)
+            self._start_ending(ending)
+
+    def _start_ending(self, text: str) -> None:
+        numbers = ending_numbers(text)
+        self.bar.marks.start_ending(numbers, numbers)
 
     def _read_tuplet(self, token: re.Match[str]) -> None:
         num_played = int(token["tuplet"])
         in_time = int(token["in_time"] or _TUPLETS.get(num_played, 3 if self.is_compound else 2))
-        if num_played > 0:
-            self.tuplet = Fraction(in_time, num_played), int(token["num_notes"] or num_played)
+        num_notes = int(token["num_notes"] or num_played)
+        if 0 in (num_played, in_time, num_notes):
+            raise ScoreError(f"the tuplet {token.group()} contains a 0; write (3 or (3:2:3 for three notes in the time of two")
+        self.tuplet = Fraction(in_time, num_played), num_notes
 
     def _read_decoration(self, name: str) -> None:
         if _NOTES.fullmatch(name):  # in the ABC of the 1990s +CEG+ is a chord, and "!" ends a line
@@ -274,8 +280,13 @@ def _letter_and_octave(note: re.Match[str]) -> tuple[str, int]:
 
 
 def _length(token: re.Match[str], prefix: str) -> Fraction:
-    """The length behind a note, chord or rest, as in "2", "3/2", "/" and "//", in units; 1 if there is none."""
-    numerator, slashes, denominator = token[f"{prefix}num"], token[f"{prefix}slashes"], token[f"{prefix}den"]
-    if not slashes:
-        return Fraction(int(numerator or 1))
-    return Fraction(int(numerator or 1), int(denominator or 2 ** len(slashes)))
+    """The length behind a note, chord or rest, as in "2", "3/2", "/" and "//", in units; 1 if there is none.
+
+    Raises:
+        ScoreError: the length divides by 0.
+    """
+    slashes = token[f"{prefix}slashes"] or ""
+    numerator, denominator = int(token[f"{prefix}num"] or 1), int(token[f"{prefix}den"] or 2 ** len(slashes))
+    if slashes and denominator == 0:
+        raise ScoreError(f"the length in {token.group()} divides by 0")
+    return Fraction(numerator, denominator if slashes else 1)

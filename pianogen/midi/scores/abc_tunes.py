@@ -1,26 +1,23 @@
-"""ABC to scores: the tunes of a file, their fields, and the voices that share their bars.
+"""ABC to scores: the fields of a tune, and the voices that share their bars.
 
 Source: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1. A field or a character that has a meaning for the
 sound and is not understood rejects its tune.
 """
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from pianogen.midi.scores import abc_fields
+from pianogen.midi.scores.abc_lines import FIELD, split_tunes
 from pianogen.midi.scores.abc_music import TOKEN, Voice, check_symbol
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import tempo_us_of
 from pianogen.midi.scores.score import Score, Section, Tempo
 
-# "C:|" is music: a note and a repeat sign.
-_FIELD = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
 _DIRECTIVE = re.compile(r"(?:%%|I:)\s*(.*)")
 _COMMENT = re.compile(r"(?<!\\)%.*")
-_BLOCK = re.compile(r"%%begin(\w+)")  # text, PostScript and the like, up to %%end and the same word
 # Fields about the music and not part of it: titles, lyrics, sources, groups and the like. Y: and E: occur in old collections.
 _SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrw+")
 
@@ -31,78 +28,10 @@ def read_abc(text: str) -> list[Score | ScoreError]:
     Raises:
         ScoreError: the file contains no tune.
     """
-    tunes = [_read_tune(lines) for lines in _split(text)]
+    tunes = [_read_tune(lines) for lines in split_tunes(text)]
     if not tunes:
         raise ScoreError("no tune: no line starts with a field such as X: or K:")
     return tunes
-
-
-def _split(text: str) -> list[list[tuple[int, str]]]:
-    """The numbered lines of each tune, which begins with X: or with another header, after those of the file's header."""
-    header: list[tuple[int, str]] = []
-    tunes: list[list[tuple[int, str]]] = [[]]
-    lines = list(_without_blocks(text.split("\n")))
-    for index, (number, line) in enumerate(lines):
-        if line.startswith("X:") or (_is_header_without_number(lines, index) and _has_key(tunes[-1])):
-            tunes.append([])
-        tunes[-1].append((number, line))
-    if len(tunes) > 1 and not _has_key(tunes[0]):
-        header = [(number, line) for number, line in tunes[0] if _FIELD.match(line) or line.startswith("%%")]
-        tunes = tunes[1:]
-    return [header + _without_free_text(tune) for tune in tunes if any(_FIELD.match(line) for _, line in tune)]
-
-
-def _has_key(lines: Sequence[tuple[int, str]]) -> bool:
-    return any(line.startswith("K:") for _, line in lines)
-
-
-def _is_header_without_number(lines: Sequence[tuple[int, str]], index: int) -> bool:
-    """Whether a tune without X: begins here: with a title after an empty line, and further fields up to its key."""
-    if not lines[index][1].startswith("T:") or index == 0 or lines[index - 1][1].strip():
-        return False
-    following = (line for _, line in itertools.islice(lines, index, None) if not line.startswith("%"))
-    return any(line.startswith("K:") for line in itertools.takewhile(_FIELD.match, following))
-
-
-def _without_blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a file without the blocks %%begintext ... %%endtext and their like.
-
-    Raises:
-        ScoreError: a block has no end.
-    """
-    end = ""
-    for number, line in enumerate(lines, 1):
-        if end:
-            end = "" if line.startswith(end) else end
-        elif block := _BLOCK.match(line):
-            end = f"%%end{block[1]}"
-        else:
-            yield number, line
-    if end:
-        raise ScoreError(f"a block has no {end}; add this line after the block")
-
-
-def _without_free_text(lines: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The lines of a tune without free text.
-
-    These are lines before K: with neither a bar line nor a field, such as further lines of a history (H:), and blocks of such
-    lines after an empty line.
-    """
-    keys = [index for index, (_, line) in enumerate(lines) if line.startswith("K:")]
-    num_header = keys[0] if keys else 0
-    lines = [
-        (number, line)
-        for index, (number, line) in enumerate(lines)
-        if index >= num_header or not line.strip() or "|" in line or line.startswith("%") or _FIELD.match(line)
-    ]
-    blocks: list[list[tuple[int, str]]] = [[]]
-    for number, line in lines:
-        if line.strip():
-            blocks[-1].append((number, line))
-        elif blocks[-1]:
-            blocks.append([])
-    is_music = [any("|" in line or _FIELD.match(line) for _, line in block) for block in blocks]
-    return [line for index, block in enumerate(blocks) if index == 0 or is_music[index] for line in block]
 
 
 def _read_tune(lines: Sequence[tuple[int, str]]) -> Score | ScoreError:
@@ -126,7 +55,7 @@ class _Tune:
         model: the voice of the header's fields, of which new voices are copies.
         has_unit: the header has L:, so that the unit note length does not follow from the meter.
         voices: the voices, keyed by their names.
-        voice: the voice that is being read, None before the first music.
+        voice: the voice that is being read, None before the first music and the first V: of the body.
         voice_fields: the V: fields of the header, keyed by the names of the voices.
         tempo: Q: of the header.
         is_body: the header has ended, with K: or the first music.
@@ -158,7 +87,7 @@ class _Tune:
             self._read_directive(directive[1])
             return
         line = _COMMENT.sub("", line)
-        if match := _FIELD.match(line):
+        if match := FIELD.match(line):
             self._read_field(match[1], match[2].strip())
         elif line.strip():
             self._begin_body()
@@ -190,12 +119,16 @@ class _Tune:
                 self._read_field(token["field"], token["value"].strip())
                 position = token.end()
             else:
-                position = self._current_voice().read_token(token, line)
+                position = self._voice_of_music().read_token(token, line)
 
-    def _current_voice(self) -> Voice:
+    def _voice_of_music(self) -> Voice:
         if self.voice is None:
             self.voice = self._voice_named(next(iter(self.voice_fields), ""))
         return self.voice
+
+    def _voice_of_fields(self) -> Voice:
+        """The voice that fields concern: before the first voice, the model of all voices."""
+        return self.voice or self.model
 
     def _voice_named(self, name: str) -> Voice:
         if name not in self.voices:
@@ -205,7 +138,7 @@ class _Tune:
         return self.voices[name]
 
     def _read_field(self, letter: str, value: str) -> None:
-        voice = self.voice or self.model  # fields before the first voice concern all voices
+        voice = self._voice_of_fields()
         if letter == "K":
             signature = abc_fields.key_signature(value)
             voice.signature = voice.signature if signature is None else signature
@@ -249,14 +182,14 @@ class _Tune:
         if not self.is_body:
             self.tempo = value
             return
-        voice = self._current_voice()
+        voice = self._voice_of_fields()
         quarters_per_minute = abc_fields.quarters_per_minute(value, voice.unit)
         tempo_us = None if quarters_per_minute is None else tempo_us_of(quarters_per_minute)
         if tempo_us is not None:
             voice.bar.tempos.append(Tempo(voice.cursor, tempo_us))
 
     def _read_voice_field(self, value: str) -> None:
-        name, _, properties = value.partition(" ")
+        name, properties = (*value.split(maxsplit=1), "", "")[:2]
         if not self.is_body or (name not in self.voices and name not in self.voice_fields):
             self.voice_fields[name] = properties
         elif properties:
@@ -268,14 +201,14 @@ class _Tune:
         if not self.is_body:
             self.part_order = abc_fields.order_of_parts(value)
         elif value:
-            start = self._current_voice().bar_index
+            start = self._voice_of_fields().bar_index
             if self.part_starts.setdefault(value[0], start) != start and self.part_order:
                 raise ScoreError(f"the part {value[0]} begins twice; give its second beginning another letter")
 
     def _read_directive(self, directive: str) -> None:
         """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
         words = directive.split()
-        voice = self.voice or self.model
+        voice = self._voice_of_fields()
         if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
             voice.accidental_scope = words[1]
         elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":

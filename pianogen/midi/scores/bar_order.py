@@ -18,11 +18,17 @@ MAX_BARS = 131_072
 
 
 class _Ending(NamedTuple):
-    """The bars of an ending, from `begin` up to but not including `end`, and the plays in which it is played."""
+    """The bars of an ending, from `begin` up to but not including `end`.
+
+    Attributes:
+        numbers: the plays in which it is played.
+        text: the numbers that are shown.
+    """
 
     begin: int
     end: int
     numbers: set[int]
+    text: set[int]
 
 
 class _Section(NamedTuple):
@@ -123,15 +129,13 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
             sections.append(_Section(begin, bar, bar, 1, []))
             begin = bar
         if bar > begin and bar not in endings and (numbers := _numbers_of_unmarked_ending(marks, bar, endings)):
-            endings[bar] = _Ending(bar, bar + 1, numbers)
+            endings[bar] = _Ending(bar, bar + 1, numbers, numbers)
         if bar in endings:
             group = [endings[bar]]
             while (end := group[-1].end) in endings and not marks[end].forward:
                 group.append(endings[end])
             if any(marks[ending.end - 1].plays > 1 for ending in group):
-                num_plays = _num_plays(group, is_last=end == len(marks))
-                repeats_after_jump = any(marks[ending.end - 1].repeats_after_jump for ending in group)
-                sections.append(_Section(begin, bar, end, num_plays, group, repeats_after_jump))
+                sections.append(_section_with_endings(marks, begin, group))
                 begin = end
             bar = end
             continue
@@ -146,6 +150,13 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
     return sections
 
 
+def _section_with_endings(marks: Sequence[Marks], begin: int, group: Sequence[_Ending]) -> _Section:
+    endings = _with_plays(group)
+    end = endings[-1].end
+    repeats_after_jump = any(marks[ending.end - 1].repeats_after_jump for ending in endings)
+    return _Section(begin, endings[0].begin, end, _num_plays(endings, end == len(marks)), endings, repeats_after_jump)
+
+
 def _endings(marks: Sequence[Marks]) -> list[_Ending]:
     """The endings; one that is never stopped ends with its backward sign, and before another ending or a forward sign."""
     endings: list[_Ending] = []
@@ -153,15 +164,15 @@ def _endings(marks: Sequence[Marks]) -> list[_Ending]:
     while bar < len(marks):
         begin, numbers = bar, marks[bar].ending_start
         bar += 1
-        if not numbers:
+        if numbers is None:
             continue
         while (
             bar < len(marks)
             and not (marks[bar - 1].ending_stop or marks[bar - 1].plays > 1)
-            and not (marks[bar].ending_start or marks[bar].forward)
+            and not (marks[bar].ending_start is not None or marks[bar].forward)
         ):
             bar += 1
-        endings.append(_Ending(begin, bar, numbers))
+        endings.append(_Ending(begin, bar, numbers, marks[begin].ending_text))
     return endings
 
 
@@ -169,7 +180,30 @@ def _numbers_of_unmarked_ending(marks: Sequence[Marks], bar: int, endings: Mappi
     """The numbers of the ending that a bar is although it has no sign: it has a backward sign, and the second ending follows."""
     if marks[bar].plays == 1 or bar + 1 not in endings or marks[bar + 1].forward:
         return set()
-    return set(range(1, min(endings[bar + 1].numbers)))
+    return set(range(1, min({marks[bar].plays} | endings[bar + 1].numbers)))
+
+
+def _with_plays(endings: Sequence[_Ending]) -> list[_Ending]:
+    """The endings of a section with the plays in which they are played.
+
+    The numbers decide if they name every play once, else those that are shown, else, for endings with one number or none, their
+    places: programs write the same number for all endings, or none, or leave numbers out.
+
+    Raises:
+        ScoreError: the numbers have another order, such as those of two sections, or are several for one ending.
+    """
+    for plays in ([ending.numbers for ending in endings], [ending.text for ending in endings]):
+        named = sorted(play for numbers in plays for play in numbers)
+        if all(plays) and named == list(range(1, len(named) + 1)):
+            return [ending._replace(numbers=numbers) for ending, numbers in zip(endings, plays, strict=True)]
+    named = [play for ending in endings for play in ending.numbers]
+    if any(len(ending.numbers) > 1 for ending in endings) or (len(set(named)) > 1 and named != sorted(set(named))):
+        numbers = " | ".join(", ".join(map(str, sorted(ending.numbers))) or "none" for ending in endings)
+        raise ScoreError(
+            f"the endings from bar {endings[0].begin + 1} to {endings[-1].end} have the numbers {numbers}; expected every play in"
+            " one ending; correct the numbers, or mark where the endings stop"
+        )
+    return [ending._replace(numbers={play}) for play, ending in enumerate(endings, 1)]
 
 
 def _num_plays(endings: Sequence[_Ending], is_last: bool) -> int:

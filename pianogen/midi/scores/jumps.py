@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Marks
 
-_DA_CAPO = r"(?:d\. ?c\b\.?|dc\b|da ?capo\b\.?)"
-_DAL_SEGNO = r"(?:d\. ?s\b\.?|ds\b|da?l ?segno\b\.?)(?: segno)?"
-_WHERE = r" ?(?:(?:al|e|ma|poi|senza).*)?"
-# The names are those of MusicXML's element `sound`.
-_WORDS = {
-    "dacapo": re.compile(_DA_CAPO + _WHERE),
-    "dalsegno": re.compile(_DAL_SEGNO + _WHERE),
+# A D.C. or D.S. at the start of the words. The names of all jumps and signs are those of MusicXML's element `sound`.
+_RETURNS = {
+    "dacapo": re.compile(r"d\. ?c\b\.?|dc\b|d(?:a[ -]?|\. ?)capo\b\.?"),
+    "dalsegno": re.compile(r"(?:d\. ?s\b\.?|ds\b|d(?:al?[ -]?|\. ?)segno\b\.?)(?: segno)?"),
+}
+_TO = r"\b(?:al|alla|sin'?|sino|fino|to|the|bis|zum|until|till)"
+# What may follow: where it ends, or words that concern repeats or the time after it.
+_REST = re.compile(rf"(?:{_TO} ?)*(?:fine|coda)\b.*|(?:&|(?:e|ed|and|ma|poi|then|senza|without|ohne)\b(?!\.)).*|")
+_UNTIL = re.compile(rf"(?:^|{_TO} ?)(fine|coda)\b")  # where a D.C. or D.S. ends
+_SEPARATORS = " .,:;-"
+_SIGN_WORDS = {
     "tocoda": re.compile(r"(?:to|al|alla|da) ?coda"),
     "coda": re.compile(r"coda"),
     "segno": re.compile(r"segno"),
@@ -22,26 +26,48 @@ _WORDS = {
 _SIGNS = str.maketrans(dict.fromkeys("\U0001d10b\ue047", " segno ") | dict.fromkeys("\U0001d10c\ue048⊕", " coda "))
 _BRACKETS = re.compile(r"[()\[\]{}]")
 _REPEATED_SIGN = re.compile(r"\b(segno|coda)(?: \1)+\b")
-_UNTIL = re.compile(r"\bal(?:la)? ?(fine|coda)\b")  # where a D.C. or D.S. ends
-# Inside other words, only the forms that are nothing else.
-_RETURN = re.compile(r"\b(?:d\. ?[cs]\b|da ?capo\b|da?l ?segno\b)")
+# A D.C. or D.S. after other words, also "Menuetto D.C." and "Dal doppio segno" in letters. Other letters may be the initials of a
+# name, or a city: with them, the words must name a place.
+_WRITTEN_RETURN = re.compile(r"\bd(?:a[ -]?|\. ?)capo\b|\bd(?:al?[ -]?|al doppio |\. ?)segno\b|\b[md]\. ?d\. ?[cs]$")
+_INITIALS = re.compile(r"\bd\. ?[cs]\b")
+_PLACE = re.compile(
+    r"\b(?:men(?:\.|[ui]ett?o?\b)|minuet|scherz|trio\b|mar(?:cia|ch)|rond[eo]|allegr|andant|tema\b|theme\b|aria\b|chorus|verse"
+    r"|refrain|ma[gj]gior|majore|minore|prim[ao]\b|fine\b|segno\b|coda\b|repeat|then\b|poi\b)"
+)
 
 
 def jumps_of_words(text: str) -> dict[str, str]:
     """The jump or sign that a text names, with an empty label; for a D.C. or D.S. also "alfine" and "alcoda".
 
     Raises:
-        ScoreError: a D.C. or D.S. to a place that only the words name, such as "Menuetto D.C.".
+        ScoreError: a D.C. or D.S. to or up to a place that only the words name, such as "Menuetto D.C." or "D.C. al Segno".
     """
     words = " ".join(_BRACKETS.sub(" ", text.lower().translate(_SIGNS)).split()).strip("., ")
     words = _REPEATED_SIGN.sub(r"\1", words)
-    jumps = {jump: "" for jump, pattern in _WORDS.items() if pattern.fullmatch(words)}
-    if not jumps.keys().isdisjoint(("dacapo", "dalsegno")):
-        jumps |= {f"al{sign}": "" for sign in _UNTIL.findall(words)}
-    if not jumps and _RETURN.search(words):
-        quoted = " ".join(text.split())
-        raise ScoreError(f"the words {quoted!r} return to a place that has no sign; write D.C., or D.S. and a segno")
-    return jumps
+    for jump, pattern in _RETURNS.items():
+        if match := pattern.match(words):
+            return {jump: ""} | _ends(words[match.end() :].strip(_SEPARATORS), text)
+    if _WRITTEN_RETURN.search(words) or (_INITIALS.search(words) and _PLACE.search(words)):
+        raise ScoreError(f"the words {_quoted(text)} return to a place that has no sign; write D.C., or D.S. and a segno")
+    return {jump: "" for jump, pattern in _SIGN_WORDS.items() if pattern.fullmatch(words)}
+
+
+def _ends(rest: str, text: str) -> dict[str, str]:
+    """The ends "alfine" and "alcoda" that the rest of the words after D.C. or D.S. names.
+
+    Raises:
+        ScoreError: the rest has another meaning, or names the segno as the end.
+    """
+    if not _REST.fullmatch(rest) or re.search(r"\bsegno\b", rest):
+        raise ScoreError(
+            f"the words {_quoted(text)} start with D.C. or D.S., and the rest is not understood; write one of them"
+            " alone, with al Fine, or with al Coda"
+        )
+    return {f"al{sign}": "" for sign in _UNTIL.findall(rest)}
+
+
+def _quoted(text: str) -> str:
+    return repr(" ".join(text.split()))
 
 
 def add_jumps(marks: Marks, jumps: Mapping[str, str]) -> None:

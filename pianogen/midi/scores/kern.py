@@ -54,7 +54,7 @@ def read_kern(text: str) -> list[Score | ScoreError]:
         ScoreError: the file contains no **kern.
     """
     rows = [
-        (number, line.rstrip().split("\t"))
+        (number, [token.strip() for token in line.rstrip().split("\t")])
         for number, line in enumerate(text.split("\n"), 1)
         if line.strip() and not line.startswith("!!")
     ]
@@ -234,7 +234,7 @@ class _Piece:
             raise ScoreError("the durations before this row differ between its spines")
         for token, spine in row:
             is_grace = _is_grace(token)
-            notes = token.split(" ")
+            notes = token.split() or [token]
             duration = first_duration = _duration(notes[0])
             for note in notes:
                 duration = _duration(note) or duration

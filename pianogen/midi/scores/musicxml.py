@@ -31,7 +31,7 @@ def read_musicxml(data: bytes) -> Score:
         ScoreError: the file is damaged, no score, or has a sign without a clear meaning.
     """
     score = Score()
-    nominal_lengths: list[Fraction] = []
+    lengths: list[_Lengths] = []
     root = read_tree(data)
     parts = _parts(root)
     programs = [software.text or "" for software in root.findall("identification/encoding/software")]
@@ -41,18 +41,16 @@ def read_musicxml(data: bytes) -> Score:
         for number, measure in enumerate(measures):
             if number == len(score.bars):
                 score.bars.append(Bar())
-                nominal_lengths.append(Fraction(0))
+                lengths.append(_Lengths())
             try:
-                part.read_measure(measure, score.bars[number])
+                part.read_measure(measure, score.bars[number], lengths[number])
             except ScoreError as error:
                 raise ScoreError(f"measure {number + 1}: {error}", error.reason) from error
-            nominal_lengths[number] = max(nominal_lengths[number], part.nominal_length)
     for measures in parts:
         for number, measure in enumerate(measures):
             musicxml_marks.read_barlines(measure, score.bars, number)
-    for bar, nominal_length in zip(score.bars, nominal_lengths, strict=True):
-        if bar.length == 0 or nominal_length < bar.length < nominal_length + _MAX_EXCESS:
-            bar.length = nominal_length
+    for bar, bar_lengths in zip(score.bars, lengths, strict=True):
+        bar.length = bar_lengths.of_bar()
         bar.tempos.sort(key=lambda tempo: tempo.onset)
     return score
 
@@ -66,6 +64,26 @@ def _parts(root: Element) -> list[list[Element]]:
         names = dict.fromkeys(name for measure in measures for name in measure)
         return [[measure.get(name, Element("part")) for measure in measures] for name in names]
     raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
+
+
+@dataclass(slots=True)
+class _Lengths:
+    """What decides the length of a bar, over all parts.
+
+    Attributes:
+        nominal: by the time signature.
+        written: of the notes and rests.
+        filling: of what fills incomplete measures up, such as pickups, up to the time signature.
+    """
+
+    nominal: Fraction = Fraction(0)
+    written: Fraction = Fraction(0)
+    filling: Fraction = Fraction(0)
+
+    def of_bar(self) -> Fraction:
+        """The length of the bar: without notes and rests, that of the filling or of the time signature."""
+        length = self.written or self.filling or self.nominal
+        return self.nominal if self.nominal < length < self.nominal + _MAX_EXCESS else length
 
 
 @dataclass(slots=True)
@@ -98,8 +116,8 @@ class _Part:
     onset: Fraction = Fraction(0)
     num_graces: Counter[str] = field(default_factory=Counter)
 
-    def read_measure(self, measure: Element, bar: Bar) -> None:
-        """Adds the content of a measure to the bar that has its index."""
+    def read_measure(self, measure: Element, bar: Bar, lengths: _Lengths) -> None:
+        """Adds the content of a measure to the bar that has its index, and to the lengths of this bar."""
         self.cursor = self.onset = Fraction(0)
         is_incomplete = measure.get("implicit") == "yes"  # such as a pickup, which some parts fill up with invisible rests
         for element in measure:
@@ -113,11 +131,25 @@ class _Part:
                 self._read_attributes(element)
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
-            if not (is_incomplete and _is_filling(element)):
-                end = min(self.cursor, self.nominal_length) if _is_invisible(element) else self.cursor
-                bar.length = max(bar.length, end)
+            end = min(self.cursor, self.nominal_length) if self._ends_with_the_meter(element) else self.cursor
+            if is_incomplete and _is_filling(element):
+                lengths.filling = max(lengths.filling, end)
+            else:
+                lengths.written = max(lengths.written, end)
+        lengths.nominal = max(lengths.nominal, self.nominal_length)
         if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
             raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
+
+    def _ends_with_the_meter(self, element: Element) -> bool:
+        """Whether the end of an element counts at most up to the end of the measure by its time signature.
+
+        This holds for elements without a note or a visible rest, and for rests of the complete measure, which some programs
+        write with the duration of a whole note in every meter.
+        """
+        rest = element.find("rest")
+        if rest is None:
+            return element.tag != "note"
+        return element.get("print-object") == "no" or rest.get("measure") == "yes" or self.onset == 0
 
     def _back_up(self, duration: Fraction) -> None:
         """Moves the cursor back, to the start of the measure if rounded durations lack up to an eighth of a quarter note."""
@@ -227,11 +259,6 @@ def _is_filling(element: Element) -> bool:
     """Whether an element fills a measure up without a note or a visible rest."""
     rest = element.find("rest")
     return element.tag != "note" or (rest is not None and rest.get("measure") == "yes")
-
-
-def _is_invisible(element: Element) -> bool:
-    """Whether an element moves the cursor without a note or a visible rest."""
-    return element.tag != "note" or (element.find("rest") is not None and element.get("print-object") == "no")
 
 
 def _ties(note: Element) -> set[str | None]:

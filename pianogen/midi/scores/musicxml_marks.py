@@ -97,8 +97,8 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
                 marks.repeats_after_jump |= repeat.get("after-jump") == "yes"
         for ending_sign in barline.findall("ending"):
             if ending_sign.get("type") == "start":
-                number = ending_sign.get("number", "")
-                bars[index].marks.ending_start |= ending_numbers(number) or ending_numbers(ending_sign.text or "")
+                shown = ending_numbers(ending_sign.text or "")
+                bars[index].marks.start_ending(ending_numbers(ending_sign.get("number", "")) or shown, shown)
             else:
                 bars[index].marks.ending_stop = True
         bars[index].marks.coda |= {"" for _ in barline.findall("coda")}

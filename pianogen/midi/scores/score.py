@@ -42,7 +42,8 @@ class Marks:
         forward: a forward repeat sign stands at the start of the bar.
         plays: a backward repeat sign at the end of the bar asks for this many plays of its section; 1 without a sign.
         repeats_after_jump: the backward repeat sign is obeyed after D.C. and D.S. too.
-        ending_start: the numbers of the ending that starts with the bar; empty if none does.
+        ending_start: the numbers of the ending that starts with the bar, empty without numbers; None if no ending starts.
+        ending_text: the numbers that are shown at this ending.
         ending_stop: an ending stops with the bar.
         segno: the labels of the segnos at the start of the bar.
         coda: the labels of the codas at the start of the bar.
@@ -56,7 +57,8 @@ class Marks:
     forward: bool = False
     plays: int = 1
     repeats_after_jump: bool = False
-    ending_start: set[int] = field(default_factory=set)
+    ending_start: set[int] | None = None
+    ending_text: set[int] = field(default_factory=set)
     ending_stop: bool = False
     segno: set[str] = field(default_factory=set)
     coda: set[str] = field(default_factory=set)
@@ -65,6 +67,11 @@ class Marks:
     dal_segno: str | None = None
     fine: bool = False
     until: set[str] = field(default_factory=set)
+
+    def start_ending(self, numbers: set[int], text: set[int]) -> None:
+        """Adds an ending that starts with the bar, in one of the parts."""
+        self.ending_start = (self.ending_start or set()) | numbers
+        self.ending_text |= text
 
 
 @dataclass(slots=True)
