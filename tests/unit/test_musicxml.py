@@ -41,6 +41,12 @@ def score(*parts: str) -> str:
     )
 
 
+def encoded_by(data: str, *programs: str) -> str:
+    """A score that programs have written."""
+    software = "".join(f"<software>{program}</software>" for program in programs)
+    return data.replace("<part ", f"<identification><encoding>{software}</encoding></identification><part ", 1)
+
+
 def shown(data: str | bytes, suffix: str = ".musicxml") -> str:
     """The notes as start:key+length, in sixteenth notes."""
     notes = notes_of(events_of(data, suffix))
@@ -219,6 +225,12 @@ def test_rest_from_the_start_does_not_make_a_bar_longer_than_its_time_signature(
     data = score(*[part(rest, C4, attributes=signature)] * num_parts)
     events = events_of(data, ".musicxml")
     assert steps_of(events.meters["tick"], events) == [0, second]
+
+
+def test_rest_of_a_complete_measure_shows_the_length_of_an_irregular_one_of_musescore() -> None:
+    data = score(part(FULL_REST.format(20), C4), part(C4, C4))
+    assert shown(data) == "0:60+4 16:60+4 16:60+4"
+    assert shown(encoded_by(data, "MuseScore 4.0.2")) == "0:60+4 20:60+4 20:60+4"
 
 
 @pytest.mark.parametrize(("duration", "third"), [(8, 24), (24, 32)])
@@ -461,11 +473,8 @@ def test_type_of_a_note_gives_the_divisions_where_the_part_does_not(duration: in
 )
 def test_notes_that_old_versions_of_musescore_mark_as_cue_notes_sound(programs: list[str], is_silent: bool) -> None:
     """These versions mark small notes, such as those of a cadenza, and only the first note of a chord."""
-    written_by = "".join(f"<software>{program}</software>" for program in programs)
     small = note("D4", 4, "<cue/>") + note("F4", 4, "<chord/>")
-    data = score(part(C4 + small)).replace(
-        "<part ", f"<identification><encoding>{written_by}</encoding></identification><part ", 1
-    )
+    data = encoded_by(score(part(C4 + small)), *programs)
     assert shown(data) == ("0:60+4 4:65+4" if is_silent else "0:60+4 4:62+4 4:65+4")
     assert events_of(data, ".musicxml").notes_silent == is_silent
 

@@ -36,8 +36,9 @@ def read_musicxml(data: bytes) -> Score:
     parts = _parts(root)
     programs = [software.text or "" for software in root.findall("identification/encoding/software")]
     has_cues = not any(map(_MARKS_SMALL_NOTES.match, programs))
+    has_exact_rests = any(program.startswith("MuseScore") for program in programs)
     for index, measures in enumerate(parts):
-        part = _Part(str(index), has_cues)
+        part = _Part(str(index), has_cues, has_exact_rests)
         for number, measure in enumerate(measures):
             if number == len(score.bars):
                 score.bars.append(Bar())
@@ -93,6 +94,7 @@ class _Part:
     Attributes:
         name: unique in the score.
         has_cues: whether `cue` marks silent notes.
+        has_exact_rests: whether a rest of a complete measure has the duration of the measure, also of an irregular one.
         divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
         nominal_length: of a measure by the time signature, for measures without content.
         transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
@@ -106,6 +108,7 @@ class _Part:
 
     name: str
     has_cues: bool
+    has_exact_rests: bool
     divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
     transpositions: dict[str | None, Fraction] = field(default_factory=dict)
@@ -149,7 +152,8 @@ class _Part:
         rest = element.find("rest")
         if rest is None:
             return element.tag != "note"
-        return element.get("print-object") == "no" or rest.get("measure") == "yes" or self.onset == 0
+        is_complete = rest.get("measure") == "yes" or self.onset == 0
+        return element.get("print-object") == "no" or (is_complete and not self.has_exact_rests)
 
     def _back_up(self, duration: Fraction) -> None:
         """Moves the cursor back, to the start of the measure if rounded durations lack up to an eighth of a quarter note."""
