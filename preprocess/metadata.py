@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 
 from pianogen.errors import UsageError, cause
+from pianogen.names import comparable
 from pianogen.store import Split
-from preprocess.text_column import Names, comparable
+from preprocess.text_column import Names
 
 Role = Literal["name", "group", "split"]
 Columns = Mapping[Role, Sequence[str]]

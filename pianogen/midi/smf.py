@@ -10,9 +10,9 @@ of the byte at fault. It rejects a file only if a pitch or a time is in doubt, a
     macbinary      a MacBinary header, which old Macs put before a file, is skipped
     riff_size      the size of the RIFF data chunk counts its own header
 
-A file that ends in zeros where a chunk or an event is expected is truncated: a download that did not finish leaves zeros. Note-ons
-that are not read are counted: behind the end-of-track of a track, behind a last track whose length is too small, and in tracks
-behind the declared number that are damaged or do not follow directly.
+A file that ends in zeros where a chunk or an event is expected is truncated: an unfinished download leaves zeros. Note-ons that
+are not read are counted: behind the end-of-track of a track, behind a last track whose length is too small, and in tracks behind
+the declared number that are damaged or do not follow directly.
 """
 
 import struct
