@@ -20,6 +20,7 @@ from preprocess.lazy_sequence import LazySequence
 from preprocess.text_column import Names
 
 GZIP = ".gz"
+_GZIP_FIRST_BYTES = b"\x1f\x8b"
 _KINDS: tuple[ArchiveKind, ...] = get_args(ArchiveKind)
 _MEMBER = struct.Struct("<BqqiI")  # the fields of Member, the kind as a number
 _MEMBER_ROW = np.dtype({"names": ["offset"], "formats": ["<i8"], "offsets": [1], "itemsize": _MEMBER.size})
@@ -70,7 +71,9 @@ class Input(NamedTuple):
                 data = _read_file(self.path)
         except OSError as error:
             raise Rejection(Reason.UNREADABLE, error.strerror or str(error)) from error
-        return _gunzip(data) if self.name.lower().endswith(GZIP) else data
+        # Browsers decompress what they download, and keep its name.
+        is_compressed = self.name.lower().endswith(GZIP) and data.startswith(_GZIP_FIRST_BYTES)
+        return _gunzip(data) if is_compressed else data
 
 
 def _read_file(path: str) -> bytes:

@@ -4,14 +4,16 @@ import csv
 import difflib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TextIO, cast
 
 import numpy as np
 
 from pianogen.errors import UsageError, cause
+from pianogen.names import comparable
 from pianogen.store import Split
-from preprocess.text_column import Names, comparable
+from preprocess.text_column import Names
 
 Role = Literal["name", "group", "split"]
 Columns = Mapping[Role, Sequence[str]]
@@ -42,7 +44,7 @@ class Metadata:
         has_splits: whether the file has a column of splits; if not, pieces are split by hash.
 
     Attributes:
-        groups: the names of the groups.
+        groups: the names of the groups; of two that differ only in their Unicode form, the first one.
         group: (num_inputs,) int32 index in `groups`, NO_GROUP if the file does not give a group.
         split: (num_inputs,) uint8 values of Split, NONE if the file does not give a split.
         tunes: group and split of single tunes, which have priority over those of their input.
@@ -59,7 +61,7 @@ class Metadata:
     def assign(self, target: Target, group: str, split: Split) -> bool:
         """Gives a target its group, '' for none, and split; returns False if it has a different one already."""
         number = NO_GROUP
-        if group and (number := self._numbers.setdefault(group, len(self.groups))) == len(self.groups):
+        if group and (number := self._numbers.setdefault(comparable(group), len(self.groups))) == len(self.groups):
             self.groups.append(group)
         if target.tune:
             return self.tunes.setdefault(target, (number, split)) == (number, split)
@@ -95,15 +97,14 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, strict=True)
-            header = rows.fieldnames or []
+            rows, header = _open_rows(path, file)
             columns = _find_columns(path, header, columns)
             metadata, inputs = Metadata(len(names), "split" in columns), _Inputs(names)
             for row in rows:
-                if not any(value and any(value) for value in row.values()):  # commas alone, which spreadsheets write
+                if not any("".join(value or "").strip() for value in row.values()):  # commas alone, which spreadsheets write
                     continue
                 where = f"{path}:{rows.line_num}"
-                if any(row.get(None, ())):
+                if "".join(row.get(None, ())).strip():
                     raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
                 _read_row(where, row, columns, inputs, metadata)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -111,9 +112,19 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
     return metadata
 
 
-def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
-    if header and header[0].lstrip().startswith(("{", "[")):
+def _open_rows(path: Path, file: TextIO) -> tuple["csv.DictReader[str]", Sequence[str]]:
+    """The rows, and the names of the columns without spaces around them."""
+    first_line = file.readline()
+    if first_line.lstrip().startswith(("{", "[")):
         raise UsageError(f"{path} is JSON, expected CSV; give the CSV file of the corpus, or convert the file")
+    # In a file that separates its columns with ", ", quoted values follow a space. In others, a name may begin with a space.
+    rows = csv.DictReader(chain((first_line,), file), strict=True, skipinitialspace=", " in first_line)
+    header = [cell.strip() for cell in rows.fieldnames or ()]
+    rows.fieldnames = header
+    return rows, header
+
+
+def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
     if len(header) == 1 and (separators := set(";\t") & set(header[0])):
         raise UsageError(f"{path} separates columns with {min(separators)!r}, expected a comma; convert the file")
     if not header:
@@ -124,7 +135,7 @@ def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
     columns = dict(given)
     for role in _RECOGNIZED.keys() - given.keys():
         for combination in _RECOGNIZED[role]:
-            if present := [column for column in combination if column in header]:
+            if present := [column for known in combination for column in header if column.lower() == known]:
                 columns[role] = present
                 break
     if "name" not in columns or len(columns) == 1:
@@ -133,20 +144,28 @@ def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
             f"{path} has the columns {', '.join(header) or '(none)'}, expected one for the name and one for group or split "
             f"({recognized}); give them with --metadata-columns name=...,group=...,split=..."
         )
-    if repeated := [column for role in columns.values() for column in role if header.count(column) > 1]:
-        raise UsageError(f"{path} has several columns {repeated[0]!r}; rename all but one of them")
+    _check_repeated(path, header, columns, given)
     return columns
 
 
+def _check_repeated(path: Path, header: Sequence[str], columns: Columns, given: Columns) -> None:
+    for role, names in columns.items():
+        for name in names:
+            equal = [column for column in header if column == name or (role not in given and column.lower() == name.lower())]
+            if len(equal) > 1:
+                found = " and ".join(map(repr, dict.fromkeys(equal)))
+                raise UsageError(f"{path} has several columns {found}; rename all but one of them, or give --metadata-columns")
+
+
 def _read_row(where: str, row: Mapping[str, str | None], columns: Columns, inputs: "_Inputs", metadata: Metadata) -> None:
-    names = [name for column in columns["name"] if (name := row[column])]
+    names = [name for column in columns["name"] if (name := row[column]) and name.strip()]
     targets = [target for name in names if (target := inputs.find(name)) is not None]
     if not targets:
         raise UsageError(f"{where}: {inputs.describe_unknown(names)}; correct the row: a name is the path below the corpus root")
-    group = (row[columns["group"][0]] or "") if "group" in columns else ""
+    group = (row[columns["group"][0]] or "").strip() if "group" in columns else ""
     split = Split.NONE
     if "split" in columns:
-        text = row[columns["split"][0]] or ""
+        text = (row[columns["split"][0]] or "").strip()
         if text.lower() not in _SPLITS:
             raise UsageError(f"{where}: split {text!r}, expected {', '.join(_SPLITS)}; correct the row")
         split = _SPLITS[text.lower()]
@@ -166,9 +185,13 @@ class _Inputs:
         self._folder: str | None = None
 
     def find(self, name: str) -> Target | None:
-        """The input with this name, or the tune NAME#1, NAME#2, ... of an input; Windows separates folders with a backslash."""
-        target = self._find(name)
-        return self._find(name.replace("\\", "/").removeprefix("./")) if target is None else target
+        """The input with this name, or the tune NAME#1, NAME#2, ... of an input.
+
+        Windows separates folders with a backslash. Spaces around a name belong to it if an input has them, too.
+        """
+        stripped = name.strip()
+        forms = dict.fromkeys(form for text in (name, stripped) for form in (text, text.replace("\\", "/").removeprefix("./")))
+        return next((target for form in forms if (target := self._find(form)) is not None), None)
 
     def _find(self, name: str) -> Target | None:
         if self._folder is None:

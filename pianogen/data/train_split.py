@@ -4,6 +4,7 @@ import numpy as np
 
 from pianogen.config import Config
 from pianogen.errors import UsageError
+from pianogen.names import comparable
 from pianogen.store import Split, Store
 
 
@@ -25,13 +26,13 @@ def check_train_split(store: Store, config: Config) -> None:
 
 
 def check_groups(store: Store, groups: tuple[str, ...]) -> None:
-    """Checks that a store has these groups.
+    """Checks that a store has these groups, whose names are compared in Unicode NFC.
 
     Raises:
         WindowError: it does not have one of them.
     """
-    existing = sorted(set(store.pieces.group) - {""})
-    if unknown := sorted(set(groups) - set(existing)):
+    existing = sorted(set(map(comparable, store.pieces.group)) - {""})
+    if unknown := sorted(set(map(comparable, groups)) - set(existing)):
         found = f"its groups are {', '.join(existing)}: correct" if existing else "its pieces are in no groups; remove"
         raise WindowError(f"data.groups: {store.path} has no group {unknown[0]!r}; {found} data.groups")
 

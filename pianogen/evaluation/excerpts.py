@@ -92,6 +92,5 @@ def draw_rows(roll: Roll, num_steps: int, random: np.random.Generator) -> tuple[
 
 def _select(store: Store, splits: Collection[Split], groups: Collection[str]) -> np.ndarray:
     """(P,) bool: the pieces in some splits and groups."""
-    pieces = store.pieces
-    is_selected = np.isin(pieces.split, [int(split) for split in splits])
-    return is_selected & np.isin(pieces.group, list(groups)) if groups else is_selected
+    is_selected = np.isin(store.pieces.split, [int(split) for split in splits])
+    return np.asarray(is_selected & store.pieces.are_in_groups(groups))

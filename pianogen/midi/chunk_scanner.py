@@ -21,7 +21,7 @@ class FileScan(NamedTuple):
         failure: the failure or OK.
         at: the position where the scan stopped.
         end_tick: the end of the longest track.
-        notes_after_end: note-ons that follow the end-of-track event of their track.
+        notes_lost: note-ons that are not read: those behind the end of a track, and those of dropped tracks.
         repairs: bits.
         content: the events and tracks.
     """
@@ -29,17 +29,36 @@ class FileScan(NamedTuple):
     failure: int
     at: int
     end_tick: int
-    notes_after_end: int
+    notes_lost: int
     repairs: int
     content: Buffers
 
 
 class _Chunk(NamedTuple):
-    """A chunk: whether it is a track, its first byte of content, and the byte after it, which may lie beyond the file."""
+    """A chunk: whether it is a track, its first byte of content, and the byte after it.
+
+    The end of bytes that are not a chunk lies beyond the file, as that of a chunk that is cut off.
+    """
 
     is_track: bool
     begin: int
     end: int
+
+
+class _Rest(NamedTuple):
+    """The bytes behind the events of a track that are read, which may contain more events.
+
+    Attributes:
+        at: the first byte.
+        end: the byte after them.
+        running_status: the status in force at the first byte.
+        has_end: whether the track has an end-of-track event.
+    """
+
+    at: int
+    end: int
+    running_status: int
+    has_end: bool
 
 
 @kernel
@@ -51,28 +70,31 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         has_pedals: whether pedals are read; few files have more events of another kind.
     """
     buffers, filled = allocate(len(data)), Filled(0, 0, 0, 0)
-    num_tracks = num_other = end_tick = notes_after_end = repairs = 0
-    failure = OK
+    num_tracks = num_other = end_tick = notes_lost = repairs = 0
+    failure, rest = OK, _Rest(at, at, 0, True)
     while num_tracks < _MAX_TRACKS:
         chunk = _read_chunk(data, at)
         is_complete, is_extra = chunk.end <= len(data), num_tracks >= num_declared
         if is_extra and not (chunk.is_track and is_complete):
             break
         if not (chunk.is_track or is_complete):  # the end of the file, or bytes that are not a chunk
-            if num_tracks + num_other < num_declared:
+            is_unfinished = _is_zero_filled(data, at + 3)  # up to 3 bytes may be the start of a chunk
+            if num_tracks + num_other < num_declared or is_unfinished:
                 failure = MISSING_TRACKS if at == len(data) else TRUNCATED
             repairs |= COUNTED_CHUNK
             break
         if not chunk.is_track:
+            notes_lost += _count_unread_notes(data, rest, at, buffers, filled)
             num_other += 1
             at = chunk.end
+            rest = _Rest(at, at, 0, True)
             continue
         is_last = num_tracks + num_other + 1 >= num_declared
         end = chunk.end if is_complete or not is_last else len(data)
         if end > len(data) or chunk.begin > len(data):
             failure = TRUNCATED
             break
-        track = scan_track(data, chunk.begin, end, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
+        track = _scan_content(data, chunk.begin, end, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
         # Another track behind the end-of-track shows that this one, which claims the rest of the file, is not the last.
         is_last_to_end = track.has_end and not _read_chunk(data, track.at).is_track
         if track.failure != OK or not (is_complete or is_last_to_end):
@@ -85,32 +107,89 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         place = buffers.tracks[num_tracks]
         place.begin, place.end, place.has_end = chunk.begin, track.at, track.has_end
         filled = track.filled
-        if track.at < end:
-            notes_after_end += _count_notes_after_end(data, track, end, buffers)
+        notes_lost += _count_unread_notes(data, rest, at, buffers, filled)
         end_tick = max(end_tick, track.end_tick)
         num_tracks += 1
-        at = end
-    return FileScan(failure, at, end_tick, notes_after_end, repairs, filled_part(buffers, filled, num_tracks))
+        at, rest = end, _Rest(track.at, end, track.running_status, track.has_end)
+    if failure == OK:
+        if not rest.has_end and _read_chunk(data, at).end > len(data):
+            rest = _Rest(rest.at, len(data), rest.running_status, False)  # its length may be too small
+        notes_lost += _count_unread_notes(data, rest, len(data), buffers, filled)
+    return FileScan(failure, at, end_tick, notes_lost, repairs, filled_part(buffers, filled, num_tracks))
 
 
 @kernel
 def _read_chunk(data: np.ndarray, at: int) -> _Chunk:
     """The chunk at a position; a header that is cut off is that of a chunk beyond the end of the file."""
     num_bytes = min(len(data) - at, 8)
-    is_track = num_bytes > 0
+    is_track = is_chunk = num_bytes > 0
     for i in range(min(num_bytes, 4)):
         is_track &= data[at + i] == _TRACK[i]
-    size = big_endian(data, at + 4, 4) if num_bytes == 8 else len(data)
+        is_chunk &= 0x20 <= data[at + i] <= 0x7E  # the type of a chunk is four printable ASCII characters
+    size = big_endian(data, at + 4, 4) if is_chunk and num_bytes == 8 else len(data)
     return _Chunk(is_track, at + 8, at + 8 + size)
 
 
 @kernel
-def _count_notes_after_end(data: np.ndarray, track: TrackScan, end: int, buffers: Buffers) -> int:
-    """The note-ons between the end-of-track event of a track and its end, up to the first illegal event."""
+def _scan_content(data: np.ndarray, begin: int, end: int, start: TrackStart, buffers: Buffers, filled: Filled) -> TrackScan:
+    """The scan of a track, which fails if zeros up to the end of the file replace the end of the track.
+
+    An unfinished download ends in zeros, and under a running status zeros are legal events.
+    """
+    track = scan_track(data, begin, end, start, buffers, filled)
+    at = track.last_event
+    if track.failure != OK or track.has_end or at >= len(data):
+        return track
+    is_note = 0x80 <= data[at] < 0xA0  # zeros behind its status are a note-off of key 0
+    failure = TRUNCATED if _is_zero_filled(data, at + is_note) else OK
+    return TrackScan(failure, track.at, False, at, track.end_tick, track.running_status, track.filled)
+
+
+@kernel
+def _is_zero_filled(data: np.ndarray, at: int) -> bool:
+    """Whether the file has zeros and nothing else from a position on."""
+    for i in range(at, len(data)):
+        if data[i] != 0:
+            return False
+    return at < len(data)
+
+
+@kernel
+def _count_unread_notes(data: np.ndarray, rest: _Rest, stop: int, buffers: Buffers, filled: Filled) -> int:
+    """The note-ons between the events of a track that are read and a position: of its rest, and of the tracks behind it.
+
+    The rest is read up to the first illegal event, or to an end-of-track if the track has none; a track behind it up to its
+    end-of-track or the first illegal event, whatever its length is.
+    """
     count = 0
-    first = track.filled.notes
-    while track.failure == OK and track.at < end:
-        track = scan_track(data, track.at, end, TrackStart(0, track.running_status, False), buffers, track.filled)
-    for i in range(first, track.filled.notes):
+    next_track = _find_track(data, rest.at, stop)
+    at, end, running_status = rest.at, min(rest.end, next_track), rest.running_status
+    while at < end:
+        track = scan_track(data, at, end, TrackStart(0, running_status, False), buffers, filled)
+        count += _count_ons(buffers, filled.notes, track.filled.notes)
+        at, running_status = track.at, track.running_status
+        if track.failure != OK or not rest.has_end:
+            break
+    while next_track < stop:
+        begin = next_track + 8
+        next_track = _find_track(data, begin, stop)
+        track = scan_track(data, begin, next_track, TrackStart(0, 0, False), buffers, filled)
+        count += _count_ons(buffers, filled.notes, track.filled.notes)
+    return count
+
+
+@kernel
+def _find_track(data: np.ndarray, at: int, stop: int) -> int:
+    """The position of the first track between two positions, the second position if there is none."""
+    while at < stop and not _read_chunk(data, at).is_track:
+        at += 1
+    return min(at, stop)
+
+
+@kernel
+def _count_ons(buffers: Buffers, first: int, stop: int) -> int:
+    """The note-ons among some of the notes in the buffers."""
+    count = 0
+    for i in range(first, stop):
         count += buffers.notes[i].kind == ON
     return count

@@ -9,6 +9,10 @@ of the byte at fault. It rejects a file only if a pitch or a time is in doubt, a
     counted_chunk  the declared number of tracks counts chunks of other kinds
     macbinary      a MacBinary header, which old Macs put before a file, is skipped
     riff_size      the size of the RIFF data chunk counts its own header
+
+A file that ends in zeros where a chunk or an event is expected is truncated: an unfinished download leaves zeros. Note-ons that
+are not read are counted: behind the end-of-track of a track, behind a last track whose length is too small, and in tracks behind
+the declared number that are damaged or do not follow directly.
 """
 
 import struct
@@ -94,10 +98,7 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
     found = chunk_scanner.scan_file(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks, has_pedals)
     content = found.content
     if found.failure != track_scanner.OK:
-        reason, message = _FAILURES[found.failure]
-        byte = midi[found.at] if found.at < len(midi) else 0
-        message = message.format(at=found.at, byte=byte, num_tracks=len(content.tracks), declared=num_tracks)
-        raise Rejection(reason, message)
+        raise _rejection(midi, found, num_tracks)
     events = Events(
         ticks_per_quarter,
         content.notes,
@@ -105,10 +106,19 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
         content.meters,
         found.end_tick,
         content.channel_events,
-        notes_lost=found.notes_after_end,
+        notes_lost=found.notes_lost,
         repairs=repairs + tuple(word for repair, word in _REPAIRS.items() if found.repairs & repair),
     )
     return Scan(events, midi, header[4:6], content.tracks)
+
+
+def _rejection(midi: bytes, found: chunk_scanner.FileScan, num_declared: int) -> Rejection:
+    if found.at < len(midi) and not midi[found.at :].strip(b"\0"):
+        zeros = len(midi.rstrip(b"\0"))
+        return Rejection(Reason.TRUNCATED, f"the file has only zeros from byte {zeros} on, as after an unfinished download")
+    reason, message = _FAILURES[found.failure]
+    byte = midi[found.at] if found.at < len(midi) else 0
+    return Rejection(reason, message.format(at=found.at, byte=byte, num_tracks=len(found.content.tracks), declared=num_declared))
 
 
 def _read_header(midi: bytes) -> bytes:

@@ -67,6 +67,7 @@ class TrackScan(NamedTuple):
         failure: the failure or OK.
         at: the position where the scan stopped.
         has_end: whether it stopped at an end-of-track event.
+        last_event: the position of the last event, behind its delta time; that of the track if it has no events.
         end_tick: the tick of the last event.
         running_status: the status in force, 0 if there is none.
         filled: the events in the buffers, with those of this track.
@@ -75,6 +76,7 @@ class TrackScan(NamedTuple):
     failure: int
     at: int
     has_end: bool
+    last_event: int
     end_tick: int
     running_status: int
     filled: Filled
@@ -111,6 +113,7 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
     tick = 0
     failure = OK
     has_end = False
+    last_event = at
     while at < end and not has_end:
         delta, at, failure = _variable_length(data, at, end)
         if failure != OK:
@@ -118,6 +121,7 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
         if at >= end:
             failure = TRUNCATED
             break
+        last_event = at
         tick += delta
         if data[at] < 0xF0:
             running_status, at, size, failure = _read_channel_message(data, at, end, running_status)
@@ -156,7 +160,8 @@ def scan_track(data: np.ndarray, at: int, end: int, start: TrackStart, buffers: 
                 num_meters += _write_meter(data, message, tick, meters[num_meters])
             at += message.length
             has_end = message.meta == _END_OF_TRACK
-    return TrackScan(failure, at, has_end, tick, running_status, Filled(num_notes, num_tempos, num_meters, num_channel_events))
+    filled = Filled(num_notes, num_tempos, num_meters, num_channel_events)
+    return TrackScan(failure, at, has_end, last_event, tick, running_status, filled)
 
 
 @kernel

@@ -12,6 +12,7 @@ import numpy as np
 
 from pianogen import command
 from pianogen.command import Parser, Subcommand, counted
+from pianogen.names import comparable
 from pianogen.store import Split, Store
 
 _PROG = "pianogen store"
@@ -57,7 +58,7 @@ def _describe(store: Store) -> str:
         "store": str(store.path),
         "kind": store.kind,
         "pieces": f"{len(pieces):,} ({splits})",
-        "groups": f"{len(set(pieces.group)):,}",
+        "groups": f"{len(set(map(comparable, pieces.group))):,}",
         "steps": f"{store.num_steps:,}, {store.steps_per_quarter} per quarter note",
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
         **({"near-duplicates": _describe_near_duplicates(**near_duplicates)} if near_duplicates else {}),

@@ -1,6 +1,6 @@
 """The table of the pieces in a store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pianogen.errors import PianogenError
+from pianogen.names import comparable
 
 Kind = Literal["corpus", "samples"]
 
@@ -60,10 +61,14 @@ class Pieces:
 
     def select(self, split: Split, groups: Sequence[str] = ()) -> np.ndarray:
         """(N,) int64 ascending indices of the pieces of a split, in some groups; in all groups if `groups` is empty."""
-        is_chosen = self.split == split
-        if groups:
-            is_chosen &= np.isin(self.group, groups)
-        return np.flatnonzero(is_chosen)
+        return np.flatnonzero((self.split == split) & self.are_in_groups(groups))
+
+    def are_in_groups(self, groups: Collection[str]) -> np.ndarray:
+        """(P,) bool: the pieces in some groups, whose names are compared in Unicode NFC; all pieces if `groups` is empty."""
+        if not groups:
+            return np.ones(len(self), bool)
+        forms = set(map(comparable, groups))
+        return np.fromiter((comparable(group) in forms for group in self.group), bool, len(self))
 
     @property
     def offset(self) -> np.ndarray:

@@ -11,6 +11,7 @@ import zlib
 
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
+from pianogen.zip_names import member_name, open_zip
 from preprocess.archives.member import Member, Refusal
 from preprocess.archives.tree import Tree
 
@@ -20,11 +21,8 @@ else:
     from backports import zstd
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, skipped fields, lengths of name and extra field
-_UNICODE_PATH = struct.Struct("<HHBI")  # kind and size of the extra field, version, CRC-32 of the other name
-_EXTRA_HEADER_BYTES = 4
 _ENCRYPTED = 0x1
-_UTF8_NAME = 0x800
-_WINDOWS, _UNIX = (0, 10, 14), 3  # values of create_system: MS-DOS, NTFS and VFAT, where a backslash separates folders
+_UNIX = 3  # value of create_system
 _MAX_TARGET_BYTES = 4_096  # PATH_MAX of Linux
 _LZMA_HEADER = struct.Struct("<2xH")  # version of the LZMA SDK, size of the properties
 _ZSTD = 93
@@ -44,9 +42,9 @@ _UNREAD_METHODS = {
 def list_zip(path: str) -> Tree:
     """The files of a .zip archive."""
     tree = Tree("zip")
-    with zipfile.ZipFile(path) as archive:
+    with open(path, "rb") as file, open_zip(file) as archive:
         for info in archive.infolist():
-            name = _name(info)
+            name = member_name(info)
             if name.endswith(b"/"):
                 continue
             method = Refusal.ENCRYPTED if info.flag_bits & _ENCRYPTED else info.compress_type
@@ -96,27 +94,6 @@ def _decompress(stored: bytes, method: int, size: int) -> bytes:
         Reason.UNREADABLE,
         f"zip compression method {name} ({method}), expected stored, deflated, bzip2, lzma or zstd; pack the archive again",
     )
-
-
-def _name(info: zipfile.ZipInfo) -> bytes:
-    # A name without the UTF-8 flag has an unknown encoding, and Python decodes it as code page 437.
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "surrogateescape")
-    name = _unicode_path(info.extra, zlib.crc32(name)) or name
-    # The rule of unzip and libarchive for MS-DOS, which Java writes too, on Linux and with a slash between folders.
-    if info.create_system in _WINDOWS and b"/" not in name:
-        return name.replace(b"\\", b"/")
-    return name
-
-
-def _unicode_path(extra: bytes, name_crc: int) -> bytes | None:
-    """The name in UTF-8 that some programs write beside a name in another encoding (APPNOTE.TXT 4.6.9)."""
-    while len(extra) >= _UNICODE_PATH.size:
-        kind, num_bytes, version, crc = _UNICODE_PATH.unpack_from(extra)
-        end = _EXTRA_HEADER_BYTES + num_bytes
-        if (kind, version, crc) == (0x7075, 1, name_crc):
-            return extra[_UNICODE_PATH.size : end]
-        extra = extra[end:]
-    return None
 
 
 def _link_target(path: str, member: Member, size: int) -> bytes:

@@ -135,6 +135,15 @@ def test_name_in_utf8_beside_a_name_in_another_encoding_counts_unless_it_is_outd
     assert list(contents(tmp_path / "x.zip", tmp_path)) == [expected]
 
 
+def test_name_that_is_wrongly_declared_as_utf8_has_its_invalid_bytes_escaped(tmp_path: Path) -> None:
+    names = ["Bach/one.mid", "Bach/\u4e2d.mid", "Bach/\u4e2d\u6587.mid"]
+    members = [(name, made_midi(seed)) for seed, name in enumerate(names)]
+    archive = zip_of(tmp_path / "x.zip", *members, method=zipfile.ZIP_STORED)
+    archive.write_bytes(archive.read_bytes().replace("\u4e2d.mid".encode(), b"\xfc\xe9a.mid"))
+    expected = {"Bach/one.mid": made_midi(0), "Bach/\\xfc\\xe9a.mid": made_midi(1), "Bach/\u4e2d\u6587.mid": made_midi(2)}
+    assert contents(archive, tmp_path) == expected
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_zip_compression_method_is_read(tmp_path: Path, method: int) -> None:
     members = [(f"{seed}.mid", made_midi(seed)) for seed in range(3)]

@@ -129,6 +129,47 @@ def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
             assert read(tmp_path, f"name,split\n{listed},test\n", [folder + name]).split.tolist() == [Split.TEST]
 
 
+def test_groups_that_differ_in_their_unicode_form_are_one_group(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Dvořák") for form in ("NFC", "NFD"))
+    for first, second in ((composed, decomposed), (decomposed, composed)):
+        metadata = read(tmp_path, f"name,group\na.mid,{first}\nb.mid,{second}\na.mid,{second}\n", ["a.mid", "b.mid"])
+        assert (metadata.groups, metadata.group.tolist()) == ([first], [0, 0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Name,Group,Split\na.mid,A,train\nb.mid,B,test\n",
+        "NAME,GROUP,SPLIT\na.mid,A,TRAIN\nb.mid,B,Test\n",
+        "name, group, split\na.mid, A, train\nb.mid, B, test\n",
+        "name , group , split \na.mid , A , train \nb.mid\t,B ,test\t\n , , \n",
+        ' "name", "group", "split"\n "a.mid", "A", "train"\n"b.mid", "B",test, \n',
+        "MIDI_Filename,Canonical_Composer,split\na.mid,A,train\nb.mid,B,test\n",
+    ],
+)
+def test_spaces_around_values_and_capitals_in_recognized_columns_do_not_matter(tmp_path: Path, text: str) -> None:
+    names = ["a.mid", "b.mid"]
+    assert assigned(read(tmp_path, text, names), names) == {"a.mid": ("A", Split.TRAIN), "b.mid": ("B", Split.TEST)}
+
+
+def test_quoted_comma_behind_a_space_separates_no_columns(tmp_path: Path) -> None:
+    assert read(tmp_path, 'name, composer\na.mid, "Bach, J. S."\n', ["a.mid"]).groups == ["Bach, J. S."]
+
+
+def test_spaces_around_a_name_belong_to_it_if_an_input_has_them(tmp_path: Path) -> None:
+    names = [" a.mid", "a.mid", "b.mid", "c.mid "]
+    metadata = read(tmp_path, "split,name\ntrain, a.mid\ntest,a.mid\nvalid, b.mid \ntrain,c.mid \n", names)
+    assert metadata.split.tolist() == [Split.TRAIN, Split.TEST, Split.VALID, Split.TRAIN]
+
+
+def test_given_columns_have_spaces_around_them_but_no_other_capitals(tmp_path: Path) -> None:
+    text = "Name, name ,artist\nx,a.mid,Anna\n"
+    metadata = read(tmp_path, text, ["a.mid"], parse_columns("name=name,group=artist"))
+    assert metadata.groups == ["Anna"]
+    with pytest.raises(UsageError, match="has no column 'Artist'"):
+        read(tmp_path, text, ["a.mid"], parse_columns("name=name,group=Artist"))
+
+
 WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "unknown_name": ("name,split\na.mid,train\nsonata 1.mid,train\n", ["meta.csv:3", "'sonata 1.mid'", "'sonata_1.mid'"]),
     "unknown_first_name": ("name,split\nnone.mid,train\n", ["meta.csv:2", "'none.mid'"]),
@@ -151,6 +192,11 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "tabs": ("name\tsplit\na.mid\ttrain\n", ["meta.csv separates columns with '\\t', expected a comma"]),
     "unquoted_comma": ("name,composer\na.mid,Bach, J. S.\n", ["meta.csv:2: more values than the 2 columns", "quote a value"]),
     "repeated_column": ("name,split,split\na.mid,train,test\n", ["meta.csv has several columns 'split'"]),
+    "columns_that_differ_in_capitals": (
+        "name,Name,split\na.mid,b.mid,test\n",
+        ["meta.csv has several columns 'name' and 'Name'; rename all but one of them, or give --metadata-columns"],
+    ),
+    "columns_that_differ_in_spaces": ("name,split, split\na.mid,train,test\n", ["meta.csv has several columns 'split'"]),
     "not_text": (b"name,split\n\xff\xfe.mid,train\n", ["meta.csv", "UTF-8"]),
 }
 

@@ -273,7 +273,15 @@ def test_compressed_midi_file_is_an_input(tmp_path: Path, name: str) -> None:
     assert (source.name, source.read(NO_INDEXES)) == (name, b"one file")
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:20], lambda data: b"MThd" + data, lambda _: b"x"])
+@pytest.mark.parametrize("data", [b"MThd", b"\x1f", b"", b"x"])
+def test_file_that_is_already_decompressed_is_read_as_it_is(tmp_path: Path, data: bytes) -> None:
+    """Browsers decompress a .mid.gz that they download, and keep its name."""
+    (tmp_path / "a.mid.gz").write_bytes(data)
+    (source,) = inputs_of(tmp_path)
+    assert source.read(NO_INDEXES) == data
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:20], lambda data: data + b"x"])
 def test_damaged_compressed_midi_file_is_rejected(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     (tmp_path / "a.mid.gz").write_bytes(change(gzip.compress(bytes(range(256)))))
     (source,) = inputs_of(tmp_path)

@@ -1,9 +1,11 @@
 """The order of windows follows from the seed and the sizes, for any memory limit and any number of processes."""
 
 import itertools
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from pianogen.config import DataConfig
 from pianogen.data import pool
 from pianogen.data import windows as windows_module
 from pianogen.data.shuffle import permute, pools_of_epoch
-from pianogen.data.train_split import WindowError
+from pianogen.data.train_split import WindowError, check_groups
 from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
+from pianogen.evaluation.excerpts import draw_excerpts
 from pianogen.roll import Roll
 from pianogen.store import Split, Store
 from tests.support.made_music import made_roll, made_store, numbered_store
@@ -258,6 +261,19 @@ def test_only_pieces_of_the_configured_groups_have_windows(tmp_path: Path) -> No
         assert len(find_windows(store, Split.TRAIN, DataConfig(groups=("B",)))) == (121 - 64) + (123 - 64)
         with pytest.raises(WindowError, match=r"no group 'Bach'; its groups are A, B"):
             find_windows(store, Split.TRAIN, DataConfig(groups=("Bach",)))
+
+
+@pytest.mark.parametrize(("stored", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_groups_are_compared_in_nfc(tmp_path: Path, stored: Literal["NFC", "NFD"], typed: Literal["NFC", "NFD"]) -> None:
+    """macOS writes the name of a folder in NFD, and a user types it in NFC."""
+    group, typed_group = (unicodedata.normalize(form, "Dvořák") for form in (stored, typed))
+    with Store(made_store(tmp_path / "c.h5", [Split.TRAIN] * 3)) as store:
+        store.pieces = replace(store.pieces, group=[group, "B", group])
+        check_groups(store, (typed_group,))
+        assert store.pieces.select(Split.TRAIN, (typed_group,)).tolist() == [0, 2]
+        assert len(draw_excerpts(store, Split.TRAIN, [typed_group], 100, 0)) == 2
+        with pytest.raises(WindowError, match=r"no group 'Dvorak'; its groups are B, Dvořák"):
+            check_groups(store, ("Dvorak",))
 
 
 def test_no_thread_that_tunes_can_delay_the_end_of_an_iterator(music: Windows) -> None:

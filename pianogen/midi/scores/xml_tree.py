@@ -10,6 +10,8 @@ import zlib
 from xml.etree import ElementTree
 
 from pianogen.midi.scores.errors import ScoreError
+from pianogen.names import comparable
+from pianogen.zip_names import member_name, open_zip
 
 MAX_XML_BYTES = 16_777_216
 _SCORE_SUFFIXES = (".xml", ".musicxml")
@@ -71,23 +73,37 @@ def _decode(data: bytes) -> str:
 
 
 def _read_container(data: bytes) -> bytes:
-    """The score of compressed MusicXML: the one that META-INF/container.xml names, without this file the only one."""
+    """The score of compressed MusicXML: the one that META-INF/container.xml names, otherwise the only one."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            name = _root_file(_read_member(archive, _CONTAINER)) if _CONTAINER in names else _only_score(names)
-            if name not in names:
-                raise ScoreError(f"{_CONTAINER} names {name}, which is not in the file")
-            return _read_member(archive, name)
+        with open_zip(io.BytesIO(data)) as archive:
+            members = {_normalized(_decode_name(info)): info for info in archive.infolist() if not info.is_dir()}
+            name = _root_file(_read_member(archive, members[_CONTAINER])) if _CONTAINER in members else None
+            if name not in members:
+                name = _only_score(list(members), name)
+            return _read_member(archive, members[name])
     except _ZIP_ERRORS as error:
         raise ScoreError(f"the compressed score is damaged: {type(error).__name__}: {error}") from error
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    with archive.open(name) as member:
+def _decode_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member as text: programs write UTF-8 also without declaring it."""
+    name = member_name(info)
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("cp437")
+
+
+def _normalized(path: str) -> str:
+    """A path in the form in which the names of the container and of the members are compared."""
+    return comparable(posixpath.normpath(path.replace("\\", "/")).lstrip("/"))
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with archive.open(info) as member:
         content = member.read(MAX_XML_BYTES + 1)
     if len(content) > MAX_XML_BYTES:
-        raise ScoreError(f"{name} in the compressed score has more than {MAX_XML_BYTES:,} bytes", "too_large")
+        raise ScoreError(f"{info.filename} in the compressed score has more than {MAX_XML_BYTES:,} bytes", "too_large")
     return content
 
 
@@ -98,10 +114,15 @@ def _root_file(container: bytes) -> str:
         raise ScoreError(f"{_CONTAINER} names no file")
     declared = [path for path, media_type in paths.items() if "musicxml" in media_type]
     candidates = [*declared, *(path for path in paths if path.lower().endswith(_SCORE_SUFFIXES)), *paths]
-    return posixpath.normpath(candidates[0].replace("\\", "/")).lstrip("/")
+    return _normalized(candidates[0])
 
 
-def _only_score(names: list[str]) -> str:
+def _only_score(names: list[str], missing: str | None) -> str:
+    """The name of the only score.
+
+    Args:
+        missing: the name in the container that no member has; None without a container.
+    """
     scores = [
         name
         for name in names
@@ -109,6 +130,9 @@ def _only_score(names: list[str]) -> str:
         and not name.startswith(("META-INF/", "__MACOSX/"))
         and not posixpath.basename(name).startswith("._")  # a file that macOS writes beside others
     ]
-    if len(scores) != 1:
-        raise ScoreError(f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
-    return scores[0]
+    if len(scores) == 1:
+        return scores[0]
+    if missing is not None:
+        found = f"the file has {len(scores)} scores, expected it or one score"
+        raise ScoreError(f"{_CONTAINER} names {missing}, which is not in the file; {found}")
+    raise ScoreError(f"{len(scores)} scores and no {_CONTAINER} that names one of them; expected one score")
