@@ -12,6 +12,7 @@ from pianogen.midi.track_scanner import MISSING_TRACKS, OK, TRUNCATED, TrackScan
 LONG_TRACK, EXTRA_TRACKS, COUNTED_CHUNK = 1, 2, 4  # repairs, as bits
 _TRACK = (0x4D, 0x54, 0x72, 0x6B)  # MTrk
 _MAX_TRACKS = 65_535  # a header cannot declare more
+MIN_ZEROS = 32  # of an unfinished download, at the end of the file; the last events of a complete file may have some
 
 
 class FileScan(NamedTuple):
@@ -35,10 +36,7 @@ class FileScan(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """A chunk: whether it is a track, its first byte of content, and the byte after it.
-
-    The end of bytes that are not a chunk lies beyond the file, as that of a chunk that is cut off.
-    """
+    """A chunk: whether it is a track, its first byte of content, and the byte after it, which may lie beyond the file."""
 
     is_track: bool
     begin: int
@@ -70,16 +68,18 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         has_pedals: whether pedals are read; few files have more events of another kind.
     """
     buffers, filled = allocate(len(data)), Filled(0, 0, 0, 0)
+    zeros = _find_zeros(data)
     num_tracks = num_other = end_tick = notes_lost = repairs = 0
     failure, rest = OK, _Rest(at, at, 0, True)
     while num_tracks < _MAX_TRACKS:
         chunk = _read_chunk(data, at)
-        is_complete, is_extra = chunk.end <= len(data), num_tracks >= num_declared
+        is_complete = chunk.end <= len(data) and at < zeros
+        is_extra = num_tracks >= num_declared
         if is_extra and not (chunk.is_track and is_complete):
             break
         if not (chunk.is_track or is_complete):  # the end of the file, or bytes that are not a chunk
-            is_unfinished = _is_zero_filled(data, at + 3)  # up to 3 bytes may be the start of a chunk
-            if num_tracks + num_other < num_declared or is_unfinished:
+            # Up to three bytes before the zeros may be the start of a chunk.
+            if num_tracks + num_other < num_declared or zeros <= at + 3 < len(data):
                 failure = MISSING_TRACKS if at == len(data) else TRUNCATED
             repairs |= COUNTED_CHUNK
             break
@@ -94,7 +94,7 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         if end > len(data) or chunk.begin > len(data):
             failure = TRUNCATED
             break
-        track = _scan_content(data, chunk.begin, end, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
+        track = _scan_content(data, chunk.begin, end, zeros, TrackStart(num_tracks, 0, has_pedals), buffers, filled)
         # Another track behind the end-of-track shows that this one, which claims the rest of the file, is not the last.
         is_last_to_end = track.has_end and not _read_chunk(data, track.at).is_track
         if track.failure != OK or not (is_complete or is_last_to_end):
@@ -112,7 +112,7 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
         num_tracks += 1
         at, rest = end, _Rest(track.at, end, track.running_status, track.has_end)
     if failure == OK:
-        if not rest.has_end and _read_chunk(data, at).end > len(data):
+        if not (rest.has_end or _is_text(data, at)):
             rest = _Rest(rest.at, len(data), rest.running_status, False)  # its length may be too small
         notes_lost += _count_unread_notes(data, rest, len(data), buffers, filled)
     return FileScan(failure, at, end_tick, notes_lost, repairs, filled_part(buffers, filled, num_tracks))
@@ -122,36 +122,47 @@ def scan_file(data: np.ndarray, at: int, num_declared: int, has_pedals: bool) ->
 def _read_chunk(data: np.ndarray, at: int) -> _Chunk:
     """The chunk at a position; a header that is cut off is that of a chunk beyond the end of the file."""
     num_bytes = min(len(data) - at, 8)
-    is_track = is_chunk = num_bytes > 0
+    is_track = num_bytes > 0
     for i in range(min(num_bytes, 4)):
         is_track &= data[at + i] == _TRACK[i]
-        is_chunk &= 0x20 <= data[at + i] <= 0x7E  # the type of a chunk is four printable ASCII characters
-    size = big_endian(data, at + 4, 4) if is_chunk and num_bytes == 8 else len(data)
+    size = big_endian(data, at + 4, 4) if num_bytes == 8 else len(data)
     return _Chunk(is_track, at + 8, at + 8 + size)
 
 
 @kernel
-def _scan_content(data: np.ndarray, begin: int, end: int, start: TrackStart, buffers: Buffers, filled: Filled) -> TrackScan:
-    """The scan of a track, which fails if zeros up to the end of the file replace the end of the track.
+def _is_text(data: np.ndarray, at: int) -> bool:
+    """Whether four printable ASCII characters follow, as in the type of a chunk that a program has written."""
+    is_text = at + 4 <= len(data)
+    for i in range(at, min(at + 4, len(data))):
+        is_text &= 0x20 <= data[i] <= 0x7E
+    return is_text
 
-    An unfinished download ends in zeros, and under a running status zeros are legal events.
+
+@kernel
+def _find_zeros(data: np.ndarray) -> int:
+    """The position from which on the file has zeros alone, as an unfinished download; its end if they are few."""
+    at = len(data)
+    while at > 0 and data[at - 1] == 0:
+        at -= 1
+    return at if len(data) - at >= MIN_ZEROS else len(data)
+
+
+@kernel
+def _scan_content(
+    data: np.ndarray, begin: int, end: int, zeros: int, start: TrackStart, buffers: Buffers, filled: Filled
+) -> TrackScan:
+    """The scan of a track, which fails if the zeros at the end of the file begin in it: they may be legal events.
+
+    Args:
+        zeros: see `_find_zeros`.
     """
     track = scan_track(data, begin, end, start, buffers, filled)
     at = track.last_event
     if track.failure != OK or track.has_end or at >= len(data):
         return track
     is_note = 0x80 <= data[at] < 0xA0  # zeros behind its status are a note-off of key 0
-    failure = TRUNCATED if _is_zero_filled(data, at + is_note) else OK
+    failure = TRUNCATED if zeros <= at + is_note < len(data) else OK
     return TrackScan(failure, track.at, False, at, track.end_tick, track.running_status, track.filled)
-
-
-@kernel
-def _is_zero_filled(data: np.ndarray, at: int) -> bool:
-    """Whether the file has zeros and nothing else from a position on."""
-    for i in range(at, len(data)):
-        if data[i] != 0:
-            return False
-    return at < len(data)
 
 
 @kernel

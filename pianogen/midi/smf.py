@@ -10,9 +10,9 @@ of the byte at fault. It rejects a file only if a pitch or a time is in doubt, a
     macbinary      a MacBinary header, which old Macs put before a file, is skipped
     riff_size      the size of the RIFF data chunk counts its own header
 
-A file that ends in zeros where a chunk or an event is expected is truncated: an unfinished download leaves zeros. Note-ons that
-are not read are counted: behind the end-of-track of a track, behind a last track whose length is too small, and in tracks behind
-the declared number that are damaged or do not follow directly.
+A file that ends in 32 zeros or more where a chunk or an event is expected is truncated: an unfinished download leaves zeros.
+Note-ons that are not read are counted: behind the end-of-track of a track, behind a last track whose length is too small, and in
+tracks behind the declared number that are damaged or do not follow directly.
 """
 
 import struct
@@ -113,8 +113,8 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
 
 
 def _rejection(midi: bytes, found: chunk_scanner.FileScan, num_declared: int) -> Rejection:
-    if found.at < len(midi) and not midi[found.at :].strip(b"\0"):
-        zeros = len(midi.rstrip(b"\0"))
+    zeros = len(midi.rstrip(b"\0"))
+    if zeros <= found.at < len(midi) and len(midi) - zeros >= chunk_scanner.MIN_ZEROS:
         return Rejection(Reason.TRUNCATED, f"the file has only zeros from byte {zeros} on, as after an unfinished download")
     reason, message = _FAILURES[found.failure]
     byte = midi[found.at] if found.at < len(midi) else 0

@@ -342,34 +342,19 @@ def riff(file: bytes) -> bytes:
     return b"RIFF" + len(content).to_bytes(4, "little") + content
 
 
-def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The type and content of the chunks behind a header of six bytes; the type of a chunk is four printable ASCII characters."""
-    chunks: list[tuple[bytes, bytes]] = []
-    rest = data[14:]
-    while len(rest) >= 8 and all(0x20 <= character <= 0x7E for character in rest[:4]):
-        end = 8 + int.from_bytes(rest[4:8], "big")
-        chunks.append((rest[:4], rest[8:end]))
-        rest = rest[end:]
-    return chunks
-
-
-def ends_in_zeros(tracks: list[Track], encoding: Encoding) -> bool:
-    """Whether zeros end the encoded file that may replace the rest of its last track.
-
-    They are the data bytes of its last event, which is a note or has no status byte.
-    """
-    if encoding.end_of_track or encoding.foreign_chunks or not tracks[-1]:
-        return False
-    earlier, (tick, _) = tracks[-1][:-1], tracks[-1][-1]
-    delta = variable_length(tick - (earlier[-1][0] if earlier else 0))
-    message = encode_track(tracks[-1], 0, encoding)[len(encode_track(earlier, 0, encoding)) + len(delta) :]
-    return not any(message[1:] if message[0] >> 4 in (8, 9) else message)
-
-
 def decode_midi(data: bytes) -> tuple[int, list[Track], list[int]]:
     """Ticks per quarter note, tracks and end ticks of a valid MIDI file with a header of six bytes."""
-    decoded = [decode_track(content) for kind, content in chunks_of(data) if kind == b"MTrk"]
-    return int.from_bytes(data[12:14], "big"), [track for track, _ in decoded], [end_tick for _, end_tick in decoded]
+    tracks: list[Track] = []
+    end_ticks: list[int] = []
+    at = 14
+    while at < len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "big")
+        if data[at : at + 4] == b"MTrk":
+            track, end_tick = decode_track(data[at + 8 : at + 8 + length])
+            tracks.append(track)
+            end_ticks.append(end_tick)
+        at += 8 + length
+    return int.from_bytes(data[12:14], "big"), tracks, end_ticks
 
 
 def decode_track(content: bytes) -> tuple[Track, int]:

@@ -5,7 +5,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pianogen.midi import smf
@@ -15,7 +15,7 @@ from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
 from tests.support.made_music import million_notes
-from tests.support.reference_reader import Encoding, Event, Options, Track, decode_midi, encode_midi, ends_in_zeros, expected_roll
+from tests.support.reference_reader import Encoding, Event, Options, Track, decode_midi, encode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 
 File = tuple[int, list[Track], list[int], Encoding]  # ticks per quarter note, tracks, their end ticks, and the encoding
@@ -122,20 +122,18 @@ def test_random_file_gives_the_expected_roll(file: File, options: Options, parse
     if encoding.end_of_track and encoding.after_the_end == NOTE_ON:
         expected.counts["notes_lost"] = len(tracks)
     read_options = ReadOptions(parser, *astuple(options))
-    is_unfinished = ends_in_zeros(tracks, encoding)
-    if expected.cells and not is_unfinished:
+    if expected.cells:
         assert_equals(read_roll(data, "random.mid", read_options), expected)
     else:
         with pytest.raises(Rejection) as rejection:
             read_roll(data, "random.mid", read_options)
-        assert rejection.value.reason is (Reason.TRUNCATED if is_unfinished else Reason.NO_NOTES)
+        assert rejection.value.reason is Reason.NO_NOTES
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(file=files())
 def test_normalize_keeps_the_events_and_removes_all_other_variants(file: File) -> None:
     tpq, tracks, end_ticks, encoding = file
-    assume(not ends_in_zeros(tracks, encoding))
     normal = Encoding(running_status=encoding.running_status, velocity_zero_offs=encoding.velocity_zero_offs)
     assert smf.scan(encode_midi(tpq, tracks, end_ticks, encoding)).normalize() == encode_midi(tpq, tracks, end_ticks, normal)
 
