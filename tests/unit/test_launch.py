@@ -142,16 +142,16 @@ def test_refused_submission_to_a_sweep_with_jobs_keeps_its_snapshot_of_the_code(
     assert sorted(path.name[:5] for path in batch.folder.iterdir()) == ["0000-", "code-"]
 
 
-def cancel_its_command(path: str) -> None:
-    """The work of a local job, during which the user cancels the jobs of the sweep."""
-    submissions.cancel_local(Path(path).parent / "jobs")
-    (Path(path).parent / Path(path).name).touch()
-
-
 def test_cancelled_command_starts_no_more_batches(tmp_path: Path) -> None:
     sweep = tmp_path / "mine"
+
+    def cancel_the_sweep(path: str) -> None:
+        """The work of a job, during which the user cancels the jobs of the sweep; jobs cannot import this module."""
+        submissions.cancel_local(sweep / "jobs")
+        Path(path).touch()
+
     batches = [
-        Batch("decode", cancel_its_command, [str(sweep / name) for name in names], sweep / "jobs", SlurmConfig(max_parallel=1))
+        Batch("decode", cancel_the_sweep, [str(sweep / name) for name in names], sweep / "jobs", SlurmConfig(max_parallel=1))
         for names in (["0000-base", "0001-base"], ["0002-gru"])
     ]
     launched, (failure,) = launch.launch_all("local", [(batch, lambda: None) for batch in batches])

@@ -228,7 +228,9 @@ def test_record_that_is_not_a_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [bytes(100), b"[]", b"{"])
 def test_python_api_names_a_damaged_record(tmp_path: Path, content: bytes) -> None:
-    (made_run(tmp_path).path / "result.json").write_bytes(content)
+    run = made_run(tmp_path)
+    run.config_file.touch()
+    (run.path / "result.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"result\.json cannot be read"):
         read_results(tmp_path)
 
