@@ -128,9 +128,10 @@ def _epochs_since_best(run: Run) -> int:
     """The number of epochs since the best validation loss, as early stopping counts them."""
     best, num_epochs = math.inf, 0
     for row in read_history(run.path / "metrics.csv"):
-        num_epochs += 1
-        if row.get("valid_loss", -math.inf) < best:  # without a valid split there is no early stopping
-            best, num_epochs = row.get("valid_loss", math.inf), 0
+        loss = row.get("valid_loss")
+        if loss is None:  # without a valid split there is no early stopping
+            return 0
+        best, num_epochs = (loss, 0) if loss < best else (best, num_epochs + 1)
     return num_epochs
 
 
