@@ -1,8 +1,4 @@
-"""MusicXML: sounding pitch, voices, ties, grace notes, tempos, measures of any length, containers and encodings."""
-
-import io
-import unicodedata
-import zipfile
+"""MusicXML: sounding pitch, voices, ties, grace notes, tempos, signs, and scores in doubt."""
 
 import pytest
 
@@ -10,48 +6,8 @@ from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.score_reader import read_score
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.musicxml import read_musicxml
+from tests.support.musicxml import BACKWARD, C4, backup, container, encoded_by, note, part, score, shown, zipped
 from tests.support.score_events import events_of, notes_of, steps_of
-
-
-def note(pitch: str, duration: int = 4, *children: str, attributes: str = "") -> str:
-    """A note such as "C4" or "B-3", "r" for a rest, or "x" without a pitch, with more children in front of its pitch."""
-    names = {"r": "<rest/>", "x": "<unpitched/>"}
-    alter = {"-": "<alter>-1</alter>", "#": "<alter>1</alter>"}.get(pitch[1:2], "")
-    shown = names.get(pitch) or f"<pitch><step>{pitch[0]}</step>{alter}<octave>{pitch[-1]}</octave></pitch>"
-    first = "".join(child for child in children if child.startswith(("<grace", "<cue", "<chord")))
-    rest = "".join(child for child in children if not child.startswith(("<grace", "<cue", "<chord")))
-    length = "" if "<grace/>" in children else f"<duration>{duration}</duration>"
-    return f"<note{attributes}>{first}{shown}{length}{rest}</note>"
-
-
-def backup(duration: int) -> str:
-    return f"<backup><duration>{duration}</duration></backup>"
-
-
-def part(*measures: str, attributes: str = "") -> str:
-    """A part with 4 divisions per quarter note, so that durations are sixteenth notes."""
-    start = f"<attributes><divisions>4</divisions>{attributes}</attributes>"
-    return "".join(f"<measure>{start if index == 0 else ''}{measure}</measure>" for index, measure in enumerate(measures))
-
-
-def score(*parts: str) -> str:
-    return (
-        "<score-partwise>"
-        + "".join(f'<part id="P{index}">{text}</part>' for index, text in enumerate(parts))
-        + "</score-partwise>"
-    )
-
-
-def encoded_by(data: str, *programs: str) -> str:
-    """A score that programs have written."""
-    software = "".join(f"<software>{program}</software>" for program in programs)
-    return data.replace("<part ", f"<identification><encoding>{software}</encoding></identification><part ", 1)
-
-
-def shown(data: str | bytes, suffix: str = ".musicxml") -> str:
-    """The notes as start:key+length, in sixteenth notes."""
-    notes = notes_of(events_of(data, suffix))
-    return " ".join(f"{start}:{'drum' if key is None else key}+{length}" for start, key, length in notes)
 
 
 def transpose(chromatic: int, octaves: int = 0, staff: str = "") -> str:
@@ -60,8 +16,6 @@ def transpose(chromatic: int, octaves: int = 0, staff: str = "") -> str:
 
 TIE_START, TIE_STOP = '<tie type="start"/>', '<tie type="stop"/>'
 STAFF_2 = "<staff>2</staff>"
-C4 = note("C4")
-BACKWARD = '<barline location="left"><repeat direction="backward"/></barline>'
 ENDING = '<barline location="left"><ending number=" " type="start">{}</ending></barline>'
 NUMBERED = '<barline location="left"><ending number="{}" type="start">{}</ending></barline>'
 REPEATED = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat></measure-style></attributes>'
@@ -179,83 +133,6 @@ def test_namespaces_do_not_matter() -> None:
     assert shown(score(part(C4)).replace("<score-partwise>", '<score-partwise xmlns="urn:x">')) == "0:60+4"
 
 
-def test_bars_of_all_parts_start_together_and_the_longest_part_decides() -> None:
-    data = score(part(C4, C4), part(note("C3", 8), note("C3", 8)))
-    assert shown(data) == "0:48+8 0:60+4 8:48+8 8:60+4"
-    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, 8]
-
-
-@pytest.mark.parametrize(("excess", "second"), [(0, 16), (119, 16), (120, 17)])
-def test_rounded_durations_do_not_make_a_bar_longer_than_its_time_signature(excess: int, second: int) -> None:
-    divisions = "<attributes><divisions>480</divisions></attributes>"
-    data = score(part(divisions + note("C4", 1920 + excess), C4))
-    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
-
-
-@pytest.mark.parametrize("filling", ["rest", "forward"])
-@pytest.mark.parametrize(("time", "second"), [("", 16), ("<time><beats>7</beats><beat-type>4</beat-type></time>", 25)])
-def test_what_is_invisible_does_not_make_a_bar_longer_than_its_time_signature(filling: str, time: str, second: int) -> None:
-    """MuseScore completes unfinished tuplets with invisible rests, beyond the end of the measure."""
-    rest = {"rest": note("r", 9, attributes=' print-object="no"'), "forward": "<forward><duration>9</duration></forward>"}
-    data = score(part(note("C4", 16) + rest[filling], C4, attributes=time))
-    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, second]
-
-
-FULL_REST = '<note><rest measure="yes"/><duration>{}</duration></note>'
-
-
-@pytest.mark.parametrize(
-    ("time", "rest", "second"),
-    [
-        pytest.param((3, 4), FULL_REST.format(16), 12, id="measure_rest"),
-        pytest.param((6, 8), note("r", 16), 12, id="rest_without_a_mark"),
-        pytest.param((4, 4), note("r", 24, "<type>whole</type>"), 16, id="rest_in_a_longer_duration"),
-        pytest.param((3, 4), "<direction/>" + note("r", 16) + "<direction/>" + backup(16) + note("r", 16), 12, id="two_voices"),
-        pytest.param((3, 4), C4 * 3 + backup(12) + note("r", 16), 12, id="rest_beside_notes"),
-        pytest.param((4, 4), FULL_REST.format(12), 12, id="shorter_rest"),
-        pytest.param((3, 4), note("r", 4) + note("r", 12), 16, id="later_rest"),
-        pytest.param((3, 4), note("r", 12) + C4, 16, id="note_after_the_rest"),
-    ],
-)
-@pytest.mark.parametrize("num_parts", [1, 2])
-def test_rest_from_the_start_does_not_make_a_bar_longer_than_its_time_signature(
-    time: tuple[int, int], rest: str, second: int, num_parts: int
-) -> None:
-    """Programs write the rest of a complete measure with the duration of a whole note in every meter."""
-    signature = "<time><beats>{}</beats><beat-type>{}</beat-type></time>".format(*time)
-    data = score(*[part(rest, C4, attributes=signature)] * num_parts)
-    events = events_of(data, ".musicxml")
-    assert steps_of(events.meters["tick"], events) == [0, second]
-
-
-def test_rest_of_a_complete_measure_shows_the_length_of_an_irregular_one_of_musescore() -> None:
-    data = score(part(FULL_REST.format(20), C4), part(C4, C4))
-    assert shown(data) == "0:60+4 16:60+4 16:60+4"
-    assert shown(encoded_by(data, "MuseScore 4.0.2")) == "0:60+4 20:60+4 20:60+4"
-
-
-@pytest.mark.parametrize(("duration", "third"), [(8, 24), (24, 32)])
-def test_incomplete_measure_of_rests_has_their_length_up_to_the_time_signature(duration: int, third: int) -> None:
-    first = f"<measure><attributes><divisions>4</divisions></attributes>{note('C4', 16)}</measure>"
-    incomplete = "<measure implicit='yes'>{}</measure>"
-    forward = "<forward><duration>4</duration></forward>"
-    rests = first + incomplete.format(FULL_REST.format(duration)) + incomplete.format(note("D4", 8))
-    others = first + incomplete.format(forward) + incomplete.format(note("E4", 8))
-    assert shown(score(rests, others)) == f"0:60+16 0:60+16 {third}:62+8 {third}:64+8"
-
-
-def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
-    forward = "<forward><duration>12</duration></forward>"
-    pickup = f"<measure implicit='yes'><attributes><divisions>4</divisions></attributes>{C4}"
-    data = score(f"{pickup}</measure><measure>{C4}{forward}</measure><measure>{C4}</measure>", f"{pickup}{forward}</measure>")
-    assert shown(data) == "0:60+4 0:60+4 4:60+4 20:60+4"
-
-
-def test_measure_without_content_has_the_length_of_the_time_signature() -> None:
-    time = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
-    assert shown(score(part("", C4, attributes=time))) == "10:60+4"
-
-
 @pytest.mark.parametrize(
     ("direction", "tempo_us"),
     [
@@ -300,121 +177,6 @@ def test_signs_and_words_for_the_order_of_bars(last_measure: str, expected: list
     fine = "<direction><direction-type><words>Fine</words></direction-type></direction>"
     notes = notes_of(events_of(score(part(C4 + fine, note("D4"), note("E4") + last_measure)), ".musicxml"))
     assert [note.key for note in notes] == expected
-
-
-def zipped(**members: str | bytes) -> bytes:
-    """A zip archive; __ in a name is a slash, and _xml at its end the suffix."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name.replace("__", "/").replace("_xml", ".xml"), content)
-    return packed.getvalue()
-
-
-def container(*root_files: str) -> str:
-    return "<container><rootfiles>" + "".join(f"<rootfile {file}/>" for file in root_files) + "</rootfiles></container>"
-
-
-MEDIA_TYPE = 'media-type="application/vnd.recordare.musicxml+xml"'
-
-
-def test_container_names_the_score() -> None:
-    other = score(part(note("D4")))
-    names = container('full-path="other.xml" media-type="text/xml"', f'full-path="score.xml" {MEDIA_TYPE}')
-    data = zipped(other_xml=other, score_xml=score(part(C4)), **{"META-INF__container_xml": names})
-    assert shown(data, ".mxl") == "0:60+4"
-
-
-@pytest.mark.parametrize(
-    "root_files",
-    [
-        ['full-path="a__score.xml"'],
-        ['full-path="./a__score.xml"'],
-        ['full-path="a\\score.xml"'],
-        ['full-path="score.pdf"', 'full-path="a__score.xml"'],
-        ['full-path="b.xml"', 'full-path="a__score.xml" media-type="application/vnd.recordare.musicxml"'],
-    ],
-)
-def test_container_names_the_score_in_the_forms_that_programs_write(root_files: list[str]) -> None:
-    files: dict[str, str | bytes] = {"a__score_xml": score(part(C4)), "b_xml": score(part(note("D4"))), "score.pdf": "%PDF"}
-    files["META-INF__container_xml"] = container(*(file.replace("__", "/") for file in root_files))
-    assert shown(zipped(**files), ".mxl") == "0:60+4"
-
-
-NFC, NFD = (unicodedata.normalize(form, "Für Elise.xml") for form in ("NFC", "NFD"))
-
-
-@pytest.mark.parametrize("has_other_score", [False, True])
-@pytest.mark.parametrize(
-    ("listed", "stored", "has_utf8_flag"),
-    [
-        (NFC, NFC.encode(), True),
-        (NFC, NFC.encode(), False),
-        (NFC, NFD.encode(), True),
-        (NFD, NFC.encode(), False),
-        (NFC, NFC.encode("cp437"), False),
-        ("a/score.xml", b"a\\score.xml", False),
-        ("a\\score.xml", b"./a/score.xml", False),
-    ],
-)
-def test_names_of_container_and_members_are_compared_in_one_form(
-    listed: str, stored: bytes, has_utf8_flag: bool, has_other_score: bool
-) -> None:
-    other = {"other_xml": score(part(note("D4")))} if has_other_score else {}
-    data = with_name(stored, has_utf8_flag, **{"META-INF__container_xml": container(f'full-path="{listed}"')}, **other)
-    assert shown(data, ".mxl") == "0:60+4"
-
-
-def with_name(name: bytes, has_utf8_flag: bool, **members: str | bytes) -> bytes:
-    """A compressed score with a member of this name, and other members."""
-    placeholder = "é" * (len(name) // 2) + "x" * (len(name) % 2) if has_utf8_flag else "x" * len(name)
-    data = zipped(**members, **{placeholder: score(part(C4))})
-    assert data.count(placeholder.encode()) == 2
-    return data.replace(placeholder.encode(), name)
-
-
-@pytest.mark.parametrize("listed", ["Für Elise.xml", "score.xml"])
-def test_only_score_is_read_if_the_container_names_no_member(listed: str) -> None:
-    names = container(f'full-path="{listed}"')
-    for has_utf8_flag in (False, True):
-        data = with_name("Für Elis.xml".encode("latin-1"), has_utf8_flag, **{"META-INF__container_xml": names})
-        assert shown(data, ".mxl") == "0:60+4"
-
-
-def test_container_is_read_if_its_name_has_a_backslash() -> None:
-    files = {"META-INF\\container_xml": container('full-path="b.xml"'), "a_xml": score(part(note("D4")))}
-    assert shown(zipped(**files, b_xml=score(part(C4))), ".mxl") == "0:60+4"
-
-
-def test_file_of_macos_beside_the_only_score_is_not_a_score() -> None:
-    assert shown(zipped(score_xml=score(part(C4)), **{"._score_xml": bytes(9)}), ".mxl") == "0:60+4"
-
-
-def test_empty_line_before_the_xml_declaration_does_not_matter() -> None:
-    assert shown('\n<?xml version="1.0" encoding="UTF-8"?>' + score(part(C4))) == "0:60+4"
-
-
-@pytest.mark.parametrize(
-    ("declared", "encoding"),
-    [
-        ("UTF-8", "utf-8"),
-        ("UTF-8", "utf-8-sig"),
-        ("UTF-16", "utf-16"),
-        ("UTF-16", "utf-16-le"),
-        ("UTF-16", "utf-16-be"),
-        ("UTF-16", "utf-8"),
-        ("ISO-8859-1", "latin-1"),
-        ("windows-1252", "cp1252"),
-        ("Shift_JIS", "shift_jis"),
-    ],
-)
-def test_encoding_is_that_of_the_bytes_or_the_declared_one(declared: str, encoding: str) -> None:
-    title = "三味線" if declared == "Shift_JIS" else "Prélude"
-    text = f'<?xml version="1.0" encoding="{declared}"?>' + score(part(C4)).replace(
-        "><part", f"><movement-title>{title}</movement-title><part", 1
-    )
-    assert shown(text.encode(encoding)) == "0:60+4"
-    assert shown(zipped(score_xml=text.encode(encoding)), ".mxl") == "0:60+4"
 
 
 def rejection_of(data: str | bytes) -> Rejection:
