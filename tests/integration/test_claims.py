@@ -92,12 +92,12 @@ def test_job_that_starts_before_its_submission_has_removed_an_old_result_trains(
     started = threading.Event()
 
     def submit() -> None:
-        started.wait()
+        assert started.wait(30), "the job looks for its record"
         run.remove_results()
         submissions.record(folder, "sweep-train", "c1", {"815": [run.name]})
 
     def read_all(jobs: Path) -> list[submissions.Submission]:
-        started.set()  # the job looks for its record
+        started.set()
         return read(jobs)
 
     read = submissions.read_all
