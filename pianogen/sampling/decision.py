@@ -70,10 +70,12 @@ def _largest(score: tf.Tensor, num: tf.Tensor) -> tf.Tensor:
 
     A loop up to the largest `num`, which is small, is faster than sorting 88 keys.
     """
-    chosen, index, max_num = tf.zeros_like(score, tf.bool), tf.constant(0), tf.reduce_max(num)
-    while index < max_num:
+    max_num = tf.reduce_max(num)
+
+    def choose(index: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         best = tf.argmax(tf.where(chosen, -np.inf, score), axis=-1)
         is_needed = (index < num)[:, tf.newaxis]
-        chosen |= is_needed & tf.one_hot(best, NUM_KEYS, on_value=True, off_value=False, dtype=tf.bool)
-        index += 1
+        return index + 1, chosen | is_needed & tf.one_hot(best, NUM_KEYS, on_value=True, off_value=False, dtype=tf.bool)
+
+    _, chosen = tf.while_loop(lambda index, _: index < max_num, choose, (0, tf.zeros_like(score, tf.bool)))
     return chosen

@@ -57,8 +57,10 @@ class Sampler:
         self._steps_per_quarter = statistics.steps_per_quarter
         start = join([silence, read])
         bar_position = np.append(start.bar_position, self._bar_position)
+        # Only the loop over the steps is Python code to convert; the conversion of the model takes a second and changes nothing.
+        draw_steps = tf.autograph.to_graph(_draw_steps, recursive=False)
         self._draw = tf.function(
-            lambda noise: _draw_steps(network, start, bar_position, decision, config, noise), jit_compile=True
+            lambda noise: draw_steps(network, start, bar_position, decision, config, noise), autograph=False, jit_compile=True
         )
 
     def draw(self, shutdown_requested: Callable[[], bool] = lambda: False, first: int = 0) -> list[Sample]:
@@ -146,25 +148,29 @@ def _draw_steps(
         bar_position: of the rows of `start`, of the T rows, and of the row after them.
     """
     num_steps, batch = noise.shape[0], noise.shape[1]
-    packed = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
-    tempo_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
+    given = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)
+    given_us = tf.repeat(tf.constant(start.tempo_us.astype(np.int32))[:, tf.newaxis], batch, axis=1)
     positions = tf.repeat(tf.constant(bar_position.astype(np.int32))[:, tf.newaxis], batch, axis=1)
     state = network.initial_state(batch, len(start) - 1 + num_steps, int(start.tempo_us[0]))
-    output, state = network.step(packed[0], tempo_us[0], positions[1], state)
-    for step in tf.range(1, len(start)):
-        output, state = network.step(packed[step], tempo_us[step], positions[step + 1], state)
+    row, tempo_us = given[0], given_us[0]
     # A sample starts without sounding keys: a hold must follow an onset or a hold, and the primer is not part of the sample.
     sounding = tf.zeros((batch, 1, NUM_KEYS), tf.bool)
     nats = tf.zeros([batch])
     all_states = tf.TensorArray(tf.uint8, num_steps)
     all_tempos = tf.TensorArray(tf.int32, num_steps)
-    for step in tf.range(num_steps):
-        states, drawn_us = network.draw(output, sounding, noise[step, :, tf.newaxis], decision)
-        tempo = tf.fill([batch], config.tempo_us) if config.tempo_us else drawn_us[:, 0]
-        if config.best_of > 1:
-            nats -= network.log_likelihood(output, states, sounding)[:, 0]
-        all_states = all_states.write(step, states[:, 0])
-        all_tempos = all_tempos.write(step, tempo)
+    # One loop for the given and the drawn rows: most of the time of a short sample goes into the compilation of its body.
+    for step in tf.range(1, len(start) + num_steps):
+        output, state = network.step(row, tempo_us, positions[step], state)
+        number = step - len(start)
+        states = tf.zeros((batch, 1, NUM_KEYS), tf.uint8)
+        if number < 0:
+            row, tempo_us = given[step], given_us[step]
+        else:
+            states, drawn_us = network.draw(output, sounding, noise[number, :, tf.newaxis], decision)
+            if config.best_of > 1:
+                nats -= network.log_likelihood(output, states, sounding)[:, 0]
+            row, tempo_us = pack_rows(states[:, 0]), tf.fill([batch], config.tempo_us) if config.tempo_us else drawn_us[:, 0]
         sounding = states > 0
-        output, state = network.step(pack_rows(states[:, 0]), tempo, positions[len(start) + step + 1], state)
+        all_states = all_states.write(tf.maximum(number, 0), states[:, 0])
+        all_tempos = all_tempos.write(tf.maximum(number, 0), tempo_us)
     return all_states.stack(), all_tempos.stack(), nats

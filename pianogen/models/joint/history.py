@@ -58,14 +58,15 @@ def read(history: History, packed: tf.Tensor, tempo_us: tf.Tensor, bar_position:
         The history, and `Rows` of T = 1.
     """
     states = unpack_rows(packed)
-    onset, index = states == ONSET, tf.range(history.packed.shape[1])
+    num_steps = history.packed.shape[1]
+    onset, index = states == ONSET, tf.range(num_steps)
     rows = tf.where((index == history.step)[:, tf.newaxis], packed[:, tf.newaxis], history.packed)
     is_equal = tf.reduce_all(rows == packed[:, tf.newaxis], axis=-1) & (index < history.step)
     match_steps = tf.where(is_equal, tf.pad(history.match_steps[:, :-1], [[0, 0], [1, 0]]) + 1, 0)
     longest = tf.reduce_max(match_steps, axis=-1)
     # Of equally long matches, the latest one.
     match = tf.reduce_max(tf.where(match_steps == longest[:, tf.newaxis], index, -1), axis=-1) + 1
-    followed = tf.gather(rows, tf.minimum(match, len(index) - 1), batch_dims=1)
+    followed = tf.gather(rows, tf.minimum(match, num_steps - 1), batch_dims=1)
     history = History(
         packed=rows,
         match_steps=match_steps,
