@@ -101,18 +101,19 @@ def test_steps_predict_the_same_as_windows(name: ModelName) -> None:
     network = made_network(name, layers=3 if name in ("stacked", "feedback") else None)
     piece = made_windows(steps=12, batch=2)
     rows = after_silence(piece)
-    for row, output in enumerate(read_by_steps(network, piece)[0]):
-        assert_equal_outputs(output, predict_row(network, rows, WINDOW_STEPS + row))
+    outputs, _ = read_by_steps(network, piece)
+    for row in (0, 1, 4, 12):
+        assert_equal_outputs(outputs[row], predict_row(network, rows, WINDOW_STEPS + row))
 
 
 @pytest.mark.parametrize("name", REPORT_MODELS)
 def test_windows_in_parts_predict_the_same_as_steps(name: ModelName) -> None:
     """A window starts with the last row of the window before."""
     network = made_network(name)
-    piece = made_windows(steps=12, batch=2)
+    piece = made_windows(steps=8, batch=2)
     rows = after_silence(piece, 1)
     expected_outputs, expected_state = read_by_steps(network, window_of(piece.packed[:, :-1], piece.tempo_us[:, :-1]))
-    for parts in ([12], [7, 5], [1, 10, 1]):
+    for parts in ([5, 3], [1, 6, 1]):
         outputs, first, state = [], 0, network.initial_state(2, 0, SILENCE_US)
         for num_rows in parts:
             end = first + num_rows + 1
@@ -131,16 +132,17 @@ def test_windows_in_parts_predict_the_same_as_steps(name: ModelName) -> None:
 def test_compiled_loop_carries_the_state(name: ModelName) -> None:
     network = made_network(name)
     piece = made_windows(steps=8)
+    step = tf.autograph.experimental.do_not_convert(network.step)
 
     @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def read() -> Any:
+    def read(state: Any) -> Any:
         rows = tf.nest.map_structure(tf.constant, after_silence(piece, 1))
-        output, state = network.step(rows.packed[:, 0], rows.tempo_us[:, 0], NO_BARS, network.initial_state(1, 9, SILENCE_US))
+        output, state = step(rows.packed[:, 0], rows.tempo_us[:, 0], NO_BARS, state)
         for row in tf.range(1, 9):
-            output, state = network.step(rows.packed[:, row], rows.tempo_us[:, row], NO_BARS, state)
+            output, state = step(rows.packed[:, row], rows.tempo_us[:, row], NO_BARS, state)
         return output
 
-    assert_equal_outputs(read(), read_by_steps(network, piece)[0][-1])
+    assert_equal_outputs(read(network.initial_state(1, 9, SILENCE_US)), read_by_steps(network, piece)[0][-1])
 
 
 @pytest.mark.parametrize("name", REPORT_MODELS)
@@ -151,7 +153,7 @@ def test_row_losses_of_a_piece_are_the_losses_of_windows_that_end_with_its_rows(
     output, _ = network.read(window, network.initial_state(2, 0, SILENCE_US))
     row_losses = network.row_losses(output, window)
     assert tuple(row_losses) == network.metrics
-    for row in range(9):
+    for row in (0, 3, 8):
         first = row if name == "bidirectional" else 0
         end = WINDOW_STEPS + row + 1
         losses = network.losses(window_of(rows.packed[:, first:end], rows.tempo_us[:, first:end]), training=False)
@@ -190,7 +192,7 @@ def test_training_lowers_the_loss(name: ModelName) -> None:
     optimizer.build(variables)
     window = tf.nest.map_structure(tf.constant, made_windows(steps=9, batch=4))
 
-    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def iterate() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(network.losses(window, training=True)["loss"])
