@@ -34,6 +34,9 @@ class Sampler:
         statistics: statistics of the train split; the dynamic threshold follows them. The tempo of the silence before a sample is
             their median tempo, unless the tempo of samples is fixed.
 
+    Attributes:
+        bar_position: (T,) uint8, those of every sample.
+
     Raises:
         UsageError: the primer cannot be read, or has no notes; or a bar of the meter is not a whole number of steps.
     """
@@ -53,10 +56,10 @@ class Sampler:
             steps_per_quarter=statistics.steps_per_quarter,
         )
         read = primer.rows(None, config.primer_steps)
-        self._bar_position = continue_bars(primer, len(read), config.meter, config.steps + 1)  # and of the step after the samples
+        self.bar_position = continue_bars(primer, len(read), config.meter, config.steps)
         self._steps_per_quarter = statistics.steps_per_quarter
         start = join([silence, read])
-        bar_position = np.append(start.bar_position, self._bar_position)
+        bar_position = np.append(start.bar_position, self.bar_position)
         # Only the loop over the steps is Python code to convert; the conversion of the model takes a second and changes nothing.
         draw_steps = tf.autograph.to_graph(_draw_steps, recursive=False)
         self._draw = tf.function(
@@ -96,10 +99,7 @@ class Sampler:
         return [_most_probable(candidates[place : place + best_of]) for place in places]
 
     def _make_roll(self, states: np.ndarray, tempo_us: np.ndarray) -> Roll:
-        return Roll(
-            *(pack(states), tempo_us.astype(np.uint32), self._bar_position[:-1]),
-            steps_per_quarter=self._steps_per_quarter,
-        )
+        return Roll(*(pack(states), tempo_us.astype(np.uint32), self.bar_position), steps_per_quarter=self._steps_per_quarter)
 
 
 def draw_to_store(
@@ -145,7 +145,7 @@ def _draw_steps(
 
     Args:
         start: the rows that are read before the first one is drawn.
-        bar_position: of the rows of `start`, of the T rows, and of the row after them.
+        bar_position: of the rows of `start` and of the T rows.
     """
     num_steps, batch = noise.shape[0], noise.shape[1]
     given = tf.repeat(tf.constant(start.packed)[:, tf.newaxis], batch, axis=1)

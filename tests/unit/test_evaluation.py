@@ -337,13 +337,13 @@ def test_network_without_decision_rules_has_no_threshold(store: Store, statistic
         assert evaluations[split].network == replace(with_rule[split].network, static_threshold=None)
 
 
-def predict_every_row(network: Network, rows: Window) -> Any:
+def predict_every_row(model: Any, is_bidirectional: bool, rows: Window) -> Any:
     """The outputs for all rows of a piece but the first `WINDOW_STEPS`, from the Keras model."""
-    if network.keras.name != "bidirectional":
-        outputs = network.keras([rows.packed[:, :-1], rows.tempo_us[:, :-1]])
+    if not is_bidirectional:
+        outputs = model([rows.packed[:, :-1], rows.tempo_us[:, :-1]])
         return tf.nest.map_structure(lambda tensor: tensor[0, WINDOW_STEPS - 1 :], outputs)
     indices = np.arange(rows.packed.shape[1] - WINDOW_STEPS)[:, np.newaxis] + np.arange(WINDOW_STEPS)
-    return network.keras([rows.packed[0, indices], rows.tempo_us[0, indices]])
+    return model([rows.packed[0, indices], rows.tempo_us[0, indices]])
 
 
 @pytest.mark.parametrize("name", REPORT_MODELS)
@@ -352,10 +352,12 @@ def test_evaluation_predicts_every_row_from_the_rows_before_it(name: ModelName, 
     pieces = made_rolls(range(20), [7, 150, 3] + [2] * 17)  # more than are read at once
     with Store(store_of(tmp_path / "c.h5", pieces, [Split.VALID] * len(pieces))) as store:
         evaluation = evaluate(network, find_windows(store, Split.VALID, DATA), SILENCE_US)
+    inputs = [tf.TensorSpec([None, None, 22], tf.uint8), tf.TensorSpec([None, None], tf.int32)]
+    model = tf.function(network.keras, input_signature=[inputs], autograph=False)  # compiled once, for pieces of any length
     nats, tempo_error = 0.0, 0.0
     for piece in pieces:
         rows = after_silence(window_of(piece.packed[np.newaxis], piece.tempo_us[np.newaxis].astype(np.int32)))
-        output = predict_every_row(network, rows)
+        output = predict_every_row(model, name == "bidirectional", rows)
         before = np.vstack([np.zeros((1, 88), np.uint8), piece.states[:-1]])
         probabilities = reference_probabilities(output, before != SILENT)
         nats -= np.log(np.take_along_axis(probabilities, piece.states[..., np.newaxis].astype(int), axis=-1)).sum()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pianogen.midi import smf
 from pianogen.midi.counts import Counts
-from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, ReadOptions
 from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from tests.support.corpora import PIANO_MIDI_DE, needs_corpora
@@ -112,22 +112,22 @@ encodings = st.builds(
 )
 
 
-@pytest.mark.parametrize("parser", PARSERS)
 @settings(derandomize=True, deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(file=files(), options=read_options)
-def test_random_file_gives_the_expected_roll(file: File, options: Options, parser: MidiParser) -> None:
+def test_random_file_gives_the_expected_roll(file: File, options: Options) -> None:
     tpq, tracks, end_ticks, encoding = file
     data = encode_midi(tpq, tracks, end_ticks, encoding)
     expected = expected_roll(tpq, tracks, end_ticks, options)
     if encoding.end_of_track and encoding.after_the_end == NOTE_ON:
         expected.counts["notes_lost"] = len(tracks)
-    read_options = ReadOptions(parser, *astuple(options))
-    if expected.cells:
-        assert_equals(read_roll(data, "random.mid", read_options), expected)
-    else:
-        with pytest.raises(Rejection) as rejection:
-            read_roll(data, "random.mid", read_options)
-        assert rejection.value.reason is Reason.NO_NOTES
+    for parser in PARSERS:
+        read_options = ReadOptions(parser, *astuple(options))
+        if expected.cells:
+            assert_equals(read_roll(data, "random.mid", read_options), expected)
+        else:
+            with pytest.raises(Rejection) as rejection:
+                read_roll(data, "random.mid", read_options)
+            assert rejection.value.reason is Reason.NO_NOTES
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)

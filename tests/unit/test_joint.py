@@ -1,6 +1,6 @@
 """The joint model: an exact distribution over legal rows that reads only the past, and exact draws from it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -60,6 +60,11 @@ def rows_of(window: Window) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(states[:, 1:]), tf.constant(states[:, :-1] != SILENT)
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that many calls with equal shapes compile once."""
+    return tf.function(function, autograph=False)  # type: ignore[no-any-return]  # TensorFlow has no types
+
+
 def next_position(window: Window, row: int) -> tf.Tensor:
     """(B,) int32 bar positions of the row after a row of a window."""
     return tf.cast(window.bar_position[:, row + 1], tf.int32)
@@ -71,13 +76,14 @@ def test_steps_predict_the_same_as_windows(settings: dict[str, Any], tmp_path: P
     network, piece = made_joint(settings, KEYS), made_piece(3, 24)
     state = network.initial_state(1, len(piece), 500_000)
     read_state = network.initial_state(1, 0, 500_000)
+    step, row_losses = compiled(network.step), compiled(network.row_losses)
     for window in chunks_of(tmp_path, piece, 12):
         output, read_state = network.read(window, read_state)
         expected = network.row_losses(output, window)
         for row in range(12):
-            stepped, state = network.step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
+            stepped, state = step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
             rows = Window(*(column[:, row : row + 2] for column in window[:3]))
-            for name, losses in network.row_losses(stepped, rows).items():
+            for name, losses in row_losses(stepped, rows).items():
                 assert losses.numpy() == pytest.approx(expected[name][:, row : row + 1].numpy(), rel=1e-5, abs=1e-5)
 
 
@@ -111,13 +117,16 @@ def test_likelihood_follows_from_the_description(
 def test_likelihood_of_a_row_does_not_depend_on_later_rows(settings: dict[str, Any], tmp_path: Path) -> None:
     network, piece = made_joint(settings, KEYS), made_piece(3, 48)
     changed = made_piece(7, 48)
+
+    @compiled
+    def row_likelihoods(window: Window, states: tf.Tensor, sounding: tf.Tensor) -> tf.Tensor:
+        output, _ = network.read(window, network.initial_state(1, 0, 500_000))
+        return network.log_likelihood(output, states, sounding)[0]
+
     for step in (1, 20, 30):
         mixed = roll_in_4_4(np.concatenate([piece.packed[:step], changed.packed[step:]]), changed.tempo_us)
         (one,), (other,) = (chunks_of(tmp_path, roll_in_4_4(roll.packed, piece.tempo_us), 48) for roll in (piece, mixed))
-        likelihoods = []
-        for window in (one, other):
-            output, _ = network.read(window, network.initial_state(1, 0, 500_000))
-            likelihoods.append(network.log_likelihood(output, *rows_of(window)).numpy()[0])
+        likelihoods = [row_likelihoods(window, *rows_of(window)).numpy() for window in (one, other)]
         assert np.array_equal(likelihoods[0][:step], likelihoods[1][:step])
         assert np.abs(likelihoods[0][step + 1 :] - likelihoods[1][step + 1 :]).max() > 1e-3
 
@@ -270,9 +279,9 @@ def test_mixed_precision_computes_in_16_bits_and_returns_32(settings: dict[str, 
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(losses["loss"], network.keras.trainable_weights))
     state = network.initial_state(1, 25, 500_000)
     assert {tensor.dtype for tensor in tf.nest.flatten(state.keys)} == {tf.float16}
-    likelihood = 0.0
+    likelihood, step, row_losses = 0.0, compiled(network.step), compiled(network.row_losses)
     for row in range(24):
-        output, state = network.step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
+        output, state = step(window.packed[:, row], window.tempo_us[:, row], next_position(window, row), state)
         rows = Window(*(column[:, row : row + 2] for column in window[:3]))
-        likelihood += float(network.row_losses(output, rows)["loss"][0, 0])
+        likelihood += float(row_losses(output, rows)["loss"][0, 0])
     assert likelihood / 24 == pytest.approx(float(losses["loss"][0]), rel=1e-2)

@@ -203,8 +203,8 @@ def test_bars_of_samples_continue_those_of_the_primer(
     network: Network, corpus: Statistics, tmp_path: Path, bars: np.ndarray | None, settings: dict[str, Any], expected: list[int]
 ) -> None:
     primer = None if bars is None else primer_with_bars(tmp_path / "theme.mid", bars)
-    rolls = draw_samples(network, corpus, num=2, steps=len(expected), primer=primer, **settings)
-    assert [roll.bar_position.tolist() for roll in rolls] == [expected] * 2
+    sampler = Sampler(network, SamplingConfig(num=2, steps=len(expected), primer=primer, **settings), corpus)
+    assert sampler.bar_position.tolist() == expected
 
 
 def test_samples_have_the_steps_per_quarter_of_the_corpus(network: Network, corpus: Statistics, tmp_path: Path) -> None:
