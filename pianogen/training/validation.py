@@ -6,6 +6,7 @@ complete pieces, with its state carried from row to row, as in the evaluation.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,12 @@ class Validation:
         """(M,) float64 sums of the metrics over some predictions, until all predictions of this worker are covered."""
         yield from self._over_rows() if self._network.every_row else self._over_windows()
 
+    @cached_property
+    def _batches(self) -> tf.data.Dataset:
+        return evaluation_batches(self._windows, _BATCH).shard(self._workers.size, self._workers.rank)
+
     def _over_windows(self) -> Iterator[np.ndarray]:
-        for window in evaluation_batches(self._windows, _BATCH).shard(self._workers.size, self._workers.rank):
+        for window in self._batches:
             yield self._window_sums(window).numpy()
 
     def _over_rows(self) -> Iterator[np.ndarray]:

@@ -40,7 +40,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program)
+        # Each new window would load pages for the popups of its address bar, which take longer than the page of a test.
+        options = ["--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup"]
+        chromium = playwright.chromium.launch(executable_path=program, args=options)
         yield chromium
         chromium.close()
 
