@@ -161,7 +161,7 @@ def _draw_steps(
     # One loop for the given and the drawn rows: most of the time of a short sample goes into the compilation of its body.
     for step in tf.range(1, len(start) + num_steps):
         output, state = network.step(row, tempo_us, positions[step], state)
-        number = step - len(start)
+        number = step - len(start)  # in the sample; while it is negative, index 0 is written, which is overwritten later
         states = tf.zeros((batch, 1, NUM_KEYS), tf.uint8)
         if number < 0:
             row, tempo_us = given[step], given_us[step]

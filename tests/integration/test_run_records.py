@@ -206,7 +206,7 @@ def test_damaged_list_of_jobs_is_named(tmp_path: Path, store: Path) -> None:
         state_of(run)
 
 
-def test_run_without_its_result_is_not_done(tmp_path: Path, finished_run: Run) -> None:
+def test_run_without_its_result_is_not_done_and_needs_its_metrics(tmp_path: Path, finished_run: Run) -> None:
     run = copy_of(finished_run, tmp_path)
     (run.path / "result.json").unlink()
     assert state_of(run) == ("running", "finished; result.json is not visible on this machine yet")
@@ -214,9 +214,13 @@ def test_run_without_its_result_is_not_done(tmp_path: Path, finished_run: Run) -
     old = replace(provenance.attempts[-1], ended="2001-01-01T00:00:00+0000")
     run.write_provenance(replace(provenance, attempts=[old]))
     assert state_of(run) == ("failed", "finished, but result.json was removed; resubmit to write it again")
+    metrics = (run.path / "metrics.csv").rename(tmp_path / "metrics.csv")
+    assert finished(attempt(run)).returncode == 1
+    assert "metrics.csv has 0 epochs" in state_of(run)[1]
+    metrics.rename(run.path / "metrics.csv")
     assert finished(attempt(run)).returncode == 0, state_of(run)
     assert state_of(run) == ("done", "")
-    assert run.read_result() == finished_run.read_result()
+    assert (run.path / "result.json").read_bytes() == (finished_run.path / "result.json").read_bytes()
 
 
 def test_run_from_scratch_equals_its_first_training(tmp_path: Path, finished_run: Run) -> None:
@@ -239,17 +243,6 @@ def test_training_on_a_local_copy_has_the_same_result_and_removes_the_copy(tmp_p
     assert finished(attempt(run), TMPDIR=str(local)).returncode == 0
     assert run.read_result() == finished_run.read_result()
     assert list(local.iterdir()) == []
-
-
-def test_removed_metrics_stop_a_run(tmp_path: Path, finished_run: Run) -> None:
-    run = copy_of(finished_run, tmp_path)
-    (run.path / "result.json").unlink()
-    metrics = (run.path / "metrics.csv").rename(tmp_path / "metrics.csv")
-    assert finished(attempt(run)).returncode == 1
-    assert "metrics.csv has 0 epochs" in state_of(run)[1]
-    metrics.rename(run.path / "metrics.csv")
-    assert finished(attempt(run)).returncode == 0, state_of(run)
-    assert (run.path / "result.json").read_bytes() == (finished_run.path / "result.json").read_bytes()
 
 
 def test_log_of_an_attempt_has_times_and_levels(finished_run: Run) -> None:

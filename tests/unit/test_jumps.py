@@ -42,6 +42,8 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("D.C. al Fine e poi la Coda", "dacapo alfine"),
         ("D.C. e poi la Coda", "dacapo"),
         ("D.C. and then go on", "dacapo"),
+        ("D/C al Fine", "dacapo alfine"),
+        ("D/S al Coda", "dalsegno alcoda"),
         ("To Coda", "tocoda"),
         ("To Coda 𝄌", "tocoda"),
         ("To ⊕", "tocoda"),
@@ -63,7 +65,15 @@ from pianogen.midi.scores.jumps import jumps_of_words
     ],
 )
 def test_words_of_a_jump(words: str, jump: str | None) -> None:
-    assert list(jumps_of_words(words)) == ([] if jump is None else jump.split())
+    assert jumps_of_words(words) == ({} if jump is None else dict.fromkeys(jump.split(), ""))
+
+
+@pytest.mark.parametrize(
+    ("words", "jumps"),
+    [("To Coda 1", {"tocoda": "1"}), ("To 𝄌2", {"tocoda": "2"}), ("Coda 2", {"coda": "2"}), ("Segno 1", {"segno": "1"})],
+)
+def test_number_of_a_sign_is_its_label(words: str, jumps: dict[str, str]) -> None:
+    assert jumps_of_words(words) == jumps
 
 
 @pytest.mark.parametrize(
