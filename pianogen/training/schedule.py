@@ -1,8 +1,11 @@
 """The iterations of a run, and the learning rate of each of them."""
 
 import math
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from pianogen.command import counted
 from pianogen.config import TrainingConfig
@@ -35,10 +38,29 @@ def learning_rate(training: TrainingConfig, num_iterations: int) -> float | kera
             f"training.warmup_iterations is {warmup}, but the run has {counted(num_iterations, 'iteration')}; "
             "lower it, or raise training.epochs or training.max_iterations"
         )
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else training.learning_rate,
-        decay_steps=max(1, num_iterations - 1 - warmup),
-        alpha=_FINAL_SHARE if training.schedule == "cosine" else 1.0,  # with 1, it is constant after the warm-up
-        warmup_target=training.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
+    final_share = _FINAL_SHARE if training.schedule == "cosine" else 1.0
+    return _WarmupAndDecay(training.learning_rate, warmup, max(1, num_iterations - 1 - warmup), final_share)
+
+
+@dataclass(frozen=True, slots=True)
+class _WarmupAndDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """A linear warm-up from 0, then half a cosine down to a share of the learning rate.
+
+    The values are those of Keras' CosineDecay, whose branch an optimizer with weight decay would run once per weight.
+    """
+
+    learning_rate: float
+    warmup_iterations: int
+    decay_iterations: int
+    final_share: float
+
+    def __call__(self, iteration: tf.Tensor) -> tf.Tensor:
+        iteration = tf.cast(iteration, tf.float32)
+        decayed = tf.clip_by_value((iteration - self.warmup_iterations) / self.decay_iterations, 0.0, 1.0)
+        share = (1 - self.final_share) * (0.5 * (1 + tf.cos(math.pi * decayed))) + self.final_share
+        return self.learning_rate * tf.where(
+            iteration < self.warmup_iterations, iteration / max(self.warmup_iterations, 1), share
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return asdict(self)
