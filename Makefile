@@ -2,7 +2,7 @@
 # make demo   run every stage on a corpus and write the results to demo/; option: CORPUS=folder
 # make quick  the inner loop: linter, types and the unit tests that need no TensorFlow; about two minutes
 # make check  formatter, linter and type checker
-# make test   all tests; about 20 minutes on 2 cores
+# make test   all tests; 20 to 30 minutes on 2 cores
 # make bench  the benchmarks, on CORPUS=folder of MIDI files; two hours, and up to 7 GB of disk space
 
 PYTHON ?= python3
