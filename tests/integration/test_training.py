@@ -98,8 +98,7 @@ def signal_at(run: Run, iteration: int, number: int) -> int:
     return process.wait(60)
 
 
-# The resume of a run with the settings of the report is tested on Slurm.
-@pytest.mark.parametrize("name", ["modern-replicas", "joint"])
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_resumed_run_equals_an_uninterrupted_run_bit_by_bit(
     tmp_path: Path, store: Path, uninterrupted: Callable[[str], Run], name: str
 ) -> None:

@@ -86,7 +86,7 @@ def test_phases_do_not_depend_on_pools(folder: Path, steps: list[int], window_st
     assert all(sorted(epoch) == sorted(other) for epoch, other in epochs)
 
 
-@pytest.mark.parametrize(("num_steps", "num_windows", "num_phases"), [(8, 1, 1), (15, 1, 8), (16, 1, 9), (30, 2, 15)])
+@pytest.mark.parametrize(("num_steps", "num_windows", "num_phases"), [(8, 1, 1), (15, 1, 8), (16, 1, 9), (23, 2, 8), (30, 2, 15)])
 def test_phases_are_uniform_and_reach_every_row(folder: Path, num_steps: int, num_windows: int, num_phases: int) -> None:
     windows = numbered(folder, [40, num_steps], 8)
     starts = [sorted(row[1] - 2000 for row in epoch if row[1] >= 2000) for epoch in tempos(windows, 1_500, 5)]

@@ -69,14 +69,6 @@ def test_words_of_a_jump(words: str, jump: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "jumps"),
-    [("To Coda 1", {"tocoda": "1"}), ("To 𝄌2", {"tocoda": "2"}), ("Coda 2", {"coda": "2"}), ("Segno 1", {"segno": "1"})],
-)
-def test_number_of_a_sign_is_its_label(words: str, jumps: dict[str, str]) -> None:
-    assert jumps_of_words(words) == jumps
-
-
-@pytest.mark.parametrize(
     "words",
     [
         "Menuetto D.C.",

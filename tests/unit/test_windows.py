@@ -121,7 +121,7 @@ def test_blocks_are_complete_pieces_in_order(folder: Path, steps: list[int], blo
     assert [piece.tolist() for piece in pieces] == [[*range(1000 * i + 1000, 1000 * i + 1000 + n)] for i, n in enumerate(steps)]
 
 
-@settings(deterministic, max_examples=5)
+@settings(deterministic, max_examples=8)
 @given(first_batch=st.integers(0, 120), batch=st.integers(1, 40), in_pools=st.booleans())
 def test_resumed_stream_equals_the_uninterrupted_stream(music: Windows, first_batch: int, batch: int, in_pools: bool) -> None:
     windows = music if in_pools else replace(music, memory_mb=20)
@@ -141,7 +141,7 @@ def test_processes_stream_the_parts_of_the_same_global_batches(
     music: Windows, first_batch: int, part: int, in_pools: bool
 ) -> None:
     windows = music if in_pools else replace(music, memory_mb=20)
-    num_batches, batch = 15, 4 * part
+    num_batches, batch = 25, 4 * part
     whole = tempos(training_batches(windows, batch, 5, first_batch), num_batches)
     for cuts in ([0, 4], [0, 1, 2, 3, 4], [0, 1, 4]):
         processes = [range(*cut) for cut in itertools.pairwise(cuts)]

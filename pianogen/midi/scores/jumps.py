@@ -16,12 +16,11 @@ _TO = r"\b(?:al|alla|sin'?|sino|fino|to|the|bis|zum|until|till)"
 _REST = re.compile(rf"(?:{_TO} ?)*(?:fine|coda)\b.*|(?:&|(?:e|ed|and|ma|poi|then|senza|without|ohne)\b(?!\.)).*|")
 _UNTIL = re.compile(rf"(?:^|{_TO} ?)(fine|coda)\b")  # where a D.C. or D.S. ends
 _SEPARATORS = " .,:;-"
-_NUMBER = r"(?: ?([1-9]))?"  # the label of one of several signs
 _SIGN_WORDS = {
-    "tocoda": re.compile(rf"(?:to|al|alla|da) ?coda{_NUMBER}"),
-    "coda": re.compile(rf"coda{_NUMBER}"),
-    "segno": re.compile(rf"segno{_NUMBER}"),
-    "fine": re.compile(r"fine()"),
+    "tocoda": re.compile(r"(?:to|al|alla|da) ?coda"),
+    "coda": re.compile(r"coda"),
+    "segno": re.compile(r"segno"),
+    "fine": re.compile(r"fine"),
 }
 # Signs inside words: those of Unicode and of music fonts (SMuFL), and a circled plus, which looks like a coda.
 _SIGNS = str.maketrans(dict.fromkeys("\U0001d10b\ue047", " segno ") | dict.fromkeys("\U0001d10c\ue048⊕", " coda "))
@@ -38,7 +37,7 @@ _PLACE = re.compile(
 
 
 def jumps_of_words(text: str) -> dict[str, str]:
-    """The jump or sign that a text names, with its number or "" as label; for a D.C. or D.S. also "alfine" and "alcoda".
+    """The jump or sign that a text names, with an empty label; for a D.C. or D.S. also "alfine" and "alcoda".
 
     Raises:
         ScoreError: a D.C. or D.S. to or up to a place that only the words name, such as "Menuetto D.C." or "D.C. al Segno".
@@ -50,8 +49,7 @@ def jumps_of_words(text: str) -> dict[str, str]:
             return {jump: ""} | _ends(words[match.end() :].strip(_SEPARATORS), text)
     if _WRITTEN_RETURN.search(words) or (_INITIALS.search(words) and _PLACE.search(words)):
         raise ScoreError(f"the words {_quoted(text)} return to a place that has no sign; write D.C., or D.S. and a segno")
-    matches = {jump: pattern.fullmatch(words) for jump, pattern in _SIGN_WORDS.items()}
-    return {jump: match[1] or "" for jump, match in matches.items() if match}
+    return {jump: "" for jump, pattern in _SIGN_WORDS.items() if pattern.fullmatch(words)}
 
 
 def _ends(rest: str, text: str) -> dict[str, str]:
