@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from pianogen.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pianogen.store import Split, Store
 from pianogen.training.model_check import check_models
 from pianogen.training.optimizers import build_optimizer
-from pianogen.training.schedule import epoch_ends
+from pianogen.training.schedule import epoch_ends, learning_rate
 from pianogen.validation import ConfigError
 from tests.support.made_music import made_store
 
@@ -52,6 +52,18 @@ def cosine(share: float) -> float:
 def test_learning_rate_follows_its_schedule(optimizer: str, settings: dict[str, Any], expected: list[float]) -> None:
     rates = learning_rates(len(expected), optimizer=optimizer, learning_rate=0.5, **settings)
     assert rates == pytest.approx([0.5 * share for share in expected], rel=1e-6)
+
+
+@pytest.mark.parametrize(("schedule", "final_share", "warmup"), [("constant", 1.0, 7), ("cosine", 0.02, 0), ("cosine", 0.02, 7)])
+def test_schedule_has_the_values_of_keras_bit_by_bit(
+    schedule: Literal["constant", "cosine"], final_share: float, warmup: int
+) -> None:
+    training = TrainingConfig(learning_rate=0.003, schedule=schedule, warmup_iterations=warmup)
+    rate = learning_rate(training, 100)
+    start, target = (0.0, 0.003) if warmup else (0.003, None)
+    expected = keras.optimizers.schedules.CosineDecay(start, 99 - warmup, final_share, warmup_target=target, warmup_steps=warmup)
+    assert callable(rate)
+    assert [float(rate(iteration)) for iteration in range(120)] == [float(expected(iteration)) for iteration in range(120)]
 
 
 def test_schedule_ends_with_the_run() -> None:
