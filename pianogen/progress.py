@@ -52,7 +52,7 @@ class ProgressRecord:
     Attributes:
         done: number of finished units.
         total: number of units.
-        rate: units per second.
+        rate: units per second, without the first units if there are others: they may include a compilation.
         remaining_s: estimated time until all units are finished.
         note: a short text such as the current loss.
         has_ended: whether all units are finished.
@@ -97,10 +97,10 @@ class Progress:
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, record: Path | None = None) -> None:
         self._label, self._total, self._unit = label, total, unit
-        self._done = self._done_before = done
+        self._done = self._done_before = self._done_first = done
         self._record = record
         self._note: str | TrainingFigures = ""
-        self._begin = self._last_line = time.monotonic()
+        self._begin = self._begin_second = self._last_line = time.monotonic()
         self._last_record = -math.inf
         self._is_record_failing = False
         self._logged = -1
@@ -142,7 +142,10 @@ class Progress:
 
     def advance(self, count: int, note: str | TrainingFigures = "") -> None:
         """Adds finished units; `note` is a short text, or the figures of a training."""
+        is_first = self._done == self._done_before
         self._done += count
+        if is_first:
+            self._done_first, self._begin_second = self._done, time.monotonic()
         self._note = note
         if self._bar:
             rate = f"{self._rate():.3g}/s" if self._done > self._done_before else ""
@@ -153,6 +156,8 @@ class Progress:
             self._write_record(self._record)
 
     def _rate(self) -> float:
+        if self._done > self._done_first:
+            return (self._done - self._done_first) / max(time.monotonic() - self._begin_second, 1e-9)
         return (self._done - self._done_before) / max(time.monotonic() - self._begin, 1e-9)
 
     def _remaining_s(self) -> float:

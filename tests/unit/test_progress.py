@@ -33,6 +33,25 @@ def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["progress.json"]
 
 
+def test_rate_is_measured_without_the_first_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    path = tmp_path / "progress.json"
+    with Progress("training", 1000, "iterations", done=200, record=path) as bar:
+        now += 40  # a compilation
+        bar.advance(8)
+        first = read_progress(path)
+        now += 2
+        bar.advance(16)
+        now += 2
+        bar.advance(16)
+    last = read_progress(path)
+    assert first is not None
+    assert last is not None
+    assert (first.rate, first.remaining_s) == (8 / 40, 792 / (8 / 40))
+    assert last.rate == 32 / 4
+
+
 def test_figures_of_a_training_reach_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     figures = TrainingFigures(epoch=3, num_epochs=10, loss=0.51234, valid_loss=0.25)
