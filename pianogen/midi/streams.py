@@ -25,15 +25,16 @@ SPAN = np.dtype([("start", np.int64), ("stop", np.int64), ("key", np.int64)])
 #   depth       open notes before that tick
 #   rise        the latest tick before which the depth was 0: if the depth is not 0, the tick at which it rose
 #   second      the tick from which on the rule of the second reading holds
+#   hold        the span in which a pedal holds the key after its latest release, _NONE if there is none
 _STREAM = np.dtype(
     [
-        *(("tick", np.int64), ("step", np.int64), ("rise", np.int64), ("second", np.int64)),
+        *(("tick", np.int64), ("step", np.int64), ("rise", np.int64), ("second", np.int64), ("hold", np.int64)),
         *(("ons", np.int32), ("offs", np.int32), ("depth", np.int32)),
     ],
     align=True,
 )
 _MANY = 1 << 24  # the number of note-offs that a CLOSE counts as, more than a file has
-_UNUSED = -1
+_UNUSED = _NONE = -1
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -140,7 +141,7 @@ def _read_track(
         stream = streams[s]
         if stream.tick != note.tick:
             if stream.tick == _UNUSED:
-                stream.depth = 0
+                stream.depth, stream.hold = 0, _NONE
                 used[num_used] = s
                 num_used += 1
             else:
@@ -150,9 +151,13 @@ def _read_track(
                 num_spans += stream.depth > 0
                 if has_pedals and is_released:
                     _write_hold(stream, s, pedals, spans[num_spans])
+                    stream.hold = num_spans
                     num_spans += 1
             stream.tick, stream.step = note.tick, step
             stream.ons = stream.offs = 0
+        if is_on and stream.hold != _NONE:  # a new onset ends the hold
+            spans[stream.hold].stop = min(spans[stream.hold].stop, step)
+            stream.hold = _NONE
         stream.ons += is_on
         stream.offs += (not is_on) + (note.kind == CLOSE) * _MANY
     num_open = 0

@@ -85,7 +85,10 @@ def expected_roll(
             closes = {tick for tick, event in track if is_notes_off(event, channel)}
             reading = sounding_spans(kept, closes)
             onsets.update((step(tick), note - 21) for tick, kind in kept if kind == "on")
-            held = [(tick, hold_end(tick, channel, pedals, max(end_ticks))) for tick in reading.releases if options.sustain]
+            held = []
+            for release in reading.releases if options.sustain else []:
+                later_ons = [tick for tick, kind in kept if kind == "on" and tick > release]
+                held.append((release, min([hold_end(release, channel, pedals, max(end_ticks)), *later_ons])))
             for start, end in [*reading.spans, *held]:
                 holds.update((between, note - 21) for between in range(step(start), step(end)))
             counts["notes_merged"] += num_ons

@@ -198,6 +198,12 @@ OPTIONS = {
     "new_onset_comes_before_the_end_of_the_pedal": case(
         {0: [pedal(127), on()], 4: [off()], 8: [on()], 10: [off()], 14: [pedal(0)]}, line="O---O--"
     ),
+    "onset_that_is_never_released_ends_what_the_pedal_holds": case(
+        {0: [pedal(64), on()], 2: [off()], 8: [on()], 16: [pedal(0)]}, line="O---O", notes_unreleased=1
+    ),
+    "dropped_onset_does_not_end_what_the_pedal_holds": case(
+        {0: [pedal(64), on()], 2: [off(), program(8)], 8: [on()], 16: [pedal(0)]}, line="O-------", notes_program=1
+    ),
     "zero_length_note_is_held": case({0: [pedal(127), on(), off()], 8: [pedal(0)]}, line="O---"),
     "closed_note_is_held": case({0: [pedal(127), on()], 4: [notes_off()], 8: [pedal(0)]}, line="O---"),
     "pedal_does_not_hold_a_note_that_is_never_released": case(
