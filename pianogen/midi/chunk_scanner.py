@@ -151,41 +151,54 @@ def _find_zeros(data: np.ndarray) -> int:
 def _scan_content(
     data: np.ndarray, begin: int, end: int, zeros: int, start: TrackStart, buffers: Buffers, filled: Filled
 ) -> TrackScan:
-    """The scan of a track, which fails if the zeros at the end of the file begin in it: they may be legal events.
+    """The scan of a track. Without an end-of-track, it fails if bytes that may be legal events show that they are none.
+
+    These are the header of another track, which begins before the end of this one, and the zeros at the end of the file.
 
     Args:
         zeros: see `_find_zeros`.
     """
     track = scan_track(data, begin, end, start, buffers, filled)
-    at = track.last_event
-    if track.failure != OK or track.has_end or at >= len(data):
+    last = track.last_event
+    if track.failure != OK or track.has_end or last >= len(data):
         return track
-    is_note = 0x80 <= data[at] < 0xA0  # zeros behind its status are a note-off of key 0
-    failure = TRUNCATED if zeros <= at + is_note < len(data) else OK
-    return TrackScan(failure, track.at, False, at, track.end_tick, track.running_status, track.filled)
+    failure, at = OK, track.at
+    is_note = 0x80 <= data[last] < 0xA0  # zeros behind its status are a note-off of key 0
+    if zeros <= last + is_note < len(data):
+        failure = TRUNCATED
+    next_track = _find_track(data, begin, end)
+    if next_track < end and next_track + len(_TRACK) <= len(data):
+        failure, at = TRUNCATED, next_track
+    return TrackScan(failure, at, False, last, track.end_tick, track.running_status, track.filled)
 
 
 @kernel
 def _count_unread_notes(data: np.ndarray, rest: _Rest, stop: int, buffers: Buffers, filled: Filled) -> int:
     """The note-ons between the events of a track that are read and a position: of its rest, and of the tracks behind it.
 
-    The rest is read up to the first illegal event, or to an end-of-track if the track has none; a track behind it up to its
-    end-of-track or the first illegal event, whatever its length is.
+    The rest is read up to the first illegal event, or to an end-of-track if the track has none; a track behind it up to the first
+    illegal event, whatever its length is.
     """
-    count = 0
     next_track = _find_track(data, rest.at, stop)
-    at, end, running_status = rest.at, min(rest.end, next_track), rest.running_status
-    while at < end:
-        track = scan_track(data, at, end, TrackStart(0, running_status, False), buffers, filled)
+    end = min(rest.end, next_track)
+    count = _count_notes(data, _Rest(rest.at, end, rest.running_status, rest.has_end), buffers, filled)
+    while next_track < stop:
+        begin = next_track + 8
+        next_track = _find_track(data, begin, stop)
+        count += _count_notes(data, _Rest(begin, next_track, 0, True), buffers, filled)
+    return count
+
+
+@kernel
+def _count_notes(data: np.ndarray, rest: _Rest, buffers: Buffers, filled: Filled) -> int:
+    """The note-ons of a rest up to the first illegal event, or to an end-of-track if the track has none before it."""
+    count, at, running_status = 0, rest.at, rest.running_status
+    while at < rest.end:
+        track = scan_track(data, at, rest.end, TrackStart(0, running_status, False), buffers, filled)
         count += _count_ons(buffers, filled.notes, track.filled.notes)
         at, running_status = track.at, track.running_status
         if track.failure != OK or not rest.has_end:
             break
-    while next_track < stop:
-        begin = next_track + 8
-        next_track = _find_track(data, begin, stop)
-        track = scan_track(data, begin, next_track, TrackStart(0, 0, False), buffers, filled)
-        count += _count_ons(buffers, filled.notes, track.filled.notes)
     return count
 
 

@@ -92,13 +92,13 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
     Raises:
         Rejection: the file is not a MIDI file, or it is incomplete or breaks the rules of the format.
     """
-    midi, repairs = _unwrap(data)
+    begin, midi, repairs = _unwrap(data)
     header = _read_header(midi)
     num_tracks, ticks_per_quarter = _check_header(header)
     found = chunk_scanner.scan_file(np.frombuffer(midi, np.uint8), 8 + len(header), num_tracks, has_pedals)
     content = found.content
     if found.failure != track_scanner.OK:
-        raise _rejection(midi, found, num_tracks)
+        raise _rejection(midi, begin, found, num_tracks)
     events = Events(
         ticks_per_quarter,
         content.notes,
@@ -112,23 +112,29 @@ def scan(data: bytes, has_pedals: bool = True) -> Scan:
     return Scan(events, midi, header[4:6], content.tracks)
 
 
-def _rejection(midi: bytes, found: chunk_scanner.FileScan, num_declared: int) -> Rejection:
+def _rejection(midi: bytes, begin: int, found: chunk_scanner.FileScan, num_declared: int) -> Rejection:
+    """The rejection of a file whose byte `begin` is the first one of `midi`."""
     zeros = len(midi.rstrip(b"\0"))
     if zeros <= found.at < len(midi) and len(midi) - zeros >= chunk_scanner.MIN_ZEROS:
-        return Rejection(Reason.TRUNCATED, f"the file has only zeros from byte {zeros} on, as after an unfinished download")
+        return Rejection(
+            Reason.TRUNCATED, f"the file has only zeros from byte {begin + zeros} on, as after an unfinished download"
+        )
     reason, message = _FAILURES[found.failure]
     byte = midi[found.at] if found.at < len(midi) else 0
-    return Rejection(reason, message.format(at=found.at, byte=byte, num_tracks=len(found.content.tracks), declared=num_declared))
+    num_tracks = len(found.content.tracks)
+    return Rejection(reason, message.format(at=begin + found.at, byte=byte, num_tracks=num_tracks, declared=num_declared))
 
 
 def _read_header(midi: bytes) -> bytes:
     if midi[:4] != b"MThd":
         raise Rejection(Reason.NOT_MIDI, f"the file starts with {midi[:4]!r}, expected b'MThd' or b'RIFF'")
+    if len(midi) < 8:
+        raise Rejection(Reason.TRUNCATED, f"the file ends after {len(midi)} of the 14 bytes of its header")
     length = int.from_bytes(midi[4:8], "big")
     if length < 6 or len(midi) < 8 + length:
         raise Rejection(
             Reason.TRUNCATED,
-            f"the header declares {length} bytes (at least 6 are expected) and {max(len(midi) - 8, 0)} follow",
+            f"the header declares {length} bytes (at least 6 are expected) and {len(midi) - 8} follow",
         )
     return midi[8 : 8 + length]
 
@@ -147,17 +153,19 @@ def _check_header(header: bytes) -> tuple[int, int]:
     return num_tracks, division
 
 
-def _unwrap(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The MIDI file in a file, and the repairs that were necessary to find it."""
-    repairs = []
+def _unwrap(data: bytes) -> tuple[int, bytes, tuple[str, ...]]:
+    """The position and the bytes of the MIDI file in a file, and the repairs that were necessary to find it."""
+    begin, repairs = 0, []
     if _is_macbinary(data):
         repairs.append("macbinary")
         size = int.from_bytes(data[83:87], "big")  # of the data fork; padding and a resource fork may follow
-        data = data[_MACBINARY_BYTES : _MACBINARY_BYTES + (size or len(data))]
+        begin = _MACBINARY_BYTES
+        data = data[begin : begin + (size or len(data))]
     if data[:4] == b"RIFF":
-        data, has_wrong_size = _unwrap_riff(data)
+        chunk_begin, data, has_wrong_size = _unwrap_riff(data)
+        begin += chunk_begin
         repairs += ["riff_size"] if has_wrong_size else []
-    return data, tuple(repairs)
+    return begin, data, tuple(repairs)
 
 
 def _is_macbinary(data: bytes) -> bool:
@@ -166,8 +174,8 @@ def _is_macbinary(data: bytes) -> bool:
     return is_header and data[_MACBINARY_BYTES : _MACBINARY_BYTES + 4] in (b"MThd", b"RIFF")
 
 
-def _unwrap_riff(data: bytes) -> tuple[bytes, bool]:
-    """The MIDI file in a RIFF file, and whether the size of its chunk counts the header of the chunk."""
+def _unwrap_riff(data: bytes) -> tuple[int, bytes, bool]:
+    """The position and the bytes of the MIDI file in a RIFF file, and whether the size of its chunk counts the chunk's header."""
     at = 12
     while data[8:12] == b"RMID" and at + _RIFF_HEADER_BYTES <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -176,6 +184,9 @@ def _unwrap_riff(data: bytes) -> tuple[bytes, bool]:
             num_missing = begin + size - len(data)
             if num_missing > _RIFF_HEADER_BYTES:
                 raise Rejection(Reason.TRUNCATED, f"the RIFF data chunk declares {size} bytes and {len(data) - begin} follow")
-            return data[begin : begin + size], num_missing > 0
+            midi = data[begin : begin + size]
+            if midi[:4] != b"MThd":
+                raise Rejection(Reason.NOT_MIDI, f"the RIFF data chunk starts with {midi[:4]!r}, expected b'MThd'")
+            return begin, midi, num_missing > 0
         at = begin + size + size % 2
     raise Rejection(Reason.NOT_MIDI, "the RIFF file has no MIDI data chunk")

@@ -205,8 +205,16 @@ def test_bad_file_is_rejected_for_its_reason(reason: Reason, data: bytes, parser
         (midi(NOTE + b"\x00\xf4\x00\x00" + END), "status 0xF4 at byte 31 is not allowed"),
         (midi(b"\x00\x90\x3c\xff" + END), "0xFF at byte 25 where a channel message needs a data byte"),
         (midi(NOTE + b"\x81\x80\x80\x80\x00" + END[1:]), "a variable-length number at byte 30 has more than 4 bytes"),
+        (VALID[:6], "the file ends after 6 of the 14 bytes of its header"),
+        (riff(midi(b"\x00\x3c\x40" + END)), "data byte at 55 where a status byte is expected"),
+        (macbinary(riff(midi(b"\x00\x3c\x40" + END))), "data byte at 183 where a status byte is expected"),
+        (macbinary(midi(NOTE + END, num_tracks=2)), "the file ends at byte 162 after 1 of 2 declared tracks"),
+        (riff(riff(VALID)), "the RIFF data chunk starts with b'RIFF', expected b'MThd'"),
     ],
-    ids=["truncated", "missing_tracks", "running_status", "bad_status", "data_byte", "bad_length"],
+    ids=[
+        *("truncated", "missing_tracks", "running_status", "bad_status", "data_byte", "bad_length", "header"),
+        *("in_riff", "in_riff_in_macbinary", "in_macbinary", "riff_in_riff"),
+    ],
 )
 def test_message_names_the_position_of_the_byte_at_fault(data: bytes, message: str) -> None:
     assert message in str(rejection_of(data, "bad.mid", "smf"))

@@ -128,6 +128,20 @@ def test_every_note_of_a_last_track_with_a_wrong_length_is_kept_or_counted(
             assert result.reason is Reason.TRUNCATED
 
 
+@pytest.mark.parametrize("parser", PARSERS)
+def test_track_without_its_end_into_which_another_one_reaches_is_rejected(parser: MidiParser) -> None:
+    """The header of a track is legal as a note: the delta time "M" and the running status of a note-on for the others."""
+    behind = chunk(b"MTrk", FOUR_NOTES + END)
+    for size in range(len(ONE_NOTE) + 1, len(ONE_NOTE) + len(behind)):
+        data = header(1) + b"MTrk" + size.to_bytes(4, "big") + ONE_NOTE + behind
+        result = outcome(data, parser)
+        assert isinstance(result, Rejection), size
+        assert result.reason is Reason.TRUNCATED
+    kept = outcome(header(1) + chunk(b"MTrk", ONE_NOTE) + behind, parser)
+    assert isinstance(kept, Piece)
+    assert (num_note_ons(kept), kept.counts.notes_lost, kept.repairs) == (5, 0, ("extra_tracks",))
+
+
 # What follows a complete declared track of four notes, or one without an end-of-track, and the note-ons that are lost.
 BEHIND = {
     "long_track": (END + b"MTrk\0\0\1\0" + FOUR_NOTES + END, 4),
@@ -136,6 +150,7 @@ BEHIND = {
     "damaged_track": (END + chunk(b"MTrk", ONE_NOTE + b"\0\xf4" + ONE_NOTE + END), 1),
     "track_behind_another_chunk": (END + chunk(b"XFIH", b"odd") + chunk(b"MTrk", ONE_NOTE + END), 1),
     "track_behind_junk": (END + b"junk" + chunk(b"MTrk", ONE_NOTE + END), 1),
+    "track_behind_junk_with_notes_behind_its_end": (END + b"junk" + chunk(b"MTrk", ONE_NOTE + END + ONE_NOTE + END), 2),
     "another_file": (END + header(1) + chunk(b"MTrk", ONE_NOTE + END), 1),
     "track_header_cut_off": (END + b"MTrk\0\0", 0),
     "rest_and_a_track": (ONE_NOTE + END + chunk(b"MTrk", FOUR_NOTES + END), 5),
