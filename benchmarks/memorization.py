@@ -82,7 +82,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--samples", type=command.positive_int, default=100, help="samples of 512 steps, more than 10 (default: 100)"
     )
     parser.add_argument(
-        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="folder for the temporary store, 2.8 GB by default"
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="folder for the temporary store of 2.8 GB"
     )
     options = parser.parse(arguments)
     if options.samples <= NUM_PLANTED:

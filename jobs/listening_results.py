@@ -24,10 +24,10 @@ def main(arguments: Sequence[str]) -> int:
     """The command `pianogen listening-results`."""
     parser = command.Parser(
         prog="pianogen listening-results",
-        description="Print, for the corpus and for each run of a listening test, how often its excerpts were taken for real,\n"
-        "with the Wilson interval at 95 %, and the mean rating. Compare the ratings of every two of these sources\n"
+        description="Print, for the corpus and for each run of a listening test, how often its excerpts were judged to be\n"
+        "real, with the Wilson interval at 95 %, and the mean rating. Compare the ratings of every two of these sources\n"
         "with the Wilcoxon signed-rank test over listeners. In a test of pairs, the share of a run is that of the\n"
-        "pairs in which its sample was taken for the real one (chance is 0.5), and its ratings are compared with\n"
+        "pairs in which its sample was judged to be real (chance is 0.5), and its ratings are compared with\n"
         "those of the corpus over pairs. The answers are the CSV files that listeners saved in the page of\n"
         "pianogen collect --listening-test.",
         epilog="example:\n  pianogen listening-results answers/*.csv --key collected/listening-test.key.json",
@@ -48,7 +48,7 @@ def _print_results(paths: Sequence[Path], key: Key) -> None:
     if all(answer.is_real is None and answer.rating is None for answer in answers):
         raise UsageError(f"{', '.join(map(str, paths))}: no answers; give the files that listeners have saved after the test")
     num_listeners = len({answer.listener for answer in answers})
-    headings = ("taken for real", "of", "share", "95 % interval", "mean rating", "missing", "")
+    headings = ("judged to be real", "of", "share", "95 % interval", "mean rating", "missing", "")
     shares = _table(f"{key.test}: {key.contents}, {counted(num_listeners, 'listener')}", *headings)
     for share in results.shares(answers, key):
         has_interval = share.low is not None and share.high is not None
@@ -72,7 +72,7 @@ def _print_results(paths: Sequence[Path], key: Key) -> None:
     console.print(shares)
     console.print(comparisons)
     if key.mode is Mode.PAIRS:
-        print("taken for real: the pairs in which the excerpt was taken for the real one; chance is 0.50")
+        print("judged to be real: the pairs in which listeners chose the excerpt as the real one; chance is 0.50")
     print("p: Wilcoxon signed-rank test, corrected by the method of Holm; the difference is that of the first minus the second")
 
 

@@ -35,7 +35,7 @@ class ModelConfig(Section):
     """The architecture of the model.
 
     Attributes:
-        name: "base" is the LSTM of the student report of 2021 (docs/report.md); "gru", "rnn", "mlstm", "peephole" and "hyperlstm"
+        name: "base" is the LSTM of the 2021 report (docs/report.md); "gru", "rnn", "mlstm", "peephole" and "hyperlstm"
             are the same model with a GRU, a plain recurrent layer, a multiplicative LSTM, a peephole LSTM and a HyperLSTM.
             "stacked" has several LSTM layers;
             "feedback" also has several, each of which reads the previous outputs of all layers. "bidirectional" reads a window in
@@ -202,13 +202,13 @@ class SamplingConfig(Section):
     Attributes:
         num: number of samples.
         steps: length of a sample in steps (sixteenth notes, unless the store has other steps), at most 131,072 like a piece.
-        temperature: scale of the noise; close to 0, the most probable state of each key is drawn. Samples of "joint" thin out to
-            silence below 0.8, because every single onset is less probable than none.
+        temperature: scale of the randomness; close to 0, the most probable state of each key is drawn. Samples of "joint" thin
+            out to silence below 0.8, because every single onset is less probable than none.
         top_p: each decision of "joint" draws only from its most probable outcomes: from as many as together have a probability of
             top_p (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
         threshold: rule of the models that predict each key on its own. A number is a static threshold, as in the 2021 report;
-            "dynamic" computes a threshold at each step, so that the number of sounding keys follows the corpus. "joint" has no
-            threshold, which is None.
+            "dynamic" computes thresholds at each step, so that samples have as many onsets and holds as the corpus. "joint" has
+            no threshold, which is None.
         seed: a sample depends on this seed and on its index.
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.

@@ -110,6 +110,16 @@ def equal_bars(num_steps: int, bar_steps: int, first: int = 0) -> np.ndarray:
     return ((first + np.arange(num_steps)) % bar_steps).astype(np.uint8)
 
 
+def sixteenths(values: np.ndarray, steps_per_quarter: int, combine: np.ufunc) -> np.ndarray:
+    """(S,) the values of the steps that start in each sixteenth note, combined, for example by np.logical_or.
+
+    Args:
+        values: (T,) one for each step.
+    """
+    begins = np.unique(np.arange(len(values)) * STEPS_PER_QUARTER // steps_per_quarter, return_index=True)[1]
+    return np.asarray(combine.reduceat(values, begins))
+
+
 def pack(states: np.ndarray) -> np.ndarray:
     """(T, 22) uint8 packed rows of (T, 88) states."""
     return np.concatenate([np.packbits(states == ONSET, axis=1), np.packbits(states == HOLD, axis=1)], axis=1)

@@ -12,14 +12,15 @@
 # The modules that a job loads, separated by spaces.
 # PIANOGEN_MODULES="python/3.11 mpich/4.2"
 
-# The command that activates the Python environment in a job. Default: the .venv of the folder in which the job was submitted.
+# The command that activates the Python environment in a job of preprocess.sh. Default: the .venv of the folder in which the job was
+# submitted. The jobs of sweeps use the Python interpreter that submitted them.
 # PIANOGEN_ACTIVATE="source /path/to/miniforge3/bin/activate pianogen"
 
 # A folder on the local disk of each node, or 1 for /tmp: preprocessing copies the Python environment there before it starts, so that
 # many ranks do not import it from the shared file system.
 # PIANOGEN_BROADCAST=1
 
-# The MPI type of srun: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
+# The MPI type of srun in preprocess.sh: pmi2 (MPICH, Intel MPI, MVAPICH) or pmix (Open MPI); srun --mpi=list shows the valid values.
 # Default: pmi2.
 # PIANOGEN_MPI=pmix
 

@@ -62,8 +62,9 @@ class SlurmConfig(Section):
         cpu_partition: the partition of decoding jobs, which need no GPU; None is the default of the site.
         account: None is the default of the user.
         timeout_min: time limit of one attempt in minutes, or as text in a format of sbatch, such as "8:00:00" or "1-12"; also
-            spelled `timeout`.
-        signal_lead_s: time from the signal that announces the time limit to the limit, in which an attempt writes a checkpoint.
+            spelled `timeout`. On Slurm, it is more than 10 minutes and more than twice `signal_lead_s`.
+        signal_lead_s: time from the signal that announces the time limit to the limit, in which an attempt writes a checkpoint;
+            from 30 to 3,600.
         nodes: nodes that train one run together.
         gpus_per_node: 0 for `device: cpu`; a number, or type and number, such as "a100:2".
         cpus_per_task: cores on each node; also the number of threads of TensorFlow.

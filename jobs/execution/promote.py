@@ -161,8 +161,8 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
         raise ConfigError(f"{' '.join(overrides)} would change the training of {run.name}; promote changes training.epochs alone")
     if before.training.schedule != "constant" or before.training.max_iterations is not None or before.model.ensemble:
         raise ConfigError(
-            f"{run.name} cannot be continued: its schedule, training.max_iterations or model.ensemble depends on its end; submit "
-            "a sweep with more epochs"
+            f"{run.name} cannot be promoted: this requires training.schedule constant, no training.max_iterations and no "
+            "model.ensemble; submit a sweep with more epochs"
         )
     return after
 

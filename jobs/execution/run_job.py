@@ -153,7 +153,7 @@ def _train_and_sample(
     Args:
         trackers_end: the trackers end when it closes.
     """
-    _log.info("attempt on %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
+    _log.info("new attempt of %s: %s", run.path, f"job {own.id}, restart {own.restarts}" if own.id else "outside of Slurm")
     # TensorFlow is imported here, in the job: commands that submit or show the status do not wait for it.
     logs.import_tensorflow()
     from pianogen.data.statistics import train_statistics

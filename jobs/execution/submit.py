@@ -162,7 +162,7 @@ def start(cluster: Cluster, batches: Sequence[tuple[Batch, launch.WriteInputs]])
         raise JobError("\n".join(failures))
     if cluster != "slurm":
         print(f"write the samples as MIDI files with: pianogen decode {shlex.quote(str(out))}")
-        print(f"then the report with: pianogen collect {shlex.quote(str(out))} --out collected")
+        print(f"then write the report with: pianogen collect {shlex.quote(str(out))} --out collected")
 
 
 def batches_of(sweep: Path, configs: Mapping[Run, RunConfig]) -> list[tuple[Batch, dict[Run, RunConfig]]]:

@@ -1,9 +1,9 @@
-"""Statistics of a listening test: how often each source was taken for real, and whether sources are rated differently.
+"""Statistics of a listening test: how often each source was judged to be real, and whether sources are rated differently.
 
 The share is that of all answers to excerpts of a source, with the Wilson score interval at 95 % (Wilson 1927). The interval takes
 answers as independent.
 
-In a test of pairs, the share of a run is that of the pairs in which its sample was taken for the real one; chance is 0.5.
+In a test of pairs, the share of a run is that of the pairs in which its sample was chosen as the real one; chance is 0.5.
 
 Ratings are compared within listeners, who use the scale differently: for each listener, the mean rating of one source minus that
 of the other. In a test of pairs, the corpus and a run are compared within each pair that a listener rated. The Wilcoxon
@@ -31,7 +31,7 @@ _NUM_RESAMPLES = 9_999
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How often the excerpts of a source were taken for real, and their mean rating.
+    """How often the excerpts of a source were judged to be real, and their mean rating.
 
     Attributes:
         answers: number of answers; missing ones are not counted.
@@ -75,7 +75,7 @@ class Comparison:
 
 
 def shares(answers: Sequence[Answer], key: Key) -> list[Share]:
-    """The share of each source that was taken for real: of the corpus, and of the runs in order."""
+    """The share of each source that was judged to be real: of the corpus, and of the runs in order."""
     return [
         _share(source, [answer for answer in answers if key.origins[answer.item].source == source], key.mode)
         for source in key.sources

@@ -54,5 +54,5 @@ def number_text(value: float, number_format: str) -> str:
 
 
 def key_of(title: str) -> str:
-    """A title as a key of the filter: "nats/step" is nats_step."""
+    """A title as a key of the filter: "valid onset F1" is valid_onset_f1."""
     return re.sub(r"[^a-z0-9]+", "_", title.lower())

@@ -1,4 +1,4 @@
-"""The table of a sweep's runs: the settings in which they differ, and their results."""
+"""The table of a sweep's runs: their results, and the settings in which they differ."""
 
 import math
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ class Setting:
 
 
 def compare(runs: Sequence[RunFigures]) -> list[Column]:
-    """The name, the state, the settings in which the runs differ, and the results."""
+    """The name, the state, the results, and the settings in which the runs differ."""
     baselines = [baseline.title for baseline in baselines_of(runs)]
     settings = varied_settings([run.settings for run in runs])
     return [
         Column("run", "run", [Cell(run.name, run.name) for run in runs], is_number=False, baselines=baselines),
         Column("state", "state", [Cell(run.state, run.state) for run in runs], is_number=False),
-        *(setting_column(key, values) for key, values in settings.items()),
         *_result_columns(runs),
+        *(setting_column(key, values) for key, values in settings.items()),
         *_device_columns(runs),
     ]
 

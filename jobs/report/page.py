@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jobs.records import status
 from jobs.report import axes, curves, html, passages
 from jobs.report.comparison import compare, shared_settings
-from jobs.report.definitions import define
+from jobs.report.definitions import collapse_definitions, define
 from jobs.report.figures import RunFigures, RunSamples, read_figures
 from jobs.report.metric_rows import explain, metric_rows
 from jobs.report.origins import list_origins
@@ -14,7 +14,6 @@ from jobs.report.parallel import make_parallel_plot
 from jobs.report.seed_table import average_over_seeds
 from jobs.report.shown_corpus import show_corpora
 from pianogen.command import counted
-from pianogen.evaluation import collapse
 
 _STYLES = ("report.css", "runs.css", "charts.css", "player.css", "metrics.css")
 _SCRIPTS = (
@@ -60,9 +59,10 @@ def render(sweep: str, samples_of_runs: Sequence[RunSamples]) -> str:
         charts=_charts(runs),
         corpora=show_corpora([comparison.corpus for run in runs for comparison in run.comparisons]),
         origins=list_origins(runs),
+        has_marks=any(cell.unbeaten for column in columns for cell in column.cells),
         definitions=define(columns),
         size=axes.SIZE,
-        collapse_definitions=collapse.DEFINITIONS,
+        collapse_definitions=collapse_definitions(),
         counted=counted,
         explain=explain,
         metric_rows=metric_rows,

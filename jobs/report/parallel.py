@@ -12,7 +12,7 @@ from jobs.report.comparison import text_of, title_of
 from jobs.report.figures import RunFigures
 from jobs.report.results import RESULTS, ResultColumn
 
-_RESULTS = ("validation loss", "onset F1", "nats/step")  # the last one that the runs have colors the lines
+_RESULTS = ("valid loss", "valid onset F1", "valid nats per step")  # the last one that the runs have colors the lines
 _LABEL_PERCENT = 4  # height of a label, of an axis
 _MAX_LABELED_VALUES = 8  # on an axis of numbers; with more, round values are labeled
 

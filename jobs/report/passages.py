@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
+from pianogen.command import counted
 from pianogen.evaluation.memorization import Memorization, Passage
 
 
@@ -22,10 +23,10 @@ def _spread(onsets: Sequence[int], noun: str) -> str:
 
 def describe_place(passage: Passage) -> str:
     """The place of a passage in the training piece, and how the sample differs from it."""
-    changes = [f"{passage.semitones:+d} semitones" if passage.semitones else "not transposed"]
-    if passage.stretch != "1":
-        changes.append(f"note values times {passage.stretch}")
-    return f"bar {passage.piece_bar} of {passage.piece} ({', '.join(changes)})"
+    direction = "higher" if passage.semitones > 0 else "lower"
+    interval = f"{counted(abs(passage.semitones), 'semitone')} {direction}" if passage.semitones else "not transposed"
+    stretch = f", with note values times {passage.stretch}" if passage.stretch != "1" else ""
+    return f"bar {passage.piece_bar} of {passage.piece}; the sample is {interval}{stretch}"
 
 
 def is_long(passage: Passage, memorization: Memorization) -> bool:

@@ -20,11 +20,16 @@ def _pieces(run: RunFigures) -> list[Any]:
 
 
 def _loss_settings(run: RunFigures) -> list[Any]:
-    """The settings that must be equal for losses to be comparable."""
+    """The settings that must be equal for losses on the valid split to be comparable."""
     model = ModelConfig(name=run.settings["model.name"])
     loss = run.settings["training.loss"] or model.default_loss
-    keys = ("data.window_steps", "data.stride", "training.loss_weight", "training.predict")
-    return [*_pieces(run), model.is_joint, loss, *(run.settings.get(key) for key in keys)]
+    keys = ("model.silence", "data.window_steps", "data.stride", "training.loss_weight", "training.predict")
+    return [*_pieces(run), model.is_joint, model.has_state_head, loss, *(run.settings.get(key) for key in keys)]
+
+
+def _training_loss_settings(run: RunFigures) -> list[Any]:
+    """The settings that must be equal for training losses to be comparable."""
+    return [*_loss_settings(run), run.settings.get("data.transpose")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +61,21 @@ class ResultColumn:
         return self.best is not None and all(self.conditions(run) == self.conditions(runs[0]) for run in runs)
 
 
-def _nats(title: str, split: str) -> ResultColumn:
+def _nats(split: str) -> ResultColumn:
     description = (
         f"negative log-likelihood of the {split} split in nats per step, 88 keys together, without the tempo; lower is better. "
         "1 nat is 1.44 bits"
     )
-    return _held_out(title, description, split, Measure.NATS, min)
+    return _held_out(f"{split} nats per step", description, split, Measure.NATS, min)
 
 
-def _onset_f1(title: str, split: str) -> ResultColumn:
+def _onset_f1(split: str) -> ResultColumn:
     description = (
         f"F1 of predicted onsets on the {split} split: 2 · precision · recall / (precision + recall), from 0 to 1, higher is "
-        "better. Onsets are predicted with the static threshold that is best on the valid split; joint predicts its most "
-        "probable states"
+        "better. A model predicts onsets with the static threshold that is best on the valid split, a trivial predictor with the "
+        "one that is best on the train split; joint predicts its most probable states"
     )
-    return _held_out(title, description, split, Measure.ONSET_F1, max)
+    return _held_out(f"{split} onset F1", description, split, Measure.ONSET_F1, max)
 
 
 def _held_out(title: str, description: str, split: str, measure: Measure, best: Best) -> ResultColumn:
@@ -114,9 +119,11 @@ RESULTS = (
         ",d",
     ),
     ResultColumn("epoch", "last epoch", lambda run: run.last_epoch.get("epoch"), "d", is_shown=False),
-    ResultColumn("loss", "training loss of the last epoch", lambda run: run.last_epoch.get("loss"), ".5f", min, _loss_settings),
     ResultColumn(
-        "validation loss",
+        "loss", "training loss of the last epoch", lambda run: run.last_epoch.get("loss"), ".5f", min, _training_loss_settings
+    ),
+    ResultColumn(
+        "valid loss",
         "loss on the valid split after the last epoch",
         lambda run: run.last_epoch.get("valid_loss"),
         ".5f",
@@ -130,13 +137,10 @@ RESULTS = (
         ".5f",
         is_shown=False,
     ),
-    _nats("nats/step", "valid"),
-    _onset_f1("onset F1", "valid"),
-    _nats("test nats/step", "test"),
-    _onset_f1("test onset F1", "test"),
+    *(column for split in ("valid", "test") for column in (_nats(split), _onset_f1(split))),
     ResultColumn(
         "collapsed",
-        "number of samples that collapsed to silence, a stuck note, onsets at every step or a repetition; see Definitions",
+        "number of samples that collapsed to silence, a stuck note, onsets at every step or a repetition",
         lambda run: run.num_collapsed,
         "d",
     ),
@@ -149,7 +153,7 @@ RESULTS = (
     ),
     ResultColumn("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
     ResultColumn(
-        "held-out passage", _PASSAGE.format("held-out excerpts"), lambda run: _median_passage(run, of_samples=False), "g"
+        "held-out passage", _PASSAGE.format("excerpts of the test split"), lambda run: _median_passage(run, of_samples=False), "g"
     ),
     ResultColumn(
         "minutes", "time of all attempts that recorded their end, in minutes", lambda run: _total_min(run, _duration_s), ".1f"

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pianogen.roll import ONSET, SILENT, STEPS_PER_QUARTER, Roll, notes
+from pianogen.roll import ONSET, SILENT, STEPS_PER_QUARTER, Roll, notes, sixteenths
 
 
 class Collapse(StrEnum):
@@ -17,12 +17,14 @@ class Collapse(StrEnum):
     REPETITION = "repetition"
 
 
-# The conditions, which must hold for the second half of a sample. A step is a sixteenth note, as in METRICS.
+# The conditions for the second half of a sample. A step is a sixteenth note, as in METRICS.
 DEFINITIONS = {
-    Collapse.SILENCE: "no key sounds at 95 % of the steps",
-    Collapse.STUCK_NOTE: "one note lasts for 75 % of the steps",
-    Collapse.EVERY_STEP: "95 % of the steps have onsets; 90 % of all onsets are on 8 keys, or there are 6 onsets per step",
-    Collapse.REPETITION: "90 % of the steps equal the step up to 32 steps before, and that pattern fits four times",
+    Collapse.SILENCE: "no key sounds at 95 % of the steps or more",
+    Collapse.STUCK_NOTE: "one note lasts for 75 % of the steps or more",
+    Collapse.EVERY_STEP: "at least 95 % of the steps have onsets, and at least 90 % of all onsets are on 8 keys or there are at "
+    "least 6 onsets per step",
+    Collapse.REPETITION: "at least 90 % of the steps equal the step one period earlier; the period is at most 32 steps, and at "
+    "most a quarter of the half",
 }
 # The comment of each limit is the largest value over the second halves of 337 pieces from piano-midi.de.
 _SILENT_SHARE = 0.95  # 0.39
@@ -44,10 +46,9 @@ def find_collapse(roll: Roll) -> Collapse:
     64 sixteenth notes has no collapse.
     """
     middle = len(roll) // 2
-    per_sixteenth = roll.steps_per_quarter / STEPS_PER_QUARTER
     packed, states = roll.packed[middle:], roll.states[middle:]
     num_steps = len(states)
-    if num_steps < _SHORTEST_STEPS * per_sixteenth:
+    if num_steps * STEPS_PER_QUARTER < _SHORTEST_STEPS * roll.steps_per_quarter:
         return Collapse.NONE
     if (states == SILENT).all(axis=1).mean() >= _SILENT_SHARE:
         return Collapse.SILENCE
@@ -58,11 +59,13 @@ def find_collapse(roll: Roll) -> Collapse:
     num_notes = onsets.sum()
     on_few_keys = np.sort(onsets.sum(axis=0))[-_FEW_KEYS:].sum()
     is_narrow = on_few_keys >= _FEW_KEYS_SHARE * num_notes
-    sixteenths = np.unique(np.arange(num_steps) // per_sixteenth, return_index=True)[1]  # the first step of each
-    has_onset = np.logical_or.reduceat(onsets.any(axis=1), sixteenths)
-    if has_onset.mean() >= _ONSET_SHARE and (is_narrow or num_notes >= _MANY_NOTES * len(sixteenths)):
+    has_onset = sixteenths(onsets.any(axis=1), roll.steps_per_quarter, np.logical_or)
+    if has_onset.mean() >= _ONSET_SHARE and (is_narrow or num_notes >= _MANY_NOTES * len(has_onset)):
         return Collapse.EVERY_STEP
-    longest = min(int(_PATTERN_STEPS * per_sixteenth), num_steps // _PATTERN_TIMES)
-    if any((packed[steps:] == packed[:-steps]).all(axis=1).mean() >= _REPEATED_SHARE for steps in range(1, longest + 1)):
-        return Collapse.REPETITION
+    longest = min(_PATTERN_STEPS, len(has_onset) // _PATTERN_TIMES)
+    periods = [period * roll.steps_per_quarter / STEPS_PER_QUARTER for period in range(1, longest + 1)]
+    for steps in (int(period) for period in periods if period.is_integer()):
+        is_repeated = (packed[steps:] == packed[:-steps]).all(axis=1)
+        if sixteenths(is_repeated, roll.steps_per_quarter, np.logical_and).mean() >= _REPEATED_SHARE:
+            return Collapse.REPETITION
     return Collapse.NONE

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, SILENT, STEPS_PER_QUARTER, US_PER_MINUTE, Roll, notes
+from pianogen.roll import LOWEST_KEY, NUM_KEYS, PACKED_BYTES, SILENT, STEPS_PER_QUARTER, US_PER_MINUTE, Roll, notes, sixteenths
 
 _PITCH_CLASSES = 12
 _MAJOR_SCALE = np.isin(np.arange(_PITCH_CLASSES), (0, 2, 4, 5, 7, 9, 11))  # a minor scale has the notes of a major one
@@ -173,7 +173,10 @@ def _scale_consistency(content: RollContent) -> list[float]:
 
 
 def _groove_similarity(content: RollContent) -> list[float]:
-    similarities = [float((a.any(axis=1) == b.any(axis=1)).mean()) for a, b in content.bar_pairs(1)]
+    def positions(onset_bytes: np.ndarray) -> np.ndarray:
+        return sixteenths(onset_bytes.any(axis=1), content.roll.steps_per_quarter, np.logical_or)
+
+    similarities = [float((positions(a) == positions(b)).mean()) for a, b in content.bar_pairs(1)]
     return [float(np.mean(similarities))] if similarities else []
 
 
@@ -220,7 +223,7 @@ METRICS = (
     Metric(
         name="bar_position",
         title="onsets by position in the bar",
-        unit="steps",
+        unit="",
         definition="steps from the bar line to the onset of each note",
         values=_bar_positions,
         low=-0.5,
@@ -241,8 +244,8 @@ METRICS = (
     Metric(
         name="simultaneous_interval",
         title="intervals between simultaneous notes",
-        unit="semitones",
-        definition="between all pairs of keys that sound at a step with an onset, octaves removed",
+        unit="",
+        definition="semitones between all pairs of keys that sound at a step with an onset, octaves removed",
         values=_simultaneous_intervals,
         low=-0.5,
         width=1,

@@ -63,7 +63,7 @@ def _describe(store: Store) -> str:
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
         **({"near-duplicates": _describe_near_duplicates(**near_duplicates)} if near_duplicates else {}),
         "fingerprint": store.fingerprint,
-        **{f"made by: {key}": str(value) for key, value in provenance.items()},
+        **{f"provenance: {key}": str(value) for key, value in provenance.items()},
     }
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())

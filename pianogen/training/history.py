@@ -52,7 +52,7 @@ class History:
             HistoryError: a row is missing.
         """
         recorded = [row["iteration"] for row in self.rows]
-        expected = [end for end in dict.fromkeys(epoch_ends) if end <= last_epoch_end]
+        expected = [end for end in epoch_ends if end <= last_epoch_end]
         if recorded != expected:
             raise HistoryError(
                 f"{self._path} has {counted(len(recorded), 'epoch')} until iteration {last_epoch_end}, and the checkpoint "

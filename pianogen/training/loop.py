@@ -124,7 +124,7 @@ class _Loop:
         )
         self._epoch_ends = epoch_ends(len(self._windows), config.training)
         with self._strategy.scope():
-            self._optimizer = build_optimizer(config.training, self._epoch_ends[-1], self._network.keras.trainable_variables)
+            self._optimizer = build_optimizer(config.training, max(self._epoch_ends), self._network.keras.trainable_variables)
         self._early_stopping = EarlyStopping(config.training.patience, self._averaged.keras)
         self._iteration = tf.Variable(0, dtype=tf.int64)
         # Sums of the metrics over the iterations of the current epoch, and the iteration of the last epoch that has a row.
@@ -143,7 +143,7 @@ class _Loop:
         self._check_agreement()
         last_epoch_end = None if self._checkpoints.newest is None else int(self._last_epoch_end)
         self._history = History(run / "metrics.csv", last_epoch_end, config.checkpoints.retry_min)
-        self._history.check_complete(int(self._last_epoch_end), self._epoch_ends)
+        self._history.check_complete(int(self._last_epoch_end), list(self._epoch_ends))
         self._curves = Curves(run / "curves.png", self._network.metrics)
         self._run_iterations = compile_iterations(self._strategy, self._network, self._averaged, self._optimizer, config.training)
         self._validation = Validation(self._averaged, self._valid_windows, workers)
@@ -188,10 +188,11 @@ class _Loop:
     def _run_epochs(self) -> None:
         if not self._validation.num_predictions:
             _log.warning("the valid split has no window: validation metrics and early stopping are disabled")
-        label, last = f"train {self._run.name}", self._epoch_ends[-1]
+        label, last = f"train {self._run.name}", max(self._epoch_ends)
         record = self._run / "log" / "progress.json" if self._is_writer else None
         with Progress(label, last, "iterations", done=int(self._iteration), record=record) as progress:
-            for epoch, (begin, end) in enumerate(pairwise([0, *self._epoch_ends]), start=1):
+            for begin, end in pairwise([0, *self._epoch_ends]):
+                epoch = self._epoch_ends[end]
                 self._run_epoch(epoch, begin, end, progress)
                 if end > int(self._last_epoch_end):
                     self._end_epoch(epoch, begin, end, progress)
@@ -247,7 +248,7 @@ class _Loop:
 
     def _figures(self, epoch: int, loss: float) -> TrainingFigures:
         valid_loss = self._history.rows[-1].get("valid_loss") if self._history.rows else None
-        return TrainingFigures(epoch, len(self._epoch_ends), loss, valid_loss)
+        return TrainingFigures(epoch, max(self._epoch_ends.values()), loss, valid_loss)
 
     def _end_epoch(self, epoch: int, begin: int, end: int, progress: Progress) -> None:
         """Validates, and writes the row of the epoch, the curves and a checkpoint."""

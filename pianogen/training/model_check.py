@@ -58,7 +58,7 @@ def check_models(store: Store, configs: list[Config], show: Callable[[str], None
         keras.backend.clear_session()
     for config in trained:
         windows = find_windows(store, Split.TRAIN, config.data, config.predicts_every_row)
-        learning_rate(config.training, epoch_ends(len(windows), config.training)[-1])  # checks the warm-up
+        learning_rate(config.training, max(epoch_ends(len(windows), config.training)))  # checks the warm-up
     return len(ensembles) + len(distinct)
 
 

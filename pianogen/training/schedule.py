@@ -14,11 +14,15 @@ from pianogen.validation import ConfigError
 _FINAL_SHARE = 0.02  # share of the learning rate that a cosine reaches at the last iteration
 
 
-def epoch_ends(num_windows: int, training: TrainingConfig) -> list[int]:
-    """The last iteration of each epoch; its batch may also contain windows of the next epoch."""
-    ends = [math.ceil(epoch * num_windows / training.batch) for epoch in range(1, training.epochs + 1)]
-    last = min(ends[-1], training.max_iterations or ends[-1])
-    return [end for end in ends if end < last] + [last]
+def epoch_ends(num_windows: int, training: TrainingConfig) -> dict[int, int]:
+    """The number of each epoch, from 1, by its last iteration, whose batch may also contain windows of the next epoch.
+
+    Of epochs that end in one batch only the last is listed. `max_iterations` may end the last epoch early.
+    """
+    ends = {math.ceil(epoch * num_windows / training.batch): epoch for epoch in range(1, training.epochs + 1)}
+    last = min(max(ends), training.max_iterations or max(ends))
+    last_epoch = next(epoch for end, epoch in ends.items() if end >= last)
+    return {end: epoch for end, epoch in ends.items() if end < last} | {last: last_epoch}
 
 
 def learning_rate(training: TrainingConfig, num_iterations: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

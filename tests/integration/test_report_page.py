@@ -93,8 +93,8 @@ def test_filter_applies_to_table_plots_and_sections(sweep: Sweep, page: "Page") 
     assert apply_filter(page, "gru learning_rate<=1e-3") == slow
     assert apply_filter(page, "model=gru training.learning_rate!=0.002 seed=0") == slow & sweep.matching(training__seed=0)
     good = {number for number, nats in sweep.nats.items() if nats < 9}
-    assert apply_filter(page, "nats_step<9") == good
-    assert apply_filter(page, "nats/step<9 minutes>=75") == good
+    assert apply_filter(page, "valid_nats_per_step<9") == good
+    assert apply_filter(page, "valid-nats-per-step<9 minutes>=75") == good
     assert (
         apply_filter(page, '"src=x onerror"') == apply_filter(page, "primer!=–") == every - sweep.matching(sampling__primer=None)
     )
@@ -108,7 +108,7 @@ def test_filter_applies_to_table_plots_and_sections(sweep: Sweep, page: "Page") 
     ("text", "message"),
     [
         ("unit=3 gru", "no setting or result is named unit; the headers of the table show the names"),
-        ("onset_f1>high", "onset_f1>high: high is not a number"),
+        ("valid_onset_f1>high", "valid_onset_f1>high: high is not a number"),
     ],
 )
 def test_error_in_the_filter_is_stated_and_the_other_terms_apply(page: "Page", text: str, message: str) -> None:
@@ -123,11 +123,11 @@ def test_best_run_by_a_result_is_linked_and_follows_the_filter(sweep: Sweep, pag
         return f"{sweep.runs[int(number)].name}: {sweep.nats[number]:.3f}"
 
     link = page.locator(".best-run a")
-    assert page.get_by_label("Best run by").input_value() == "nats_step"
+    assert page.get_by_label("Best run by").input_value() == "valid_nats_per_step"
     assert link.inner_text() == best_of(sweep.matching())
     apply_filter(page, "gru seed=1")
     assert link.inner_text() == best_of(sweep.matching(model__name="gru", training__seed=1))
-    page.get_by_label("Best run by").select_option("onset F1")
+    page.get_by_label("Best run by").select_option("valid onset F1")
     (number,) = re.findall(r"run-(\d+)$", link.get_attribute("href") or "")
     best = sweep.runs[int(number)].read_result()
     assert best is not None
@@ -178,10 +178,10 @@ def test_columns_are_chosen_in_a_menu_for_both_tables(page: "Page") -> None:
     assert shown("runs", "CPU minutes") == shown("seeds", "CPU minutes") == [False]
     page.locator(".menu summary").click()
     page.get_by_label("CPU minutes").check()
-    page.get_by_role("checkbox", name="validation loss").uncheck()
+    page.get_by_role("checkbox", name="valid loss").uncheck()
     for table in ("runs", "seeds"):
         assert shown(table, "CPU minutes") == [True]
-        assert shown(table, "validation loss") == [False]
+        assert shown(table, "valid loss") == [False]
     page.keyboard.press("Escape")
     assert page.get_by_label("CPU minutes").is_hidden()
 
@@ -196,7 +196,7 @@ def test_head_and_first_column_stay_in_view(page: "Page") -> None:
     )
     offset += "return [box.left - region.left, box.top - region.top]; }"
     assert table.locator("thead th").first.evaluate(offset) == [0, 0]
-    assert table.locator("thead th").nth(3).evaluate(offset)[1] == 0
+    assert table.locator("thead th").nth(1).evaluate(offset)[1] == 0
     assert table.locator("tbody th").nth(12).evaluate(offset)[0] == 0
 
 
@@ -228,12 +228,12 @@ def test_line_closest_to_the_pointer_is_highlighted_and_leads_to_its_run(sweep: 
 def test_definitions_are_shown_on_focus_and_hidden_by_escape(page: "Page") -> None:
     tooltip = page.locator("#tooltip")
     assert tooltip.is_hidden()
-    page.locator(".runs thead button", has_text="onset F1").focus()
+    page.locator(".runs thead button", has_text="valid onset F1").focus()
     page.locator("h1").hover()  # the page may scroll under the pointer
     assert "2 · precision · recall" in tooltip.inner_text()
     page.keyboard.press("Escape")
     assert tooltip.is_hidden()
-    page.locator(".runs thead button", has_text="nats/step").hover()
+    page.locator(".runs thead button", has_text="valid nats per step").hover()
     assert "in nats per step" in tooltip.inner_text()
     page.set_viewport_size({"width": 400, "height": 600})
     button = page.locator(".runs thead button", has_text="unlike corpus").or_(
@@ -245,7 +245,7 @@ def test_definitions_are_shown_on_focus_and_hidden_by_escape(page: "Page") -> No
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 400
     terms = page.locator("#definitions ~ dl dt").all_inner_texts()
-    assert {"nats/step", "onset F1", "collapsed: stuck_note", "metric: groove similarity"} <= set(terms)
+    assert {"valid nats per step", "valid onset F1", "collapsed: stuck_note", "metric: groove similarity"} <= set(terms)
 
 
 def test_foot_names_the_store_and_no_path(sweep: Sweep, page: "Page") -> None:

@@ -249,7 +249,7 @@ def test_log_of_an_attempt_has_times_and_levels(finished_run: Run) -> None:
     log = finished_run.path / finished_run.read_provenance().attempts[-1].log
     first = log.read_text().splitlines()[0]
     assert first[:4].isdecimal(), first
-    assert first.split(maxsplit=2)[2] == f"INFO attempt on {finished_run.path}: outside of Slurm"
+    assert first.split(maxsplit=2)[2] == f"INFO new attempt of {finished_run.path}: outside of Slurm"
 
 
 def test_attempt_records_the_resources_that_it_used(finished_run: Run) -> None:

@@ -96,6 +96,8 @@ def test_lengths_and_times_are_in_sixteenth_notes_at_any_resolution() -> None:
     assert values("note_length", fine) == [2, 4]
     assert values("inter_onset_interval", fine) == [4]
     assert values("bar_position", fine) == [0, 4]
+    bars = roll_of([(0, 3, C4), (9, 12, E4), (24, 27, G4), (34, 36, C4)], 48, bar=24, steps_per_quarter=12)
+    assert values("groove_similarity", bars) == [1]
 
 
 def test_empty_roll_and_single_note_determine_some_metrics() -> None:

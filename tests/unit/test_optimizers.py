@@ -68,9 +68,14 @@ def test_schedule_has_the_values_of_keras_bit_by_bit(
 
 def test_schedule_ends_with_the_run() -> None:
     """The run ends with its epochs or with its largest number of iterations, whichever comes first."""
-    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3)) == [3, 5, 8]
-    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=6)) == [3, 5, 6]
-    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=9)) == [3, 5, 8]
+    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3)) == {3: 1, 5: 2, 8: 3}
+    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=6)) == {3: 1, 5: 2, 6: 3}
+    assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=9)) == {3: 1, 5: 2, 8: 3}
+
+
+def test_batch_that_contains_several_epochs_ends_the_last_of_them() -> None:
+    assert epoch_ends(3, TrainingConfig(batch=64, epochs=25)) == {1: 21, 2: 25}
+    assert epoch_ends(255, TrainingConfig(batch=1000, epochs=3)) == {1: 3}
 
 
 def test_weight_decay_is_decoupled_from_the_gradient() -> None:

@@ -35,7 +35,7 @@ def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
 
 def test_rate_is_measured_without_the_first_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     path = tmp_path / "progress.json"
     with Progress("training", 1000, "iterations", done=200, record=path) as bar:
         now += 40  # a compilation

@@ -77,8 +77,8 @@ def test_times_are_those_of_all_attempts_that_recorded_them() -> None:
 
 def test_columns_without_values_are_omitted() -> None:
     titles = {column.title for column in compare([run_of("0000", 6.0), run_of("0001", 7.0)])}
-    assert titles.isdisjoint({"minutes", "CPU minutes", "iterations/s", "devices", "onset F1", "learning rate"})
-    assert {"run", "state", "loss", "nats/step"} <= titles
+    assert titles.isdisjoint({"minutes", "CPU minutes", "iterations/s", "devices", "valid onset F1", "learning rate"})
+    assert {"run", "state", "loss", "valid nats per step"} <= titles
 
 
 def test_setting_that_an_earlier_version_did_not_have_is_a_difference() -> None:
@@ -100,9 +100,9 @@ def test_means_over_seeds_have_a_row_for_each_group() -> None:
     assert texts_of(table.columns, "runs") == ["0000 and 1 more", "0002", "0003 and 1 more"]
     assert texts_of(table.columns, "seeds") == ["2", "1", "2"]
     assert texts_of(table.columns, "model") == ["gru", "base", "rnn"]
-    assert texts_of(table.columns, "nats/step") == ["6.500 ± 0.707", "5.000", ""]  # a run of rnn is not done
+    assert texts_of(table.columns, "valid nats per step") == ["6.500 ± 0.707", "5.000", ""]  # a run of rnn is not done
     assert texts_of(table.columns, "parameters") == ["1,000 ± 0", "1,000", ""]
-    (nats,) = (column for column in table.columns if column.title == "nats/step")
+    (nats,) = (column for column in table.columns if column.title == "valid nats per step")
     assert [cell.is_best for cell in nats.cells] == [False, True, False]
 
 
@@ -113,7 +113,7 @@ def test_means_stand_beside_trivial_predictors() -> None:
     table = average_over_seeds(runs)
     assert table is not None
     assert table.columns[0].baselines == ["per-key Markov chain"]
-    (nats,) = (column for column in table.columns if column.title == "nats/step")
+    (nats,) = (column for column in table.columns if column.title == "valid nats per step")
     assert nats.baselines == ["6.750"]
     assert [cell.unbeaten for cell in nats.cells] == ["", "not better than per-key Markov chain (6.75)"]
 
@@ -123,15 +123,15 @@ def test_diverged_run_has_no_mean() -> None:
         [run_of(str(seed), nats, {"training.seed": seed}) for seed, nats in enumerate([6.0, float("nan")])]
     )
     assert table is not None
-    assert "nats/step" not in {column.title for column in table.columns}
+    assert "valid nats per step" not in {column.title for column in table.columns}
 
 
 def test_large_numbers_have_an_exponent() -> None:
     runs = [run_of(str(seed), nats, {"training.seed": seed}) for seed, nats in enumerate([999_999.0, 3.25e12, -1e300])]
-    assert texts_of(compare(runs), "nats/step") == ["999999.000", "3.250e+12", "-1.000e+300"]
+    assert texts_of(compare(runs), "valid nats per step") == ["999999.000", "3.250e+12", "-1.000e+300"]
     table = average_over_seeds(runs[:2])
     assert table is not None
-    assert texts_of(table.columns, "nats/step") == ["1.625e+12 ± 2.298e+12"]
+    assert texts_of(table.columns, "valid nats per step") == ["1.625e+12 ± 2.298e+12"]
 
 
 def test_runs_with_one_seed_have_no_table_of_means() -> None:
@@ -166,8 +166,8 @@ def test_lines_are_ranked_by_the_result_and_end_where_a_run_has_none() -> None:
     runs = [run_of(f"{number}", nats, {"model.units": 8 * number + 8}) for number, nats in enumerate([9.0, None, 5.0, 7.0])]
     plot = make_parallel_plot(runs)
     assert plot is not None
-    assert plot.result == "nats/step"
-    assert [scale.title for scale in plot.scales] == ["units", "nats/step"]
+    assert plot.result == "valid nats per step"
+    assert [scale.title for scale in plot.scales] == ["units", "valid nats per step"]
     assert plot.scales[1].note == "lower is better"
     assert {line.run: line.worse for line in plot.lines} == {0: 100.0, 2: 0.0, 3: 50.0}  # the line of run 1 has a single point
 
@@ -188,6 +188,23 @@ def test_seed_is_not_a_hyperparameter_and_runs_without_results_have_no_plot() ->
 def test_results_that_are_not_comparable_are_not_plotted() -> None:
     groups: list[list[str]] = [["Bach"], ["Liszt"]]
     assert make_parallel_plot([run_of(str(index), index, {"data.groups": group}) for index, group in enumerate(groups)]) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "comparable"),
+    [
+        ({}, {"training.learning_rate": 0.1}, {"loss", "valid loss"}),
+        ({}, {"data.transpose": 6}, {"valid loss"}),
+        ({}, {"model.silence": True}, set()),
+        ({}, {"training.loss": "weighted_mse"}, set()),
+        ({"model.activation": "sigmoid", "training.loss": "crossentropy"}, {"model.name": "split"}, set()),
+    ],
+)
+def test_losses_are_comparable_if_they_are_means_of_the_same_terms(
+    first: dict[str, Any], second: dict[str, Any], comparable: set[str]
+) -> None:
+    columns = compare([run_of("0000", 6.0, first), run_of("0001", 6.0, second)])
+    assert {column.title for column in columns if column.best and "loss" in column.title} == comparable
 
 
 def test_origins_name_store_code_versions_and_the_newest_run_but_no_path() -> None:

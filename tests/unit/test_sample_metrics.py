@@ -70,6 +70,17 @@ def pattern(steps: int) -> np.ndarray:
     return states
 
 
+def sustained_chords() -> np.ndarray:
+    """Music: a chord at every half note. At a fine resolution, nearly all steps equal the step before."""
+    random = np.random.default_rng(5)
+    states = silence()
+    for step in range(0, STEPS, 8):
+        keys = random.choice(88, 4, replace=False)
+        states[step, keys] = ONSET
+        states[step + 1 : step + 8, keys] = HOLD
+    return states
+
+
 def alternating_chords() -> np.ndarray:
     states = silence()
     for step in range(0, STEPS, 2):
@@ -104,12 +115,20 @@ def test_collapse_of_the_second_half_is_detected(states: np.ndarray, collapse: s
     assert find_collapse(roll_of(late)) == collapse
 
 
-@pytest.mark.parametrize(("states", "collapse"), COLLAPSED)
-def test_collapse_does_not_depend_on_the_resolution(states: np.ndarray, collapse: str) -> None:
-    finer = np.repeat(states, 3, axis=0)
-    finer[np.arange(len(finer)) % 3 > 0] = np.where(states > SILENT, HOLD, SILENT).repeat(2, axis=0)
-    tempo_us = np.full(len(finer), 500_000, np.uint32)
-    assert find_collapse(Roll(pack(finer), tempo_us, equal_bars(len(finer), 48), steps_per_quarter=12)) == collapse
+@pytest.mark.parametrize("times", [2, 3, 6])
+@pytest.mark.parametrize(("states", "collapse"), [*COLLAPSED, (sustained_chords(), "")])
+def test_collapse_does_not_depend_on_the_resolution(states: np.ndarray, collapse: str, times: int) -> None:
+    finer = np.repeat(states, times, axis=0)
+    finer[np.arange(len(finer)) % times > 0] = np.where(states > SILENT, HOLD, SILENT).repeat(times - 1, axis=0)
+    tempo_us, bar_position = np.full(len(finer), 500_000, np.uint32), equal_bars(len(finer), 16 * times)
+    assert find_collapse(Roll(pack(finer), tempo_us, bar_position, steps_per_quarter=4 * times)) == collapse
+
+
+def test_pattern_at_six_steps_per_quarter_is_a_repetition() -> None:
+    """A sixteenth is one and a half steps; the period of five sixteenths is found twice as long."""
+    states = pattern(15)
+    roll = Roll(pack(states), np.full(len(states), 500_000, np.uint32), equal_bars(len(states), 24), steps_per_quarter=6)
+    assert find_collapse(roll) == "repetition"
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

@@ -316,9 +316,9 @@ def test_info_describes_a_store(stored: Path) -> None:
         "steps": "24,493, 4 per quarter note",
         "notes": f"{notes:,}",
         "fingerprint": fingerprint,
-        "made by: version": "1",
-        "made by: parser": "smf",
-        "made by: keep_rests": "False",
+        "provenance: version": "1",
+        "provenance: parser": "smf",
+        "provenance: keep_rests": "False",
     }
 
 

@@ -27,7 +27,7 @@ const filterRuns = runTable.rows.map((row) => {
   };
 });
 
-/** A name as the keys are written: "nats/step" is "nats_step". */
+/** A name as the keys are written: "valid onset F1" is "valid_onset_f1". */
 function keyOf(name) {
   return name.toLowerCase().replace(/[^a-z0-9.]+/g, "_");
 }
