@@ -46,6 +46,11 @@ def keys(text: str) -> list[int | None]:
         pytest.param("[K:treble-8]C [K:G treble-8]C [K:treble]C", "0:48+4 4:48+4 8:60+4", id="clef_holds_up_to_the_next_clef"),
         pytest.param("[K:perc]C [K:treble]C", "0:drum+4 4:60+4", id="percussion_clef_holds_up_to_the_next_clef"),
         pytest.param("%%MIDI transpose 2\nC\n%%MIDI transpose 1\nC", "0:62+4 4:61+4", id="transpositions_do_not_add_up"),
+        pytest.param("%%midi transpose 2\nC", "0:62+4", id="midi_in_small_letters"),
+        pytest.param("[I:MIDI=transpose 2]C", "0:62+4", id="midi_with_an_equals_sign"),
+        pytest.param("[I:MIDI program 1 MIDI transpose 2]C", "0:62+4", id="several_midi_commands"),
+        pytest.param("%%MIDI program 1 % MIDI transpose 2\nC", "0:60+4", id="comment_after_a_midi_command"),
+        pytest.param("%%MIDI nobarlines\n^C C\n%%MIDI barlines\n^C C", "0:61+4 4:60+4 8:61+4 12:61+4", id="midi_nobarlines"),
         pytest.param("%%MIDI channel 10\nC\n%%MIDI channel 1\nC", "0:drum+4 4:60+4", id="drum_channel"),
     ],
 )
@@ -84,10 +89,23 @@ def test_key_field_gives_accidentals_and_transposition(key: str, expected: list[
     assert keys(f"X:1\nL:1/4\nK:{key}\nFGB") == expected
 
 
-@pytest.mark.parametrize(("scope", "expected"), [("pitch", [66, 78, 65]), ("octave", [66, 77, 65]), ("not", [66, 77, 65])])
-def test_accidental_holds_in_its_scope_up_to_the_bar_line(scope: str, expected: list[int]) -> None:
-    text = f"X:1\nL:1/4\n%%propagate-accidentals {scope}\nK:C\n^Ff|F"
-    assert keys(text) == expected
+@pytest.mark.parametrize(
+    ("directive", "expected"),
+    [
+        ("propagate-accidentals pitch", [66, 66, 78, 65]),
+        ("propagate-accidentals octave", [66, 66, 77, 65]),
+        ("propagate-accidentals not", [66, 65, 77, 65]),
+        ("MIDI nobarlines", [66, 65, 77, 65]),
+        ("MIDI barlines", [66, 66, 78, 65]),
+    ],
+)
+def test_accidental_holds_in_its_scope_up_to_the_bar_line(directive: str, expected: list[int]) -> None:
+    assert keys(f"X:1\nL:1/4\n%%{directive}\nK:C\n^FFf|F") == expected
+
+
+def test_scope_of_accidentals_is_that_of_all_voices() -> None:
+    text = "X:1\nM:2/4\nL:1/4\nK:C\nV:1\n^CC|\nV:2\n%%MIDI nobarlines\n^FF|\nV:1\n^CC|\n"
+    assert shown(events_of(text, ".abc")) == "0:61+4 0:66+4 4:61+4 4:65+4 8:61+4 12:60+4"
 
 
 @pytest.mark.parametrize(("meter", "length"), [("4/4", 2), ("2/4", 1), ("6/8", 2), ("C|", 2), ("none", 2), ("(2+3)/8", 1)])
@@ -269,7 +287,10 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("V:1 score=Bc\nC", "the property score= is not supported"),
         ("%%MIDI rtranspose 2", "the directive %%MIDI rtranspose 2 is not supported"),
         ("%%MIDI c 72", "the directive %%MIDI c 72 is not supported"),
+        ("%%MIDI C 72", "the directive %%MIDI C 72 is not supported"),
         ("I:transpose -2", "the directive %%transpose -2 is not supported"),
+        ("%%propagate-accidentals all", "the directive %%propagate-accidentals all is not supported"),
+        ("I:octave=-1", "the directive %%octave=-1 is not supported"),
         ("U:T = !D.C.!", "the symbol T = !D.C.! changes the order of the bars"),
         ("U:S = !sfz!", "the symbol S = !sfz! changes the order of the bars"),
         ("(10 CDE", "cannot be read as music"),

@@ -1,7 +1,8 @@
 """ABC to scores: the fields of a tune, and the voices that share their bars.
 
-Source: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1. A field or a character that has a meaning for the
-sound and is not understood rejects its tune.
+Sources: the ABC standard 2.1, https://abcnotation.com/wiki/abc:standard:v2.1, and for %%MIDI the guide of abc2midi,
+https://github.com/sshlien/abcmidi/blob/master/doc/abcguide.txt. A field or a character that has a meaning for the sound and is
+not understood rejects its tune.
 """
 
 import re
@@ -16,7 +17,8 @@ from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.numbers import tempo_us_of
 from pianogen.midi.scores.score import Score, Section, Tempo
 
-_DIRECTIVE = re.compile(r"(?:%%|I:)\s*(.*)")
+_DIRECTIVE = re.compile(r"(?:%%|I:)\s*([^%]*)")
+_MIDI = re.compile(r"\s*\bMIDI\b[\s=]*", re.IGNORECASE)  # I: may have several commands: "MIDI program 1 MIDI= transpose 2"
 _COMMENT = re.compile(r"(?<!\\)%.*")
 # Fields about the music and not part of it: titles, lyrics, sources, groups and the like. Y: and E: occur in old collections.
 _SILENT_FIELDS = set("ABCDEFGHNORSTWXYZdrw+")
@@ -84,7 +86,7 @@ class _Tune:
             ScoreError: the line has a meaning for the sound that is not understood.
         """
         if directive := _DIRECTIVE.match(line):
-            self._read_directive(directive[1])
+            self._read_directive(directive[1].rstrip())
             return
         line = _COMMENT.sub("", line)
         if match := FIELD.match(line):
@@ -206,17 +208,34 @@ class _Tune:
                 raise ScoreError(f"the part {value[0]} begins twice; give its second beginning another letter")
 
     def _read_directive(self, directive: str) -> None:
-        """Directives that change pitches; all others concern the look of the page or accompaniments that are not written out."""
-        words = directive.split()
-        voice = self._voice_of_fields()
-        if words[:1] == ["propagate-accidentals"] and len(words) > 1 and words[1] in ("pitch", "octave", "not"):
-            voice.accidental_scope = words[1]
-        elif words[:1] == ["MIDI"] and len(words) > 2 and words[1] == "transpose":
-            voice.transpositions["MIDI"] = abc_fields.integer(words[2])
-        elif words[:2] == ["MIDI", "channel"]:
-            voice.is_drum_channel = words[2:3] == ["10"]
-        elif words[:2] in (["MIDI", "rtranspose"], ["MIDI", "c"]) or words[:1] in (["abc-include"], ["transpose"]):
-            raise ScoreError(f"the directive %%{directive} is not supported")
+        """Directives that change pitches; all others concern the look of the page."""
+        if _MIDI.match(directive):
+            for command in _MIDI.split(directive)[1:]:
+                self._read_midi_command(command)
+            return
+        match re.split(r"[\s=]+", directive):
+            case ["propagate-accidentals", ("pitch" | "octave" | "not") as scope, *_]:
+                self._set_accidental_scope(scope)
+            case ["propagate-accidentals" | "abc-include" | "transpose" | "octave", *_]:
+                raise ScoreError(f"the directive %%{directive} is not supported")
+
+    def _read_midi_command(self, command: str) -> None:
+        """Commands that change pitches; all others concern how the notes are played, or accompaniments."""
+        match command.split():
+            case ["transpose", semitones, *_]:
+                self._voice_of_fields().transpositions["MIDI"] = abc_fields.integer(semitones)
+            case ["channel", channel, *_]:
+                self._voice_of_fields().is_drum_channel = channel == "10"
+            case ["nobarlines", *_]:
+                self._set_accidental_scope("not")
+            case ["barlines", *_]:
+                self._set_accidental_scope("pitch")
+            case ["rtranspose" | "c" | "C", *_]:
+                raise ScoreError(f"the directive %%MIDI {command} is not supported")
+
+    def _set_accidental_scope(self, scope: str) -> None:
+        for voice in (self.model, *self.voices.values()):
+            voice.accidental_scope = scope
 
     def _section(self, part: str) -> Section:
         if part not in self.part_starts:
