@@ -30,11 +30,15 @@ def keys(text: str) -> list[int | None]:
         pytest.param("(10:8:3 CC C2 D", "0:60+16/5 16/5:60+16/5 32/5:60+32/5 64/5:62+4", id="tuplet_of_ten"),
         pytest.param("(1:2:2 C D E", "0:60+8 8:62+8 16:64+4", id="tuplet_of_one"),
         pytest.param("[CE]2 [C2E]", "0:60+8 0:64+8 8:60+8 8:64+4", id="chords"),
+        pytest.param('[!f!C"A"E.G]', "0:60+4 0:64+4 0:67+4", id="decorations_and_texts_in_a_chord"),
+        pytest.param('["a|b]"CE]', "0:60+4 0:64+4", id="text_with_a_bracket_in_a_chord"),
         pytest.param("[C-E]C", "0:60+8 0:64+4", id="tie_of_one_note_of_a_chord"),
         pytest.param("[CE]-|[CE]", "0:60+8 0:64+8", id="tie_of_a_chord_across_the_bar"),
         pytest.param("^C-_D", "0:61+8", id="tie_of_one_key_with_two_names"),
         pytest.param("^C-|C C", "0:61+8 8:60+4", id="tied_note_keeps_its_accidental_and_others_do_not"),
         pytest.param("C-D C", "0:60+4 4:62+4 8:60+4", id="tie_to_another_pitch_is_none"),
+        pytest.param("^C-|Z|C", "0:61+4 20:60+4", id="rest_of_a_bar_ends_a_tie"),
+        pytest.param("C & ^F- | C | C & F", "0:60+4 0:66+4 4:60+4 8:60+4 8:65+4", id="bar_without_the_overlay_ends_its_tie"),
         pytest.param("C2 & E3 | G | A", "0:60+8 0:64+12 12:67+4 16:69+4", id="overlay"),
         pytest.param("[K:G]F [L:1/8]F [M:3/4][K:C]F", "0:66+4 4:66+2 6:65+2", id="inline_fields"),
         pytest.param("C Z D", "0:60+4 20:62+4", id="rest_of_a_bar"),
@@ -58,8 +62,17 @@ def test_music_is_read(music: str, expected: str) -> None:
     assert shown(events_of(HEADER + music, ".abc")) == expected
 
 
-def test_grace_notes_are_before_their_main_note() -> None:
-    assert shown(events_of(HEADER + "C{DE}F", ".abc")) == "0:60+4 2:62+1 3:64+1 4:65+4"
+@pytest.mark.parametrize(
+    ("graces", "expected"),
+    [
+        ("{DE}", "2:62+1 3:64+1"),
+        ("{/D2>E/}-", "2:62+1 3:64+1"),
+        ("{[DF]E}", "2:62+1 2:65+1 3:64+1"),
+        ('{!f!D"A"uE}', "2:62+1 3:64+1"),
+    ],
+)
+def test_grace_notes_are_before_their_main_note(graces: str, expected: str) -> None:
+    assert shown(events_of(f"{HEADER}C{graces}F", ".abc")) == f"0:60+4 {expected} 4:65+4"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +156,9 @@ def test_tempo_field(tempo: str, tempo_us: int) -> None:
         ("C|D !fine!|E|!D.C.!|", "C D E C D"),
         ('C|"Fine"D|E|"D.C. al Fine"|', "C D E C D"),
         ('C|"^Fine"D|E|"_D.C. al Fine"|', "C D E C D"),
+        ('C|["Fine"D]|[!D.C.alfine!E]|', "C D E C D"),
+        ("C|{!fine!}D|E|!D.C.!|", "C D E C D"),
+        ('C|"@10,5 Fine"D|"@-1.5,+2D.C. al Fine"E|', "C D E C D"),
         ("C|SD|E !D.S.!|", "C D E D E"),
         ("C|D O|E !D.C.!|O F|", "C D E C D F"),
     ],
@@ -304,6 +320,7 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("M:x", "the meter 'x' is unknown"),
         ("L:x", "the unit note length 'x' is not a fraction"),
         ("[Cz]", r"the chord \[Cz\] cannot be read"),
+        ("{C#}D", "the grace notes {C#} cannot be read"),
         ("V:1\nC|D|\nV:2\nC2|", "bar 1 lasts 1 and 2 quarter notes in different voices"),
         ("C !D.S.!|", "bar 1 has a D.S., and there is no segno"),
         ('C "Menuetto D.C."|', "the words 'Menuetto D.C.' return to a place"),

@@ -16,27 +16,29 @@ _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _LENGTH = r"(?P<{0}num>\d{{0,4}})(?P<{0}slashes>/{{0,8}})(?P<{0}den>\d{{0,4}})"
 _NOTE = r"(?P<{0}accidental>\^\^|\^|__|_|=)?(?P<{0}letter>[A-Ga-g])(?P<{0}octave>[',]*)" + _LENGTH
 _ENDING = r"\d{1,2}(?:\s*[,-]\s*\d{1,2})*"
+_ANNOTATION = r'"(?P<text>[^"]*)"|!(?P<decoration>[^!|\[\]]{1,40})!|\+(?P<old_decoration>[A-Za-z0-9.]{1,40})\+'
+_SYMBOL = r"(?P<symbol>[.~H-Wh-w])"
 TOKEN = re.compile(
-    r'(?P<text>"[^"]*")'
-    r"|!(?P<decoration>[^!|\[\]]{1,40})!|\+(?P<old_decoration>[A-Za-z0-9.]{1,40})\+"
-    r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
+    _ANNOTATION + r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
     r"|\{/?(?P<graces>[^}]*)\}-?"
     rf"|\[\s*(?P<ending>{_ENDING})"
     r"|(?P<double>\|::\|)"
     rf"|\.?(?P<backward>:*)(?P<line>\[\|\]?|\|+\]?)(?P<forward>:*)(?P<bar_ending>{_ENDING})?"
     rf"|(?P<both>:{{2,}})(?P<both_ending>{_ENDING})?"
     r"|\((?P<tuplet>\d(?!\d)|\d\d(?=:\d))(?::(?P<in_time>\d{0,2}))?(?::(?P<num_notes>\d{0,2}))?"
-    rf"|\[(?P<chord>[^\]|:]*)\]{_LENGTH.format('c')}"
+    rf"|\[(?P<chord>(?:\"[^\"]*\"|[^\"\]|:])*)\]{_LENGTH.format('c')}"
     rf"|{_NOTE.format('')}"
     rf"|[zx]{_LENGTH.format('r')}"
     r"|[ZX](?P<bars>\d{0,3})(?!\w)"
     r"|(?P<overlay>&)(?!\))"
-    r"|(?P<symbol>[.~H-Wh-w])"
+    rf"|{_SYMBOL}"
     r"|y\d*|\.?[()](?!&)|[\s\\`*$!]"
 )
+_INNER_ANNOTATION = re.compile(f"{_ANNOTATION}|{_SYMBOL}")  # inside chords and grace notes
+_PLACEMENT = re.compile(r"[\^_<>@]*(?:(?<=@)[-+]?[\d.]+,[-+]?[\d.]+)?")  # of a text, such as ^ or @10,5
 _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
-_CHORD_REMAINDER = re.compile(r"(?:[\s.~H-Wh-w()]|\"[^\"]*\"|![^!]*!)*")
-_GRACE_NOTE = re.compile(_NOTE.format(""))
+_GRACE_NOTES = re.compile(r"\[(?P<chord>[^\]]*)\]|" + _NOTE.format(""))  # a chord or a note
+_GRACE_REMAINDER = re.compile(r"[\s()<>\-/\d]*")
 _AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
 _NOTES = re.compile(r"(?!f+$)(?:\s*[_^=]*[A-Ga-gz][,']*[\d/]*\s*){2,}")  # and no dynamics such as !ff!
 _SIGNS = {"S": "segno", "O": "coda"}
@@ -107,6 +109,7 @@ class Voice:
         if length > 0:
             self.bar.length = max(self.bar.length, length)
             self.lengths[self.bar_index] = length
+            self.ties = {overlay: ties for overlay, ties in self.ties.items() if overlay <= self.overlay}
             self.bar_index += 1
             self.cursor = self.bar_length = Fraction(0)
             self.overlay = 0
@@ -118,7 +121,7 @@ class Voice:
         if token["letter"]:
             return self._read_group(_chord_notes(token.group()), token, text, end)
         if token["chord"] is not None:
-            return self._read_group(_chord_notes(token["chord"]), token, text, end)
+            return self._read_group(_chord_notes(self._read_annotations(token["chord"])), token, text, end)
         if token["rnum"] is not None:
             return self._read_group([], token, text, end)
         if token["graces"] is not None:
@@ -127,8 +130,6 @@ class Voice:
             self._read_bar_line(token)
         elif token["ending"]:
             self._start_ending(token["ending"])
-        elif token["text"]:
-            add_jumps(self.bar.marks, jumps_of_words(token["text"].strip('"').lstrip("^_<>@")))  # these place the text
         elif token["tuplet"]:
             self._read_tuplet(token)
         elif token["bars"] is not None:
@@ -136,8 +137,8 @@ class Voice:
         elif token["overlay"]:
             self.bar_length, self.cursor = max(self.bar_length, self.cursor), Fraction(0)
             self.overlay += 1
-        elif mark := token["decoration"] or token["old_decoration"] or token["symbol"]:
-            self._read_decoration(mark)
+        else:
+            self._read_annotation(token)
         return end
 
     def _read_group(self, notes: Sequence[re.Match[str]], token: re.Match[str], text: str, end: int) -> int:
@@ -198,16 +199,20 @@ class Voice:
         return None if self.has_percussion_clef or self.is_drum_channel else key
 
     def _read_graces(self, text: str) -> None:
-        for note in _GRACE_NOTE.finditer(text):
-            self.bar.notes.append(
-                Note(
-                    onset=self.cursor,
-                    duration=Fraction(0),
-                    key=self._unless_percussion(self._key(note)),
-                    voice=f"{self.name}&{self.overlay}",
-                    grace=self.num_graces,
+        text = self._read_annotations(text)
+        if not _GRACE_REMAINDER.fullmatch(_GRACE_NOTES.sub("", text)):
+            raise ScoreError(f"the grace notes {{{text}}} cannot be read")
+        for token in _GRACE_NOTES.finditer(text):
+            for note in _chord_notes(token["chord"] or token.group()):
+                self.bar.notes.append(
+                    Note(
+                        onset=self.cursor,
+                        duration=Fraction(0),
+                        key=self._unless_percussion(self._key(note)),
+                        voice=f"{self.name}&{self.overlay}",
+                        grace=self.num_graces,
+                    )
                 )
-            )
             self.num_graces += 1
 
     def _read_bar_line(self, token: re.Match[str]) -> None:
@@ -236,6 +241,19 @@ class Voice:
             raise ScoreError(f"the tuplet {token.group()} contains a 0; write (3 or (3:2:3 for three notes in the time of two")
         self.tuplet = Fraction(in_time, num_played), num_notes
 
+    def _read_annotations(self, text: str) -> str:
+        """Reads the annotations inside a chord or grace notes, and returns the notes without them."""
+        for token in _INNER_ANNOTATION.finditer(text):
+            self._read_annotation(token)
+        return _INNER_ANNOTATION.sub("", text)
+
+    def _read_annotation(self, token: re.Match[str]) -> None:
+        """Reads a text, a decoration or the letter of one; other tokens have no meaning for the sound."""
+        if token["text"]:
+            add_jumps(self.bar.marks, jumps_of_words(_PLACEMENT.sub("", token["text"], count=1)))
+        elif name := token["decoration"] or token["old_decoration"] or token["symbol"]:
+            self._read_decoration(name)
+
     def _read_decoration(self, name: str) -> None:
         if _NOTES.fullmatch(name):  # in the ABC of the 1990s +CEG+ is a chord, and "!" ends a line
             raise ScoreError(f"the decoration {name!r} consists of notes; write chords in brackets, and line ends without '!'")
@@ -244,6 +262,7 @@ class Voice:
     def _read_rest_bars(self, num_bars: int) -> None:
         if self.meter is None:
             raise ScoreError("a rest of whole bars (Z) without a meter")
+        self.ties.pop(self.overlay, None)
         for index in range(num_bars):
             if index > 0:
                 self.end_bar()
@@ -258,7 +277,7 @@ def check_symbol(definition: str) -> None:
     """
     symbol, _, meaning = (text.strip() for text in definition.partition("="))
     default = {_SIGNS[symbol]} if symbol in _SIGNS else set()
-    if jumps_of_words(meaning.strip('!+"^_<>@')).keys() != default:
+    if jumps_of_words(_PLACEMENT.sub("", meaning.strip('!+"'), count=1)).keys() != default:
         raise ScoreError(f"the symbol {definition} changes the order of the bars; write the mark itself, such as !D.C.!")
 
 
@@ -269,7 +288,7 @@ def _chord_notes(text: str) -> list[re.Match[str]]:
         ScoreError: the chord contains something else.
     """
     notes = list(_CHORD_NOTE.finditer(text))
-    if not notes or not _CHORD_REMAINDER.fullmatch(_CHORD_NOTE.sub("", text)):
+    if not notes or _CHORD_NOTE.sub("", text).strip(" \t()"):
         raise ScoreError(f"the chord [{text}] cannot be read")
     return notes
 
