@@ -91,7 +91,15 @@ def test_grace_notes_are_before_their_main_note(graces: str, expected: str) -> N
         ("none", [65, 67, 71]),
         ("", [65, 67, 71]),
         ("D exp _b", [65, 67, 70]),
+        ("D explicit _b", [65, 67, 70]),
+        ("D exp ^g =c", [65, 68, 71]),
         ("G =f ^g", [65, 68, 71]),
+        ("D ^g =c", [66, 68, 71]),
+        ("G =f^g", [65, 68, 71]),
+        ("C ^f_b", [66, 67, 70]),
+        ("Dmix=f_b", [65, 67, 70]),
+        ("G_b", [66, 67, 70]),
+        ("G treble =f", [65, 67, 71]),
         ("clef=bass", [65, 67, 71]),
         ("C transpose=-2", [63, 65, 69]),
         ("C treble-8", [53, 55, 59]),
@@ -136,11 +144,21 @@ def test_unit_length_without_l_follows_from_the_meter(meter: str, length: int) -
         ("1/4 1/8=80", 500_000),
         ("C=60", 2_000_000),
         ("C3=60", 666_667),
+        ("1/4=ca.60", 1_000_000),
+        ("1/4=60-66", 1_000_000),
+        ("1/4 = 60 (or more)", 1_000_000),
+        ("C=c. 60", 2_000_000),
+        ("60 - 66", 2_000_000),
     ],
 )
 def test_tempo_field(tempo: str, tempo_us: int) -> None:
     events = events_of(f"X:1\nL:1/8\nQ:{tempo}\nK:C\nC", ".abc")
     assert events.tempos["tempo_us"].tolist() == [tempo_us]
+
+
+@pytest.mark.parametrize("tempo", ['"Allegro"', "1/4=1/8", "1/4", "2nd time", "1/8=C"])
+def test_tempo_field_without_a_number_of_beats_is_no_tempo(tempo: str) -> None:
+    assert not events_of(f"X:1\nL:1/8\nQ:{tempo}\nK:C\nC", ".abc").tempos.size
 
 
 @pytest.mark.parametrize(
@@ -223,6 +241,21 @@ def test_any_space_separates_a_voice_from_its_properties(space: str) -> None:
     assert shown(events_of(text, ".abc")) == "0:48+4 0:60+4"
 
 
+@pytest.mark.parametrize(
+    "properties",
+    [
+        'name="A | cdef" clef=bass',
+        "middle=d bass",
+        "stafflines=1 m=C mozart:noteC=snare-drum",
+        "merge down",
+        "C3 Tenor",
+        "m = B,",
+    ],
+)
+def test_property_without_a_meaning_for_the_sound_is_ignored(properties: str) -> None:
+    assert keys(f"X:1\nL:1/4\nK:C\nV:1 {properties}\nC|\n") == [60]
+
+
 def test_properties_of_a_voice_hold_once_however_often_they_are_written() -> None:
     for header in ("", "V:1 clef=treble-8\n", "K:C octave=0 treble-8\n"):
         text = f"X:1\nM:2/4\nL:1/4\n{header}K:C\nV:1 clef=treble-8\nC2|\nV:1 clef=treble-8\nD2|\n"
@@ -300,6 +333,12 @@ def test_bad_tune_does_not_lose_the_others() -> None:
     [
         ("m:~n2=o/n/m/n", "the field m: is not supported"),
         ("s:!D.C.!", "the field s: is not supported"),
+        ("V:1 cdef|", "line 5: music follows the field V: on its line"),
+        ("V:1 name=A cd2e,f", "line 5: music follows the field V: on its line"),
+        ("[V:1 C|]", "music follows the field V: on its line"),
+        ("K:G |: C", "music follows the field K: on its line"),
+        ("P:A C|", "music follows the field P: on its line"),
+        ("Q:1/4=60 C|", "music follows the field Q: on its line"),
         ("V:1 score=Bc\nC", "the property score= is not supported"),
         ("%%MIDI rtranspose 2", "the directive %%MIDI rtranspose 2 is not supported"),
         ("%%MIDI c 72", "the directive %%MIDI c 72 is not supported"),
@@ -317,6 +356,7 @@ def test_bad_tune_does_not_lose_the_others() -> None:
         ("(3:2:0CDE", "the tuplet .3:2:0 contains a 0"),
         ("(0CDE", "the tuplet .0 contains a 0"),
         ("K:H", "the key 'H' is unknown"),
+        ("K:D ^/f", "the accidentals ./f of the key cannot be read"),
         ("M:x", "the meter 'x' is unknown"),
         ("L:x", "the unit note length 'x' is not a fraction"),
         ("[Cz]", r"the chord \[Cz\] cannot be read"),

@@ -13,17 +13,22 @@ from pianogen.midi.scores.errors import ScoreError
 _FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
 _MODES = {"": 0, "maj": 0, "ion": 0, "m": -3, "min": -3, "aeo": -3, "mix": -1, "dor": -2, "phr": -4, "lyd": 1, "loc": -5}
 _KEY = re.compile(
-    r"\s*(?:(?P<tonic>[A-Ga-g])(?P<accidental>[#b]?)\s*(?P<mode>maj\w*|min\w*|ion\w*|aeo\w*|mix\w*|dor\w*|phr\w*|lyd\w*|loc\w*|m)?"
-    r"|(?P<bagpipe>HP)|(?P<none>none))(?![\w#=])\s*(?P<explicit>exp\b)?",
+    r"\s*(?:(?P<tonic>[A-Ga-g])(?P<accidental>[#b]?)\s*(?P<mode>(?:maj|min|ion|aeo|mix|dor|phr|lyd|loc)[a-z]*|m)?"
+    r"|(?P<bagpipe>HP)|(?P<none>none))(?![a-z0-9#])\s*(?P<explicit>exp(?:licit)?(?![a-z]))?",
     re.IGNORECASE,
 )
-_KEY_ACCIDENTAL = re.compile(r"(?<![\w=])(\^\^|\^|__|_|=)([A-Ga-g])(?=[\s^_=]|$)")
+_KEY_ACCIDENTAL = re.compile(r"(\^\^|\^|__|_|=)([A-Ga-g])")
 ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
-_PROPERTY = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|\S+)""")
+# "=c" after a space is a natural of the key.
+_PROPERTY = re.compile(r"""(?<![^\s"])([\w-]+)(?!\s+=[A-Ga-g](?:[\s^_=]|$))\s*=\s*("[^"]*"|\S+)""")
 _CLEF = re.compile(r"(?<!\w)(?:treble|alto|tenor|bass|perc|[CFG](?=\d))\d?(?:[+-](?:8|15))?(?!\w)")
 _CLEF_OCTAVES = {"+8": 1, "-8": -1, "+15": 2, "-15": -2}
+_NOTES = re.compile(r"(?:[A-Ga-g][,']*[\d/]*){3,}")
 _FRACTION = re.compile(r"(\d{1,4})/(\d{1,4})")
-_TEMPO = re.compile(r"((?:\d{1,4}/\d{1,4}\s*)+)=\s*(\d{1,4}(?:\.\d{1,4})?)")
+# A number of beats per minute, as in "=60", "=ca. 60" or "=60-66" (its first number), but not the note in "=1/8".
+_COUNT = r"(?P<count>\d{1,4}(?:\.\d{1,4})?)(?![\w/])"
+_TEMPO = re.compile(rf"(?P<beats>(?:\d{{1,4}}/\d{{1,4}}\s*)+)=[^\d/=]*{_COUNT}")
+_OLD_TEMPO = re.compile(rf"(?:C(?P<units>\d{{0,2}})\s*=[^\d/=]*)?{_COUNT}")
 _MAX_PARTS = 1_000
 _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps; their meaning depends on the program
 
@@ -44,7 +49,7 @@ def key_signature(text: str) -> dict[str, int] | None:
     """The alteration of each letter that the key alters; None if the field only changes properties such as the clef.
 
     Raises:
-        ScoreError: the key is unknown.
+        ScoreError: the key or one of its accidentals is unknown.
     """
     match = _KEY.match(text)
     if match is None:
@@ -59,8 +64,12 @@ def key_signature(text: str) -> dict[str, int] | None:
         signature = {"F": 1, "C": 1}
     elif match["tonic"] and not match["explicit"]:
         signature = _signature(match["tonic"].upper(), match["accidental"], (match["mode"] or "").lower())
-    for accidental, letter in _KEY_ACCIDENTAL.findall(_PROPERTY.sub("", text[match.end() :])):
-        signature[letter.upper()] = ACCIDENTALS[accidental]
+    for word in _PROPERTY.sub("", text[match.end() :]).split():
+        if word[0] not in "^_=":
+            continue
+        if _KEY_ACCIDENTAL.sub("", word):
+            raise ScoreError(f"the accidentals {word} of the key cannot be read; write them as in ^f _b =c")
+        signature |= {letter.upper(): ACCIDENTALS[accidental] for accidental, letter in _KEY_ACCIDENTAL.findall(word)}
     return signature
 
 
@@ -94,6 +103,12 @@ def voice_properties(text: str) -> VoiceProperties:
         return VoiceProperties(transpositions, None)
     octaves = next((octaves for suffix, octaves in _CLEF_OCTAVES.items() if clef.endswith(suffix)), 0)
     return VoiceProperties(transpositions | {"clef": 12 * octaves}, clef.startswith("perc"))
+
+
+def has_music(text: str) -> bool:
+    """Whether music follows the value of a field: a bar line, or a word of three or more notes, such as "cdef"."""
+    text = re.sub(r'"[^"]*"', "", _PROPERTY.sub("", text))
+    return "|" in text or any(map(_NOTES.fullmatch, text.split()[1:]))
 
 
 def integer(text: str) -> int:
@@ -145,13 +160,13 @@ def quarters_per_minute(text: str, unit: Fraction) -> Fraction | None:
         unit: the unit note length in whole notes, the beat of the old forms "120" and "C=120"; three of them that of "C3=120".
     """
     text = re.sub(r'"[^"]*"', "", text).strip()
-    if match := _TEMPO.fullmatch(text):
-        beats = [(int(numerator), int(denominator)) for numerator, denominator in _FRACTION.findall(match[1])]
+    if match := _TEMPO.match(text):
+        beats = [(int(numerator), int(denominator)) for numerator, denominator in _FRACTION.findall(match["beats"])]
         if any(denominator == 0 for _, denominator in beats):
             return None
-        return 4 * sum((Fraction(*beat) for beat in beats), Fraction(0)) * Fraction(match[2])
-    if match := re.fullmatch(r"(?:C(\d{0,2})\s*=\s*)?(\d{1,4}(?:\.\d{1,4})?)", text):
-        return 4 * unit * int(match[1] or 1) * Fraction(match[2])
+        return 4 * sum((Fraction(*beat) for beat in beats), Fraction(0)) * Fraction(match["count"])
+    if match := _OLD_TEMPO.match(text):
+        return 4 * unit * int(match["units"] or 1) * Fraction(match["count"])
     return None
 
 

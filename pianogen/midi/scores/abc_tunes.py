@@ -141,6 +141,8 @@ class _Tune:
 
     def _read_field(self, letter: str, value: str) -> None:
         voice = self._voice_of_fields()
+        if (letter in "KQV" or (letter == "P" and self.is_body)) and abc_fields.has_music(value):
+            raise ScoreError(f"music follows the field {letter}: on its line; write the music on a line of its own")
         if letter == "K":
             signature = abc_fields.key_signature(value)
             voice.signature = voice.signature if signature is None else signature
