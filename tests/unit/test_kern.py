@@ -90,6 +90,11 @@ def test_rows_are_read(rows: list[str], expected: str) -> None:
         (["4c", "=:|!|:", "4d", "=:||:", "4e"], [0, 0, 1, 1, 2]),
         (["*>[A,A,B]", "*>norep[A,B]", "*>A", "4c", "=:|!", "*>B", "4d"], [0, 0, 1]),
         (["*>[B,A]", "*>A", "4c", "*>B", "4d"], [1, 0]),
+        (["*>[B,~A]", "*>A", "4c", "*>B", "4d"], [1, 0]),
+        (["*^", "*>[A,A] *", "*>A *MM60", "4d 4f", "*v *v"], [0, 0]),
+        (["4c", "!LO:TX:a:t=Fine:i", "=", "4d", "!LO:TX:t=D.C.~al~Fine", "=="], [0, 1, 0]),
+        (["4c", "=", "!LO:TX:t=𝄋", "4d", "==", "!LO:TX:t=D.S."], [0, 1, 1]),
+        (["*>[A,B]", "*>A", "4c", "*>B", "!LO:TX:t=Menuetto~D.C.", "4d", "=="], [0, 1]),
     ],
 )
 def test_order_of_bars_is_that_of_the_signs_or_of_the_list_of_sections(rows: list[str], expected: list[int]) -> None:
@@ -120,8 +125,12 @@ def test_ossia_is_counted_as_silent_once_for_each_play() -> None:
     assert (events.notes_silent, events.notes_lost) == (4, 0)
 
 
-def test_tempo_of_any_spine_counts() -> None:
-    assert events_of(kern("**kern **kern", "* *MM60", "4c 4e", "*- *-"), ".krn").tempos["tempo_us"].tolist() == [1_000_000]
+@pytest.mark.parametrize(
+    ("tempo", "tempos_us"), [("*MM60", [1_000_000]), ("*MM60-66", [1_000_000]), ("*MM92.5", [648_649]), ("*MM[Andante~1]", [])]
+)
+def test_tempo_of_any_spine_counts(tempo: str, tempos_us: list[int]) -> None:
+    events = events_of(kern("**kern **kern", f"* {tempo}", "4c 4e", "*- *-"), ".krn")
+    assert events.tempos["tempo_us"].tolist() == tempos_us
 
 
 def test_control_characters_in_a_comment_end_no_line() -> None:
@@ -148,6 +157,7 @@ def test_pieces_of_one_file_are_separate_and_a_bad_one_does_not_lose_the_others(
         ),
         (["**kern", "*>[A]", "4c", "=", "*>A", "4d", "*-"], "the order of sections leaves out 1 of 2 bars, the first .* bar 1"),
         (["**kern", "*>[A,B]", "*>A", "4c", "*>B", "4d", "*>A", "4e", "*-"], "line 7: the section A begins twice"),
+        (["**kern", "4c", "!LO:TX:t=Menuetto~D.C.", "==", "*-"], "line 3: the words 'Menuetto D.C.' return to a place"),
         (["**kern", "4c", "*-", "4d"], "line 4: a row after the end of all spines"),
     ],
 )

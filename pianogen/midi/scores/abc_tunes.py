@@ -261,9 +261,4 @@ class _Tune:
         while bars and bars[-1].length == 0 and not bars[-1].notes:
             marks = bars.pop().marks
             if bars:
-                last = bars[-1].marks
-                last.da_capo |= marks.da_capo
-                last.fine |= marks.fine
-                last.until |= marks.until
-                last.dal_segno = marks.dal_segno if last.dal_segno is None else last.dal_segno
-                last.to_coda = marks.to_coda if last.to_coda is None else last.to_coda
+                bars[-1].marks.add_end_of(marks)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import groupby
 
 from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
 from pianogen.midi.scores.numbers import fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Note, Score, Section, Tempo
 
@@ -18,10 +19,11 @@ _PITCH_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _DURATION = re.compile(r"(\d{1,6})(?:%(\d{1,6}))?")
 _MAX_DOTS = 8
 _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
-_TEMPO = re.compile(r"\*MM(\d+(?:\.\d+)?)")
+_TEMPO = re.compile(r"\*MM[^\d\[]*(\d+(?:\.\d+)?).*")  # also *MM60-66, by its first number, but no words as in *MM[Allegro]
 _SECTION = re.compile(r"\*>([^\[\]]+)")
 _SECTION_LIST = re.compile(r"\*>\[(.*)\]")  # *>norep[…] and other variants are not the list that is played
 _SILENT = {"*ossia", "*cue"}  # up to *Xossia and *Xcue
+_WORDS = re.compile(r"!LO:TX.*?:t=([^:]*)")  # text in a layout comment
 _BACKWARD = re.compile(r":[|!]")
 _FORWARD = re.compile(r"[|!]:")
 
@@ -120,7 +122,9 @@ class _Piece:
             self._read_interpretations(tokens)
         elif tokens[0].startswith("="):
             self._read_bar_line(tokens)
-        elif not tokens[0].startswith("!"):
+        elif tokens[0].startswith("!"):
+            self._read_words(tokens)
+        else:
             self._read_notes(tokens)
 
     def finish(self) -> Score:
@@ -130,6 +134,8 @@ class _Piece:
             ScoreError: the list of sections contains an unknown one.
         """
         self._end_bar()
+        if self.score.bars:
+            self.score.bars[-1].marks.add_end_of(self.bar.marks)
         if self.section_list is not None:
             self.score.sections = [self._section(label) for label in self.section_list]
         return self.score
@@ -159,16 +165,22 @@ class _Piece:
                 spine.silenced_by |= {token}
             elif token.replace("X", "", 1) in _SILENT:
                 spine.silenced_by -= {token.replace("X", "", 1)}
-        if tempo := _first_match(_TEMPO, tokens):
-            self._add_tempo(fraction(tempo[1]) or Fraction(0))
-        elif sections := _first_match(_SECTION_LIST, tokens):
-            self.section_list = sections[1].split(",")
-        elif section := _first_match(_SECTION, tokens):
+        if sections := _first_match(_SECTION_LIST, tokens):
+            self.section_list = [label.strip() for label in sections[1].split(",")]
+        if section := _first_match(_SECTION, tokens):
             self._end_bar()
             self._begin_section(section[1])
+        if tempo := _first_match(_TEMPO, tokens):
+            self._add_tempo(fraction(tempo[1]) or Fraction(0))
         if set(tokens) == {"*-"}:
             self._end_bar()  # now, because the spines know where it ends
         self.spines = list(self._next_spines(tokens))
+
+    def _read_words(self, tokens: Sequence[str]) -> None:
+        """Reads the words for the order of the bars, which a list of sections replaces."""
+        if self.section_list is None:
+            for words in filter(None, map(_WORDS.match, tokens)):
+                add_jumps(self.bar.marks, jumps_of_words(words[1]))
 
     def _next_spines(self, tokens: Sequence[str]) -> Iterator[_Spine]:
         """The spines after a row that may split, join, exchange, end or add spines."""

@@ -73,6 +73,14 @@ class Marks:
         self.ending_start = (self.ending_start or set()) | numbers
         self.ending_text |= text
 
+    def add_end_of(self, next_bar: "Marks") -> None:
+        """Adds the jumps at the end of an empty bar that follows, such as those after the last bar line."""
+        self.da_capo |= next_bar.da_capo
+        self.fine |= next_bar.fine
+        self.until |= next_bar.until
+        self.dal_segno = next_bar.dal_segno if self.dal_segno is None else self.dal_segno
+        self.to_coda = next_bar.to_coda if self.to_coda is None else self.to_coda
+
 
 @dataclass(slots=True)
 class Bar:
