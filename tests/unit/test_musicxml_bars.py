@@ -75,6 +75,14 @@ def test_pickup_is_not_filled_up_by_invisible_rests_of_another_part() -> None:
     assert shown(data) == "0:60+4 0:60+4 4:60+4 20:60+4"
 
 
+def test_pickup_of_time_wise_music_has_the_length_of_its_notes() -> None:
+    divisions = "<attributes><divisions>4</divisions></attributes>"
+    pickup = f'<part id="A">{divisions}{C4}</part><part id="B">{divisions}{FULL_REST.format(16)}</part>'
+    second = f'<part id="A">{note("D4", 16)}</part><part id="B">{note("D3", 16)}</part>'
+    data = f"<score-timewise><measure implicit='yes'>{pickup}</measure><measure>{second}</measure></score-timewise>"
+    assert shown(data) == "0:60+4 4:50+16 4:62+16"
+
+
 def test_measure_without_content_has_the_length_of_the_time_signature() -> None:
     time = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
     assert shown(score(part("", C4, attributes=time))) == "10:60+4"

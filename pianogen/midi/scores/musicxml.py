@@ -12,11 +12,11 @@ from xml.etree.ElementTree import Element
 
 from pianogen.midi.scores import musicxml_marks
 from pianogen.midi.scores.errors import ScoreError
+from pianogen.midi.scores.musicxml_staves import RepeatSigns, Staves
 from pianogen.midi.scores.numbers import fraction, nearest_key
 from pianogen.midi.scores.score import Bar, Note, Score
 from pianogen.midi.scores.xml_tree import read_tree
 
-_SILENT_STAVES = {"ossia", "cue", "alternate"}  # types of staves
 # Up to version 3, MuseScore marks small notes that it plays as cue notes, in a chord only the first one.
 _MARKS_SMALL_NOTES = re.compile(r"MuseScore [0-3]\b")
 _MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
@@ -52,7 +52,8 @@ def read_musicxml(data: bytes) -> Score:
             musicxml_marks.read_barlines(measure, score.bars, number)
     for bar, bar_lengths in zip(score.bars, lengths, strict=True):
         bar.length = bar_lengths.of_bar()
-        bar.tempos.sort(key=lambda tempo: tempo.onset)
+        tempos = [tempo._replace(onset=min(tempo.onset, bar.length)) for tempo in bar.tempos]  # a rest may exceed the bar
+        bar.tempos = sorted(tempos, key=lambda tempo: tempo.onset)
     return score
 
 
@@ -61,10 +62,22 @@ def _parts(root: Element) -> list[list[Element]]:
     if root.tag == "score-partwise":
         return [part.findall("measure") for part in root.findall("part")]
     if root.tag == "score-timewise":
-        measures = [{part.get("id"): part for part in measure.findall("part")} for measure in root.findall("measure")]
-        names = dict.fromkeys(name for measure in measures for name in measure)
-        return [[measure.get(name, Element("part")) for measure in measures] for name in names]
+        names = dict.fromkeys(part.get("id") for part in root.findall("measure/part"))
+        return [[_measure_of(name, measure) for measure in root.findall("measure")] for name in names]
     raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
+
+
+def _measure_of(name: str | None, measure: Element) -> Element:
+    """The measure of the part with this name, without content if the part lacks the measure.
+
+    Args:
+        measure: of all parts.
+    """
+    result = Element("measure", measure.attrib)
+    for part in measure.findall("part"):
+        if part.get("id") == name:
+            result.extend(part)
+    return result
 
 
 @dataclass(slots=True)
@@ -97,10 +110,9 @@ class _Part:
         has_exact_rests: whether a rest of a complete measure has the duration of the measure, also of an irregular one.
         divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
         nominal_length: of a measure by the time signature, for measures without content.
-        transpositions: semitones from written to sounding pitch, by number of the staff; None stands for all other staves.
-        percussion_staves: the numbers of the staves with a percussion clef.
-        silent_staves: the numbers of the staves with an alternative to the notes of another staff, or with cue notes.
-        is_repeating: a sign repeats earlier measures or beats, which programs write with or without their notes.
+        staves: the attributes of the staves.
+        repeat_signs: signs that repeat earlier measures or beats.
+        start: the time of the measure in the part.
         cursor: the time in the measure.
         onset: of the last note that is not a further note of a chord.
         num_graces: grace notes since the last other note, by voice.
@@ -111,17 +123,18 @@ class _Part:
     has_exact_rests: bool
     divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
-    transpositions: dict[str | None, Fraction] = field(default_factory=dict)
-    percussion_staves: set[str] = field(default_factory=set)
-    silent_staves: set[str] = field(default_factory=set)
-    is_repeating: bool = False
+    staves: Staves = field(default_factory=Staves)
+    repeat_signs: RepeatSigns = field(default_factory=RepeatSigns)
+    start: Fraction = Fraction(0)
     cursor: Fraction = Fraction(0)
     onset: Fraction = Fraction(0)
     num_graces: Counter[str] = field(default_factory=Counter)
 
     def read_measure(self, measure: Element, bar: Bar, lengths: _Lengths) -> None:
         """Adds the content of a measure to the bar that has its index, and to the lengths of this bar."""
-        self.cursor = self.onset = Fraction(0)
+        if measure.get("non-controlling") == "yes":
+            raise ScoreError("the measures of the parts do not coincide (non-controlling); give all parts the same bar lines")
+        self.cursor = self.onset = length = Fraction(0)
         is_incomplete = measure.get("implicit") == "yes"  # such as a pickup, which some parts fill up with invisible rests
         for element in measure:
             if element.tag == "note":
@@ -134,14 +147,15 @@ class _Part:
                 self._read_attributes(element)
             elif element.tag in ("direction", "sound"):
                 musicxml_marks.read_direction(element, self._sounding_time(element), bar)
+            length = max(length, self.cursor)
             end = min(self.cursor, self.nominal_length) if self._ends_with_the_meter(element) else self.cursor
             if is_incomplete and _is_filling(element):
                 lengths.filling = max(lengths.filling, end)
             else:
                 lengths.written = max(lengths.written, end)
         lengths.nominal = max(lengths.nominal, self.nominal_length)
-        if self.is_repeating and measure.find("note/pitch") is None and measure.find("note/unpitched") is None:
-            raise ScoreError("a sign repeats music whose notes are not written (<measure-repeat>, <beat-repeat>); write them out")
+        self.start += length or self.nominal_length
+        self.repeat_signs.end_measure(self.start)
 
     def _ends_with_the_meter(self, element: Element) -> bool:
         """Whether the end of an element counts at most up to the end of the measure by its time signature.
@@ -176,23 +190,8 @@ class _Part:
             self.divisions = divisions
         for time in attributes.findall("time"):
             self.nominal_length = _measure_length(time) or self.nominal_length
-        for style in attributes.findall("measure-style"):
-            for repeat in (*style.findall("measure-repeat"), *style.findall("beat-repeat")):
-                self.is_repeating = repeat.get("type") == "start"
-        for clef in attributes.findall("clef"):
-            is_percussion = clef.findtext("sign") == "percussion"
-            (self.percussion_staves.add if is_percussion else self.percussion_staves.discard)(clef.get("number", "1"))
-        for details in attributes.findall("staff-details"):
-            if (staff_type := details.findtext("staff-type")) is not None:
-                is_silent = staff_type.strip() in _SILENT_STAVES
-                (self.silent_staves.add if is_silent else self.silent_staves.discard)(details.get("number", "1"))
-        for transpose in attributes.findall("transpose"):
-            if transpose.find("double") is not None:
-                raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
-            chromatic = fraction(transpose.findtext("chromatic")) or Fraction(0)
-            # Old versions of music21 write the other name.
-            octaves = fraction(transpose.findtext("octave-change") or transpose.findtext("octave-shift")) or Fraction(0)
-            self.transpositions[transpose.get("number")] = chromatic + 12 * octaves
+        self.staves.read_attributes(attributes, self.start + self.cursor)
+        self.repeat_signs.read_attributes(attributes, self.start + self.cursor)
 
     def _read_note(self, note: Element, bar: Bar) -> None:
         is_grace = note.find("grace") is not None
@@ -206,15 +205,17 @@ class _Part:
             self.num_graces[voice] = self.num_graces[voice] + 1 if is_grace else 0
         if note.find("rest") is not None:
             return
-        staff = note.findtext("staff", "1").strip()
+        staff = note.findtext("staff", "").strip() or "1"
+        time = self.start + self.onset
+        self.repeat_signs.notes.append((staff, time))
         is_cue = self.has_cues and note.find("cue") is not None
-        if is_cue or fraction(note.get("dynamics")) == 0 or staff in self.silent_staves:
+        if is_cue or fraction(note.get("dynamics")) == 0 or self.staves.is_silent.at(staff, time):
             bar.num_silent += 1
             return
         if note.get("time-only") is not None:
             raise ScoreError("a note is played in some of its repetitions only (time-only); write the repetitions out")
-        is_unpitched = note.find("unpitched") is not None or staff in self.percussion_staves
-        key = None if is_unpitched else self._key(note, staff)
+        is_unpitched = note.find("unpitched") is not None or self.staves.is_percussion.at(staff, time)
+        key = None if is_unpitched else _key(note, self.staves.transposition.at(staff, time))
         if (key is None and not is_unpitched) or (duration == 0 and not is_grace):
             bar.num_lost += 1
             return
@@ -231,21 +232,22 @@ class _Part:
             )
         )
 
-    def _key(self, note: Element, staff: str) -> int | None:
-        """The key of the sounding pitch, None if the pitch cannot be read."""
-        pitch_class = _PITCH_CLASSES.get(note.findtext("pitch/step", "").strip().upper())
-        octave = fraction(note.findtext("pitch/octave"))
-        if pitch_class is None or octave is None:
-            return None
-        alter = fraction(note.findtext("pitch/alter")) or Fraction(0)
-        transposition = self.transpositions.get(staff, self.transpositions.get(None, Fraction(0)))
-        return nearest_key(12 * (octave + 1) + pitch_class + alter + transposition)
-
     def _sounding_time(self, direction: Element) -> Fraction:
-        """The time of a direction or sound: the cursor, moved by an offset that concerns the sound."""
-        offsets = [offset for offset in direction.iter("offset") if direction.tag == "sound" or offset.get("sound") == "yes"]
+        """The time of a direction or sound: the cursor, moved by the offset of the sound, else by one that concerns the sound."""
+        own = direction.findall("offset" if direction.tag == "sound" else "sound/offset")
+        offsets = own or direction.findall("offset[@sound='yes']")
         moved = self._quarters(sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)))
         return max(Fraction(0), self.cursor + moved)
+
+
+def _key(note: Element, transposition: Fraction) -> int | None:
+    """The key of the sounding pitch, None if the pitch cannot be read."""
+    pitch_class = _PITCH_CLASSES.get(note.findtext("pitch/step", "").strip().upper())
+    octave = fraction(note.findtext("pitch/octave"))
+    alter = fraction(note.findtext("pitch/alter", "").strip() or "0")
+    if pitch_class is None or octave is None or alter is None:
+        return None
+    return nearest_key(12 * (octave + 1) + pitch_class + alter + transposition)
 
 
 def _divisions(note: Element) -> Fraction | None:

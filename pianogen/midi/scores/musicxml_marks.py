@@ -10,7 +10,9 @@ from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
 from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Tempo
 
-_JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")  # attributes of `sound`
+# Attributes of `sound`.
+_JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")
+_TIMED = {"tempo", "forward-repeat"}
 NOTE_TYPES = {
     "maxima": Fraction(32),
     "long": Fraction(16),
@@ -30,6 +32,9 @@ def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
 
     Args:
         time: from the start of the bar, in quarter notes.
+
+    Raises:
+        ScoreError: the sound concerns some repetitions only, or the words are not understood.
     """
     sound = element if element.tag == "sound" else element.find("sound")
     attributes = {} if sound is None else sound.attrib
@@ -38,6 +43,8 @@ def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
         bar.tempos.append(Tempo(time, tempo_us))
     bar.marks.forward |= attributes.get("forward-repeat") == "yes"  # a repeat sign that is not shown
     jumps = {jump: attributes[jump] for jump in _JUMPS if attributes.get(jump, "no") != "no"}
+    if "time-only" in attributes and (jumps or not _TIMED.isdisjoint(attributes)):
+        raise ScoreError("a tempo or jump holds in some repetitions only (time-only); write the repetitions out")
     add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
 
 
@@ -51,13 +58,23 @@ def _metronome_us(direction: Element) -> int | None:
     metronome = direction.find("direction-type/metronome")
     if metronome is None:
         return None
-    unit = NOTE_TYPES.get(metronome.findtext("beat-unit", "").strip())
-    number = re.search(r"\d+(\.\d+)?", metronome.findtext("per-minute", ""))
-    if unit is None or number is None or len(metronome.findall("beat-unit")) > 1:
+    beat = _beat(metronome)
+    number = re.search(r"\d+(?:[.,]\d+)?", metronome.findtext("per-minute", ""))
+    if beat is None or number is None or len(metronome.findall("beat-unit")) > 1:
         return None
-    dots = len(metronome.findall("beat-unit-dot"))
-    beats_per_minute = fraction(number[0])
-    return None if beats_per_minute is None else tempo_us_of(beats_per_minute * unit * (2 - Fraction(1, 2**dots)))
+    beats_per_minute = fraction(number[0].replace(",", "."))
+    return None if beats_per_minute is None else tempo_us_of(beats_per_minute * beat)
+
+
+def _beat(metronome: Element) -> Fraction | None:
+    """The length of the beat of a metronome mark in quarter notes: a note, and the notes that are tied to it."""
+    length = Fraction(0)
+    for note in (metronome, *metronome.findall("beat-unit-tied")):
+        unit = NOTE_TYPES.get(note.findtext("beat-unit", "").strip())
+        if unit is None:
+            return None
+        length += unit * (2 - Fraction(1, 2 ** len(note.findall("beat-unit-dot"))))
+    return length
 
 
 def _jumps_of_words(direction: Element) -> dict[str, str]:

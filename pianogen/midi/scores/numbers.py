@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from pianogen.roll import US_PER_MINUTE
 
-_NUMBER = re.compile(r"\s*(-?\d{1,12}(?:\.\d{0,12})?|-?\.\d{1,12})\s*")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}))\s*")
 _RANGE = re.compile(r"(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _MAX_TEMPO_US = 0xFFFFFF
 
