@@ -3,7 +3,7 @@
 import pytest
 
 from pianogen.midi.scores.errors import ScoreError
-from pianogen.midi.scores.jumps import jumps_of_words
+from pianogen.midi.scores.jumps import ends_of_words, jumps_of_words
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,8 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("D.C. al Fine: no repeats", "dacapo alfine"),
         ("Da Capo al Fine senza replica", "dacapo alfine"),
         ("Da Capo senza replica al Fine", "dacapo alfine"),
-        ("D.C. al Fine e poi la Coda", "dacapo alfine"),
+        ("D.C. al Fine e poi la Coda", "dacapo alfine alcoda"),
+        ("D.S. al Coda, poi Fine", "dalsegno alcoda alfine"),
         ("D.C. e poi la Coda", "dacapo"),
         ("D.C. and then go on", "dacapo"),
         ("D/C al Fine", "dacapo alfine"),
@@ -50,6 +51,9 @@ from pianogen.midi.scores.jumps import jumps_of_words
         ("\ue048 Coda", "coda"),
         ("𝄋", "segno"),
         ("dacoda", "tocoda"),
+        ("al Coda", "alcoda"),
+        ("alla coda", "alcoda"),
+        ("al Fine", "alfine"),
         ("Coda", "coda"),
         ("FINE", "fine"),
         ("Fine.", "fine"),
@@ -66,6 +70,20 @@ from pianogen.midi.scores.jumps import jumps_of_words
 )
 def test_words_of_a_jump(words: str, jump: str | None) -> None:
     assert jumps_of_words(words) == ({} if jump is None else dict.fromkeys(jump.split(), ""))
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        ("D.C. al Fine", ["alfine"]),
+        ("Menuetto D.C. al Fine", ["alfine"]),
+        ("al Coda", ["alcoda"]),
+        ("Menuetto D.C.", []),
+        ("", []),
+    ],
+)
+def test_ends_of_a_return_that_is_not_in_words(words: str, ends: list[str]) -> None:
+    assert list(ends_of_words(words)) == ends
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def direction(*types: str) -> str:
 
 
 TIE_START, TIE_STOP = '<tie type="start"/>', '<tie type="stop"/>'
+DA_CAPO = '<sound dacapo="yes"/>'
 STAFF_2 = "<staff>2</staff>"
 PERCUSSION_2 = '<attributes><clef number="2"><sign>percussion</sign></clef></attributes>'
 ALTERED = C4.replace("</step>", "</step><alter>{}</alter>")
@@ -193,6 +194,14 @@ def rejection_of(data: str | bytes) -> Rejection:
         (score(part(note("C4", attributes=' time-only="1"'))), "measure 1: a note is played in some of its repetitions only"),
         (
             score(part(C4 + "<direction><direction-type><words>D.C. al Fine</words></direction-type></direction>")),
+            "bar 1 returns al Fine, and there is no Fine",
+        ),
+        (
+            score(part(f"<direction><direction-type><words>D.C. al Fine</words></direction-type>{DA_CAPO}</direction>" + C4)),
+            "bar 1 returns al Fine, and there is no Fine",
+        ),
+        (
+            score(part(C4 + direction("D.C. al Fine").replace("</direction>", '<sound dacapo="yes"/></direction>'))),
             "bar 1 returns al Fine, and there is no Fine",
         ),
         (score(part(C4 + '<sound dalsegno="x"/>')), "bar 1 has a D.S., and there is no segno"),

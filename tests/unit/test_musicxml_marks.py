@@ -8,6 +8,8 @@ from tests.support.musicxml import BACKWARD, C4, note, part, score
 from tests.support.score_events import events_of, notes_of, steps_of
 
 TIED_16TH = "<beat-unit-tied><beat-unit>16th</beat-unit></beat-unit-tied>"
+SEGNO, CODA = "<segno/>", "<coda/>"
+CODA_BAR_LINE = f'<barline location="right">{CODA}</barline>'
 ENDING = '<barline location="left"><ending number=" " type="start">{}</ending></barline>'
 NUMBERED = '<barline location="left"><ending number="{}" type="start">{}</ending></barline>'
 
@@ -84,6 +86,7 @@ def test_tempo_after_a_jump_is_that_of_the_page() -> None:
     [
         (direction("D.C. al Fine"), "60 62 64 60"),
         (direction("<words>Da</words><words>Capo</words>"), "60 62 64 60"),
+        (direction("D.C.") + direction("al Fine"), "60 62 64 60"),
         ('<direction><sound dacapo="yes"/></direction>', "60 62 64 60"),
         ('<sound dacapo="no"/>', "60 62 64"),
         ('<barline location="right"><repeat direction="backward" times="3"/></barline>', "60 62 64 60 62 64 60 62 64"),
@@ -91,6 +94,35 @@ def test_tempo_after_a_jump_is_that_of_the_page() -> None:
 )
 def test_signs_and_words_for_the_order_of_bars(last_measure: str, expected: str) -> None:
     assert keys_of(C4 + direction("Fine"), note("D4"), note("E4") + last_measure) == expected
+
+
+@pytest.mark.parametrize(
+    ("to_coda", "dal_segno", "coda"),
+    [
+        pytest.param(direction("To Coda"), direction("D.S. al Coda"), direction("Coda"), id="words"),
+        pytest.param(direction("To", CODA), direction("Dal", SEGNO, "al", CODA), direction(CODA), id="signs_for_words"),
+        pytest.param(direction(CODA, "To Coda"), direction(SEGNO, "D.S."), direction(CODA, "Coda"), id="signs_before_words"),
+        pytest.param(direction("al Coda"), direction("D.", SEGNO, "al Coda"), direction(CODA), id="al_coda_for_to_coda"),
+        pytest.param(direction(CODA), direction("D.S.") + direction("al Coda"), direction(CODA), id="two_directions"),
+        pytest.param(direction("To Coda"), direction("D.S. al Coda") + CODA_BAR_LINE, "", id="bar_line_before_the_coda"),
+        pytest.param(CODA_BAR_LINE, direction("D.S.") + CODA_BAR_LINE, "", id="bar_lines_with_signs_alone"),
+        pytest.param(direction("To Coda") + CODA_BAR_LINE, direction("D.S."), direction(CODA), id="bar_line_at_to_coda"),
+    ],
+)
+def test_words_and_signs_of_a_jump_to_the_coda(to_coda: str, dal_segno: str, coda: str) -> None:
+    segno = direction(SEGNO) + note("D4")
+    assert keys_of(C4, segno + to_coda, note("E4") + dal_segno, coda + note("F4")) == "60 62 64 62 65"
+
+
+def test_words_name_the_end_of_a_return_that_the_sound_states() -> None:
+    def sounding(words: str, attribute: str) -> str:
+        return f"<direction><direction-type><words>{words}</words></direction-type><sound {attribute}/></direction>"
+
+    to_coda, fine = sounding("To Coda", 'tocoda="c"'), sounding("Fine", 'fine="yes"')
+    first, second = sounding("D.S. al Coda", 'dalsegno="s"'), sounding("D.S. al Fine", 'dalsegno="s"')
+    segno, coda = '<sound segno="s"/>' + C4, '<sound coda="c"/>' + note("G4")
+    measures = [segno, note("D4") + to_coda, note("E4") + fine, note("F4") + first, coda + second]
+    assert keys_of(*measures) == "60 62 64 65 60 62 67 60 62 64"
 
 
 @pytest.mark.parametrize(

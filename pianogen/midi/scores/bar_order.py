@@ -3,9 +3,9 @@
 A backward repeat sign returns to the start of its section: the bar of the last forward sign, else the bar after the previous
 repeated section, else the first bar. Sections do not nest. A section ends with its backward sign or with its last ending.
 
-D.C. and D.S. are obeyed once each, after the last play of their bar. After such a jump, the bars that were played before are
-played without repeats (unless a sign asks for them) and with their last ending, Fine ends the piece, and To Coda jumps to the
-coda. Every bar is played.
+D.C. and D.S. are obeyed once each, after the last play of their bar. After such a return, the bars that were played before are
+played without repeats (unless a sign asks for them) and with their last ending. Fine then ends the piece, or To Coda jumps to
+the coda, after the last play of the bar: the one that the return names ("al Fine"), else the first one. Every bar is played.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Marks, Score
 
 MAX_BARS = 131_072
+_END_MARKS = {"fine": "Fine", "coda": "To Coda"}
 
 
 class _Ending(NamedTuple):
@@ -72,11 +73,10 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
     """
     section_of = [section for section in _sections(marks) for _ in range(section.begin, section.end)]
     to_coda = _to_coda(marks)
-    _check_ends(marks, has_to_coda=bool(to_coda))
     order: list[int] = []
     obeyed: set[int] = set()  # the bars whose D.C. or D.S. was obeyed
-    num_heard = 0  # the bars before this one were played before the last jump
-    is_returning = False
+    num_heard = 0  # the bars before this one were played before the last return
+    last_return: int | None = None  # the bar of the last return, None before it and after its To Coda
     bar = 0
     while bar < len(marks):
         plays = _plays(section_of[bar], bar, num_heard)
@@ -86,22 +86,35 @@ def order_of_marks(marks: Sequence[Marks]) -> list[int]:
             _check_length(order)
             if not is_last_play:
                 continue
-            if is_returning and marks[played].fine:
-                bar = len(marks)
+            ends = _ends(marks, last_return)
+            if "fine" in ends and marks[played].fine:
+                return order
+            if "coda" in ends and played in to_coda:
+                bar, last_return = _coda(marks, to_coda[played], played), None
                 break
-            if is_returning and played in to_coda:
-                bar, is_returning = _coda(marks, to_coda[played], played), False
-                break
-            if played not in obeyed and _is_return(marks[played]):
+            if marks[played].is_return and played not in obeyed:
+                _check_end(marks, last_return)
                 obeyed.add(played)
                 num_heard = max(order) + 1
-                bar, is_returning = _target(marks, played), True
+                bar, last_return = _target(marks, played), played
                 break
+    _check_end(marks, last_return)
     return order
 
 
-def _is_return(marks: Marks) -> bool:
-    return marks.da_capo or marks.dal_segno is not None
+def _ends(marks: Sequence[Marks], last_return: int | None) -> set[str]:
+    """The marks that end a return: those that its words name, else both; none without a return."""
+    return set() if last_return is None else marks[last_return].until or set(_END_MARKS)
+
+
+def _check_end(marks: Sequence[Marks], last_return: int | None) -> None:
+    """Raises an error if a return names its end and does not reach it: the order of the bars is in doubt."""
+    if last_return is not None and (until := marks[last_return].until):
+        end = max(until)
+        raise ScoreError(
+            f"bar {last_return + 1} returns al {end.capitalize()}, and there is no {_END_MARKS[end]} in the bars that are then"
+            " played; add it to one of them"
+        )
 
 
 def _plays(section: _Section, start: int, num_heard: int) -> Iterator[tuple[int, bool]]:
@@ -140,7 +153,7 @@ def _sections(marks: Sequence[Marks]) -> list[_Section]:
             bar = end
             continue
         # A return ends a section that no forward sign has begun: no backward sign reaches back across it.
-        is_end = marks[bar].plays > 1 or (_is_return(marks[bar]) and not marks[begin].forward)
+        is_end = marks[bar].plays > 1 or (marks[bar].is_return and not marks[begin].forward)
         bar += 1
         if is_end:
             sections.append(_Section(begin, bar, bar, marks[bar - 1].plays, [], marks[bar - 1].repeats_after_jump))
@@ -221,21 +234,17 @@ def _to_coda(marks: Sequence[Marks]) -> dict[int, str]:
     """The bars after which a return jumps to the coda, and the label of the coda.
 
     Where only coda signs are drawn, the first of several is the one to jump from.
+
+    Raises:
+        ScoreError: there is no return.
     """
-    to_coda = {bar: mark.to_coda for bar, mark in enumerate(marks) if mark.to_coda is not None}
+    to_coda = {bar: label for bar, mark in enumerate(marks) if (label := mark.coda_jump) is not None}
+    if to_coda and not any(mark.is_return for mark in marks):
+        raise ScoreError(f"bar {min(to_coda) + 1} has a To Coda, and there is no D.C. or D.S.; add the words to the score")
     codas = [bar for bar, mark in enumerate(marks) if mark.coda]
     if not to_coda and len(codas) > 1:
         return {codas[0]: min(marks[codas[-1]].coda)}
     return to_coda
-
-
-def _check_ends(marks: Sequence[Marks], has_to_coda: bool) -> None:
-    """Raises an error for "al Fine" without Fine and "al Coda" without To Coda: the next bar is in doubt."""
-    for bar, mark in enumerate(marks):
-        if "fine" in mark.until and not any(other.fine for other in marks):
-            raise ScoreError(f"bar {bar + 1} returns al Fine, and there is no Fine; add the word to the score")
-        if "coda" in mark.until and not has_to_coda:
-            raise ScoreError(f"bar {bar + 1} returns al Coda, and there is no To Coda; add the words to the score")
 
 
 def _coda(marks: Sequence[Marks], label: str, bar: int) -> int:

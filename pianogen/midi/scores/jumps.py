@@ -14,10 +14,13 @@ _RETURNS = {
 _TO = r"\b(?:al|alla|sin'?|sino|fino|to|the|bis|zum|until|till)"
 # What may follow: where it ends, or words that concern repeats or the time after it.
 _REST = re.compile(rf"(?:{_TO} ?)*(?:fine|coda)\b.*|(?:&|(?:e|ed|and|ma|poi|then|senza|without|ohne)\b(?!\.)).*|")
-_UNTIL = re.compile(rf"(?:^|{_TO} ?)(fine|coda)\b")  # where a D.C. or D.S. ends
+_UNTIL = re.compile(rf"(?:^|{_TO} ?)(?:fine|coda)\b")  # where a D.C. or D.S. ends
+_END = re.compile(r"\b(?:al)?(fine|coda)\b")
 _SEPARATORS = " .,:;-"
 _SIGN_WORDS = {
-    "tocoda": re.compile(r"(?:to|al|alla|da) ?coda"),
+    "tocoda": re.compile(r"(?:to|da) ?coda"),
+    "alcoda": re.compile(r"(?:al|alla) ?coda"),
+    "alfine": re.compile(r"al ?fine"),
     "coda": re.compile(r"coda"),
     "segno": re.compile(r"segno"),
     "fine": re.compile(r"fine"),
@@ -37,33 +40,46 @@ _PLACE = re.compile(
 
 
 def jumps_of_words(text: str) -> dict[str, str]:
-    """The jump or sign that a text names, with an empty label; for a D.C. or D.S. also "alfine" and "alcoda".
+    """The jump or sign that a text names, with an empty label, and the ends "alfine" and "alcoda" of a D.C. or D.S.
 
     Raises:
         ScoreError: a D.C. or D.S. to or up to a place that only the words name, such as "Menuetto D.C." or "D.C. al Segno".
     """
-    words = " ".join(_BRACKETS.sub(" ", text.lower().translate(_SIGNS)).split()).strip("., ")
-    words = _REPEATED_SIGN.sub(r"\1", words)
-    for jump, pattern in _RETURNS.items():
-        if match := pattern.match(words):
-            return {jump: ""} | _ends(words[match.end() :].strip(_SEPARATORS), text)
+    words = _normalized(text)
+    jump, rest = _split_return(words)
+    if jump is not None:
+        if not _REST.fullmatch(rest) or re.search(r"\bsegno\b", rest):
+            raise ScoreError(
+                f"the words {_quoted(text)} start with D.C. or D.S., and the rest is not understood; write one of them"
+                " alone, with al Fine, or with al Coda"
+            )
+        return {jump: ""} | _ends(rest)
     if _WRITTEN_RETURN.search(words) or (_INITIALS.search(words) and _PLACE.search(words)):
         raise ScoreError(f"the words {_quoted(text)} return to a place that has no sign; write D.C., or D.S. and a segno")
     return {jump: "" for jump, pattern in _SIGN_WORDS.items() if pattern.fullmatch(words)}
 
 
-def _ends(rest: str, text: str) -> dict[str, str]:
-    """The ends "alfine" and "alcoda" that the rest of the words after D.C. or D.S. names.
+def ends_of_words(text: str) -> dict[str, str]:
+    """The ends "alfine" and "alcoda" in words whose D.C. or D.S. is stated by a sign or sound."""
+    return _ends(_split_return(_normalized(text))[1])
 
-    Raises:
-        ScoreError: the rest has another meaning, or names the segno as the end.
-    """
-    if not _REST.fullmatch(rest) or re.search(r"\bsegno\b", rest):
-        raise ScoreError(
-            f"the words {_quoted(text)} start with D.C. or D.S., and the rest is not understood; write one of them"
-            " alone, with al Fine, or with al Coda"
-        )
-    return {f"al{sign}": "" for sign in _UNTIL.findall(rest)}
+
+def _normalized(text: str) -> str:
+    words = " ".join(_BRACKETS.sub(" ", text.lower().translate(_SIGNS)).split()).strip("., ")
+    return _REPEATED_SIGN.sub(r"\1", words)
+
+
+def _split_return(words: str) -> tuple[str | None, str]:
+    """The D.C. or D.S. at the start of the words, None without one, and the rest of the words."""
+    for jump, pattern in _RETURNS.items():
+        if match := pattern.match(words):
+            return jump, words[match.end() :].strip(_SEPARATORS)
+    return None, words
+
+
+def _ends(rest: str) -> dict[str, str]:
+    """All ends that the rest of the words after D.C. or D.S. mentions, if it names one, as in "al Fine e poi la Coda"."""
+    return {f"al{sign}": "" for sign in _END.findall(rest)} if _UNTIL.search(rest) else {}
 
 
 def _quoted(text: str) -> str:

@@ -1,18 +1,21 @@
 """The tempos of MusicXML, and its marks for the order of the bars: barlines, and directions with sound, words or signs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
+from itertools import dropwhile
 from xml.etree.ElementTree import Element
 
 from pianogen.midi.scores.errors import ScoreError
-from pianogen.midi.scores.jumps import add_jumps, jumps_of_words
+from pianogen.midi.scores.jumps import add_jumps, ends_of_words, jumps_of_words
 from pianogen.midi.scores.numbers import ending_numbers, fraction, tempo_us_of
 from pianogen.midi.scores.score import Bar, Tempo
 
 # Attributes of `sound`.
 _JUMPS = ("segno", "coda", "tocoda", "dacapo", "dalsegno", "fine")
+_RETURNS = {"dacapo", "dalsegno"}
 _TIMED = {"tempo", "forward-repeat"}
+_SIGNS = ("segno", "coda")
 NOTE_TYPES = {
     "maxima": Fraction(32),
     "long": Fraction(16),
@@ -45,6 +48,8 @@ def read_direction(element: Element, time: Fraction, bar: Bar) -> None:
     jumps = {jump: attributes[jump] for jump in _JUMPS if attributes.get(jump, "no") != "no"}
     if "time-only" in attributes and (jumps or not _TIMED.isdisjoint(attributes)):
         raise ScoreError("a tempo or jump holds in some repetitions only (time-only); write the repetitions out")
+    if not _RETURNS.isdisjoint(jumps):
+        jumps |= ends_of_words(_text(element, ("words", *_SIGNS)))
     add_jumps(bar.marks, jumps or _jumps_of_words(element) or _jumps_of_signs(element))
 
 
@@ -78,12 +83,19 @@ def _beat(metronome: Element) -> Fraction | None:
 
 
 def _jumps_of_words(direction: Element) -> dict[str, str]:
-    text = " ".join("".join(words.itertext()) for words in direction.findall("direction-type/words"))
-    return jumps_of_words(text)
+    """The jumps of the words with the signs that follow them, as in "Dal" and a segno, else of the words alone."""
+    return jumps_of_words(_text(direction, ("words", *_SIGNS))) or jumps_of_words(_text(direction, ("words",)))
+
+
+def _text(direction: Element, tags: Collection[str]) -> str:
+    """The text of the elements with these tags, from the first words on, with names for signs."""
+    elements = [element for element in direction.findall("direction-type/*") if element.tag in tags]
+    from_words = dropwhile(lambda element: element.tag != "words", elements)
+    return " ".join(element.tag if element.tag in _SIGNS else "".join(element.itertext()) for element in from_words)
 
 
 def _jumps_of_signs(direction: Element) -> dict[str, str]:
-    return {sign: "" for sign in ("segno", "coda") if direction.find(f"direction-type/{sign}") is not None}
+    return {sign: "" for sign in _SIGNS if direction.find(f"direction-type/{sign}") is not None}
 
 
 def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
@@ -118,4 +130,13 @@ def read_barlines(measure: Element, bars: Sequence[Bar], index: int) -> None:
                 bars[index].marks.start_ending(ending_numbers(ending_sign.get("number", "")) or shown, shown)
             else:
                 bars[index].marks.ending_stop = True
-        bars[index].marks.coda |= {"" for _ in barline.findall("coda")}
+        if barline.find("coda") is not None:
+            coda = index if _is_place_to_jump_from(bars, index) else bar_after
+            if coda < len(bars):
+                bars[coda].marks.coda.add("")
+
+
+def _is_place_to_jump_from(bars: Sequence[Bar], index: int) -> bool:
+    """Whether a coda sign at the end of a bar stands for To Coda: at its words, or without them if it is the first coda sign."""
+    has_to_coda = [bar.marks.coda_jump is not None for bar in bars]
+    return has_to_coda[index] or not (any(has_to_coda) or any(bar.marks.coda for bar in bars[:index]))

@@ -51,7 +51,7 @@ class Marks:
         da_capo: "D.C." stands at the end of the bar.
         dal_segno: the label of the segno to which "D.S." at the end of the bar jumps; None without this mark.
         fine: "Fine" stands at the end of the bar.
-        until: "fine" and "coda" if the words of the bar's D.C. or D.S. are "al Fine" and "al Coda".
+        until: "fine" and "coda" for the words "al Fine" and "al Coda" at the end of the bar.
     """
 
     forward: bool = False
@@ -67,6 +67,16 @@ class Marks:
     dal_segno: str | None = None
     fine: bool = False
     until: set[str] = field(default_factory=set)
+
+    @property
+    def is_return(self) -> bool:
+        """Whether "D.C." or "D.S." stands at the end of the bar."""
+        return self.da_capo or self.dal_segno is not None
+
+    @property
+    def coda_jump(self) -> str | None:
+        """As `to_coda`: "al Coda" means "To Coda" in a bar without a return."""
+        return "" if self.to_coda is None and "coda" in self.until and not self.is_return else self.to_coda
 
     def start_ending(self, numbers: set[int], text: set[int]) -> None:
         """Adds an ending that starts with the bar, in one of the parts."""
