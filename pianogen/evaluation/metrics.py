@@ -174,7 +174,7 @@ def _scale_consistency(content: RollContent) -> list[float]:
 
 def _groove_similarity(content: RollContent) -> list[float]:
     def positions(onset_bytes: np.ndarray) -> np.ndarray:
-        return sixteenths(onset_bytes.any(axis=1), content.roll.steps_per_quarter, np.logical_or)
+        return sixteenths(np.asarray(onset_bytes.any(axis=1)), content.roll.steps_per_quarter, np.logical_or)
 
     similarities = [float((positions(a) == positions(b)).mean()) for a, b in content.bar_pairs(1)]
     return [float(np.mean(similarities))] if similarities else []
