@@ -84,7 +84,8 @@ def run_subcommand(prog: str, description: str, subcommands: Mapping[str, Subcom
         width = max(map(len, subcommands))
         lines = "\n".join(f"  {name:<{width}}  {subcommand.summary}" for name, subcommand in subcommands.items())
         usage = f"usage: {prog} {{{','.join(subcommands)}}} ..."
-        print(f"{usage}\n\n{description}\n\n{lines}\n\n{prog} SUBCOMMAND --help describes a subcommand.")
+        hint = f"{prog} SUBCOMMAND --help describes a subcommand; {prog} --version prints the version."
+        print(f"{usage}\n\n{description}\n\n{lines}\n\n{hint}")
         return 0
     if name == "--version":
         print(f"pianogen {__version__}")

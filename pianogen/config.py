@@ -213,7 +213,7 @@ class SamplingConfig(Section):
         primer: path of a MIDI file or score that the samples continue; None starts from silence.
         primer_steps: number of steps of the primer that are used, from its start; None uses all.
         meter: time signature of the samples, such as "3/4"; None continues the bars of the primer, or is 4/4 if there is no
-            primer or it has no complete bar. The bar in which the steps of the primer end is completed first.
+            primer or it has no bar that a bar line ends. The bar in which the steps of the primer end is completed first.
         tempo: "drawn" from the model, or a number: the tempo of all steps in bpm.
         best_of: number of candidates that are drawn for each sample; the one with the largest likelihood per note is kept.
     """
@@ -221,7 +221,7 @@ class SamplingConfig(Section):
     num: Count = 8
     steps: int = Field(default=512, ge=1, le=_MAX_STEPS)
     temperature: float = Field(default=1.0, ge=1e-30, le=1e30)  # its products and quotients are finite in 32 bits
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_p: float = Field(default=1.0, ge=1e-30, le=1)
     threshold: Literal["dynamic"] | Annotated[float, Field(gt=0, lt=1)] | None = "dynamic"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     primer: FilePath | None = None

@@ -13,7 +13,7 @@ def continue_bars(primer: Roll, num_read: int, meter: str | None, num_steps: int
         primer: the complete primer; a roll without steps, if there is none.
         num_read: number of its rows that the steps follow.
         meter: time signature; None means bars like the one in which the rows end or, if it is not complete in the primer, the one
-            before it; 4/4 if the primer has no complete bar.
+            before it; 4/4 if the primer has no bar that a bar line ends.
 
     Raises:
         UsageError: a bar of the meter is not a whole number of steps, or is too long.

@@ -30,6 +30,10 @@ from tests.support.paths import ROOT
         ({"device": "cpu", "sampling": {"threshold": "high"}}, "sampling.threshold is 'high'"),
         ({"device": "cpu", "sampling": {"temperature": 0.0}}, "sampling.temperature is 0.0"),
         ({"device": "cpu", "sampling": {"temperature": 1e-38}}, "sampling.temperature is 1e-38, expected 1e-30 or more"),
+        (
+            {"device": "cpu", "model": {"name": "joint"}, "sampling": {"top_p": 1e-38}},
+            "sampling.top_p is 1e-38, expected 1e-30 or more",
+        ),
         ({"device": "cpu", "sampling": {"temperature": 1e39}}, "sampling.temperature is 1e+39, expected 1e+30 or less"),
         ({}, "device is missing"),
         ({"device": "tpu"}, "device is 'tpu'"),

@@ -105,8 +105,8 @@ def test_classes_are_drawn_with_their_probabilities(temperature: float, top_p: f
 def test_smallest_top_p_selects_the_most_probable_outcome() -> None:
     logits, uniforms = tf.constant(np.log([[0.4, 0.25, 0.35]]).astype(np.float32)), tf.constant([0.5])
     assert draw_classes(logits, uniforms, Decision()).numpy().tolist() == [1]
-    assert draw_classes(logits, uniforms, Decision(top_p=1e-6)).numpy().tolist() == [0]
-    assert draw_bits(tf.constant([-0.1, 0.1]), tf.constant([0.01, 0.99]), Decision(top_p=1e-6)).numpy().tolist() == [False, True]
+    assert draw_classes(logits, uniforms, Decision(top_p=1e-30)).numpy().tolist() == [0]
+    assert draw_bits(tf.constant([-0.1, 0.1]), tf.constant([0.01, 0.99]), Decision(top_p=1e-30)).numpy().tolist() == [False, True]
 
 
 def test_impossible_class_is_never_drawn() -> None:
