@@ -6,7 +6,7 @@
 Each measurement runs in its own process, and the variants take turns in each round. Speeds are windows delivered to Python,
 packed as they leave the stream. Keras `timeseries_dataset_from_array` gets the same rows as float32 features, as it requires,
 as many as fit into 1 GB. Memory is what a process uses in addition to its imports while it streams several pools of synthetic
-stores; the larger store temporarily takes 5.2 GB on disk.
+stores; the larger store temporarily takes 5.4 GB on disk.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks.support.new_process import json_output_of
 from pianogen import command
 from pianogen.errors import UsageError
+from pianogen.roll import ROW_BYTES
 
 _MEASUREMENTS = "benchmarks.programs.input_measurements"
 _WINDOW_STEPS = (64, 128)
@@ -33,7 +34,6 @@ _BATCHES = (64, 256)
 _SPEED_STEPS = 2_000_000  # of the synthetic store for the speeds
 _MEMORY_STEPS = (20_000_000, 200_000_000)
 _MEMORY_MB = 200
-_BYTES_PER_STEP = 26
 _log = logging.getLogger("benchmarks.input")
 
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 def _check_free_space(folder: Path, num_steps: int) -> None:
     if not folder.is_dir():
         raise UsageError(f"--folder {folder} is not a directory; choose one with free space for the synthetic stores")
-    required, free = int(1.05 * num_steps * _BYTES_PER_STEP), shutil.disk_usage(folder).free
+    required, free = int(1.05 * num_steps * ROW_BYTES), shutil.disk_usage(folder).free
     if free < required:
         raise UsageError(
             f"--folder {folder} has {free / 1e9:.1f} GB free and {required / 1e9:.1f} GB are required; "

@@ -36,7 +36,7 @@ from pianogen.errors import UsageError
 _MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi", ".smf"})
 _PILOT_REPLICAS = 20
 _SAMPLE_FILES = 2_000  # links to the sample, so many that the start of the program does not matter
-_BYTES_PER_STEP = 26
+_BYTES_PER_STEP = 27
 _PHASES = ("start_s", "convert_s", "merge_s", "total_s")
 _log = logging.getLogger("benchmarks.preprocess")
 

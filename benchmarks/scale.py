@@ -24,10 +24,10 @@ from rich.table import Table
 from benchmarks.support.new_process import json_output_of
 from pianogen import command
 from pianogen.errors import UsageError
+from pianogen.roll import ROW_BYTES
 
 _PHASES = "benchmarks.programs.scale_phases"
 _EXPECTED_PIECES = 2_000_000
-_BYTES_PER_STEP = 27
 _BYTES_PER_PIECE = 2_000  # names, headers, and folders
 _log = logging.getLogger("benchmarks.scale")
 
@@ -63,7 +63,7 @@ def _check_free_space(folder: Path, num_pieces: int, mean_steps: int) -> None:
     if not folder.is_dir():
         raise UsageError(f"--folder {folder} is not a folder; name a folder on the disk to measure")
     # Shards of less than half the size of the store, the store, and a raw file of the same size.
-    needed = num_pieces * (5 * mean_steps * _BYTES_PER_STEP // 2 + _BYTES_PER_PIECE)
+    needed = num_pieces * (5 * mean_steps * ROW_BYTES // 2 + _BYTES_PER_PIECE)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UsageError(

@@ -34,7 +34,7 @@ from rich.table import Table
 from pianogen import command
 from pianogen.errors import UsageError
 from pianogen.midi import smf
-from pianogen.midi.events import ON, Events
+from pianogen.midi.events import DRUM_CHANNEL, ON, Events
 from pianogen.midi.rejection import Rejection
 from pianogen.midi.score_reader import read_score
 
@@ -47,7 +47,6 @@ _FOLDERS = (
 _OTHER_PACKAGES = ("partitura", "verovio")
 _OWN = "pianogen"
 _GRID = 48  # onsets are compared to 1/48 of a quarter note, because other programs round
-_DRUM_CHANNEL = 9
 
 Onsets = Counter[tuple[int, int]]  # by time and key
 
@@ -131,7 +130,7 @@ def _read(reader: str, path: Path) -> Reading:
 
 def _onsets(events: Events) -> Onsets:
     notes = events.notes
-    onsets = notes[(notes["kind"] == ON) & (notes["channel"] != _DRUM_CHANNEL)]
+    onsets = notes[(notes["kind"] == ON) & (notes["channel"] != DRUM_CHANNEL)]
     times = np.rint(onsets["tick"] * _GRID / events.ticks_per_quarter).astype(int)
     return Counter(zip(times.tolist(), onsets["key"].tolist(), strict=True))
 

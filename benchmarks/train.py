@@ -27,7 +27,7 @@ from jobs.configuration.run_config import RunConfig
 from pianogen import command
 from pianogen.data.statistics import train_statistics
 from pianogen.data.windows import Windows, find_windows, training_batches
-from pianogen.models.features import NUM_FEATURES, features
+from pianogen.models.features import features, num_features
 from pianogen.store import Split, Store
 from pianogen.training import networks
 from pianogen.training.agreement import Message
@@ -161,10 +161,10 @@ def _keras_fit(config: RunConfig, windows: Windows) -> Callable[[int], None]:
     data = keras.utils.timeseries_dataset_from_array(rows, rows[steps:], steps, batch_size=training.batch, shuffle=True)
     model = keras.Sequential(
         [
-            keras.Input((steps, NUM_FEATURES)),
+            keras.Input((steps, num_features())),
             keras.layers.LSTM(config.model.units),
-            keras.layers.Dense(NUM_FEATURES),
-            keras.layers.Dense(NUM_FEATURES, activation="softplus"),
+            keras.layers.Dense(num_features()),
+            keras.layers.Dense(num_features(), activation="softplus"),
         ]
     )
     model.compile(keras.optimizers.RMSprop(training.learning_rate), "mse")

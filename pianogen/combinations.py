@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pianogen.config import Config, ModelConfig, TrainingConfig, flatten
-from pianogen.roll import PACKED_BYTES
+from pianogen.roll import ROW_BYTES
 from pianogen.validation import ConfigError, Section
 
 _LOWEST_TEMPERATURE = 0.8
-_ROW_BYTES = PACKED_BYTES + 4 + 1  # of a row with its tempo and its bar position
 
 
 def check_combinations(config: Config, source: str) -> None:
@@ -102,7 +101,7 @@ def _of_loss(config: Config) -> Iterator[str]:
 
 
 def _of_memory(config: Config) -> Iterator[str]:
-    batch_bytes = config.training.batch * (config.data.window_steps + 1) * _ROW_BYTES
+    batch_bytes = config.training.batch * (config.data.window_steps + 1) * ROW_BYTES
     if batch_bytes > config.data.memory_mb * 10**6:
         yield (
             f"training.batch is {config.training.batch:,}: its windows take {batch_bytes / 1e9:,.1f} GB, more than "

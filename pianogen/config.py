@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pianogen.roll import US_PER_MINUTE
 from pianogen.validation import Count, Section, matching
 
 ModelName = Literal[
@@ -233,14 +234,14 @@ class SamplingConfig(Section):
     @property
     def tempo_us(self) -> int | None:
         """The tempo of all steps; None if the tempo is drawn."""
-        return None if self.tempo == "drawn" else round(60_000_000 / self.tempo)
+        return None if self.tempo == "drawn" else round(US_PER_MINUTE / self.tempo)
 
 
 class Config(Section):
     """The settings that change the result of a run, and how often its checkpoints are written.
 
-    With model.name joint, some settings have other defaults, see _JOINT_DEFAULTS and, which depend on the optimizer,
-    _JOINT_CLIPPING and _JOINT_ADAMW.
+    With model.name joint, other defaults apply: _JOINT_DEFAULTS; by optimizer, _JOINT_CLIPPING and _JOINT_ADAMW; by body,
+    _DENSE_UNITS.
     """
 
     model: ModelConfig = ModelConfig()

@@ -30,7 +30,13 @@ WAIT_S = 120.0
 _POLL_S = 0.05
 _PACKAGE = Path(__file__).parent
 _KERNEL_FOLDERS = ("data", "evaluation", "midi")
-_SOURCES = sorted([_PACKAGE / "roll.py", *(source for folder in _KERNEL_FOLDERS for source in (_PACKAGE / folder).glob("*.py"))])
+_KERNEL_MODULES = ("roll.py", "window.py")  # with constants of kernels, outside of these folders
+_SOURCES = sorted(
+    [
+        *(_PACKAGE / name for name in _KERNEL_MODULES),
+        *(source for folder in _KERNEL_FOLDERS for source in (_PACKAGE / folder).glob("*.py")),
+    ]
+)
 
 # What pickle raises for files that a power failure has damaged, beside the errors of the disk.
 _UNUSABLE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError)
@@ -43,7 +49,7 @@ def _sources_key() -> str:
     """Identifies the content of the sources of the kernels, and the version of the compiler.
 
     numba itself checks only the file that defines a kernel. A kernel also contains the constants and record types of the modules
-    that its file imports: all of them lie in the folders with kernels, except the constants of `pianogen.roll`.
+    that its file imports: all of them lie in the folders with kernels, in `pianogen.roll` and in `pianogen.window`.
     """
     digest = hashlib.sha256(numba.__version__.encode())
     for source in _SOURCES:

@@ -17,6 +17,7 @@ NUM_KEYS = 88
 LOWEST_KEY = 21  # the MIDI note number of A0
 STEPS_PER_QUARTER = 4  # a step is a sixteenth note unless preprocessing is given another number
 PACKED_BYTES = 22
+ROW_BYTES = PACKED_BYTES + 4 + 1  # of a row in a store or in memory, with its tempo and its bar position
 MAX_BAR_POSITION = 255
 MAX_TEMPO_US = 16_777_215  # the largest that fits the three bytes of a tempo event
 US_PER_MINUTE = 60_000_000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.support.new_process import memory_mb
-from pianogen.roll import PACKED_BYTES, Roll, equal_bars
+from pianogen.roll import PACKED_BYTES, ROW_BYTES, Roll, equal_bars
 from pianogen.store import Pieces, Split, Store, write_store
 
 _MEASURED_S = 3.0
@@ -103,7 +103,7 @@ def memory(path: Path, limit_mb: int) -> dict[str, Any]:
     with Store(path) as store:
         opened_mb = memory_mb("VmRSS")
         windows = find_windows(store, Split.TRAIN, DataConfig(memory_mb=limit_mb))
-        num_batches = round(_POOLS * len(windows) * limit_mb / 2 * 1e6 / 26 / store.num_steps) // _BATCH
+        num_batches = round(_POOLS * len(windows) * limit_mb / 2 * 1e6 / ROW_BYTES / store.num_steps) // _BATCH
         batches = iter(training_batches(windows, _BATCH, seed=0))
         next(batches)
         start = time.perf_counter()

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pianogen.errors import PianogenError, UsageError
-from pianogen.roll import DEFAULT_TEMPO_US, MAX_BAR_POSITION, PACKED_BYTES, Roll, join
+from pianogen.roll import DEFAULT_TEMPO_US, MAX_BAR_POSITION, PACKED_BYTES, US_PER_MINUTE, Roll, join
 
 _PACKAGES = ("midirenderer", "soundfile")
 _SOUND = "florestan-piano.sf2"  # docs/audio.md: origin and license
@@ -45,7 +45,7 @@ def with_release(roll: Roll) -> Roll:
     Raises:
         PianogenError: the roll is too long for a sound file.
     """
-    duration_min = roll.tempo_us.sum(dtype=np.int64) / roll.steps_per_quarter / 60e6
+    duration_min = roll.tempo_us.sum(dtype=np.int64) / roll.steps_per_quarter / US_PER_MINUTE
     if duration_min > _MAX_MIN:
         raise PianogenError(
             f"the piece lasts {duration_min:.0f} minutes, and sound files are limited to {_MAX_MIN}; decode it without --audio"

@@ -17,8 +17,7 @@ def describe(memorization: Memorization) -> str:
 
 
 def _spread(onsets: Sequence[int], noun: str) -> str:
-    plural = "s" if len(onsets) != 1 else ""
-    return f"median {statistics.median(onsets):g} onsets, maximum {max(onsets)} ({len(onsets)} {noun}{plural})"
+    return f"median {statistics.median(onsets):g} onsets, maximum {max(onsets)} ({counted(len(onsets), noun)})"
 
 
 def describe_place(passage: Passage) -> str:

@@ -153,7 +153,10 @@ RESULTS = (
     ),
     ResultColumn("longest passage", _PASSAGE.format("the samples"), lambda run: _median_passage(run, of_samples=True), "g"),
     ResultColumn(
-        "held-out passage", _PASSAGE.format("excerpts of the test split"), lambda run: _median_passage(run, of_samples=False), "g"
+        "held-out passage",
+        _PASSAGE.format("excerpts of the test split, or of the valid split if there is no test split"),
+        lambda run: _median_passage(run, of_samples=False),
+        "g",
     ),
     ResultColumn(
         "minutes", "time of all attempts that recorded their end, in minutes", lambda run: _total_min(run, _duration_s), ".1f"

@@ -74,13 +74,18 @@ def train_statistics(store: Store, config: DataConfig, every_row: bool = False) 
         every_row: whether every row of a window is predicted, or only the last one.
 
     Raises:
+        StoreError: a checksum does not match.
         WindowError: a group does not exist.
     """
     return compute_statistics(find_windows(store, Split.TRAIN, config, every_row))
 
 
 def compute_statistics(windows: Windows) -> Statistics:
-    """Computes the statistics of the pieces of `windows`, which must contain at least one window."""
+    """Computes the statistics of the pieces of `windows`, which must contain at least one window.
+
+    Raises:
+        StoreError: a checksum does not match.
+    """
     tempo_counts, predicted_tempo_counts = Counter[int](), Counter[int]()
     hold_counts, onset_counts = np.zeros((2, _NUM_COUNTS**2), np.int64)
     state_counts, predicted_state_counts = np.zeros((2, NUM_KEYS, NUM_STATES), np.int64)
@@ -108,7 +113,11 @@ def compute_statistics(windows: Windows) -> Statistics:
 
 
 def iterate_pieces(windows: Windows) -> Iterator[tuple[Roll, np.ndarray]]:
-    """The roll of each piece of windows, and (N,) int64 steps that its windows predict."""
+    """The roll of each piece of windows, and (N,) int64 steps that its windows predict.
+
+    Raises:
+        StoreError: a checksum does not match.
+    """
     for block, first_row in windows.blocks():
         for start, stop in pairwise([*first_row.tolist(), len(block)]):
             if windows.every_row:

@@ -27,7 +27,7 @@ from pianogen.data.pool import Pool, allocate_rows, gather_tensors, piece_of, pl
 from pianogen.data.shuffle import LocalPart, consecutive_pieces, permute, pools_of_epoch
 from pianogen.data.train_split import WindowError, check_groups, check_length
 from pianogen.data.transposition import find_key_ranges
-from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.roll import ROW_BYTES, Roll
 from pianogen.store import Split, Store
 from pianogen.window import Window
 
@@ -35,7 +35,7 @@ BLOCK_ROWS = 1 << 19  # 14 MB, read at once where the order is that of the store
 _ENDLESS = np.iinfo(np.int64).max
 # Random substreams of the transpositions and the phases; smaller numbers are those of pools.
 _TRANSPOSITION, _PHASE = (1 << 32) - 1, (1 << 32) - 2
-_ROW_BYTES, _MATCH_BYTES, _RANGE_BYTES = PACKED_BYTES + 4 + 1, 8, 2
+_MATCH_BYTES, _RANGE_BYTES = 8, 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,7 @@ class Windows:
     @property
     def row_bytes(self) -> int:
         """Size of a row in memory."""
-        return _ROW_BYTES + (_MATCH_BYTES if self.context else 0) + (_RANGE_BYTES if self.transpose else 0)
+        return ROW_BYTES + (_MATCH_BYTES if self.context else 0) + (_RANGE_BYTES if self.transpose else 0)
 
     def blocks(self) -> Iterator[tuple[Roll, np.ndarray]]:
         """All pieces in the order of the store, in blocks: the rows of some pieces, and (p,) int64 first rows of the pieces.

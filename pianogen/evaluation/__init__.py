@@ -1,1 +1,1 @@
-"""Held-out likelihood, trivial baselines, sample metrics and collapse."""
+"""Held-out likelihood, trivial predictors, sample metrics, collapse, memorization, and the comparison with real music."""

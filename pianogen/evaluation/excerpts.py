@@ -20,7 +20,8 @@ class Excerpt:
         piece: name of the piece.
         split: of the piece.
         first_step: step of the piece, of the first row.
-        roll: the rows; a note that begins before them is silent.
+        roll: the rows. The holds of a note that begins before them are silent in `draw_excerpts`, and remain in
+            `held_out_excerpts`.
     """
 
     piece: str

@@ -70,13 +70,15 @@ def evaluate_held_out(
 
     Args:
         statistics: statistics of the train split.
-        shutdown_requested: called before each batch; True stops the evaluation.
+        shutdown_requested: called before each chunk of the pieces; True stops the evaluation.
 
     Returns:
         Evaluations by name of the split, without splits that have no pieces.
 
     Raises:
         Interrupted: a shutdown was requested.
+        StoreError: a checksum does not match.
+        WindowError: a group does not exist.
     """
     evaluations = {}
     threshold = None
@@ -112,6 +114,7 @@ def evaluate(
 
     Raises:
         Interrupted: a shutdown was requested.
+        StoreError: a checksum does not match.
     """
     thresholds = (THRESHOLDS if threshold is None else (threshold,)) if network.has_rule else ()
     read = _compile_reading(network, thresholds)

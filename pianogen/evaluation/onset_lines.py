@@ -110,8 +110,9 @@ def powers(count: int) -> np.ndarray:
 def find_longer(line: Line, query: Line, powers: np.ndarray, longest: int) -> Match:
     """Finds the longest passage that a query shares with a line, if it has more onsets than `longest`.
 
-    Of several, that with the earliest onset in the line and then in the query. The time is proportional to the length of the
-    line, and to that of the line and the query for each match that is longer than all earlier ones.
+    Of several equally long passages, it is the one with the earliest onset in the line, then in the query. The time is
+    proportional to the length of the line, and to that of the line and the query for each match that is longer than all earlier
+    ones.
 
     Args:
         query: the line of one roll.

@@ -50,7 +50,8 @@ def find_passages(
 ) -> list[Passage | None]:
     """Finds the longest passage of each roll that also occurs in some pieces of a store.
 
-    Of several, that in the first piece, and there the earliest one. The memory does not depend on the number of pieces.
+    Of several equally long passages, it is the one in the first piece, and there the earliest one. The memory does not depend on
+    the number of pieces.
 
     Args:
         pieces: (P,) ascending indices.

@@ -13,7 +13,7 @@ class SampleMetrics:
     Attributes:
         steps: length.
         notes: onset cells.
-        onset_share: share of steps with an onset; 1 is perpetual sixteenths.
+        onset_share: share of steps with an onset; 1 is an onset at every step.
         silent_share: share of steps at which no key sounds.
         keys: distinct keys with an onset.
         mean_sounding: mean number of keys that sound at a step.

@@ -27,6 +27,9 @@ def evaluate_trivial(windows: Windows, statistics: Statistics) -> dict[str, Eval
 
     Args:
         statistics: statistics of the train split.
+
+    Raises:
+        StoreError: a checksum does not match.
     """
     counts, median_error, last_error = _count_transitions(windows, statistics.median_tempo_us)
     last_state = np.broadcast_to(np.arange(NUM_STATES), (NUM_KEYS, NUM_STATES))

@@ -51,8 +51,8 @@ def fill_roll(steps: Range, grid: Grid, onsets: np.ndarray, spans: np.ndarray, t
 
     Args:
         onsets: (N,) ONSET.
-        spans: (N,) SPAN.
-        tempos: (M,) TEMPO_EVENT.
+        spans: (S,) SPAN.
+        tempos: (P,) TEMPO_EVENT.
         meters: (M,) METER_EVENT.
     """
     packed, tempo_us = np.zeros((steps.num_steps, PACKED_BYTES), np.uint8), np.zeros(steps.num_steps, np.uint32)

@@ -151,7 +151,7 @@ def _find_zeros(data: np.ndarray) -> int:
 def _scan_content(
     data: np.ndarray, begin: int, end: int, zeros: int, start: TrackStart, buffers: Buffers, filled: Filled
 ) -> TrackScan:
-    """The scan of a track. Without an end-of-track, it fails if bytes that may be legal events show that they are none.
+    """The scan of a track. Without an end-of-track, it fails if some bytes are legal as events and show that they are not events.
 
     These are the header of another track, which begins before the end of this one, and the zeros at the end of the file.
 

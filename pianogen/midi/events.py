@@ -6,12 +6,13 @@ import numpy as np
 
 OFF, ON, CLOSE = range(3)  # kinds of note events
 NOTES_OFF, PEDAL, BANK, PROGRAM, RHYTHM = range(5)  # kinds of channel events
+DRUM_CHANNEL = 9  # which musicians call channel 10
 
 
 # Events are arrays of records, because a kernel takes longer to return many arrays. They are ordered track after track, and by
 # tick within a track.
 #   tick     from the start of the file
-#   channel  0..15; 9 is the percussion channel, which musicians call channel 10
+#   channel  0..15
 #   key      the MIDI note number 0..127
 #   kind     ON; OFF, also for a note-on of velocity 0, which means the same; or CLOSE, which ends all notes that were open before
 #            its tick: no reader returns it, closings.py does
@@ -48,7 +49,7 @@ class Events:
     Attributes:
         ticks_per_quarter: positive.
         notes: (N,) NOTE_EVENT.
-        tempos: (M,) TEMPO_EVENT.
+        tempos: (P,) TEMPO_EVENT.
         meters: (M,) METER_EVENT.
         end_tick: the end of the longest track.
         channel_events: (C,) CHANNEL_EVENT; none of a score.

@@ -8,6 +8,7 @@ from pianogen.roll import STEPS_PER_QUARTER
 
 MidiParser = Literal["smf", "music21"]
 STEPS_PER_QUARTER_CHOICES = (4, 6, 8, 12, 16, 24)
+NUM_PROGRAMS = 128  # of General MIDI
 
 
 @dataclass(frozen=True, slots=True)

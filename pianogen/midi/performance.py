@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pianogen.midi.events import CHANNEL_EVENT, METER_EVENT, NOTE_EVENT, OFF, ON, TEMPO_EVENT, Events
+from pianogen.midi.events import CHANNEL_EVENT, DRUM_CHANNEL, METER_EVENT, NOTE_EVENT, OFF, ON, TEMPO_EVENT, Events
 from pianogen.midi.scores.bar_order import order_of_bars
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.midi.scores.score import Bar, Note, Score
@@ -24,7 +24,6 @@ _MAX_TICKS_PER_QUARTER = 1 << 31
 _MAX_TICK = 1 << 52
 _GRACES_PER_QUARTER = 4  # a grace note is a sixteenth if there is time for it
 _TIES_PER_QUARTER = 8  # the notes of a tie are at most an eighth of a quarter note apart
-_DRUM_CHANNEL = 9
 _DRUM_KEY = 35
 
 
@@ -153,7 +152,7 @@ def _note_events(joined: Sequence[_JoinedNote]) -> np.ndarray:
     start, stop, key, is_drum = columns.reshape(-1, 4).T
     events = np.zeros(2 * len(joined), NOTE_EVENT)
     events["tick"], events["kind"] = np.concatenate([start, stop]), np.repeat([ON, OFF], len(joined))
-    events["key"], events["channel"] = np.tile(key, 2), np.tile(is_drum * _DRUM_CHANNEL, 2)
+    events["key"], events["channel"] = np.tile(key, 2), np.tile(is_drum * DRUM_CHANNEL, 2)
     return events[np.argsort(events["tick"], kind="stable")]
 
 

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, PROGRAM, RHYTHM
+from pianogen.midi.events import BANK, DRUM_CHANNEL, PROGRAM, RHYTHM
+from pianogen.midi.options import NUM_PROGRAMS
 
 KEPT, DRUM, OTHER_PROGRAM = range(3)
-_NUM_PROGRAMS = 128
-_DRUM_CHANNEL = 9
 _DRUM_BANKS = (120, 127)
-_ALL = np.ones(_NUM_PROGRAMS, np.bool_)
+_ALL = np.ones(NUM_PROGRAMS, np.bool_)
 
 
 def kept_programs(programs: Sequence[int] | None) -> np.ndarray:
     """(128,) bool: whether the notes of a General MIDI program are kept; None keeps all programs."""
-    return _ALL if programs is None else np.isin(np.arange(_NUM_PROGRAMS), programs)
+    return _ALL if programs is None else np.isin(np.arange(NUM_PROGRAMS), programs)
 
 
 @kernel
@@ -35,7 +34,7 @@ def classify(notes: np.ndarray, channel_events: np.ndarray, is_kept_program: np.
         return _classify(notes, _by_channel(channel_events), is_kept_program)
     classes = np.empty(len(notes), np.uint8)
     for i in range(len(notes)):
-        classes[i] = DRUM if notes[i].channel == _DRUM_CHANNEL else KEPT
+        classes[i] = DRUM if notes[i].channel == DRUM_CHANNEL else KEPT
     return classes
 
 
@@ -75,7 +74,7 @@ def _classify(notes: np.ndarray, events: np.ndarray, is_kept_program: np.ndarray
                 low = middle + 1
             else:
                 high = middle
-        classes[i] = after[low - 1] if low > begin[channel] else _class_of(channel == _DRUM_CHANNEL, 0, is_kept_program)
+        classes[i] = after[low - 1] if low > begin[channel] else _class_of(channel == DRUM_CHANNEL, 0, is_kept_program)
     return classes
 
 
@@ -85,7 +84,7 @@ def _find_classes(events: np.ndarray, begin: np.ndarray, is_kept_program: np.nda
     classes = np.empty(len(events), np.uint8)
     for channel in range(16):
         bank = program = 0
-        is_drum, is_drum_by_bank = channel == _DRUM_CHANNEL, False
+        is_drum, is_drum_by_bank = channel == DRUM_CHANNEL, False
         for i in range(begin[channel], begin[channel + 1]):
             if events[i].kind == BANK:
                 bank = events[i].value
@@ -95,7 +94,7 @@ def _find_classes(events: np.ndarray, begin: np.ndarray, is_kept_program: np.nda
                 program = events[i].value
                 if bank == _DRUM_BANKS[0] or bank == _DRUM_BANKS[1]:
                     is_drum = is_drum_by_bank = True
-                elif is_drum_by_bank and channel != _DRUM_CHANNEL:
+                elif is_drum_by_bank and channel != DRUM_CHANNEL:
                     is_drum = is_drum_by_bank = False
             classes[i] = _class_of(is_drum, program, is_kept_program)
     return classes

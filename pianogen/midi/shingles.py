@@ -73,7 +73,7 @@ def _hash_shingles(packed: np.ndarray, max_gap: int) -> np.ndarray:
 
     Args:
         packed: (T, 22) uint8 rows of the roll.
-        max_gap: the largest step difference that is told apart.
+        max_gap: the largest step difference; a larger one counts as this one.
     """
     pairs = _hash_pairs(_find_onsets(packed), max_gap)
     minima = np.full(NUM_BINS, _EMPTY, np.uint64)

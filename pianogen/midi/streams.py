@@ -47,7 +47,7 @@ class Dropped(NamedTuple):
 
 
 class Sounding(NamedTuple):
-    """(N,) ONSET, (N,) SPAN, dropped note-ons, and the number of streams that are never released."""
+    """(N,) ONSET, (S,) SPAN, dropped note-ons, and the number of streams that are never released."""
 
     onsets: np.ndarray
     spans: np.ndarray

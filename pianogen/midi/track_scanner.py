@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from pianogen.kernel_cache import kernel
-from pianogen.midi.events import BANK, NOTES_OFF, OFF, ON, PEDAL, PROGRAM, RHYTHM
+from pianogen.midi.events import BANK, DRUM_CHANNEL, NOTES_OFF, OFF, ON, PEDAL, PROGRAM, RHYTHM
 from pianogen.midi.scan_buffers import Buffers, Filled
 
 OK, TRUNCATED, MISSING_TRACKS, RUNNING_STATUS, BAD_STATUS, DATA_BYTE, BAD_LENGTH = range(7)
 _SYSEX, _SYSEX_CONTINUATION, _META = 0xF0, 0xF7, 0xFF
 _SET_TEMPO, _TIME_SIGNATURE, _END_OF_TRACK = 0x51, 0x58, 0x2F
 _BANK_SELECT, _HOLD_PEDAL, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 0, 64, 120, 123
-_DRUM_CHANNEL = 9
 _OTHER = 255
 
 
@@ -188,7 +187,7 @@ def _is_rhythm_message(data: np.ndarray, at: int, message: _MetaOrSysex) -> bool
 @kernel
 def _part_channel(part: int) -> int:
     """The channel of a GS part: part 0 is the percussion channel, the others are the remaining channels in order."""
-    return _DRUM_CHANNEL if part == 0 else part - (part <= _DRUM_CHANNEL)
+    return DRUM_CHANNEL if part == 0 else part - (part <= DRUM_CHANNEL)
 
 
 @kernel

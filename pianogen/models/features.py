@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from pianogen.roll import HOLD, NUM_KEYS, ONSET, PACKED_BYTES
 
-NUM_FEATURES = 2 * NUM_KEYS + 1
 _SLOWEST_US = 4_000_000  # 15 bpm
 _OCTAVES = 5
 _BIT_WEIGHTS = (128, 64, 32, 16, 8, 4, 2, 1)

@@ -73,15 +73,12 @@ class GatedFeedbackLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras has
 
     def build(self, row_width: int) -> None:
         units, outputs_width = self.units, self.num_layers * self.units
-        self.kernel = self._weight("kernel", (row_width, 4 * units), "glorot_uniform")
-        self.recurrent_kernel = self._weight("recurrent_kernel", (units, 3 * units), "orthogonal")
-        self.feedback_kernel = self._weight("feedback_kernel", (outputs_width, units), "orthogonal")
-        self.bias = self._weight("bias", (4 * units,), unit_forget_bias)
-        self.reset_kernel = self._weight("reset_kernel", (row_width + outputs_width, self.num_layers), "glorot_uniform")
-        self.reset_bias = self._weight("reset_bias", (self.num_layers,), "zeros")
-
-    def _weight(self, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
-        return self.add_weight(shape=shape, initializer=initializer, name=name)
+        self.kernel = self.add_weight((row_width, 4 * units), "glorot_uniform", name="kernel")
+        self.recurrent_kernel = self.add_weight((units, 3 * units), "orthogonal", name="recurrent_kernel")
+        self.feedback_kernel = self.add_weight((outputs_width, units), "orthogonal", name="feedback_kernel")
+        self.bias = self.add_weight((4 * units,), unit_forget_bias, name="bias")
+        self.reset_kernel = self.add_weight((row_width + outputs_width, self.num_layers), "glorot_uniform", name="reset_kernel")
+        self.reset_bias = self.add_weight((self.num_layers,), "zeros", name="reset_bias")
 
     def call(self, row: tf.Tensor, outputs: tf.Tensor, cell_state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(B, F) row, (B, L·U) previous outputs of all layers and (B, U) cell state to (B, U) output and cell state."""

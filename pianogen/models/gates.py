@@ -1,4 +1,4 @@
-"""The gates of the LSTM cells of this package, in the order of Keras: input, forget, candidate, output."""
+"""The initial biases of the gates of LSTM cells, in the order of Keras: input, forget, candidate, output."""
 
 from typing import Any
 

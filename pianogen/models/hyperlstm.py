@@ -44,24 +44,23 @@ class HyperLSTMCell(keras.layers.Layer):  # type: ignore[misc]  # Keras has no t
 
     def build(self, row_shape: tuple[int, ...]) -> None:
         units, hyper_units, embedding, row_width = self.units, self.hyper_units, self.embedding, row_shape[-1]
-        self.hyper_kernel = self._weight("hyper_kernel", (units + row_width, 4 * hyper_units), "orthogonal")
-        self.hyper_recurrent_kernel = self._weight("hyper_recurrent_kernel", (hyper_units, 4 * hyper_units), "orthogonal")
-        self.hyper_bias = self._weight("hyper_bias", (4 * hyper_units,), "zeros")
+        self.hyper_kernel = self.add_weight((units + row_width, 4 * hyper_units), "orthogonal", name="hyper_kernel")
+        self.hyper_recurrent_kernel = self.add_weight((hyper_units, 4 * hyper_units), "orthogonal", name="hyper_recurrent_kernel")
+        self.hyper_bias = self.add_weight((4 * hyper_units,), "zeros", name="hyper_bias")
         # The embeddings of the recurrent kernel, then those of the kernel, each for four gates.
-        self.scale_embedding_kernel = self._weight("scale_embedding_kernel", (hyper_units, 8 * embedding), "zeros")
-        self.scale_embedding_bias = self._weight("scale_embedding_bias", (8 * embedding,), "ones")
-        self.scale_kernel = self._weight("scale_kernel", (8, embedding, units), keras.initializers.Constant(0.1 / embedding))
+        self.scale_embedding_kernel = self.add_weight((hyper_units, 8 * embedding), "zeros", name="scale_embedding_kernel")
+        self.scale_embedding_bias = self.add_weight((8 * embedding,), "ones", name="scale_embedding_bias")
+        self.scale_kernel = self.add_weight(
+            (8, embedding, units), keras.initializers.Constant(0.1 / embedding), name="scale_kernel"
+        )
         normal = keras.initializers.RandomNormal(stddev=0.01)
-        self.bias_embedding_kernel = self._weight("bias_embedding_kernel", (hyper_units, 4 * embedding), normal)
-        self.bias_kernel = self._weight("bias_kernel", (4, embedding, units), "zeros")
-        self.kernel = self._weight("kernel", (row_width, 4 * units), "orthogonal")
-        self.recurrent_kernel = self._weight("recurrent_kernel", (units, 4 * units), "orthogonal")
-        self.bias = self._weight("bias", (4 * units,), "zeros")
+        self.bias_embedding_kernel = self.add_weight((hyper_units, 4 * embedding), normal, name="bias_embedding_kernel")
+        self.bias_kernel = self.add_weight((4, embedding, units), "zeros", name="bias_kernel")
+        self.kernel = self.add_weight((row_width, 4 * units), "orthogonal", name="kernel")
+        self.recurrent_kernel = self.add_weight((units, 4 * units), "orthogonal", name="recurrent_kernel")
+        self.bias = self.add_weight((4 * units,), "zeros", name="bias")
         self.update.build()
         self.hyper_update.build()
-
-    def _weight(self, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
-        return self.add_weight(shape=shape, initializer=initializer, name=name)
 
     def call(self, row: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """(B, F) and the states [(B, U) h, (B, U) c, (B, H) h^, (B, H) c^] to (B, U) h and the next states."""

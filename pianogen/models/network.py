@@ -51,7 +51,7 @@ class Decision:
     """How a step is drawn from the output of a network.
 
     Attributes:
-        temperature: scale of the noise, positive; 1 draws from the probabilities of the network.
+        temperature: scale of the randomness of a network that predicts keys jointly, positive; 1 draws from its probabilities.
         top_p: a network that predicts keys jointly draws each decision only from its most probable outcomes: from as many as
             together have this probability (nucleus sampling, Holtzman et al. 2020), after the temperature is applied.
         rule: turns the predictions of a network that predicts each key on its own into states; unused by others.

@@ -24,7 +24,7 @@ import numpy as np
 from pianogen import atomic
 from pianogen.command import counted
 from pianogen.errors import UsageError, cause
-from pianogen.roll import PACKED_BYTES, Roll
+from pianogen.roll import PACKED_BYTES, ROW_BYTES, Roll
 from pianogen.store.blocks import cut_blocks, read_ahead
 from pianogen.store.pieces import InvalidStoreError, Kind, Pieces, StoreError
 
@@ -104,7 +104,7 @@ def _text_columns(pieces: Pieces) -> dict[str, _TextColumn]:
 def _upper_bound_bytes(pieces: Pieces, texts: Mapping[str, _TextColumn]) -> int:
     num_rows = -(-pieces.num_steps // _CHUNK_STEPS) * _CHUNK_STEPS
     text_bytes = sum(column.width for column in texts.values())
-    return num_rows * (PACKED_BYTES + 4 + 1) + len(pieces) * (text_bytes + 32) + (1 << 20)
+    return num_rows * ROW_BYTES + len(pieces) * (text_bytes + 32) + (1 << 20)
 
 
 def _write_content(file: h5py.File, kind: Kind, pieces: Pieces, rolls: Iterable[Roll], provenance: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Pieces:
 
     Attributes:
         name: P names.
-        group: P names of the first folder below the corpus root, '' if there is none.
+        group: P names of the groups: those of the metadata, or the first folder below the corpus root; '' for none.
         steps: (P,) uint32, lengths of the rolls.
         first_step: (P,) uint32, steps of silence that were trimmed from the start.
         notes: (P,) uint32, onset cells.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pianogen.models.features import NUM_FEATURES, features, tempo_feature, tempo_us_of
+from pianogen.models.features import features, num_features, tempo_feature, tempo_us_of
 from pianogen.roll import HOLD, ONSET, SILENT
 from tests.support.made_music import made_roll
 
@@ -12,7 +12,7 @@ from tests.support.made_music import made_roll
 def test_features_are_onsets_holds_and_tempo() -> None:
     roll = made_roll(3)
     rows = features(tf.constant(roll.packed), tf.constant(roll.tempo_us.astype(np.int32))).numpy()
-    assert rows.shape == (len(roll), NUM_FEATURES)
+    assert rows.shape == (len(roll), num_features())
     assert np.array_equal(rows[:, :88], roll.states == ONSET)
     assert np.array_equal(rows[:, 88:176], roll.states == HOLD)
     assert np.allclose(rows[:, 176], np.log2(60e6 / roll.tempo_us / 15) / 5, atol=1e-6)

@@ -108,7 +108,7 @@ def test_process_takes_over_from_one_that_died_while_it_compiled(
     assert list(own.folder.glob("ready-*"))
 
 
-@pytest.mark.parametrize("source", ["roll.py", "midi/events.py", "midi/smf.py", "data/windows.py"])
+@pytest.mark.parametrize("source", ["roll.py", "window.py", "midi/events.py", "midi/smf.py", "data/windows.py"])
 def test_changed_source_has_its_own_cache(tmp_path: Path, source: str) -> None:
     installation = install(tmp_path / "site")
     before = result_of(start(installation, "--only-folder")).folder

@@ -1,1 +1,1 @@
-"""Scores to events: parsers of MusicXML, Humdrum **kern and ABC, one order of bars for all parts, ties and grace notes."""
+"""Parsers of scores in MusicXML, Humdrum **kern and ABC, and one order of bars for all parts."""

@@ -28,7 +28,7 @@ def read_musicxml(data: bytes) -> Score:
     """The score of a MusicXML file, plain or compressed, part-wise or time-wise.
 
     Raises:
-        ScoreError: the file is damaged, no score, or has a sign without a clear meaning.
+        ScoreError: the file is damaged, is not a score, or has a sign without a clear meaning.
     """
     score = Score()
     lengths: list[_Lengths] = []

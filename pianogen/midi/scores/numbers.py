@@ -3,11 +3,10 @@
 import re
 from fractions import Fraction
 
-from pianogen.roll import US_PER_MINUTE
+from pianogen.roll import MAX_TEMPO_US, US_PER_MINUTE
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}))\s*")
 _RANGE = re.compile(r"(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
-_MAX_TEMPO_US = 0xFFFFFF
 
 
 def fraction(text: str | None) -> Fraction | None:
@@ -34,4 +33,4 @@ def tempo_us_of(quarters_per_minute: Fraction) -> int | None:
     if quarters_per_minute <= 0:
         return None
     tempo_us = round(US_PER_MINUTE / quarters_per_minute)
-    return tempo_us if 1 <= tempo_us <= _MAX_TEMPO_US else None
+    return tempo_us if 1 <= tempo_us <= MAX_TEMPO_US else None
