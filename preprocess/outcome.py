@@ -1,6 +1,7 @@
 """The outcome of one piece of an input: a roll, or the reason for its rejection."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,5 +83,5 @@ def _outcome_of(piece: Piece | Rejection, digest: str) -> Outcome:
 
 
 def rejected(reason: Reason, message: str, digest: str = "") -> Outcome:
-    """The outcome of an input or piece that is rejected; the message becomes one line."""
-    return Outcome(digest, reason, " ".join(message.split()))
+    """The outcome of an input or piece that is rejected; the message becomes one line, with invalid bytes of paths as \\xNN."""
+    return Outcome(digest, reason, os.fsencode(" ".join(message.split())).decode("utf-8", "backslashreplace"))

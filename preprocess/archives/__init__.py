@@ -105,8 +105,9 @@ def _kind_of(path: str) -> ArchiveKind:
         return kind
     with open(path, "rb") as file:
         start = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
-    kinds = [other for first_bytes, other in _FIRST_BYTES.items() if start.startswith(first_bytes)]
-    return kinds[0] if kinds else "tar" if start.endswith(_TAR_MAGIC) else kind
+    if start[_TAR_MAGIC_AT:] == _TAR_MAGIC:  # first, because a tar starts with a name, which may begin with BZh
+        return "tar"
+    return next((other for first_bytes, other in _FIRST_BYTES.items() if start.startswith(first_bytes)), kind)
 
 
 def seek_member(path: str, member: Member, index_folder: Path) -> None:

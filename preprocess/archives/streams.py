@@ -65,8 +65,7 @@ def seekable(path: str, kind: ArchiveKind, index_folder: Path) -> BinaryIO:
     """A stream to read members from in any order; fastest in the order of the archive."""
     index = _index_path(path, index_folder)
     if kind == "gzip":
-        # drop_handles opens the archive for every read, so that forked worker processes never share a file position.
-        return cast(BinaryIO, indexed_gzip.IndexedGzipFile(path, index_file=str(index), drop_handles=True))
+        return _open_gzip(path, index_file=str(index))
     stream = _open(path, kind)
     if kind == "bzip2":
         offsets = json.loads(index.read_text())
@@ -77,15 +76,20 @@ def seekable(path: str, kind: ArchiveKind, index_folder: Path) -> BinaryIO:
 def _open(path: str, kind: ArchiveKind) -> BinaryIO:
     if kind == "gzip":
         spacing = max(_MIN_SPACING_BYTES, _COMPRESSION_RATIO * os.stat(path).st_size // _MAX_POINTS)
-        return cast(BinaryIO, indexed_gzip.IndexedGzipFile(path, spacing=spacing))
+        return _open_gzip(path, spacing=spacing)
     if kind == "bzip2":
         import rapidgzip  # here, because loading it takes every rank 20 ms
 
-        return cast(BinaryIO, rapidgzip.IndexedBzip2File(path, 1))
+        return cast(BinaryIO, rapidgzip.IndexedBzip2File(os.fsencode(path), 1))
     if kind == "xz":
         # One open block: a decompressor of `xz -9` takes 64 MiB.
         return cast(BinaryIO, xz.XZFile(path, block_read_strategy=xz.RollingBlockReadStrategy(1)))
     return cast(BinaryIO, zstd.ZstdFile(path))
+
+
+def _open_gzip(path: str, **options: object) -> BinaryIO:
+    # Without drop_handles=False, a path that is not UTF-8 is a segmentation fault.
+    return cast(BinaryIO, indexed_gzip.IndexedGzipFile(path, drop_handles=False, **options))
 
 
 def _write_index(stream: BinaryIO, kind: ArchiveKind, path: Path) -> None:

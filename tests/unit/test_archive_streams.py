@@ -1,5 +1,6 @@
 """Archives are read by position, and damage is an error before any conversion."""
 
+import os
 import random
 import re
 import tarfile
@@ -77,6 +78,20 @@ def test_content_of_a_tar_decides_how_it_is_compressed(tmp_path: Path, kind: str
         archive = tmp_path / f"{number}.{suffix}"
         archive.write_bytes(data)
         assert set(contents(archive, tmp_path).values()) == members, suffix
+
+
+@pytest.mark.parametrize("name", ["BZhang/a.mid", "PK\3\4.mid"])
+def test_name_of_the_first_member_of_a_tar_does_not_decide_how_it_is_compressed(tmp_path: Path, name: str) -> None:
+    archive = tar_of(tmp_path / "x.tar", (name, made_midi(0)))
+    assert list(contents(archive, tmp_path).values()) == [made_midi(0)]
+
+
+@pytest.mark.parametrize("kind", DISTINCT_KINDS)
+def test_path_of_an_archive_and_of_its_index_may_have_bytes_that_are_not_utf8(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    _, members = small_archive(folder / f"x.{kind}")
+    assert set(contents(folder / f"x.{kind}", folder).values()) == members
 
 
 @pytest.mark.parametrize("hundred", range(3))

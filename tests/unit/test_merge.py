@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -278,8 +279,15 @@ def test_ledger_says_how_many_notes_of_a_score_are_silent(tmp_path: Path) -> Non
     ]
 
 
-def test_message_of_a_rejection_is_one_line() -> None:
-    assert rejected(Reason.BAD_SCORE, "  two\nlines\r\n\tand a tab\n").message == "two lines and a tab"
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("  two\nlines\r\n\tand a tab\n", "two lines and a tab"),
+        (os.fsdecode(b"caf\xe9.tgz is damaged"), "caf\\xe9.tgz is damaged"),
+    ],
+)
+def test_message_of_a_rejection_is_one_line_with_invalid_bytes_escaped(message: str, expected: str) -> None:
+    assert rejected(Reason.UNREADABLE, message).message == expected
 
 
 def test_ledger_keeps_names_with_special_characters(tmp_path: Path) -> None:
