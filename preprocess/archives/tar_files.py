@@ -77,5 +77,7 @@ def _add(tree: Tree, info: tarfile.TarInfo, kind: ArchiveKind) -> None:
     elif info.isfile():
         refusal = Refusal.SPARSE if info.issparse() else 0
         tree.add_file(name, 0 if refusal else info.size, Member(kind, info.offset_data, info.size, refusal))
-    elif not info.isdir():
+    elif info.isdir():
+        tree.add_folder(name)
+    else:
         tree.add_file(name, 0, Member(kind, info.offset_data, 0, Refusal.NOT_A_FILE))

@@ -16,7 +16,8 @@ class TreeError(Exception):
 class Tree:
     """Members by path. Of two members with one path the last counts, as with tar and unzip.
 
-    Symbolic links are followed as in a folder: to files and folders, except a link to a folder that contains the link.
+    Symbolic links are followed as in a folder: to files and folders, except a link to a folder that contains the link. A member
+    below a link is in the folder that the link leads to.
 
     Args:
         kind: the kind of the archive.
@@ -33,16 +34,29 @@ class Tree:
 
     def add_file(self, name: bytes, size: int, member: Member) -> None:
         """Adds a file of this uncompressed size."""
-        self._entries[relative_path(name)] = size, member
+        self._entries[self._place(name)] = size, member
+
+    def add_folder(self, name: bytes) -> None:
+        """Adds a folder, which replaces a file or a link."""
+        self._entries.pop(self._place(name), None)
 
     def add_symbolic_link(self, name: bytes, target: bytes) -> None:
         """Adds a link; its target is resolved when all members are known."""
-        self._entries[relative_path(name)] = target
+        self._entries[self._place(name)] = target
         self._has_links = True
 
     def add_hard_link(self, name: bytes, target: bytes) -> None:
         """Adds another name of a member that was added before."""
-        self._entries[relative_path(name)] = self._entries.get(relative_path(target), (0, self._unresolved))
+        self._entries[self._place(name)] = self._entries.get(self._place(target), (0, self._unresolved))
+
+    def _place(self, name: bytes) -> bytes:
+        """The path of a member in its folder, which an earlier link may lead to."""
+        path = relative_path(name)
+        if not self._has_links:
+            return path
+        folder, _, last = path.rpartition(b"/")
+        real = self._resolve(folder)
+        return path if real is None else _join(real, last)
 
     def files(self) -> Iterator[tuple[bytes, int, Member]]:
         """The path, uncompressed size and position of every file.
@@ -59,6 +73,9 @@ class Tree:
 
     def _follow_links(self) -> Iterator[tuple[bytes, int, Member]]:
         children = self._children()
+        for folder in children:
+            if isinstance(self._entries.get(folder), bytes):
+                del self._entries[folder]  # a link that would hide members: it comes after them, or leads out of the archive
         num_visits = 0
         stack: list[tuple[bytes, bytes, frozenset[bytes]]] = [(b"", b"", frozenset())]
         while stack:

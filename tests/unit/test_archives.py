@@ -299,6 +299,45 @@ def test_tar_shows_what_tar_extracts(
     assert outcomes(archive, tmp_path) == outcomes(root, tmp_path)
 
 
+A_AND_LINK: list[tuple[str, bytes] | tuple[str, bytes, str]] = [("A/x.mid", b"x"), ("L", tarfile.SYMTYPE, "A")]
+LINKED_FOLDERS: dict[str, tuple[list[tuple[str, bytes] | tuple[str, bytes, str]], dict[str, bytes]]] = {
+    "file_below_a_link": (
+        [*A_AND_LINK, ("L/y.mid", b"y")],
+        {"A/x.mid": b"x", "A/y.mid": b"y", "L/x.mid": b"x", "L/y.mid": b"y"},
+    ),
+    "link_below_a_link": (
+        [*A_AND_LINK, ("L/y.mid", tarfile.SYMTYPE, "x.mid")],
+        dict.fromkeys(("A/x.mid", "A/y.mid", "L/x.mid", "L/y.mid"), b"x"),
+    ),
+    "hard_link_to_a_file_below_a_link": (
+        [*A_AND_LINK, ("y.mid", tarfile.LNKTYPE, "L/x.mid")],
+        dict.fromkeys(("A/x.mid", "L/x.mid", "y.mid"), b"x"),
+    ),
+    "folder_that_replaces_a_link": (
+        [*A_AND_LINK, ("L", tarfile.DIRTYPE, ""), ("L/y.mid", b"y")],
+        {"A/x.mid": b"x", "L/y.mid": b"y"},
+    ),
+    "folder_that_replaces_a_file": (
+        [("a.mid", b"x"), ("a.mid", tarfile.DIRTYPE, ""), ("a.mid/b.mid", b"y")],
+        {"a.mid/b.mid": b"y"},
+    ),
+    "link_at_the_path_of_a_folder_with_members": (
+        [("L/y.mid", b"y"), *A_AND_LINK],
+        {"A/x.mid": b"x", "L/y.mid": b"y"},
+    ),
+    "file_below_a_link_out_of_the_archive": (
+        [("L", tarfile.SYMTYPE, "../B"), ("L/y.mid", b"y")],
+        {"L/y.mid": b"y"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LINKED_FOLDERS)
+def test_members_at_and_below_links_are_not_lost(tmp_path: Path, case: str) -> None:
+    members, expected = LINKED_FOLDERS[case]
+    assert contents(tar_of(tmp_path / "x.tar", *members), tmp_path) == expected
+
+
 @pytest.mark.parametrize("kind", DISTINCT_KINDS[1:])
 def test_links_to_folders_in_a_tar_give_the_same_inputs_as_in_the_folder(folder: Path, tmp_path: Path, kind: str) -> None:
     (folder / "all").symlink_to(".")
