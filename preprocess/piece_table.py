@@ -38,8 +38,9 @@ PIECE = np.dtype(
 # And in the memory of rank 0: the number of the shard, the byte offset of the body, the number of the text.
 ROW = np.dtype([*PIECE.descr, ("shard", "<u4"), ("body_offset", "<u8"), ("text", "<u4")])
 _NO_RECORD = -1
-# These rejections may come from a busy machine or from the limits of one machine; such inputs are converted again.
-_MACHINE_REASONS = [REASONS.index(reason) for reason in (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY)]
+# These rejections may come from a busy machine, the limits of one machine, or permissions and errors of the file system, and a
+# repair may change neither size nor time of the file; such inputs are converted again.
+_MACHINE_REASONS = [REASONS.index(reason) for reason in (Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY, Reason.UNREADABLE)]
 
 
 class Batch(NamedTuple):

@@ -286,16 +286,17 @@ def unfinished(reader: ShardReader) -> list[int]:
     return np.flatnonzero(~reader.table.final_inputs()).tolist()
 
 
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CRASHED, Reason.MEMORY, Reason.UNREADABLE])
 def test_resume_skips_finished_inputs_and_converts_rejections_by_the_machine_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: Reason
 ) -> None:
     inputs = inputs_named(*(f"{name}.mid" for name in "abcde"))
     work_folder = new_work_folder(tmp_path)
     logs.configure()
     assert unfinished(work_folder.prepare(inputs, ReadOptions())) == [0, 1, 2, 3, 4]
     assert capsys.readouterr().err == ""
-    write_shard(work_folder.new_shard(), [(0, [kept(1), kept(9)]), (1, [refused(Reason.TIMEOUT)])])
-    write_shard(work_folder.new_shard(), [(2, [refused(Reason.NO_NOTES)]), (4, [refused(Reason.CRASHED)])])
+    write_shard(work_folder.new_shard(), [(0, [kept(1), kept(9)]), (1, [refused(reason)])])
+    write_shard(work_folder.new_shard(), [(2, [refused(Reason.NO_NOTES)]), (4, [refused(reason)])])
     reader = work_folder.prepare(inputs, ReadOptions())
     assert unfinished(reader) == [1, 3, 4]
     assert capsys.readouterr().err.endswith("INFO resuming: 2 of 5 inputs are already finished\n")
