@@ -13,13 +13,13 @@ Rank 0 needs less than 1 GB of memory: 0.2 GB for the inputs, 0.5 GB for their p
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -78,7 +78,7 @@ class Settings:
     metadata: Path | None
     metadata_columns: Columns
     near_duplicates: NearDuplicates
-    max_rejects: float
+    max_rejects: Fraction
     dry_run: bool
 
     @property
@@ -163,8 +163,8 @@ def _make_provenance(settings: Settings, metadata: Metadata | None) -> dict[str,
         **provenance_of(settings.options),
         "split": "metadata" if metadata and metadata.has_splits else "hash",
     }
-    if settings.metadata is not None:
-        provenance["metadata"] = hashlib.sha256(settings.metadata.read_bytes()).hexdigest()
+    if metadata is not None:
+        provenance["metadata"] = metadata.sha256
     return provenance
 
 
@@ -208,7 +208,7 @@ def _parser() -> command.Parser:
     parser.add_argument(
         "--max-rejects",
         type=_share,
-        default=0.1,
+        default=Fraction(1, 10),
         metavar="SHARE",
         help="write no store if a larger share of the pieces is rejected (default: 0.1)",
     )
@@ -247,11 +247,12 @@ def _columns(text: str) -> Columns:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _share(text: str) -> float:
+def _share(text: str) -> Fraction:
+    """The exact share: 0.58 of 50 is 29, and as a floating-point number less."""
     try:
-        value = float(text)
-    except ValueError:
-        value = -1
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(-1)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
     return value

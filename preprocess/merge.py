@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from preprocess.lazy_sequence import LazySequence
 from preprocess.ledger import write_ledger
 from preprocess.metadata import NO_GROUP, Metadata
 from preprocess.piece_table import KEPT, REASONS, PieceTable
-from preprocess.selection import Selection, select
+from preprocess.selection import Selection, check_tunes, select
 from preprocess.shard import read_rolls
 from preprocess.sources import group_of
 
@@ -35,7 +36,7 @@ class MergeOptions:
 
     metadata: Metadata | None = None
     should_drop: bool = False
-    max_rejects: float = 0.1
+    max_rejects: Fraction = Fraction(1, 10)
     steps_per_quarter: int = 4
 
 
@@ -69,20 +70,21 @@ class MergeResult:
 def merge(
     table: PieceTable, shards: Sequence[Path], store: Path, ledger: Path, options: MergeOptions, provenance: dict[str, Any]
 ) -> MergeResult:
-    """Writes the ledger, then the store.
+    """Writes the ledger, and then the store unless there is an error.
 
     Args:
         table: the pieces of all inputs; its signatures are released.
         shards: the files by number.
 
     Raises:
-        PreprocessError: too many pieces were rejected, no piece remains, or no piece is in the train split. The ledger is
-            written, the store is not.
+        PreprocessError: too many pieces were rejected, no piece remains, or no piece is in the train split.
         UsageError: the metadata names a tune that its score does not have.
     """
     selection = select(table, options.metadata, options.should_drop)
     table.drop_signatures()
     write_ledger(ledger, table, selection)
+    if options.metadata is not None:
+        check_tunes(table, options.metadata)
     codes = np.bincount(table.rows["reason"][selection.number], minlength=len(REASONS) + 1)
     rejected = Counter({reason: int(count) for reason, count in zip(REASONS, codes[:KEPT], strict=True) if count})
     _check_rejects(rejected, len(selection.number), options.max_rejects, ledger)
@@ -116,17 +118,17 @@ def _count_repairs(table: PieceTable, selection: Selection) -> Counter[str]:
     return Counter(word for piece in repaired.tolist() for word in table.text(piece).split())
 
 
-def _check_rejects(rejected: Counter[Reason], num_pieces: int, max_rejects: float, ledger: Path) -> None:
+def _check_rejects(rejected: Counter[Reason], num_pieces: int, max_rejects: Fraction, ledger: Path) -> None:
     if rejected.total() > max_rejects * num_pieces:
         most_common = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common(3))
         raise PreprocessError(
-            f"{rejected.total()} of {counted(num_pieces, 'input', 'were')} rejected ({most_common}), more than --max-rejects "
-            f"{max_rejects} allows; no store was written. {ledger} has the reason for each input: repair or remove these "
+            f"{rejected.total()} of {counted(num_pieces, 'piece', 'were')} rejected ({most_common}), more than --max-rejects "
+            f"{float(max_rejects)} allows; no store was written. {ledger} has the reason for each piece: repair or remove these "
             "inputs, or raise --max-rejects"
         )
     if rejected.total() == num_pieces:
         raise PreprocessError(
-            f"all {counted(num_pieces, 'input', 'were')} rejected; {ledger} has the reason for each input: repair one"
+            f"all {counted(num_pieces, 'piece', 'were')} rejected; {ledger} has the reason for each piece: repair one"
         )
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import difflib
+import hashlib
+import io
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple, TextIO, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from preprocess.text_column import Names
 
 Role = Literal["name", "group", "split"]
 Columns = Mapping[Role, Sequence[str]]
+_Row = Mapping[str, str | None]
 NO_GROUP = -1
 # The columns that are recognized: of several combinations, the first one that the file has. A row of ASAP names a performance and
 # the score of the piece, as MIDI and as MusicXML.
@@ -42,26 +45,27 @@ class Metadata:
     Args:
         num_inputs: the number of inputs.
         has_splits: whether the file has a column of splits; if not, pieces are split by hash.
+        sha256: hex digest of the file.
 
     Attributes:
         groups: the names of the groups; of two that differ only in their Unicode form, the first one.
-        group: (num_inputs,) int32 index in `groups`, NO_GROUP if the file does not give a group.
+        group: (num_inputs,) int32 index in `groups`, NO_GROUP if the file does not give a group, not even ''.
         split: (num_inputs,) uint8 values of Split, NONE if the file does not give a split.
         tunes: group and split of single tunes, which have priority over those of their input.
     """
 
-    def __init__(self, num_inputs: int, has_splits: bool) -> None:
-        self.has_splits = has_splits
+    def __init__(self, num_inputs: int, has_splits: bool, sha256: str = "") -> None:
+        self.has_splits, self.sha256 = has_splits, sha256
         self.groups: list[str] = []
         self.group = np.full(num_inputs, NO_GROUP, np.int32)
         self.split = np.full(num_inputs, Split.NONE, np.uint8)
         self.tunes: dict[Target, tuple[int, Split]] = {}
         self._numbers: dict[str, int] = {}
 
-    def assign(self, target: Target, group: str, split: Split) -> bool:
-        """Gives a target its group, '' for none, and split; returns False if it has a different one already."""
+    def assign(self, target: Target, group: str | None, split: Split) -> bool:
+        """Gives a target its group and split; returns False if it has a different one already."""
         number = NO_GROUP
-        if group and (number := self._numbers.setdefault(comparable(group), len(self.groups))) == len(self.groups):
+        if group is not None and (number := self._numbers.setdefault(comparable(group), len(self.groups))) == len(self.groups):
             self.groups.append(group)
         if target.tune:
             return self.tunes.setdefault(target, (number, split)) == (number, split)
@@ -96,24 +100,21 @@ def read_metadata(path: Path, columns: Columns, names: Names) -> Metadata:
         UsageError: the file cannot be read, lacks a column, or has an unknown name or split, or contradicts itself.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows, header = _open_rows(path, file)
-            columns = _find_columns(path, header, columns)
-            metadata, inputs = Metadata(len(names), "split" in columns), _Inputs(names)
-            for row in rows:
-                if not any("".join(value or "").strip() for value in row.values()):  # commas alone, which spreadsheets write
-                    continue
-                where = f"{path}:{rows.line_num}"
-                if "".join(row.get(None, ())).strip():
-                    raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
-                _read_row(where, row, columns, inputs, metadata)
+        data = path.read_bytes()  # once: the file may be a pipe
+        header, _ = _open_rows(path, data)
+        columns = _find_columns(path, header, columns)
+        inputs = _Inputs(names, (_names_in(row, columns) for _, row in _read_rows(path, data)))
+        metadata = Metadata(len(names), "split" in columns, hashlib.sha256(data).hexdigest())
+        for where, row in _read_rows(path, data):
+            _read_row(where, row, columns, inputs, metadata)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"the metadata {path} cannot be read: {cause(error)}; give a CSV file in UTF-8") from error
     return metadata
 
 
-def _open_rows(path: Path, file: TextIO) -> tuple["csv.DictReader[str]", Sequence[str]]:
-    """The rows, and the names of the columns without spaces around them."""
+def _open_rows(path: Path, data: bytes) -> tuple[Sequence[str], "csv.DictReader[str]"]:
+    """The names of the columns without spaces around them, and the rows."""
+    file = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     first_line = file.readline()
     if first_line.lstrip().startswith(("{", "[")):
         raise UsageError(f"{path} is JSON, expected CSV; give the CSV file of the corpus, or convert the file")
@@ -121,7 +122,19 @@ def _open_rows(path: Path, file: TextIO) -> tuple["csv.DictReader[str]", Sequenc
     rows = csv.DictReader(chain((first_line,), file), strict=True, skipinitialspace=", " in first_line)
     header = [cell.strip() for cell in rows.fieldnames or ()]
     rows.fieldnames = header
-    return rows, header
+    return header, rows
+
+
+def _read_rows(path: Path, data: bytes) -> Iterator[tuple[str, _Row]]:
+    """Every row and its place; the file is read twice, because a list of the rows would take ten times its size."""
+    header, rows = _open_rows(path, data)
+    for row in rows:
+        if not any("".join(value or "").strip() for value in row.values()):  # commas alone, which spreadsheets write
+            continue
+        where = f"{path}:{rows.line_num}"
+        if "".join(row.get(None, ())).strip():
+            raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
+        yield where, row
 
 
 def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:
@@ -157,12 +170,16 @@ def _check_repeated(path: Path, header: Sequence[str], columns: Columns, given: 
                 raise UsageError(f"{path} has several columns {found}; rename all but one of them, or give --metadata-columns")
 
 
-def _read_row(where: str, row: Mapping[str, str | None], columns: Columns, inputs: "_Inputs", metadata: Metadata) -> None:
-    names = [name for column in columns["name"] if (name := row[column]) and name.strip()]
+def _names_in(row: _Row, columns: Columns) -> list[str]:
+    return [name for column in columns["name"] if (name := row[column]) and name.strip()]
+
+
+def _read_row(where: str, row: _Row, columns: Columns, inputs: "_Inputs", metadata: Metadata) -> None:
+    names = _names_in(row, columns)
     targets = [target for name in names if (target := inputs.find(name)) is not None]
     if not targets:
         raise UsageError(f"{where}: {inputs.describe_unknown(names)}; correct the row: a name is the path below the corpus root")
-    group = (row[columns["group"][0]] or "").strip() if "group" in columns else ""
+    group = (row[columns["group"][0]] or "").strip() if "group" in columns else None
     split = Split.NONE
     if "split" in columns:
         text = (row[columns["split"][0]] or "").strip()
@@ -177,42 +194,51 @@ def _read_row(where: str, row: Mapping[str, str | None], columns: Columns, input
 class _Inputs:
     """The names of the inputs.
 
-    The names in the file may all be paths below one folder of the corpus, such as the only folder of an archive.
+    The names in the file are paths below the corpus root if an input has one of them. Otherwise they may all be paths below one
+    folder of the corpus, such as the only folder of an archive.
+
+    Args:
+        names: the names of all inputs, in order.
+        rows: the names in every row of the file; one of them at least must be that of an input.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, rows: Iterable[Sequence[str]]) -> None:
         self._names = names
-        self._folder: str | None = None
+        self._folder = self._find_folder(rows)
 
     def find(self, name: str) -> Target | None:
-        """The input with this name, or the tune NAME#1, NAME#2, ... of an input.
+        """The input with this name, or the tune NAME#1, NAME#2, ... of an input."""
+        return self._find_below(self._folder, name)
 
-        Windows separates folders with a backslash. Spaces around a name belong to it if an input has them, too.
-        """
-        stripped = name.strip()
-        forms = dict.fromkeys(form for text in (name, stripped) for form in (text, text.replace("\\", "/").removeprefix("./")))
-        return next((target for form in forms if (target := self._find(form)) is not None), None)
+    def _find_folder(self, rows: Iterable[Sequence[str]]) -> str:
+        """The only folder that contains all rows; '' for the root, and if no folder or several do."""
+        folders: set[str] | None = None
+        for names in rows:
+            if self._contains("", names):
+                return ""
+            if folders is None:
+                folders = self._folders_with(names)
+            # A row outside of all these folders is an error, whichever of them is chosen.
+            folders = {folder for folder in folders if self._contains(folder, names)} or folders
+        return folders.pop() if folders is not None and len(folders) == 1 else ""
 
-    def _find(self, name: str) -> Target | None:
-        if self._folder is None:
-            self._folder = self._find_folder(name)
-        if self._folder is None:
-            return None
-        name = self._folder + name
-        if (index := self._names.find(name)) is not None:
-            return Target(index)
-        stem, _, tune = name.rpartition("#")
-        if tune.isdecimal() and tune[0] != "0" and (index := self._names.find(stem)) is not None:
-            return Target(index, int(tune))
+    def _folders_with(self, names: Sequence[str]) -> set[str]:
+        """The folders that may contain one of these names, or the score of which the name is a tune."""
+        forms = [form for name in names for form in _forms(name)]
+        ends = ["/" + comparable(text) for form in forms for text in (form, form.rpartition("#")[0]) if text]
+        return {other.removesuffix(end) + "/" for other in map(comparable, self._names) for end in ends if other.endswith(end)}
+
+    def _contains(self, folder: str, names: Sequence[str]) -> bool:
+        return any(self._find_below(folder, name) is not None for name in names)
+
+    def _find_below(self, folder: str, name: str) -> Target | None:
+        for form in _forms(name):
+            if (index := self._names.find(folder + form)) is not None:
+                return Target(index)
+            stem, _, tune = form.rpartition("#")
+            if tune.isdecimal() and tune[0] != "0" and (index := self._names.find(folder + stem)) is not None:
+                return Target(index, int(tune))
         return None
-
-    def _find_folder(self, name: str) -> str | None:
-        """The folder that contains the first name of the file, '' for the root, None if no folder or several do."""
-        if self._names.find(name.partition("#")[0]) is not None or self._names.find(name) is not None:
-            return ""
-        end = "/" + comparable(name)
-        folders = {other.removesuffix(end) + "/" for other in map(comparable, self._names) if other.endswith(end)}
-        return folders.pop() if len(folders) == 1 else None
 
     def describe_unknown(self, names: Sequence[str]) -> str:
         """An error message with the nearest name."""
@@ -222,3 +248,9 @@ class _Inputs:
         neighbors = self._names[max(0, index - _NUM_NEIGHBORS) : index + _NUM_NEIGHBORS]
         nearest = difflib.get_close_matches(names[0], neighbors, 1, 0)
         return f"no input has the name {' or '.join(map(repr, names))}; the nearest name is {nearest[0]!r}"
+
+
+def _forms(name: str) -> Iterable[str]:
+    """The possible meanings of a name: Windows separates folders with a backslash, and spaces around a name may belong to it."""
+    texts = (name, name.strip())
+    return dict.fromkeys(form for text in texts for form in (text, text.replace("\\", "/").removeprefix("./")))

@@ -90,6 +90,11 @@ class PieceTable:
         """The name of an input."""
         return self._inputs[source]
 
+    def num_tunes(self, source: int) -> int:
+        """The number of pieces of an input, 0 if it is rejected as a whole."""
+        tune, num_pieces, reason = self._rows[["tune", "num_pieces", "reason"]][self._first_piece[source]].tolist()
+        return num_pieces if tune or reason == KEPT else 0
+
     def names(self, pieces: np.ndarray) -> list[str]:
         """The names of pieces."""
         inputs = map(self._inputs.__getitem__, self._rows["input"][pieces].tolist())

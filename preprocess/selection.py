@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pianogen.command import counted
 from pianogen.errors import UsageError
 from pianogen.store import Split
 from preprocess.metadata import NO_GROUP, Metadata, Target
@@ -57,9 +58,6 @@ def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> S
 
     Args:
         should_drop: whether near-duplicates of similarity 0.8 and above are dropped.
-
-    Raises:
-        UsageError: the metadata names a tune that its score does not have.
     """
     number = table.order()
     first = _find_first_equal(table, number)
@@ -72,6 +70,20 @@ def select(table: PieceTable, metadata: Metadata | None, should_drop: bool) -> S
         if metadata.has_splits:
             split = np.where(source == NONE, Split.NONE, listed_split[source]).astype(np.uint8)
     return Selection(number, first, similar, split, group)
+
+
+def check_tunes(table: PieceTable, metadata: Metadata) -> None:
+    """Checks that scores have the tunes that the metadata names. The tunes of a rejected score are not known.
+
+    Raises:
+        UsageError: a score has fewer tunes.
+    """
+    for source, tune in metadata.tunes:
+        if tune > (num_tunes := table.num_tunes(source)) > 0:
+            raise UsageError(
+                f"the metadata names tune {tune} of {table.input_name(source)}, which has {counted(num_tunes, 'tune')}; "
+                "correct the name"
+            )
 
 
 def _find_first_equal(table: PieceTable, number: np.ndarray) -> np.ndarray:
@@ -115,16 +127,11 @@ def _look_up(table: PieceTable, number: np.ndarray, metadata: Metadata) -> tuple
     sources = table.rows["input"][number]
     split, group = metadata.split[sources], metadata.group[sources]
     if metadata.tunes:
-        tunes = table.rows["tune"][number]
-        index_of = {Target(int(sources[index]), int(tunes[index])): index for index in np.flatnonzero(tunes).tolist()}
-        for target, (tune_group, tune_split) in metadata.tunes.items():
-            index = index_of.get(target)
-            if index is None:
-                raise UsageError(
-                    f"the metadata names tune {target.tune} of {table.input_name(target.number)}, which has fewer tunes; "
-                    "correct the name"
-                )
-            split[index], group[index] = tune_split, tune_group
+        tunes = np.maximum(table.rows["tune"][number], 1)  # 0 for the only tune of a score
+        for index in np.flatnonzero(np.isin(sources, [target.number for target in metadata.tunes])).tolist():
+            target = Target(int(sources[index]), int(tunes[index]))
+            if target in metadata.tunes:
+                group[index], split[index] = metadata.tunes[target]
     return split, group
 
 

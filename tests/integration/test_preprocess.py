@@ -216,7 +216,7 @@ def test_too_many_rejects_keep_the_old_store_and_the_finished_work(small: Path, 
     old = store.read_bytes()
     command = preprocess_command(2, corpus, "--store", store)
     done = finished(command)
-    assert_failed(done, 1, "PreprocessError: 2 of 6 inputs were rejected (2 not_midi), more than --max-rejects 0.1 allows")
+    assert_failed(done, 1, "PreprocessError: 2 of 6 pieces were rejected (2 not_midi), more than --max-rejects 0.1 allows")
     assert "INFO not inputs: scores and projects in formats that are not read: 1 .mscz" in done.stderr
     assert store.read_bytes() == old
     assert ledger_of(store).read_text().count("not_midi") == 2
@@ -226,6 +226,16 @@ def test_too_many_rejects_keep_the_old_store_and_the_finished_work(small: Path, 
     assert names_in(tmp_path / "out") == {"a.h5", "a.ledger.csv"}
     with Store(store) as made:
         assert len(made.pieces) == 4
+
+
+def test_allowed_share_of_rejects_is_exact(tmp_path: Path) -> None:
+    """0.58 * 50 is less than 29 in floating-point numbers."""
+    corpus = made_midi_corpus(tmp_path / "corpus", 21)
+    for number in range(29):
+        (corpus / f"{number}.mid").write_text("not a MIDI file")
+    done = finished(preprocess_command(0, corpus, "--store", tmp_path / "a.h5", "--max-rejects", "0.58"))
+    assert done.returncode == 0, done.stderr
+    assert "50 inputs: 21 kept, 0 duplicates, 29 rejected" in done.stdout
 
 
 WRONG_ARGUMENTS = {

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -81,7 +82,7 @@ class Files:
         for name in {**splits, **groups}:
             stem, _, tune = name.partition("#")
             target = Target(self.number(stem), int(tune or 0))
-            assert metadata.assign(target, groups.get(name, ""), splits.get(name, Split.NONE))
+            assert metadata.assign(target, groups.get(name), splits.get(name, Split.NONE))
         return metadata
 
 
@@ -96,7 +97,7 @@ def merged(
     written = Files(folder, files)
     metadata = None if splits is None and groups is None else written.metadata(splits or {}, groups or {})
     table = table_of([written.shard], written.names)
-    options = MergeOptions(metadata, should_drop, max_rejects)
+    options = MergeOptions(metadata, should_drop, Fraction(str(max_rejects)))
     return merge(table, [written.shard], folder / "a.h5", folder / "a.ledger.csv", options, PROVENANCE)
 
 
@@ -203,7 +204,7 @@ def test_store_is_written_up_to_the_allowed_share_of_rejects(tmp_path: Path, sha
 
 @pytest.mark.parametrize("share", [0.249, 0])
 def test_more_rejects_are_an_error_and_no_store_is_written(tmp_path: Path, share: float) -> None:
-    with pytest.raises(PreprocessError, match=r"1 of 4 inputs were rejected \(1 not_midi\), more than --max-rejects"):
+    with pytest.raises(PreprocessError, match=r"1 of 4 pieces were rejected \(1 not_midi\), more than --max-rejects"):
         merged(tmp_path, FOUR_INPUTS, max_rejects=share)
     assert not (tmp_path / "a.h5").exists()
     assert [row["status"] for row in ledger(tmp_path)] == ["kept", "rejected", "kept", "duplicate"]
@@ -211,7 +212,7 @@ def test_more_rejects_are_an_error_and_no_store_is_written(tmp_path: Path, share
 
 NO_STORE: dict[str, tuple[dict[str, Content], dict[str, Split] | None, float, str]] = {
     "too_many_rejects": ({"a.mid": midi_of(Split.TRAIN), "b.mid": TEXT}, None, 0.1, "--max-rejects"),
-    "nothing_kept": ({"a.mid": TEXT, "b.mid": DRUMS}, None, 1, "all 2 inputs were rejected"),
+    "nothing_kept": ({"a.mid": TEXT, "b.mid": DRUMS}, None, 1, "all 2 pieces were rejected"),
     "train_is_empty_by_hash": ({"a.mid": midi_of(Split.VALID), "b.mid": midi_of(Split.TEST)}, None, 0, "train split"),
     "train_is_empty_by_file": ({"a.mid": midi_of(Split.TRAIN)}, {"a.mid": Split.VALID}, 0, "train split"),
 }
@@ -428,6 +429,14 @@ def test_share_of_rejects_counts_tunes(tmp_path: Path) -> None:
         merged(tmp_path, files, max_rejects=0.24)
 
 
-def test_metadata_of_a_tune_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"the metadata names tune 3 of a\.abc, which has fewer tunes"):
+def test_metadata_of_a_tune_that_does_not_exist_is_an_error_with_a_ledger(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the metadata names tune 3 of a\.abc, which has 2 tunes"):
         merged(tmp_path, {"a.abc": [tune(1), tune(2)]}, groups={"a.abc#3": "dance"})
+    assert [row["name"] for row in ledger(tmp_path)] == ["a.abc#1", "a.abc#2"]
+
+
+def test_metadata_may_name_the_tunes_of_a_rejected_score_and_the_only_tune_of_a_score(tmp_path: Path) -> None:
+    files: dict[str, Content] = {"a.abc": Reason.BAD_SCORE, "b.abc": [tune(1)]}
+    splits = {"a.abc#1": Split.TRAIN, "a.abc#2": Split.TRAIN, "b.abc#1": Split.TRAIN}
+    assert merged(tmp_path, files, splits, max_rejects=0.5).num_kept == 1
+    assert splits_of(tmp_path) == {"b.abc": Split.TRAIN}

@@ -1,8 +1,11 @@
 """The file of --metadata: recognized columns, the files of MAESTRO and ASAP, and errors that name line and value."""
 
 import csv
+import hashlib
+import os
 import unicodedata
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -75,7 +78,7 @@ def test_columns_of_other_names_are_given(tmp_path: Path) -> None:
     columns = parse_columns("name=file,group=artist,split=subset")
     assert assigned(read(tmp_path, text, ["a.mid", "b.mid"], columns), ["a.mid", "b.mid"]) == {
         "a.mid": ("Anna", Split.VALID),
-        "b.mid": (None, Split.TRAIN),
+        "b.mid": ("", Split.TRAIN),
     }
 
 
@@ -120,6 +123,25 @@ def test_names_may_have_the_form_of_windows_or_begin_with_a_dot(tmp_path: Path, 
     metadata = read(tmp_path, "name,split\n" + "".join(f"{name},test\n" for name in listed), names)
     assert metadata.split.tolist() == [Split.TEST, Split.TEST, Split.TEST, Split.NONE]
     assert metadata.tunes == {Target(3, 2): (NO_GROUP, Split.TEST)}
+
+
+@pytest.mark.parametrize("listed", list(permutations(["z.mid", "1.mid", "c.abc#2"])))
+def test_names_are_below_the_only_folder_that_has_all_of_them_in_any_order(tmp_path: Path, listed: Sequence[str]) -> None:
+    names = ["x/1.mid", "x/c.abc", "x/z.mid", "y/1.mid", "y/z.mid", "z/c.abc"]
+    metadata = read(tmp_path, "name,split\n" + "".join(f"{name},test\n" for name in listed), names)
+    assert metadata.split.tolist() == [Split.TEST, Split.NONE, Split.TEST, Split.NONE, Split.NONE, Split.NONE]
+    assert metadata.tunes == {Target(1, 2): (NO_GROUP, Split.TEST)}
+
+
+def test_file_may_be_a_pipe() -> None:
+    text = b"name,split\na.mid,test\n"
+    reading, writing = os.pipe()
+    os.write(writing, text)
+    os.close(writing)
+    metadata = read_metadata(Path(f"/dev/fd/{reading}"), {}, Names(["a.mid"]))
+    os.close(reading)
+    assert metadata.split.tolist() == [Split.TEST]
+    assert metadata.sha256 == hashlib.sha256(text).hexdigest()
 
 
 def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
@@ -174,13 +196,17 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "unknown_name": ("name,split\na.mid,train\nsonata 1.mid,train\n", ["meta.csv:3", "'sonata 1.mid'", "'sonata_1.mid'"]),
     "unknown_first_name": ("name,split\nnone.mid,train\n", ["meta.csv:2", "'none.mid'"]),
     "name_in_two_folders": ("name,split\nz.mid,train\n", ["meta.csv:2", "'z.mid'"]),
-    "name_outside_the_folder": ("name,split\n1.mid,train\na.mid,train\n", ["meta.csv:3", "'a.mid'"]),
+    "name_outside_the_folder": ("name,split\n1.mid,train\nz.mid,train\n", ["meta.csv:3", "'z.mid'"]),
+    "name_below_a_folder_before_one_below_the_root": ("name,split\n1.mid,train\na.mid,train\n", ["meta.csv:2", "'1.mid'"]),
+    "name_below_a_folder_behind_one_below_the_root": ("name,split\na.mid,train\n1.mid,train\n", ["meta.csv:3", "'1.mid'"]),
     "no_name": ("split,name\ntrain\n", ["meta.csv:2", "the row has no name"]),
     "unknown_split": ("name,split\na.mid,training\n", ["meta.csv:2", "'training'", "train, valid, validation, dev, test"]),
     "no_split": ("name,split\na.mid\n", ["meta.csv:2", "expected train"]),
     "number_for_a_split": ("name,split\na.mid,0\n", ["meta.csv:2", "'0'"]),
     "two_splits": ("name,split\na.mid,train\na.mid,test\n", ["meta.csv:3", "a.mid appears twice"]),
     "two_groups": ("name,group\na.mid,x\na.mid,y\n", ["meta.csv:3", "a.mid appears twice"]),
+    "group_and_no_group": ("name,group\na.mid,x\na.mid,\n", ["meta.csv:3", "a.mid appears twice"]),
+    "no_group_and_group": ("name,group\na.mid,\na.mid,x\n", ["meta.csv:3", "a.mid appears twice"]),
     "two_splits_of_a_tune": ("name,split\na.abc#2,train\na.abc#2,test\n", ["meta.csv:3", "a.abc#2 appears twice"]),
     "other_columns": ("file,part\na.mid,train\n", ["meta.csv", "file, part", "--metadata-columns", "midi_filename"]),
     "only_names": ("name,title\na.mid,x\n", ["meta.csv", "one for group or split"]),
