@@ -123,7 +123,8 @@ def sound_name(midi: str, audio_format: AudioFormat) -> str:
 def index_text(rows: Sequence[Mapping[str, object]]) -> str:
     """The content of an index.csv of at least one row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    # All text is quoted: the csv module would write a name with a carriage return without quotes.
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

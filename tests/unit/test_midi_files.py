@@ -261,11 +261,21 @@ def test_names_that_differ_only_in_case_stay_distinct_where_case_is_ignored(tmp_
 
 
 def test_unusual_names_are_kept(tmp_path: Path) -> None:
-    names = ["Ä ö.mid", "a.MID", "a.kar", "a\\\\b\\xff.mid", "b/c d/é'\"<&>.mid", "con:.mid", ".mid"]
+    names = [
+        "Ä ö.mid",
+        "a.MID",
+        "a.kar",
+        "a\\\\b\\xff.mid",
+        "b/c d/é'\"<&>.mid",
+        "con:.mid",
+        "\r.mid",
+        "two\n\rlines.mid",
+        ".mid",
+    ]
     store = store_with_names(tmp_path / "c.h5", *names)
     midi_files.write_folder([store], OutputFolder(tmp_path / "out", "test"), 1)
     midi_files.write_archive(store, tmp_path / "c.zip", 1)
-    rows = rows_of((tmp_path / "out" / "index.csv").read_text())
+    rows = rows_of((tmp_path / "out" / "index.csv").read_bytes().decode())
     assert [row["name"] for row in rows] == names
     assert [row["file"] for row in rows] == [name if name.endswith(".mid") else f"{name}.mid" for name in names]
     with ZipFile(tmp_path / "c.zip") as archive:
