@@ -45,7 +45,8 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> I
 
     Args:
         corpora: folders, files, archives, or music21:NAME.
-        index_folder: the folder to write archive indexes to; None writes none, and the inputs cannot be read.
+        index_folder: the folder to write archive indexes to, which is not part of a corpus; None writes none, and the inputs
+            cannot be read.
         unread: counts the other files.
 
     Raises:
@@ -105,11 +106,11 @@ def _scan_corpus(corpus: str, index_folder: Path | None, unread: Unread) -> Iter
 def _scan_folder(folder: str, root: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The inputs below a folder. Links to folders are followed, except a link to a folder that contains the link."""
     root_length = len(os.path.join(root, ""))
-    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    not_followed = frozenset() if index_folder is None else frozenset({_identity(index_folder)})
+    stack = [(folder, not_followed)]
     while stack:
         current, parents = stack.pop()
-        status = os.stat(current)
-        identity = (status.st_dev, status.st_ino)
+        identity = _identity(current)
         if identity in parents:
             continue
         with os.scandir(current) as entries:
@@ -118,6 +119,11 @@ def _scan_folder(folder: str, root: str, index_folder: Path | None, unread: Unre
                     stack.append((entry.path, parents | {identity}))
                 else:
                     yield from _scan_file(entry.path, entry.path[root_length:], index_folder, unread)
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -35,7 +35,7 @@ NO_INDEXES = Path("no corpus here has a compressed archive")
 
 
 def inputs_of(*corpora: object) -> Inputs:
-    return scan(list(map(str, corpora)), NO_INDEXES, Unread())
+    return scan(list(map(str, corpora)), None, Unread())
 
 
 def names_of(*corpora: object) -> list[str]:
@@ -303,6 +303,13 @@ def test_compressed_midi_file_is_decompressed_up_to_the_size_limit_only(tmp_path
         assert tracemalloc.get_traced_memory()[1] < 4 * MAX_BYTES
     finally:
         tracemalloc.stop()
+
+
+def test_work_folder_in_the_corpus_is_not_part_of_it(tmp_path: Path) -> None:
+    folder_with(tmp_path, b"a.mid", b"store.h5.tmp-work/lock", b"old.h5.tmp-work/lock")
+    unread = Unread()
+    assert len(scan([str(tmp_path)], tmp_path / "store.h5.tmp-work", unread)) == 1
+    assert unread.lines() == ["other files: 1 without a suffix"]
 
 
 def test_files_that_macos_writes_are_not_inputs(tmp_path: Path) -> None:
