@@ -46,11 +46,11 @@ def run(connection: Connection, shard: Path, options: ReadOptions, limits: Limit
         connection: receives chunks and returns a ChunkResult or a PianogenError for each.
         shard: the file that records are appended to.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
     # Imported here: the rank, which imports this module too, must not load numba.
     from pianogen.kernel_cache import compile_once, release_compiler
     from pianogen.midi.shingles import minhash
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank handles an interrupt
     compile_once(lambda: minhash(read_roll(WARM_UP_MIDI, "warm-up.mid")[0]))  # worker processes inherit the compiled kernels
     release_compiler()
     worker = None

@@ -154,6 +154,16 @@ def kill_half_way(corpus: Path, store: Path, ranks: int, killed_rank: int | None
     assert not store.exists()
 
 
+def test_interrupt_while_the_host_process_starts_prints_one_line(corpus: Path, tmp_path: Path) -> None:
+    with started(mixed_command(0, corpus, tmp_path / "a.h5")) as rank:
+        wait_until(lambda: (tmp_path / "a.h5.tmp-work").exists(), "the inputs are known")
+        os.killpg(rank.pid, signal.SIGINT)
+        output = rank.communicate()[0]
+    assert rank.returncode == 130
+    assert "interrupted; run the same command again to resume" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(("ranks", "killed_rank", "ranks_after"), [(2, None, 3), (3, 1, 0)])
 def test_resume_with_another_number_of_ranks_writes_the_same_bytes(
     corpus: Path, undisturbed: Path, tmp_path: Path, ranks: int, killed_rank: int | None, ranks_after: int
