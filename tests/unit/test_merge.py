@@ -372,7 +372,7 @@ def test_near_duplicates_in_different_splits_are_counted(tmp_path: Path, capsys:
     result = merged(tmp_path, variants, splits)
     assert (result.num_similar, result.num_across_splits) == (4, 2)
     assert describe_store(["info", str(tmp_path / "a.h5")]) == 0
-    line = "near-duplicates   kept; 4 pieces resemble an earlier one, 2 of them in another split"
+    line = "near-duplicates      kept; 4 pieces resemble an earlier one, 2 of them in another split"
     assert line in capsys.readouterr().out.splitlines()
     assert merged(tmp_path, {"a.mid": midi_of(Split.TRAIN)} | variants).num_across_splits == 0
 
