@@ -5,40 +5,60 @@ of a snapshot is the hash of its content: submissions of equal code share one.
 """
 
 import hashlib
+import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import jobs
 import pianogen
+from pianogen import atomic
+from pianogen.command import counted
 
 _PACKAGES = (pianogen, jobs)
+_log = logging.getLogger(__name__)
 
 
 def take(folder: Path) -> Path:
-    """Copies the packages that jobs import into a folder below `folder`, and returns the path of that folder."""
+    """Copies the packages that jobs import into a folder below `folder`, and returns the path of that folder.
+
+    Files that an existing snapshot has lost, such as on a scratch file system, are restored: queued jobs need them too.
+    """
     roots = [Path(str(package.__file__)).parent for package in _PACKAGES]
-    files = sorted(
-        (Path(root.name) / path.relative_to(root), path)
+    content = {
+        Path(root.name) / path.relative_to(root): path.read_bytes()
         for root in roots
         for path in root.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
-    )
+    }
     digest = hashlib.sha256()
-    for name, path in files:
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    for name, data in sorted(content.items()):
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
     snapshot = folder / f"code-{digest.hexdigest()[:12]}"
-    if snapshot.is_dir():
-        return snapshot
-    temporary = folder / f"{snapshot.name}.tmp-{os.getpid()}"
-    for name, path in files:
+    if not snapshot.is_dir():
+        _create(snapshot, content)
+    elif damaged := {name: data for name, data in content.items() if not _has_content(snapshot / name, data)}:
+        _log.warning("%s had lost or changed %s; they are restored", snapshot, counted(len(damaged), "file"))
+        for name, data in damaged.items():
+            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(snapshot / name, data)  # a running job may import the file
+    return snapshot
+
+
+def _create(snapshot: Path, content: Mapping[Path, bytes]) -> None:
+    temporary = snapshot.with_name(f"{snapshot.name}.tmp-{os.getpid()}")
+    for name, data in content.items():
         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, temporary / name)
+        (temporary / name).write_bytes(data)
     try:
         temporary.rename(snapshot)
     except OSError:  # another submission was faster
         shutil.rmtree(temporary)
-    return snapshot
+
+
+def _has_content(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def variables(snapshot: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from jobs.cluster.own_job import OwnJob, batch_job
 from jobs.records import packs, submissions
 from jobs.records.provenance import Outcome
 from jobs.records.run_directory import VISIBILITY_DELAY_S, Run
-from jobs.records.submissions import TrainingJob
+from jobs.records.submissions import TrainingJob, number_of
 from pianogen.errors import PianogenError
 from pianogen.lock import DEAD_AFTER_S, Lock, LockError
 from pianogen.polling import wait_until
@@ -32,11 +32,12 @@ def find_submission(run: Run, own: OwnJob) -> str:
         ClaimError: no submission has recorded this job.
     """
     jobs: list[TrainingJob] = []
+    number = number_of(own.folder.name)
 
     def is_decided() -> bool:
         nonlocal jobs
         jobs = submissions.training_jobs(run.sweep).get(run.name, [])
-        return not own.id or any(job.id == own.id or job.submission.name > own.folder.name for job in jobs)
+        return not own.id or any(job.id == own.id or number_of(job.submission.name) > number for job in jobs)
 
     while not wait_until(is_decided, VISIBILITY_DELAY_S, _POLL_S) and submissions.is_being_submitted(run.sweep):
         pass
@@ -59,7 +60,7 @@ def _check_not_replaced(run: Run, own: OwnJob) -> None:
         ClaimError: another job has taken over the run.
     """
     attempts = run.read_provenance().attempts
-    if own.id and attempts and attempts[-1].submission > own.folder.name:
+    if own.id and attempts and number_of(attempts[-1].submission) > number_of(own.folder.name):
         raise _refusal(run, own, f"job {attempts[-1].job} was queued for it later and has trained it")
 
 

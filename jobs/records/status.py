@@ -14,7 +14,7 @@ from jobs.records import packs, submissions
 from jobs.records.provenance import Attempt, Outcome
 from jobs.records.run_directory import Run
 from jobs.records.run_state import Execution, RunFacts, State, decide
-from jobs.records.submissions import TrainingJob
+from jobs.records.submissions import TrainingJob, number_of
 from pianogen import lock
 from pianogen.command import counted
 from pianogen.progress import ProgressRecord, read_progress
@@ -156,8 +156,8 @@ def read_statuses(runs: Sequence[Run]) -> dict[Run, Status]:
 def _candidates(run: Run, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
     """The jobs that may train a run: that of its last attempt, and those that were queued later."""
     attempts = run.read_provenance().attempts
-    replaced_by = attempts[-1].submission if attempts else ""
-    return [job for job in jobs if job.submission.name >= replaced_by]
+    replaced_by = number_of(attempts[-1].submission) if attempts else -1
+    return [job for job in jobs if number_of(job.submission.name) >= replaced_by]
 
 
 def _states_of(run: Run, jobs: Sequence[TrainingJob], states: Mapping[JobKey, JobState]) -> dict[JobKey, JobState]:

@@ -20,7 +20,6 @@ from pianogen import lock
 from pianogen.lock import Lock
 
 _CANCELLED, _RECORD = "cancelled", "jobs.json"
-_FOLDERS = "[0-9][0-9][0-9][0-9]-*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +95,24 @@ def job_name(jobs: Path, kind: str) -> str:
 
 
 def create_folder(jobs: Path, kind: str) -> Path:
-    """A new folder for a submission; unlike job ids, its number is never used again."""
+    """A new folder for a submission; unlike job ids, its number is never used again.
+
+    Raises:
+        OSError: the folder cannot be created.
+    """
+    jobs.mkdir(parents=True, exist_ok=True)
     while True:
-        number = max((int(path.name[:4]) for path in jobs.glob(_FOLDERS)), default=-1) + 1
+        number = max((number_of(path.name) for path in jobs.iterdir()), default=-1) + 1
         folder = jobs / f"{number:04d}-{kind}"
         with suppress(FileExistsError):  # another command was faster
-            folder.mkdir(parents=True)
+            folder.mkdir()
             return folder
+
+
+def number_of(name: str) -> int:
+    """The number of a submission from the name of its folder; later ones have larger numbers. -1 for another name."""
+    number, dash, _ = name.partition("-")
+    return int(number) if dash and number.isdecimal() else -1
 
 
 def record(folder: Path, name: str, cluster: str, jobs: Mapping[str, Sequence[str]]) -> None:
@@ -117,7 +127,8 @@ def read_all(jobs: Path) -> list[Submission]:
     Raises:
         RecordError: a jobs.json is damaged.
     """
-    return [_read(path) for path in sorted(jobs.glob(f"*/{_RECORD}"))]
+    paths = sorted(jobs.glob(f"*/{_RECORD}"), key=lambda path: (number_of(path.parent.name), path))
+    return [_read(path) for path in paths]
 
 
 def _read(path: Path) -> Submission:
@@ -228,8 +239,8 @@ def _lock_file(sweep: Path) -> Path:
 
 def cancel_local(jobs: Path) -> None:
     """Cancels the jobs of commands that run them on their own machine: these commands start no more jobs."""
-    for folder in jobs.glob(_FOLDERS):
-        if not (folder / _RECORD).exists():
+    for folder in jobs.glob("*-*"):
+        if number_of(folder.name) >= 0 and not (folder / _RECORD).exists():
             (folder / _CANCELLED).touch()
 
 

@@ -58,17 +58,23 @@ def test_lock_of_a_process_on_another_machine_is_trusted_for_a_while(tmp_path: P
     assert Run(run.path).read_provenance().attempts[-1].log == "log/attempt-01.log"
 
 
-def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(tmp_path: Path, store: Path) -> None:
+@pytest.mark.parametrize(("first_name", "second_name"), [("0000-train", "0001-train"), ("9999-train", "10000-train")])
+def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(
+    tmp_path: Path, store: Path, first_name: str, second_name: str
+) -> None:
     """Another cluster may have queued the run again; Slurm requeues the first job meanwhile."""
     run = prepare(tmp_path / "sweep", store)
     jobs = run.sweep / "jobs"
-    for job in ("815_0", "9_0"):
-        submissions.record(submissions.create_folder(jobs, "train"), "sweep-train", "c1", {job: [run.name]})
-    first = OwnJob("815_0", folder=jobs / "0000-train")
-    assert claim.find_submission(run, first) == "0000-train"
+    (jobs / first_name).mkdir(parents=True)
+    assert submissions.create_folder(jobs, "train").name == second_name
+    for job, name in (("815_0", first_name), ("9_0", second_name)):
+        submissions.record(jobs / name, "sweep-train", "c1", {job: [run.name]})
+    assert [job.id for job in submissions.training_jobs(run.sweep)[run.name]] == ["815_0", "9_0"]
+    first = OwnJob("815_0", folder=jobs / first_name)
+    assert claim.find_submission(run, first) == first_name
     with claim.exclusive(run, first):
         pass
-    attempts.begin_attempt(run, OwnJob("9_0"), "0001-train")
+    attempts.begin_attempt(run, OwnJob("9_0"), second_name)
     attempts.end_attempt(run, error="no space left")
     with pytest.raises(claim.ClaimError, match="job 9_0 was queued for it later and has trained it"), claim.exclusive(run, first):
         pass

@@ -2,12 +2,13 @@
 
 import errno
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jobs.cluster import slurm
+from jobs.cluster import code_snapshot, slurm
 from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
@@ -140,6 +141,25 @@ def test_refused_submission_to_a_sweep_with_jobs_keeps_its_snapshot_of_the_code(
     with pytest.raises(SlurmRefusal):
         launch.launch("slurm", batch)
     assert sorted(path.name[:5] for path in batch.folder.iterdir()) == ["0000-", "code-"]
+
+
+def test_snapshot_of_the_code_that_lost_files_is_restored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a scratch file system does with files that were not read for weeks; queued jobs import the snapshot."""
+    snapshot = code_snapshot.take(tmp_path)
+    content = {path: path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
+    shutil.rmtree(snapshot / "jobs" / "records")
+    (snapshot / "pianogen" / "roll.py").write_bytes(b"")
+    assert code_snapshot.take(tmp_path) == snapshot
+    assert {path: path.read_bytes() for path in snapshot.rglob("*") if path.is_file()} == content
+    num_records = sum("records" in path.parts for path in content)
+    assert f"{snapshot} had lost or changed {num_records + 1} files" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [snapshot.name]
+
+
+def test_link_to_a_missing_folder_of_submissions_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "jobs").symlink_to("moved")
+    with pytest.raises(FileExistsError, match=str(tmp_path / "jobs")):
+        submissions.create_folder(tmp_path / "jobs", "train")
 
 
 def test_cancelled_command_starts_no_more_batches(tmp_path: Path) -> None:
