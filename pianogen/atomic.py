@@ -1,5 +1,6 @@
 """Atomic writes: the content is written to a temporary file in the same folder, fsynced, and renamed."""
 
+import errno
 import glob
 import os
 import uuid
@@ -9,6 +10,7 @@ from pathlib import Path
 
 _MAX_STEM_BYTES = 200  # of the temporary file's name; most file systems limit names to 255 bytes
 _KEY_LENGTH = 8  # hexadecimal digits
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
@@ -51,9 +53,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Waits until the content of a file, or the entries of a folder, are on the disk."""
+    """Waits until the content of a file, or the entries of a folder, are on the disk.
+
+    Some file systems, such as those of VirtualBox, SMB and FUSE, cannot do that for a folder. Its entries are then written later.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _UNSUPPORTED):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the error has no path
     finally:
         os.close(handle)

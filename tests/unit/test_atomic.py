@@ -1,5 +1,8 @@
 """Files that are written atomically, and the temporary files of processes that were killed."""
 
+import errno
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +36,24 @@ def test_leftovers_of_a_file_are_removed_and_others_are_kept(tmp_path: Path, nam
     atomic.remove_leftovers(path)
     assert set(tmp_path.iterdir()) == {path, *others}
     assert path.read_text() == "kept"
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO])
+@pytest.mark.parametrize("is_of_folder", [True, False])
+def test_only_a_folder_may_lack_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, is_of_folder: bool) -> None:
+    """As on shared folders of VirtualBox."""
+    fsync = os.fsync
+
+    def fail(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == is_of_folder:
+            raise OSError(error, os.strerror(error))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if is_of_folder and error != errno.EIO:
+        atomic.write_text(tmp_path / "a.txt", "text")
+        assert (tmp_path / "a.txt").read_text() == "text"
+    else:
+        with pytest.raises(OSError, match=str(tmp_path)) as raised:
+            atomic.write_text(tmp_path / "a.txt", "text")
+        assert raised.value.errno == error
