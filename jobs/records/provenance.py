@@ -1,6 +1,8 @@
 """provenance.json: the store, the code and the command that a run was submitted with, and a record of each of its attempts."""
 
 import hashlib
+import logging
+import os
 import platform
 import subprocess
 import sys
@@ -21,6 +23,10 @@ from pianogen.store import Store
 
 _PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "h5py", "music21", "submitit")
 _MAX_DIFF_BYTES = 2**16
+_GIT_TIMEOUT_S = 60
+# Independent of the settings of the user, such as those of diff programs and colors.
+_DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/", "HEAD")
+_log = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
@@ -261,14 +267,29 @@ def _versions() -> dict[str, str]:
 
 
 def read_git_state(folder: Path = Path(pianogen.__file__).parent) -> GitState | None:
-    """The commit and the uncommitted changes of the checkout of a folder, such as that of the code; None if it is in none."""
+    """The commit and the uncommitted changes of the checkout that tracks a folder, such as that of the code; None without one.
+
+    A package that is installed below the checkout of another project is not tracked.
+    """
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return None
     try:
-        commit, diff = (
-            subprocess.run(["git", "-C", folder, *command], capture_output=True, check=True).stdout
-            for command in (["rev-parse", "HEAD"], ["diff", "HEAD"])
-        )
-    except (OSError, subprocess.CalledProcessError):
+        if not _git(folder, "ls-files"):
+            return None
+        commit, diff = _git(folder, "rev-parse", "HEAD"), _git(folder, *_DIFF)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else str(error)
+        _log.warning("provenance.json has no commit of %s, because git failed: %s", folder, " ".join(reason.split()))
         return None
     is_complete = len(diff) <= _MAX_DIFF_BYTES
     text = diff[:_MAX_DIFF_BYTES].decode(errors="replace")
     return GitState(commit.decode().strip(), text, None if is_complete else hashlib.sha256(diff).hexdigest())
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """The output of git about the repository of a folder, whoever owns it: its code is running."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "safe.directory=*", "-C", folder, *arguments]
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_GIT_TIMEOUT_S, env=environment
+    ).stdout

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -99,26 +100,64 @@ def test_status_shows_the_figures_of_a_run_that_trains(tmp_path: Path, store: Pa
     assert (row["epoch"], row["loss"], row["valid_loss"]) == (None, None, None), "these are figures of the result"
 
 
-def test_long_diff_of_the_checkout_is_cut_and_hashed(tmp_path: Path) -> None:
-    def git(*arguments: str) -> bytes:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        return subprocess.run(["git", "-C", tmp_path, *identity, *arguments], capture_output=True, check=True).stdout
+def git(folder: Path, *arguments: str) -> bytes:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    return subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, check=True).stdout
 
-    git("init", "--quiet")
-    (tmp_path / "data.txt").write_text("one\n")
-    git("add", ".")
-    git("commit", "--quiet", "--message=data")
-    (tmp_path / "data.txt").write_text("two\n")
+
+def make_checkout(folder: Path) -> None:
+    """A repository with an uncommitted change."""
+    folder.mkdir(exist_ok=True)
+    git(folder, "init", "--quiet")
+    (folder / "data.txt").write_text("one\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message=data")
+    (folder / "data.txt").write_text("two\n")
+
+
+def test_long_diff_of_the_checkout_is_cut_and_hashed(tmp_path: Path) -> None:
+    make_checkout(tmp_path)
     state = read_git_state(tmp_path)
     assert state is not None
-    assert (state.diff, state.diff_sha256) == (git("diff", "HEAD").decode(), None)
+    assert (state.diff, state.diff_sha256) == (git(tmp_path, "diff", "HEAD").decode(), None)
     (tmp_path / "data.txt").write_text("two\n" * 200_000)
     state = read_git_state(tmp_path)
     assert state is not None
-    diff = git("diff", "HEAD")
+    diff = git(tmp_path, "diff", "HEAD")
     assert len(state.diff) == 65_536
     assert diff.startswith(state.diff.encode())
     assert state.diff_sha256 == hashlib.sha256(diff).hexdigest()
+
+
+def test_record_of_the_checkout_does_not_depend_on_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "checkout"
+    make_checkout(checkout)
+    expected = read_git_state(checkout)
+    assert expected is not None
+    make_checkout(tmp_path / "other")
+    settings = {"diff.external": "false", "color.ui": "always", "diff.noprefix": "true", "diff.mnemonicPrefix": "true"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in settings.items():
+        git(checkout, "config", "--global", name, value)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "cat")  # which would wait for the terminal
+    assert read_git_state(checkout) == expected
+    if os.getuid() == 0:
+        shutil.chown(checkout, "nobody")
+    assert read_git_state(checkout) == expected
+
+
+def test_checkout_of_another_project_is_not_that_of_an_installed_package(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_checkout(tmp_path)
+    package = tmp_path / ".venv" / "pianogen"
+    package.mkdir(parents=True)
+    assert read_git_state(package) is None
+    assert caplog.text == ""
+    (tmp_path / ".git" / "HEAD").write_text("damaged")
+    assert read_git_state(tmp_path) is None
+    assert f"provenance.json has no commit of {tmp_path}, because git failed: fatal: not a git repository" in caplog.text
 
 
 def test_failure_after_training_is_repaired_without_training_again(
