@@ -1,6 +1,8 @@
-"""submitit's executor, with one change: jobs that Slurm has queued although sbatch reported an error are found.
+"""submitit's executor, with two changes.
 
-sbatch reports a timeout if the controller is slow to answer; the controller may have queued the jobs nevertheless.
+Jobs that Slurm has queued although sbatch reported an error are found: sbatch reports a timeout if the controller is slow to
+answer, and the controller may have queued the jobs nevertheless. And the id of a job is not taken from other lines of the output,
+which the sbatch of some sites prints.
 """
 
 import re
@@ -18,6 +20,7 @@ from pianogen.polling import wait_until
 _UNCERTAIN = re.compile(
     r"timed? ?out|zero bytes|receive failure|unexpected message|communication|unable to contact", re.IGNORECASE
 )
+_SUBMITTED = re.compile(r"Submitted batch job (\d+)")
 _SEARCH_S, _POLL_S = 20.0, 2.0
 
 
@@ -67,6 +70,15 @@ class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]
             if is_uncertain:
                 raise UncertainError(str(error)) from error
             raise
+
+    @staticmethod
+    def _get_job_id_from_submission_command(string: bytes | str) -> str:
+        """As in submitit, which takes the first "job NUMBER" of the output."""
+        output = string if isinstance(string, str) else string.decode(errors="replace")
+        submitted = _SUBMITTED.search(output)
+        if submitted is None:
+            raise FailedJobError(f"sbatch printed no id of a job: {output}")
+        return submitted.group(1)
 
     def _find_queued(self, timeout_s: float) -> str | None:
         job: str | None = None

@@ -16,7 +16,9 @@ from jobs.execution.launch import Batch, JobError
 from jobs.records import submissions
 from tests.support import fake_slurm
 
+# Greets the user, as at some sites.
 SBATCH = """
+echo "This is job 1 of the 100 of your project"
 count=$(($(cat "{calls}" 2>/dev/null || echo 0) + 1))
 echo $count > "{calls}"
 [[ $count -le {accepted} ]] && echo "Submitted batch job $((100 + count))" && exit
