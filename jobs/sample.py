@@ -20,11 +20,12 @@ from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.records import record_file, status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.run_state import State
-from jobs.records.samples import find_drawn, hash_primer, memorization_file
+from jobs.records.samples import MAX_STEM_BYTES, find_drawn, hash_primer, memorization_file
 from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_warnings
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
+from pianogen.names import shortened
 from pianogen.sampling.primer import check_start
 from pianogen.validation import validate
 
@@ -262,7 +263,7 @@ def _file_name(run: Run, settings: SamplingConfig) -> str:
     """The name of a store of samples: by the settings that differ from those of the run."""
     own, values = run.read_config().sampling.model_dump(), settings.model_dump()
     parts = [f"{key}{_in_name(key, value)}" for key, value in values.items() if value != own[key]]
-    return f"{'-'.join(['samples', *parts])}.h5"
+    return f"{shortened('-'.join(['samples', *parts]), MAX_STEM_BYTES)}.h5"
 
 
 def _in_name(key: str, value: Any) -> str:

@@ -1,7 +1,6 @@
 """The MIDI files of a store: their names, and their rows in index.csv."""
 
 import csv
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,10 +10,10 @@ from typing import Self
 from jobs.export.audio import AudioFormat
 from jobs.records.samples import read_parameters
 from pianogen.errors import PianogenError
+from pianogen.names import MAX_BYTES, shortened, with_hash
 from pianogen.store import Split, Store
 
-_MAX_STEM_BYTES = 251  # with .mid, 255 bytes: the limit of most file systems
-_DIGEST_LENGTH = 16
+_MAX_STEM_BYTES = MAX_BYTES - len(".mid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _with_hash(name: str) -> str:
     path = PurePosixPath(name)
-    return str(path.with_name(f"{_hashed(path.stem, name.encode(errors='surrogateescape'))}.mid"))
+    return str(path.with_name(f"{with_hash(path.stem, name.encode(errors='surrogateescape'), _MAX_STEM_BYTES)}.mid"))
 
 
 def midi_name(piece: str) -> str:
@@ -149,13 +148,5 @@ def _index_rows(store: Store, names: Sequence[str]) -> list[dict[str, object]]:
 
 def _shortened(part: str) -> str:
     """A part of a path, shortened to what file systems allow; a store writes a byte that is not valid UTF-8 as four letters."""
-    data = part.encode(errors="surrogateescape")
-    if len(data) <= _MAX_STEM_BYTES or (len(data) <= _MAX_STEM_BYTES + len(".mid") and part.endswith(".mid")):
-        return part
-    return _hashed(part, data)
-
-
-def _hashed(part: str, data: bytes) -> str:
-    """A part of a path, shortened if necessary, with a hash of bytes that identify it."""
-    start = part.encode(errors="surrogateescape")[: _MAX_STEM_BYTES - _DIGEST_LENGTH - 1].decode(errors="ignore")
-    return f"{start}-{hashlib.sha256(data).hexdigest()[:_DIGEST_LENGTH]}"
+    is_complete = part.endswith(".mid") and len(part.encode(errors="surrogateescape")) <= MAX_BYTES
+    return part if is_complete else shortened(part, _MAX_STEM_BYTES)

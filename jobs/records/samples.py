@@ -11,9 +11,12 @@ from jobs.records import record_file
 from jobs.records.run_directory import Run
 from pianogen.config import SamplingConfig
 from pianogen.evaluation.memorization import Memorization
+from pianogen.names import MAX_BYTES
 from pianogen.store import Store
 
 SAMPLES = "samples.h5"  # those that a run draws at its end
+_MEMORIZATION = ".memorization.json"
+MAX_STEM_BYTES = MAX_BYTES - len(_MEMORIZATION)  # of the name of a store; other names that begin with it are shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def find_sample_stores(run: Run) -> list[Path]:
 
 def memorization_file(store: Path) -> Path:
     """The file with the passages that samples have in common with the train split; those of SAMPLES are in result.json."""
-    return store.with_suffix(".memorization.json")
+    return store.with_suffix(_MEMORIZATION)
 
 
 def read_memorization(run: Run, store: Path) -> Memorization | None:

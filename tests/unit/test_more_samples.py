@@ -7,10 +7,11 @@ import pytest
 
 from jobs import sample
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_drawn, hash_primer
+from jobs.records.samples import find_drawn, hash_primer, memorization_file
 from pianogen import command
 from pianogen.config import SamplingConfig
 from tests.support import fake_slurm
+from tests.support.made_corpus import made_midi
 from tests.support.made_sweep import made_sweep, write_made_samples
 
 OWN = {"num": 3, "steps": 20, "temperature": 0.7, "threshold": 0.4}
@@ -106,3 +107,27 @@ def test_each_run_draws_with_its_own_resources(
     assert "partition" not in on_cpus
     assert "#SBATCH --partition=gpu" in on_gpu
     assert "#SBATCH --gpus-per-node=a100:1" in on_gpu
+
+
+def test_name_of_a_store_with_a_long_primer_is_shortened(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the samples are drawn: their files could not be written."""
+    primers = [tmp_path / f"{'theme' * 50}{number}.mid" for number in range(2)]
+    (run.path / "model.keras").touch()
+    fake_slurm.install(
+        monkeypatch,
+        tmp_path / "bin",
+        **{"sbatch": "echo Submitted batch job 1", "scontrol": "echo ClusterName = c1"},
+        **dict.fromkeys(("squeue", "srun", "sacct"), "true"),
+    )
+    stores = set()
+    for primer in primers:
+        primer.write_bytes(made_midi(1))
+        assert command.run(sample.main, [str(run.path), "--primer", str(primer), "--cluster", "slurm"]) == 0
+        stores.add(Path(capsys.readouterr().out.splitlines()[-1]))
+    assert len(stores) == 2
+    for store in stores:
+        assert store.name.startswith("samples-primerthemetheme")
+        memorization_file(store).touch()
+        store.with_name(f"{store.stem}-0000.flac").touch()
