@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -136,14 +137,18 @@ def _decode(target: Path, out: Path | None, archive: bool, audio_format: AudioFo
     function = functools.partial(decode_job, outputs=outputs, archive=archive, max_processes=cpus, audio_format=audio_format)
     resources = _resources(runs, cpus, _AUDIO_MEMORY_GB if audio_format else _MEMORY_GB)
     folder = _jobs_folder(runs, outputs, out, archive)
+    is_temporary = cluster == "local" and out is not None and bool(runs)
+    if is_temporary:
+        folder.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="decode-", dir=folder))  # other commands may write to the same --out
     batch = Batch("decode", function, list(outputs), folder, resources, [job.id for job in live_jobs])
-    is_own = folder.name == JOBS and not folder.exists()
     jobs = launch.launch("debug" if not runs and cluster == "local" else cluster, batch)
     if jobs:
         after = f"; they start after {counted(len(live_jobs), 'other job')}" if live_jobs else ""
         print(f"queued {counted(len(jobs), 'job')}: {jobs[0]} to {jobs[-1]}{after}")
-    elif is_own and not submissions.read_all(folder):  # other commands may have queued jobs that need it
+    elif is_temporary:
         shutil.rmtree(folder, ignore_errors=True)
+        submissions.remove_empty([folder.parent])
     for path, output in outputs.items():
         print(f"{path} -> {output}")
 

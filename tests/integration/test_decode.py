@@ -138,8 +138,11 @@ def test_runs_without_samples_are_skipped(runs: list[Run], cluster: str) -> None
     assert "0000-base is waiting and has no samples" in decoded.stderr
     assert len(contents(runs[1].path / "midi")) == 2 * 3 + 1
     elsewhere = sweep.parent / "elsewhere"
+    other = elsewhere / ".jobs" / "decode-a1"  # of another command that is running
+    other.mkdir(parents=True)
     assert finished([*DECODE, str(sweep), "--cluster", cluster, "--out", str(elsewhere)]).returncode == 0
     assert contents(elsewhere) == {f"0001-gru/{name}": data for name, data in contents(runs[1].path / "midi").items()}
+    assert list((elsewhere / ".jobs").iterdir()) == [other]
 
 
 def test_store_is_decoded_to_its_own_folder(tmp_path: Path) -> None:
