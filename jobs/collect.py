@@ -5,13 +5,12 @@ pianogen collect runs/quick --out collected
 
 import logging
 import sys
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 from jobs.export import index
+from jobs.export.archive import opened_archive
 from jobs.export.output_folder import OutputFolder, read_fingerprints
 from jobs.listening import page as listening_page
 from jobs.listening.draw import ListeningTest, draw
@@ -24,7 +23,7 @@ from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
 from pianogen import atomic, command
 from pianogen.command import counted
-from pianogen.errors import PianogenError, UsageError, cause
+from pianogen.errors import UsageError
 from pianogen.evaluation.sample_metrics import measure
 from pianogen.roll_text import encode_roll
 from pianogen.store import Store
@@ -166,12 +165,9 @@ def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[s
         files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     path = folder / f"{store.stem}.zip"
     if path.is_file():
-        try:
-            with ZipFile(path) as archive:
-                if archive.comment.decode(errors="replace") == fingerprint:
-                    files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
-        except (BadZipFile, zlib.error) as error:
-            raise PianogenError(f"{path} is damaged ({cause(error)}); remove it and decode the run again") from error
+        with opened_archive(path) as archive:
+            if archive.comment.decode(errors="replace") == fingerprint:
+                files |= {name: archive.read(name) for name in set(names) & set(archive.namelist())}
     return files
 
 

@@ -1,10 +1,22 @@
-"""The names of the members of zip archives, in the encodings that programs write."""
+"""The names of the members of zip archives, in the encodings that programs write, and the errors of damaged archives."""
 
+import lzma
 import zipfile
 import zlib
 from struct import Struct
 from typing import BinaryIO
 
+# What zipfile raises for a damaged archive.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 _ENTRY = Struct("<28xHHH12x")  # of the directory: the lengths of name, extra field and comment
 _ENTRY_SIGNATURE, _ENTRY_FLAGS_AT = b"PK\1\2", 9  # the upper byte of the flags
 _HEADER_SIGNATURE, _HEADER_FLAGS_AT, _HEADER_BYTES = b"PK\3\4", 7, 30  # of a member, without its name

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from jobs.export.archive import opened_archive
 from jobs.export.audio import AudioFormat
 from jobs.export.conversion import ConvertedPiece, convert_pieces, map_pieces
 from jobs.export.index import PieceFile, StoreContent, index_text, plot_name, sound_name
@@ -89,11 +90,8 @@ def _check_fingerprint(place: Path, store: str, expected: str, recorded: str) ->
 
 def _check_archive(path: Path, content: StoreContent, audio_format: AudioFormat | None) -> None:
     """Checks that an archive was exported from a store, with the requested sound files."""
-    try:
-        with ZipFile(path) as archive:
-            fingerprint, members = archive.comment.decode(errors="replace"), set(archive.namelist())
-    except BadZipFile as error:
-        raise PianogenError(f"{path} is damaged ({error}); remove it and decode again") from error
+    with opened_archive(path) as archive:
+        fingerprint, members = archive.comment.decode(errors="replace"), set(archive.namelist())
     _check_fingerprint(path, content.path.name, content.fingerprint, fingerprint)
     if audio_format and not {sound_name(piece.name, audio_format) for piece in content.pieces} <= members:
         raise PianogenError(f"{path} was exported without {audio_format} files; remove it and decode again")

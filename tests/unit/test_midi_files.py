@@ -3,12 +3,13 @@
 import csv
 import io
 from pathlib import Path
-from zipfile import ZIP_STORED, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
 
 from jobs.export import index, midi_files
+from jobs.export.archive import opened_archive
 from jobs.export.output_folder import OutputFolder
 from jobs.records.record_file import RecordError
 from pianogen.config import SamplingConfig
@@ -125,6 +126,35 @@ def test_existing_files_are_kept(corpus: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(PianogenError, match="is damaged"):
         midi_files.write_archive(corpus, archive, 1)
+
+
+# Other bytes of the header of a member, and of its entry in the directory, by position.
+DAMAGED_MEMBERS: dict[str, tuple[dict[int, int], dict[int, int]]] = {
+    "version": ({}, {6: 255}),
+    "encrypted": ({6: 1}, {8: 1}),
+    "patched": ({}, {8: 0x20}),
+    "unknown compression": ({}, {10: 3}),
+    "compressed by another method": ({}, {10: 12}),
+    "longer than the file": ({}, {10: 0, 23: 127, 27: 127}),
+    "position": ({}, {45: 255}),
+    "data": ({40: 255}, {}),
+    "name": ({}, {9: 8, 46: 255}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_MEMBERS)
+def test_damaged_archive_is_an_error(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "samples.zip"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("index.csv", "file,run\n" * 30)
+    data = bytearray(path.read_bytes())
+    for start, changes in zip((0, data.find(b"PK\1\2")), DAMAGED_MEMBERS[damage], strict=True):
+        for position, value in changes.items():
+            data[start + position] = value
+    path.write_bytes(data)
+    message = rf"{path} is damaged \(.+\); remove it and decode again"
+    with pytest.raises(PianogenError, match=message), opened_archive(path) as archive:
+        archive.read("index.csv")
 
 
 def test_archive_of_a_replaced_store_is_kept(corpus: Path, tmp_path: Path) -> None:

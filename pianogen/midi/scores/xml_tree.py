@@ -2,33 +2,20 @@
 
 import codecs
 import io
-import lzma
 import posixpath
 import re
 import zipfile
-import zlib
 from xml.etree import ElementTree
 
 from pianogen.midi.scores.errors import ScoreError
 from pianogen.names import comparable
-from pianogen.zip_names import member_name, open_zip
+from pianogen.zip_names import ZIP_ERRORS, member_name, open_zip
 
 MAX_XML_BYTES = 16_777_216
 _SCORE_SUFFIXES = (".xml", ".musicxml")
 _CONTAINER = "META-INF/container.xml"
 _DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-# What zipfile raises for a damaged archive; in memory an OSError can only mean damaged data and not a failing disk.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 
 
 def read_tree(data: bytes) -> ElementTree.Element:
@@ -81,7 +68,7 @@ def _read_container(data: bytes) -> bytes:
             if name not in members:
                 name = _only_score(list(members), name)
             return _read_member(archive, members[name])
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:  # in memory, an OSError can only mean damaged data and not a failing disk
         raise ScoreError(f"the compressed score is damaged: {type(error).__name__}: {error}") from error
 
 
