@@ -6,7 +6,6 @@ pianogen decode corpus.h5 --out corpus-midi
 
 import functools
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import get_args
 
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
+from jobs.execution.cores import num_cores
 from jobs.execution.launch import Batch, Cluster
 from jobs.export import audio
 from jobs.export.audio import AudioFormat
@@ -205,7 +205,7 @@ def _resources(runs: Sequence[Run], cpus: int, memory_gb: int) -> SlurmConfig:
 def _cpus_per_job(cluster: Cluster, num_jobs: int) -> int:
     """The number of cores per job; jobs on this machine share its cores."""
     if cluster == "local":
-        return max(1, len(os.sched_getaffinity(0)) // num_jobs)
+        return max(1, num_cores() // num_jobs)
     return _SLURM_CPUS if cluster == "slurm" else 1
 
 

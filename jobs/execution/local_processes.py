@@ -16,6 +16,7 @@ from typing import NoReturn
 import submitit
 
 from jobs.configuration.run_config import SlurmConfig
+from jobs.execution.cores import num_cores
 from jobs.execution.job_display import JobDisplay
 from jobs.records import submissions
 from pianogen import logs
@@ -88,7 +89,7 @@ def max_parallel(resources: SlurmConfig, num_gpus: int) -> int:
     Args:
         num_gpus: places for processes on the GPUs, of which each GPU has `runs_per_gpu`.
     """
-    by_cores = len(os.sched_getaffinity(0)) // resources.cpus_per_task
+    by_cores = num_cores() // resources.cpus_per_task
     by_gpus = num_gpus // resources.num_gpus if resources.num_gpus else by_cores
     return max(1, min(resources.max_parallel, by_cores, by_gpus))
 

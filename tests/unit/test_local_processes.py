@@ -9,6 +9,7 @@ import pytest
 
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
+from jobs.execution.cores import num_cores
 from tests.programs.environment import write_environment
 from tests.support import fake_slurm
 
@@ -32,8 +33,36 @@ _YEAR_S = 365 * 24 * 3_600
 def test_processes_at_a_time_fit_the_cores_that_may_be_used_and_the_gpus(
     monkeypatch: pytest.MonkeyPatch, cores: int, num_gpus: int, resources: SlurmConfig, expected: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(local_processes, "num_cores", lambda: cores)
     assert local_processes.max_parallel(resources, num_gpus) == expected
+
+
+V1 = "4:memory:/docker/1f\n3:cpu,cpuacct:/docker/1f\n0::/docker/1f\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/\n", {}, 8),
+        ("0::/a.slice/b\n", {"a.slice/cpu.max": "300000 100000\n", "a.slice/b/cpu.max": "max 100000\n"}, 3),
+        ("0::/../c\n", {"cpu.max": "1600000 100000\n"}, 8),
+        (V1, {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        (V1, {"cpu/docker/1f/cpu.cfs_quota_us": "400000\n", "cpu/docker/1f/cpu.cfs_period_us": "100000\n"}, 4),
+        (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        (None, {}, 8),
+    ],
+)
+def test_quotas_of_containers_limit_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record: str | None, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    content = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in (content | ({"proc/self/cgroup": record} if record else {})).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert num_cores(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +93,7 @@ def test_gpus_are_all_of_the_machine_without_a_choice(
 def test_processes_share_the_gpus_and_have_no_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Three processes at a time on two GPUs: each of them ends when all have started."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(local_processes, "num_cores", lambda: 3)
     (tmp_path / "out").mkdir()
     paths = [str(tmp_path / "out" / str(number)) for number in range(3)]
     resources = SlurmConfig(timeout_min=1, cpus_per_task=1, gpus_per_node=1, runs_per_gpu=2)
