@@ -4,6 +4,7 @@ The runs are the product of the list `runs` of variations, of the `grid`, and of
 """
 
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pianogen.combinations import check_combinations
 from pianogen.validation import ConfigError
 
 _VARIATIONS = ("runs", "grid", "random")
+_PATHS = ("model.ensemble", "sampling.primer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Variation:
 
 
 def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of a sweep file, with the `key=value` overrides of the command line applied.
+    """The values of a sweep file, with the `key=value` overrides of the command line applied, and with absolute paths.
 
     `grid.KEY=[…]` overrides a key of the grid, `random.num=…` one of the random draws.
 
@@ -54,8 +56,21 @@ def load_sweep(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         key = ineffective[0]
         raise ConfigError(f"{key} is varied by {path}; override grid.{key}=[…] instead, or remove {key} from the sweep")
     _check_alone(overrides)
-    variations = {"runs": runs, "grid": grid, "random": random}
-    return nest(base | changes, where) | {key: value for key, value in variations.items() if value}
+    if random:
+        random = random | {"space": _with_absolute_paths(by_key(random["space"], where))}
+    variations = {"runs": list(map(_with_absolute_paths, runs)), "grid": _with_absolute_paths(grid), "random": random}
+    return nest(_with_absolute_paths(base | changes), where) | {key: value for key, value in variations.items() if value}
+
+
+def _with_absolute_paths(settings: Settings) -> Settings:
+    """Settings, or choices of settings, whose paths do not depend on the working directory; links in paths remain."""
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, list):
+            return list(map(absolute, value))
+        return os.path.abspath(value) if value and isinstance(value, str) else value
+
+    return settings | {key: absolute(settings[key]) for key in _PATHS if key in settings}
 
 
 def _gather(values: dict[Any, Any], where: str) -> dict[Any, Any]:
@@ -171,6 +186,6 @@ def _label(varied: dict[str, Any]) -> str:
             continue
         name = "" if key == "model.name" else key.rpartition(".")[2]
         values = value if isinstance(value, list) else [value]
-        text = "+".join(Path(text).name if key == "model.ensemble" else text for text in map(str, values))
+        text = "+".join(Path(text).name if key in _PATHS else text for text in map(str, values))
         parts.append(re.sub(r"[^A-Za-z0-9.+_]+", "_", name + text))
     return "-".join(parts)[:100]

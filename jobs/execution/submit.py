@@ -3,7 +3,7 @@
 import logging
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from jobs.records.status import Status
 from jobs.records.sweep_directory import JOBS, PlannedRun
 from pianogen.combinations import find_warnings
 from pianogen.command import counted
+from pianogen.config import flatten
 from pianogen.errors import UsageError
 from pianogen.store import Store
 
 _log = logging.getLogger(__name__)
 _NEW = Status(State.WAITING, "not submitted")
+_MAX_DIFFERENCES = 3  # in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,29 @@ def _plan(out: Path, variations: Sequence[Variation], store: Store) -> tuple[lis
     if existing and all(entry.is_new for entry in planned):
         raise UsageError(
             f"{out} is the directory of another sweep: none of its runs ({len(existing)}) has a configuration and a store of "
-            "this sweep; use another --out"
+            f"this sweep; {_describe_difference(planned[0], existing.values(), store)}: use another --out"
         )
     for entry, variation in zip(planned, variations, strict=True):
         if entry.config.sampling != variation.config.sampling:
             print(f"{entry.run.name} keeps the sampling with which it was resubmitted")
     return planned, list(existing.values())
+
+
+def _describe_difference(planned: PlannedRun, existing: Collection[Run], store: Store) -> str:
+    """The settings in which the existing run that is most similar to a planned run differs from that run."""
+    settings = flatten(planned.config.result_settings())
+    differences: dict[str, list[str]] = {}
+    for run in existing:
+        provenance = run.read_provenance()
+        recorded = flatten(provenance.config)
+        others = [
+            f"{key} {recorded.get(key)} instead of {value}" for key, value in settings.items() if recorded.get(key) != value
+        ]
+        if provenance.store.fingerprint != store.fingerprint:
+            others.insert(0, f"the store {provenance.store.path} instead of {store.path.resolve()}")
+        differences[run.name] = others or ["settings of another version"]
+    name, others = min(differences.items(), key=lambda entry: len(entry[1]))
+    return f"{name} has {', '.join(others[:_MAX_DIFFERENCES])}"
 
 
 def _select(cluster: Cluster, planned: Sequence[PlannedRun], statuses: Mapping[Run, Status]) -> list[PlannedRun]:

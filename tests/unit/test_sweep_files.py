@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.configuration import grid, run_config
+from pianogen import yaml_files
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
 
@@ -114,9 +115,12 @@ def test_dotted_keys_of_grid_random_and_runs_are_never_ignored(
 @pytest.mark.parametrize(
     "text", ["my #1.mid", " a.mid", "a: b.mid", "&a b", "*a", "!a", "# a", "0012", "2020-01-01", "a\nb", "- a"]
 )
-def test_text_of_an_override_reaches_the_configuration_as_typed(tmp_path: Path, text: str) -> None:
+def test_text_of_an_override_reaches_the_configuration_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     path = write_sweep(tmp_path, "device: cpu\n")
-    assert grid.load_sweep(path, [f"sampling.primer={text}"])["sampling"]["primer"] == text
+    monkeypatch.chdir(tmp_path)
+    assert grid.load_sweep(path, [f"sampling.primer={text}"])["sampling"]["primer"] == str(tmp_path / text)
 
 
 def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +134,31 @@ def test_paths_of_a_sweep_are_relative_to_the_working_directory(tmp_path: Path, 
     assert variation.config.sampling.primer == str(tmp_path / "theme.mid")
     with pytest.raises(ConfigError, match=r"model.ensemble lists .+/runs/a twice"):
         grid.expand(grid.load_sweep(path, ["model.ensemble=[runs/a, runs/b/../a]"]), path)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("sampling.primer: theme.mid\n", ["joint"]),
+        ("sampling: {primer: theme.mid}\n", ["joint"]),
+        ("runs: [{sampling: {primer: a/theme.mid}}, {sampling.primer: null}]\n", ["primertheme.mid", "primerNone"]),
+        ("grid.sampling.primer: [a/1.mid, b/2.mid, null]\n", ["primer1.mid", "primer2.mid", "primerNone"]),
+        ("random: {num: 1, space: {sampling: {primer: [a/1.mid]}}}\n", ["primer1.mid"]),
+        ("model.ensemble: [runs/a, runs/b]\n", ["ensemble"]),
+        ("grid: {model.ensemble: [[runs/a, runs/b], [runs/a, runs/c]]}\n", ["ensemblea+b", "ensemblea+c"]),
+    ],
+)
+def test_sweep_that_was_written_has_the_same_runs_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, labels: list[str]
+) -> None:
+    path = write_sweep(tmp_path, f"device: cpu\nmodel.name: joint\n{text}")
+    monkeypatch.chdir(tmp_path)
+    values = grid.load_sweep(path, [])
+    variations = grid.expand(values, path)
+    path.write_text(yaml_files.dump_yaml(values))
+    monkeypatch.chdir("/")
+    assert grid.expand(grid.load_sweep(path, []), path) == variations
+    assert [variation.label for variation in variations] == labels
 
 
 @pytest.mark.parametrize(
