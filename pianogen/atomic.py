@@ -48,8 +48,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the content of a file atomically, in UTF-8."""
-    write_bytes(path, text.encode())
+    """Replaces the content of a file atomically, in UTF-8; invalid bytes, such as of the name of a folder, are escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def fsync(path: Path) -> None:

@@ -31,21 +31,26 @@ class OwnJob:
 def own_job() -> OwnJob:
     """The job of this process, from the variables that Slurm and submitit set."""
     get = os.environ.get
-    if get("SUBMITIT_EXECUTOR") != "slurm":  # started by hand, perhaps inside an allocation
+    job, folder = get("SLURM_JOB_ID"), get("SUBMITIT_FOLDER")
+    if get("SUBMITIT_EXECUTOR") != "slurm" or not job or not folder:  # started by hand, perhaps inside an allocation
         return OwnJob()
     array, task = get("SLURM_ARRAY_JOB_ID"), get("SLURM_ARRAY_TASK_ID")
     return OwnJob(
-        id=f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"],
-        restarts=int(get("SLURM_RESTART_COUNT", 0)),
-        rank=int(get("SLURM_PROCID", 0)),
-        num_tasks=int(get("SLURM_NTASKS", 1)),
-        folder=Path(os.environ["SUBMITIT_FOLDER"]),
+        id=f"{array}_{task}" if array and task else job,
+        restarts=_number("SLURM_RESTART_COUNT", 0),
+        rank=_number("SLURM_PROCID", 0),
+        num_tasks=_number("SLURM_NTASKS", 1),
+        folder=Path(folder),
     )
 
 
 def batch_job() -> BatchJob:
     """The job for locks; also of a process that was started by hand inside an allocation."""
-    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", 0)))
+    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), _number("SLURM_RESTART_COUNT", 0))
+
+
+def _number(variable: str, default: int) -> int:
+    return int(os.environ.get(variable) or default)
 
 
 def is_running(job: str) -> bool:

@@ -1,5 +1,6 @@
 """The configuration of a run: the settings that change its result, and the devices and resources that execute it."""
 
+import itertools
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -113,6 +114,16 @@ class SlurmConfig(Section):
         return self.model_copy(update={"runs_per_job": None, "runs_per_gpu": 1} | changes)
 
     @property
+    def limit_min(self) -> int | None:
+        """The time limit of a job in minutes; None if it has none, or if the site decides it."""
+        limit = self.extra.get("time", self.timeout_min)
+        try:
+            minutes = _parse_timeout(limit)
+        except ValueError:  # a word of sbatch, such as infinite
+            return None
+        return minutes or None if isinstance(minutes, int) else None
+
+    @property
     def is_requeued(self) -> bool:
         """Whether jobs may be requeued; some sites forbid it."""
         return "no-requeue" not in self.extra and self.extra.get("requeue", True) is not None
@@ -129,8 +140,9 @@ class SlurmConfig(Section):
     @field_validator("extra")
     @classmethod
     def _check_extra(cls, extra: dict[str, object]) -> dict[str, object]:
-        for name in extra.keys() & _RESERVED_OPTIONS.keys():
-            raise ValueError(f"options other than {name} ({_RESERVED_OPTIONS[name]})")
+        for name, (option, reason) in itertools.product(extra, _RESERVED_OPTIONS.items()):
+            if option.startswith(name):  # sbatch accepts abbreviations
+                raise ValueError(f"options other than {option} ({reason})")
         for name in [name for name, value in extra.items() if value is False]:
             raise ValueError(f"{name} to be null, which removes the option, or true")
         return extra

@@ -172,10 +172,12 @@ def check_resources(cluster: Cluster, batch: Batch, paths: Sequence[Path], is_sh
         return
     lead_s = batch.resources.signal_lead_s
     minimum = max(_MIN_TIMEOUT_MIN, 2 * lead_s // 60)
-    if batch.resources.timeout_min <= minimum:
+    limit = batch.resources.limit_min
+    if limit is not None and limit <= minimum:
+        name = "slurm.extra.time" if "time" in batch.resources.extra else "slurm.timeout_min"
         raise UsageError(
-            f"slurm.timeout_min is {batch.resources.timeout_min}, but the start of an attempt takes minutes and its shutdown "
-            f"begins {lead_s} s before the limit; set it to more than {minimum}"
+            f"{name} is {limit}, but the start of an attempt takes minutes and its shutdown begins {lead_s} s before the limit; "
+            f"set it to more than {minimum}"
         )
     if not is_shared:
         _log.info("check: whether the nodes see the paths")

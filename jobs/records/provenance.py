@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ConfigDict
+
 import pianogen
 from jobs.records import record_file
 from jobs.records.usage import USAGE_FIELDS, Requested, Usage
@@ -82,11 +84,13 @@ class Attempt:
     requested: Requested | None = None
     environment: dict[str, str] | None = None
 
-    __pydantic_config__ = record_file.COMPLETE
+    __pydantic_config__ = ConfigDict(**record_file.COMPLETE, allow_inf_nan=False)
 
     def __post_init__(self) -> None:
-        if self.ended is not None:
-            datetime.fromisoformat(self.ended)
+        for name in ("started", "ended"):
+            time = getattr(self, name)
+            if time is not None and datetime.fromisoformat(time).tzinfo is None:
+                raise ValueError(f"{name} is {time}, expected an offset from UTC")
 
     @property
     def usage(self) -> Usage | None:
@@ -289,7 +293,7 @@ def read_git_state(folder: Path = Path(pianogen.__file__).parent) -> GitState | 
 def _git(folder: Path, *arguments: str) -> bytes:
     """The output of git about the repository of a folder, whoever owns it: its code is running."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-c", "safe.directory=*", "-C", folder, *arguments]
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_GIT_TIMEOUT_S, env=environment
     ).stdout

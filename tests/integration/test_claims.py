@@ -1,6 +1,7 @@
 """Which job or process trains a run: records of jobs and locks, on one cluster and on several."""
 
 import json
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cluster import own_job
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim
 from jobs.execution.run_job import ProgressError, run_job
@@ -78,6 +80,30 @@ def test_job_trains_until_one_that_was_queued_later_has_begun_an_attempt(
     attempts.end_attempt(run, error="no space left")
     with pytest.raises(claim.ClaimError, match="job 9_0 was queued for it later and has trained it"), claim.exclusive(run, first):
         pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SLURM_JOB_ID": "7", "SUBMITIT_FOLDER": "/jobs"}, OwnJob("7", folder=Path("/jobs"))),
+        (
+            {"SLURM_JOB_ID": "7", "SUBMITIT_FOLDER": "/jobs", "SLURM_RESTART_COUNT": "2", "SLURM_PROCID": ""},
+            OwnJob("7", restarts=2, folder=Path("/jobs")),
+        ),
+        ({"SLURM_JOB_ID": "7", "SUBMITIT_FOLDER": "/jobs", "SLURM_RESTART_COUNT": ""}, OwnJob("7", folder=Path("/jobs"))),
+        ({}, OwnJob()),
+        ({"SLURM_JOB_ID": "7"}, OwnJob()),
+    ],
+)
+def test_variables_of_a_job_may_be_empty_or_left_over(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: OwnJob
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SUBMITIT_"))]:
+        monkeypatch.delenv(name)
+    for name, value in ({"SUBMITIT_EXECUTOR": "slurm"} | variables).items():
+        monkeypatch.setenv(name, value)
+    assert own_job.own_job() == expected
+    assert own_job.batch_job().restarts == expected.restarts
 
 
 def in_job(monkeypatch: pytest.MonkeyPatch, run: Run, job: str) -> Path:

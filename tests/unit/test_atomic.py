@@ -57,3 +57,8 @@ def test_only_a_folder_may_lack_fsync(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(OSError, match=str(tmp_path)) as raised:
             atomic.write_text(tmp_path / "a.txt", "text")
         assert raised.value.errno == error
+
+
+def test_text_may_name_a_folder_whose_name_is_not_valid_utf8(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "runs.csv", os.fsdecode(b"r\xfcn"))
+    assert (tmp_path / "runs.csv").read_text() == "r\\udcfcn"

@@ -239,6 +239,8 @@ def test_type_of_a_gpu_is_named_as_in_slurm(gpus: str) -> None:
         ({"gpus_per_node": "a100:2"}, "device cpu with slurm.gpus_per_node a100:2"),
         ({"extra": {"array": "0-3"}}, "expected options other than array (set slurm.max_parallel)"),
         ({"extra": {"clusters": "other"}}, "expected options other than clusters (export SLURM_CLUSTERS"),
+        ({"extra": {"cluster": "other"}}, "expected options other than clusters (export SLURM_CLUSTERS"),
+        ({"extra": {"job-na": "mine"}}, "expected options other than job-name (jobs are found by their names"),
         ({"extra": {"quiet": True}}, "expected options other than quiet (the output of sbatch is parsed"),
         ({"extra": {"requeue": False}}, "expected requeue to be null, which removes the option, or true"),
         ({"extra": {"mail_type": "END"}}, "slurm.extra.mail_type"),

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pytest
 from jobs.cluster import environment, site, slurm
 from jobs.cluster.slurm import Array
 from jobs.configuration.run_config import SlurmConfig
-from jobs.execution import launch
+from jobs.execution import launch, preflight
+from jobs.execution.launch import Batch
 from pianogen import logs
 from pianogen.errors import UsageError
 from tests.support import fake_slurm
@@ -75,6 +76,29 @@ def test_option_of_the_site_takes_the_place_of_the_same_option(
 ) -> None:
     before = options_of(array, gpus_per_node=1)
     assert options_of(array, gpus_per_node=1, extra=extra) == before - removed | added
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        (SlurmConfig(timeout_min=10), "slurm.timeout_min is 10, but"),
+        (SlurmConfig(timeout_min=20, signal_lead_s=900), "shutdown begins 900 s before the limit; set it to more than 30"),
+        (SlurmConfig(extra={"time": 2}), "slurm.extra.time is 2, but"),
+        (SlurmConfig(extra={"time": "0:10:00"}), "slurm.extra.time is 10, but"),
+        (SlurmConfig(timeout_min=11), None),
+        (SlurmConfig(timeout_min=5, extra={"time": "1-0"}), None),
+        (SlurmConfig(timeout_min=5, extra={"time": "infinite"}), None),
+        (SlurmConfig(timeout_min=5, extra={"time": 0}), None),
+        (SlurmConfig(timeout_min=5, extra={"time": None}), None),
+    ],
+)
+def test_time_limit_that_is_too_short_for_an_attempt_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resources: SlurmConfig, message: str | None
+) -> None:
+    fake_slurm.install(monkeypatch, tmp_path / "bin", **dict.fromkeys(("sbatch", "scontrol", "srun"), "true"))
+    batch = Batch("train", print, [str(tmp_path / "0000-base")], tmp_path / "jobs", resources)
+    with pytest.raises(UsageError, match=message) if message else nullcontext():
+        preflight.check_resources("slurm", batch, [], is_shared=True)
 
 
 def sbatch_variables(array: Array, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
