@@ -381,9 +381,9 @@ def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tm
         assert page.get_by_text("excerpts of the test split: median 10 onsets, maximum 12 (2 excerpts)").count() == 1
         passages = page.locator("details.passage")
         assert passages.locator("summary").all_inner_texts() == [
-            "Training piece: bar 5 of A/000.mid (not transposed)",
-            "Training piece: bar 3 of B/<b>.mid (-5 semitones, note values times 3/2)",
-            "Training piece: bar 5 of A/000.mid (not transposed)",
+            "Training piece: bar 5 of A/000.mid; the sample is not transposed",
+            "Training piece: bar 3 of B/<b>.mid; the sample is 5 semitones lower, with note values times 3/2",
+            "Training piece: bar 5 of A/000.mid; the sample is not transposed",
         ]
         assert page.get_by_text("120 onsets from bar 2 on also occur in the train split").count() == 1
         assert page.locator(".track strong", has_text="long passage").count() == 1
