@@ -1,7 +1,8 @@
 """A lock file that records its owner and expires when the owner dies.
 
-The owner touches the file every few seconds. A process on the same machine checks whether the owner is alive. A process on
-another machine respects a lock that was touched recently. A requeued job takes over the lock of its previous attempt.
+The owner touches the file every few seconds. A process on the same machine checks whether the owner is alive. A process that
+cannot, on another machine or of another user, respects a lock that was touched recently. A requeued job takes over the lock of
+its previous attempt.
 
 The lock is not a lock of the operating system: many network file systems do not support those, and a forked child inherits them
 and keeps them after the death of its parent.
@@ -11,6 +12,7 @@ import errno
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -56,6 +58,7 @@ class Owner:
         start_ticks: the start time of the process in clock ticks since boot. A PID may be reused; the pair is unique.
         locked_at: the local time at which it acquired the lock.
         job: the scheduler's job that it belongs to.
+        path: the lock file, without symbolic links.
     """
 
     host: str
@@ -64,6 +67,7 @@ class Owner:
     start_ticks: str
     locked_at: str
     job: BatchJob = BatchJob()
+    path: str = ""
 
     @property
     def is_on_this_machine(self) -> bool:
@@ -82,7 +86,7 @@ class Lock:
 
     def __init__(self, path: Path, activity: str, job: BatchJob = BatchJob()) -> None:
         self._path, self._activity, self._job = path, activity, job
-        self._text = json.dumps(asdict(_this_process(job)))
+        self._text = json.dumps(asdict(_this_process(path, job)))
         self._released = threading.Event()
         self._toucher = threading.Thread(target=self._touch_regularly, daemon=True)
 
@@ -96,7 +100,7 @@ class Lock:
         atomic.write_text(candidate, self._text)
         try:
             while not _link(candidate, self._path):
-                self._remove_if_dead(candidate)
+                self._remove_if_dead(candidate.with_name(f"{candidate.name}.old"))
         finally:
             candidate.unlink(missing_ok=True)
         self._toucher.start()
@@ -123,47 +127,47 @@ class Lock:
         except FileNotFoundError:
             return False
 
-    def _remove_if_dead(self, candidate: Path) -> None:
+    def _remove_if_dead(self, aside: Path) -> None:
         try:
             text = self._path.read_text(errors="replace")
-            os.utime(candidate)  # both times then come from the clock of the file system
-            untouched_s = candidate.stat().st_mtime - self._path.stat().st_mtime
-        except FileNotFoundError:
-            return  # the owner has just released it
-        owner = _parse_owner(text)
-        if not _is_dead(owner, untouched_s, self._job):
-            raise LockError(f"{self._activity} by {_describe(owner, untouched_s)}; wait until it ends, or stop it and retry")
-        # Another waiting process may have replaced the dead lock meanwhile. The file is therefore renamed and compared, and
-        # put back if it is that process's lock.
-        aside = candidate.with_name(candidate.name + ".old")
-        try:
+            owner = _parse_owner(text)
+            if not _is_dead(owner, self._path, self._job):
+                last_seen = f"last seen {max(_untouched_s(self._path), 0):.0f} s ago"
+                raise LockError(f"{self._activity} by {_describe(owner)}, {last_seen}; wait until it ends, or stop it and retry")
+            # Another waiting process may have replaced the dead lock meanwhile. The file is therefore renamed and compared, and
+            # put back if it is that process's lock.
             self._path.rename(aside)
         except FileNotFoundError:
-            return
+            return  # the owner has just released it
         if aside.read_text(errors="replace") != text:
             _link(aside, self._path)
         aside.unlink()
 
 
 def find_owner(path: Path, job: BatchJob = BatchJob()) -> Owner | None:
-    """The owner of a lock; None if no live process holds it. A damaged lock has an owner on an unknown host.
+    """The owner of a lock; None if no live process holds it here. A damaged lock has an owner on an unknown host.
 
     Args:
         job: the scheduler's job that this process belongs to.
     """
     try:
         owner = _parse_owner(path.read_text(errors="replace"))
-        untouched_s = time.time() - path.stat().st_mtime
+        return None if _is_dead(owner, path, job) else owner
     except FileNotFoundError:
         return None
-    return None if _is_dead(owner, untouched_s, job) else owner
 
 
 def start_ticks(pid: int) -> str:
-    """The start time of a process of this machine in clock ticks since boot (proc_pid_stat(5), field 22), '' if it has ended."""
+    """The start time of a process of this machine in clock ticks since boot (proc_pid_stat(5), field 22), '' if it has ended.
+
+    Raises:
+        PermissionError: the process exists, and /proc hides those of other users (proc(5), hidepid).
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
         return ""
     return "" if fields[0] == "Z" else fields[19]
 
@@ -177,17 +181,39 @@ def _parse_owner(text: str) -> Owner:
         return Owner("an unknown host", machine="", pid=0, start_ticks="", locked_at="an unknown time")
 
 
-def _describe(owner: Owner, untouched_s: float) -> str:
+def _describe(owner: Owner) -> str:
     job = f" (job {owner.job.id})" if owner.job.id else ""
-    return f"process {owner.pid} on {owner.host}{job} since {owner.locked_at}, last seen {max(untouched_s, 0):.0f} s ago"
+    return f"process {owner.pid} on {owner.host}{job} since {owner.locked_at}"
 
 
-def _is_dead(owner: Owner, untouched_s: float, own_job: BatchJob) -> bool:
+def _is_dead(owner: Owner, path: Path, own_job: BatchJob) -> bool:
+    if _is_copy(owner, path):
+        return True
     if owner.is_on_this_machine:
-        return start_ticks(owner.pid) != owner.start_ticks
+        with suppress(PermissionError):  # the time decides then
+            return start_ticks(owner.pid) != owner.start_ticks
     if owner.job.id and owner.job.id == own_job.id and owner.job.restarts != own_job.restarts:
         return True
-    return untouched_s > DEAD_AFTER_S
+    return _untouched_s(path) > DEAD_AFTER_S
+
+
+def _is_copy(owner: Owner, path: Path) -> bool:
+    """Whether a lock is a copy of the one that its owner holds, such as that in a copied sweep.
+
+    Only the inodes are compared: where a file system is mounted twice, the devices differ.
+    """
+    return os.path.exists(owner.path) and os.stat(owner.path).st_ino != path.stat().st_ino
+
+
+def _untouched_s(path: Path) -> float:
+    """The time since a lock was touched, by the clock of its file system; if that is read-only, by the clock of this machine."""
+    try:
+        with tempfile.TemporaryFile(prefix=f"{path.name}.", dir=path.parent) as probe:
+            os.utime(probe.fileno())
+            now = os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        now = time.time()
+    return now - path.stat().st_mtime
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -211,10 +237,10 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _this_process(job: BatchJob) -> Owner:
+def _this_process(path: Path, job: BatchJob) -> Owner:
     pid = os.getpid()
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    return Owner(socket.gethostname(), _machine(), pid, start_ticks(pid), now, job)
+    return Owner(socket.gethostname(), _machine(), pid, start_ticks(pid), now, job, str(path.resolve()))
 
 
 def _machine() -> str:

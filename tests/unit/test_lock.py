@@ -3,10 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +82,64 @@ def test_lock_of_another_host_expires_when_it_is_no_longer_touched(tmp_path: Pat
     write_remote_lock(tmp_path / "lock", untouched_s=lock.DEAD_AFTER_S * 2)
     with Lock(tmp_path / "lock", ACTIVITY):
         pass
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])  # hidepid=1 and hidepid=2 of proc(5)
+def test_lock_of_a_process_that_proc_hides_expires_like_that_of_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    path = tmp_path / "lock"
+    process = start_owner(path)
+    text = path.read_text()
+    end(process)
+    read = Path.read_text
+
+    def hide(file: Path, *arguments: Any, **options: Any) -> str:
+        if file == Path(f"/proc/{process.pid}/stat"):
+            raise error
+        return read(file, *arguments, **options)
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "the process of another user")
+
+    monkeypatch.setattr(Path, "read_text", hide)
+    monkeypatch.setattr(os, "kill", refuse)
+    path.write_text(text)
+    assert lock.find_owner(path) is not None
+    with pytest.raises(LockError, match=f"process {process.pid} on"), Lock(path, ACTIVITY):
+        pass
+    os.utime(path, (0, 0))
+    assert lock.find_owner(path) is None
+    with Lock(path, ACTIVITY):
+        pass
+
+
+def test_time_of_a_lock_is_measured_by_the_clock_of_its_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2 * lock.DEAD_AFTER_S)
+    write_remote_lock(tmp_path / "lock", untouched_s=0)
+    assert lock.find_owner(tmp_path / "lock") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "a read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert lock.find_owner(tmp_path / "lock") is None, "only the clock of this machine is left"
+
+
+def test_copy_of_a_lock_has_no_owner(tmp_path: Path) -> None:
+    original, copied, link = tmp_path / "original", tmp_path / "copy", tmp_path / "link"
+    original.mkdir()
+    link.symlink_to(original)
+    with Lock(original / "lock", ACTIVITY):
+        shutil.copytree(original, copied)
+        assert lock.find_owner(copied / "lock") is None
+        with Lock(copied / "lock", ACTIVITY):
+            assert lock.find_owner(copied / "lock") is not None
+        assert lock.find_owner(link / "lock") is not None
+        original.rename(tmp_path / "renamed")
+        assert lock.find_owner(tmp_path / "renamed" / "lock") is not None
 
 
 def test_requeued_job_takes_over_the_lock_of_its_previous_attempt(tmp_path: Path) -> None:
