@@ -101,10 +101,14 @@ class Run:
             atomic.remove_leftovers(self.path / name)
 
     def remove_results(self) -> None:
-        """Removes what attempts have written, except records and logs; first result.json, which marks the run as done."""
-        samples = [path for pattern in ("samples*.h5", "samples*.memorization.json") for path in sorted(self.path.glob(pattern))]
-        for path in [*(self.path / name for name in (*_FILES, *_FOLDERS)), *samples]:
-            if path.is_dir():
+        """Removes what attempts have written, except records and logs; first result.json, which marks the run as done.
+
+        The folders stay, without their content: they may be links to another disk.
+        """
+        patterns = (*(f"{name}/*" for name in _FOLDERS), "samples*.h5", "samples*.memorization.json")
+        written = [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+        for path in [*(self.path / name for name in _FILES), *written]:
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)

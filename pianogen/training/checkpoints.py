@@ -188,7 +188,7 @@ class Checkpoints:
         for path in sorted(self._folder.glob(f"{_PREFIX}-*"), reverse=True):
             match = _PART.match(path.name)
             if match and int(match[1]) not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @contextmanager

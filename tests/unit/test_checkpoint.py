@@ -77,8 +77,9 @@ def names_in(folder: Path) -> list[str]:
 def test_remains_of_killed_attempts_are_removed(folder: Path) -> None:
     for name in ("ckpt-25.data-00000-of-00001", "ckpt-99.index", "checkpoint.tmp-0123abcd"):
         (folder / name).write_bytes(bytes(100))
-    (folder / "ckpt-99_temp").mkdir()
-    (folder / "ckpt-99_temp" / "part").touch()
+    (folder / "ckpt-98_temp").mkdir()
+    (folder / "ckpt-98_temp" / "part").touch()
+    (folder / "ckpt-99_temp").symlink_to("ckpt-98_temp")
     (folder / "notes.txt").touch()
     Training(folder).save_at(40)
     checkpoints = [f"ckpt-{number}.{part}" for number in (20, 30, 40) for part in ("data-00000-of-00001", "index")]

@@ -15,7 +15,8 @@ from tests.support import fake_slurm
 from tests.support.made_music import made_store
 from tests.support.runs import create_runs, state_of
 
-KEPT = {"config.yaml", "provenance.json", "log", "notes.txt"}
+FOLDERS = ("checkpoints", "tensorboard")
+KEPT = {"config.yaml", "provenance.json", "log", "notes.txt", *FOLDERS}
 SBATCH = "echo 'Submitted batch job 101'"
 
 
@@ -37,9 +38,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
             "notes.txt",
         ):
             (run.path / name).write_text("old")
-        for name in ("checkpoints", "tensorboard"):
+        for name in FOLDERS:
             (run.path / name).mkdir()
             (run.path / name / "checkpoint").write_text("old")
+            (run.path / name / "part").mkdir()
     runs[0].write_result(Result("ckpt-1", 1, 1, {"loss": 0.5}, None, None, {}, []))
     use_slurm(monkeypatch, tmp_path, SBATCH)
     return runs
@@ -76,6 +78,18 @@ def test_selected_runs_are_trained_again_even_if_they_are_done(runs: list[Run]) 
     assert content(runs[0]) == KEPT
     assert state_of(runs[0])[0] == "waiting"
     assert "model.keras" in content(runs[1])
+
+
+def test_folders_that_are_links_to_another_disk_are_emptied(runs: list[Run], tmp_path: Path) -> None:
+    for name in FOLDERS:
+        (runs[1].path / name).rename(tmp_path / name)
+        (runs[1].path / name).symlink_to(tmp_path / name)
+        (tmp_path / name / "latest").symlink_to("part")
+    assert resubmit(runs, "--from-scratch") == 0
+    assert content(runs[1]) == KEPT
+    for name in FOLDERS:
+        assert (runs[1].path / name).readlink() == tmp_path / name
+        assert list((tmp_path / name).iterdir()) == []
 
 
 def test_run_as_target_is_a_selection(runs: list[Run]) -> None:
