@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, packs, status, submissions
-from jobs.records.run_directory import Run
+from jobs.records import attempts, local_queue, packs, status, submissions
 from jobs.records.selection import open_selected
 from jobs.records.submissions import LiveJob
 from jobs.records.sweep_directory import JOBS
@@ -19,7 +18,8 @@ from pianogen.command import counted
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
     """Cancels the jobs of a sweep, of some of its runs or of one run, and sends SIGTERM to its processes on this machine.
 
-    Running runs write a checkpoint before they exit. A job of several runs continues with the runs that were not selected.
+    Running runs write a checkpoint before they exit. A job or a local command with several runs continues with those that were
+    not selected.
 
     Args:
         selection: see `open_selected`.
@@ -36,14 +36,14 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     names = {name for job in jobs for name in job.runs}
     owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
     local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
-    num_jobs, num_processes = counted(len(complete), "job"), counted(len(local), "process")
+    waiting = local_queue.find(runs[0].sweep / JOBS, [run.name for run in runs])
+    num_jobs, num_processes = counted(len(complete), "job") + _of_packs(packed), counted(len(local), "process")
     if is_dry_run:
-        for name in sorted({*names, *(run.name for run in owners)}):
+        for name in sorted({*names, *(run.name for run in owners), *(name for _, name in waiting)}):
             print(name)
-        print(f"{num_jobs}{_of_packs(packed)} and {num_processes} of this machine would be cancelled; nothing was cancelled")
+        print(f"{num_jobs}{_of_queue(waiting)} and {num_processes} of this machine would be cancelled; nothing was cancelled")
         return
-    if not selection and not Run(target).config_file.is_file():  # the complete sweep
-        submissions.cancel_local(runs[0].sweep / JOBS)
+    waiting = [(submission, name) for submission, name in waiting if local_queue.take(submission, name)]
     if complete:
         slurm.cancel(complete)
     for job in packed:
@@ -53,7 +53,7 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
         with suppress(ProcessLookupError):  # it has ended in the meantime
             os.kill(pid, signal.SIGTERM)
     processes = f"sent SIGTERM to {num_processes} of this machine"
-    print(f"cancelled {num_jobs}{_of_packs(packed)}, and {processes}; status shows when they end")
+    print(f"cancelled {num_jobs}{_of_queue(waiting)}, and {processes}; status shows when they end")
     others = [run for run in runs if run.name not in names and run not in owners]
     for run, entry in status.read_statuses(others).items():
         if entry.is_active:  # elsewhere, such as in the queue of another cluster
@@ -67,3 +67,8 @@ def _of_packs(jobs: Sequence[LiveJob]) -> str:
     """The runs of jobs that continue with other runs; '' if there are none."""
     num = sum(len(job.runs) for job in jobs)
     return f", {counted(num, 'run')} of jobs that have other runs" if num else ""
+
+
+def _of_queue(waiting: Sequence[tuple[Path, str]]) -> str:
+    """The runs that local commands have not started; '' if there are none."""
+    return f", {counted(len(waiting), 'waiting run')}" if waiting else ""

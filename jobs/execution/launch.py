@@ -13,7 +13,7 @@ from jobs.cluster.job_states import array_of
 from jobs.cluster.slurm import Array, SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes, pack
-from jobs.records import submissions
+from jobs.records import local_queue, submissions
 from jobs.records.run_directory import Run
 from pianogen import logs
 from pianogen.command import counted
@@ -25,10 +25,6 @@ WriteInputs = Callable[[], None]
 
 class JobError(PianogenError):
     """Some jobs failed, or were not queued."""
-
-
-class CancelledError(JobError):
-    """The jobs of a command on this machine were cancelled; the command starts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,11 @@ class Batch:
     folder: Path
     resources: SlurmConfig
     after: Collection[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the runs or stores."""
+        return [Path(argument).name for argument in self.arguments]
 
     def array(self, folder: Path, code: Path) -> Array:
         """The job array of the batch."""
@@ -86,7 +87,7 @@ def check_cluster(cluster: Cluster) -> None:
 
 
 def launch_all(cluster: Cluster, batches: Sequence[tuple[Batch, WriteInputs]]) -> tuple[list[tuple[Batch, list[str]]], list[str]]:
-    """Launches the batches of a command one after another; see `launch`. After a cancellation the next ones are not started.
+    """Launches the batches of a command one after another; see `launch`.
 
     Returns:
         The batches that were launched, each with its job ids, and the reasons why others or some of their jobs were not.
@@ -94,6 +95,8 @@ def launch_all(cluster: Cluster, batches: Sequence[tuple[Batch, WriteInputs]]) -
     Raises:
         SlurmRefusal: sbatch rejected the first batch; nothing is queued or written.
     """
+    if cluster == "local":
+        return [], _execute(batches)
     launched: list[tuple[Batch, list[str]]] = []
     failures: list[str] = []
     for batch, write_inputs in batches:
@@ -103,9 +106,6 @@ def launch_all(cluster: Cluster, batches: Sequence[tuple[Batch, WriteInputs]]) -
             if not launched and not failures:
                 raise
             failures.append(str(error))
-        except CancelledError as error:
-            failures.append(str(error))
-            break
         except JobError as error:
             failures.append(str(error))
         else:
@@ -130,30 +130,20 @@ def launch(cluster: Cluster, batch: Batch, write_inputs: WriteInputs = lambda: N
         SlurmRefusal: sbatch rejected the jobs; nothing is queued or written.
         UsageError: a path has characters that jobs cannot use, or TensorFlow is not installed on this machine, which jobs here
             need; nothing is queued or written.
-        JobError: jobs on this machine failed, after all were executed; or sbatch rejected a part of the jobs.
-        CancelledError: `pianogen sweep cancel` ended the jobs on this machine.
+        JobError: jobs on this machine failed or were cancelled, after all were executed; or sbatch rejected a part of the jobs.
     """
-    if cluster != "debug":
-        path_text.check([batch.folder.absolute(), *map(Path, batch.arguments)])
     if cluster == "slurm":
+        path_text.check([batch.folder.absolute(), *map(Path, batch.arguments)])
         return _queue(batch, write_inputs)
+    if cluster == "local":
+        if failures := _execute([(batch, write_inputs)]):
+            raise JobError("\n".join(failures))
+        return []
     if batch.kind != "decode":
         logs.check_tensorflow()
     write_inputs()
-    if cluster == "debug":
-        for argument in batch.arguments:
-            batch.function(argument)
-        return []
-    place = submissions.create_folder(batch.folder, batch.kind)
-    with environment.modified(code_snapshot.variables(code_snapshot.take(batch.folder))):
-        failures = local_processes.run_all(batch.kind, batch.function, batch.arguments, place, batch.resources)
-    is_cancelled = submissions.is_cancelled(place)
-    if failures:
-        lines = "\n".join(f"  {argument}: {error}" for argument, error in failures)
-        error_type = CancelledError if is_cancelled else JobError
-        raise error_type(f"{len(failures)} of {counted(len(batch.arguments), 'job')} failed:\n{lines}")
-    if is_cancelled:
-        raise CancelledError(f"cancelled when {counted(len(batch.arguments), 'job')} had ended")
+    for argument in batch.arguments:
+        batch.function(argument)
     return []
 
 
@@ -169,6 +159,26 @@ def notify(recipient: str, jobs: Collection[str], batch: Batch) -> None:
     place = submissions.create_folder(batch.folder, "notify")
     site.copy_to(place)
     slurm.notify(recipient, batch.folder.parent.absolute(), set(map(array_of, jobs)), batch.resources, place)
+
+
+def _execute(batches: Sequence[tuple[Batch, WriteInputs]]) -> list[str]:
+    """Executes the batches of a command in processes of this machine; returns the reasons why jobs failed, by batch."""
+    first = batches[0][0]
+    path_text.check([first.folder.absolute(), *(Path(argument) for batch, _ in batches for argument in batch.arguments)])
+    if first.kind != "decode":
+        logs.check_tensorflow()
+    place = submissions.create_folder(first.folder, first.kind)
+    reasons = []
+    with local_queue.filled(place, [name for batch, _ in batches for name in batch.names]):
+        for batch, write_inputs in batches:
+            if not local_queue.is_empty(place, batch.names):
+                write_inputs()
+            with environment.modified(code_snapshot.variables(code_snapshot.take(batch.folder))):
+                failures = local_processes.run_all(batch.kind, batch.function, batch.arguments, place, batch.resources)
+            if failures:
+                lines = "\n".join(f"  {argument}: {error}" for argument, error in failures)
+                reasons.append(f"{len(failures)} of {counted(len(batch.arguments), 'job')} failed:\n{lines}")
+    return reasons
 
 
 def _queue(batch: Batch, write_inputs: WriteInputs) -> list[str]:

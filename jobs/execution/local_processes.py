@@ -18,7 +18,7 @@ import submitit
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution.cores import num_cores
 from jobs.execution.job_display import JobDisplay
-from jobs.records import submissions
+from jobs.records import local_queue
 from pianogen import logs
 from pianogen.progress import Progress
 
@@ -46,7 +46,8 @@ def run_all(
 
     Args:
         kind: train, sample or decode.
-        place: the folder of the submission.
+        arguments: paths, whose names are in the queue; a name that is removed from it is cancelled.
+        place: the folder of the submission, and of the queue.
         resources: the cores and GPUs of each process, and the limit of processes at a time.
     """
     executor = submitit.LocalExecutor(folder=place)
@@ -58,12 +59,12 @@ def run_all(
         display = JobDisplay(kind, progress)
         try:
             while waiting or running:
-                if submissions.is_cancelled(place):
-                    failures += [(argument, "cancelled before it started") for argument in waiting]
-                    waiting.clear()
                 while waiting and len(running) < limit:
-                    argument, own_gpus = waiting.pop(0), gpus[: resources.num_gpus]
-                    gpus = gpus[resources.num_gpus :]
+                    argument = waiting.pop(0)
+                    if not local_queue.take(place, Path(argument).name):
+                        failures.append((argument, "cancelled before it started"))
+                        continue
+                    own_gpus, gpus = gpus[: resources.num_gpus], gpus[resources.num_gpus :]
                     display.start(argument)
                     with _signals_ignored():
                         job = executor.submit(_run_job, function, argument, ",".join(own_gpus))

@@ -19,7 +19,7 @@ from jobs.records.sweep_directory import JOBS
 from pianogen import lock
 from pianogen.lock import Lock
 
-_CANCELLED, _RECORD = "cancelled", "jobs.json"
+_RECORD = "jobs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,15 +235,3 @@ def is_being_submitted(sweep: Path) -> bool:
 
 def _lock_file(sweep: Path) -> Path:
     return sweep / JOBS / "lock"
-
-
-def cancel_local(jobs: Path) -> None:
-    """Cancels the jobs of commands that run them on their own machine: these commands start no more jobs."""
-    for folder in jobs.glob("*-*"):
-        if number_of(folder.name) >= 0 and not (folder / _RECORD).exists():
-            (folder / _CANCELLED).touch()
-
-
-def is_cancelled(folder: Path) -> bool:
-    """Whether no more jobs of a submission may start."""
-    return (folder / _CANCELLED).exists()

@@ -259,13 +259,20 @@ def assert_interrupted(run: Run) -> None:
     assert reason.endswith("; not queued: resubmit to resume from the last checkpoint")
 
 
-def test_cancelled_sweep_starts_no_more_runs(tmp_path: Path, small: Path, store: Path) -> None:
+def test_cancelled_runs_of_a_local_sweep_do_not_start(
+    tmp_path: Path, small: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "runs"
     arguments = submission(small, store, out, "training.epochs=9999", "slurm.max_parallel=1")
     submitted = started([sys.executable, "-m", "jobs.sweep", *arguments])
     runs = [Run(out / "0000-base"), Run(out / "0001-gru")]
     wait_until(lambda: (runs[0].path / "log" / "progress.json").is_file(), "the run to train")
+    assert command.run(sweep.main, ["cancel", str(out), "1", "--dry-run"]) == 0
+    assert "0001-gru\n0 jobs, 1 waiting run and 0 processes of this machine would be cancelled" in capsys.readouterr().out
+    assert command.run(sweep.main, ["cancel", str(out), "1"]) == 0
+    assert "cancelled 0 jobs, 1 waiting run, and sent SIGTERM to 0 processes of this machine" in capsys.readouterr().out
     assert command.run(sweep.main, ["cancel", str(out)]) == 0
+    assert "cancelled 0 jobs, and sent SIGTERM to 1 process of this machine" in capsys.readouterr().out
     output, _ = submitted.communicate(timeout=100)
     assert submitted.returncode == 1
     assert f"{runs[1].path}: cancelled before it started" in output

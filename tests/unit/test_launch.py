@@ -13,7 +13,7 @@ from jobs.cluster.slurm import SlurmRefusal
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, JobError
-from jobs.records import submissions
+from jobs.records import local_queue, submissions
 from tests.support import fake_slurm
 
 # Greets the user, as at some sites.
@@ -164,19 +164,35 @@ def test_link_to_a_missing_folder_of_submissions_is_an_error(tmp_path: Path) -> 
         submissions.create_folder(tmp_path / "jobs", "train")
 
 
-def test_cancelled_command_starts_no_more_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cancelled", "executed", "num_written"),
+    [
+        (["0001-base", "0002-gru"], ["0000-base"], 1),
+        (["0001-base"], ["0000-base", "0002-gru"], 2),
+        (["0002-gru"], ["0000-base", "0001-base"], 1),
+    ],
+)
+def test_runs_that_wait_for_a_local_command_can_be_cancelled(
+    tmp_path: Path, cancelled: list[str], executed: list[str], num_written: int
+) -> None:
+    """Also those of its next batch, whose files are not written if all of its runs are cancelled."""
     sweep = tmp_path / "mine"
 
-    def cancel_the_sweep(path: str) -> None:
-        """The work of a job, during which the user cancels the jobs of the sweep; jobs cannot import this module."""
-        submissions.cancel_local(sweep / "jobs")
+    def cancel_others(path: str) -> None:
+        """The work of a job, during which the user cancels runs of the sweep; jobs cannot import this module."""
+        for submission, name in local_queue.find(sweep / "jobs", cancelled):
+            local_queue.take(submission, name)
         Path(path).touch()
 
     batches = [
-        Batch("decode", cancel_the_sweep, [str(sweep / name) for name in names], sweep / "jobs", SlurmConfig(max_parallel=1))
+        Batch("decode", cancel_others, [str(sweep / name) for name in names], sweep / "jobs", SlurmConfig(max_parallel=1))
         for names in (["0000-base", "0001-base"], ["0002-gru"])
     ]
-    launched, (failure,) = launch.launch_all("local", [(batch, lambda: None) for batch in batches])
+    written: list[bool] = []
+    launched, failures = launch.launch_all("local", [(batch, lambda: written.append(True)) for batch in batches])
     assert launched == []
-    assert f"1 of 2 jobs failed:\n  {sweep / '0001-base'}: cancelled before it started" in failure
-    assert sorted(path.name for path in sweep.glob("0*")) == ["0000-base"]
+    for name in cancelled:
+        assert f"  {sweep / name}: cancelled before it started" in "\n".join(failures)
+    assert sorted(path.name for path in sweep.glob("0*")) == executed
+    assert len(written) == num_written
+    assert list(sweep.glob("jobs/*/*.waiting")) == []

@@ -10,6 +10,7 @@ import pytest
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
 from jobs.execution.cores import num_cores
+from jobs.records import local_queue
 from tests.programs.environment import write_environment
 from tests.support import fake_slurm
 
@@ -94,11 +95,13 @@ def test_processes_share_the_gpus_and_have_no_time_limit(monkeypatch: pytest.Mon
     """Three processes at a time on two GPUs: each of them ends when all have started."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b")
     monkeypatch.setattr(local_processes, "num_cores", lambda: 3)
-    (tmp_path / "out").mkdir()
+    for name in ("out", "jobs"):
+        (tmp_path / name).mkdir()
     paths = [str(tmp_path / "out" / str(number)) for number in range(3)]
     resources = SlurmConfig(timeout_min=1, cpus_per_task=1, gpus_per_node=1, runs_per_gpu=2)
     function = partial(write_environment, num_processes=3)
-    assert local_processes.run_all("train", function, paths, tmp_path / "jobs", resources) == []
+    with local_queue.filled(tmp_path / "jobs", ["0", "1", "2"]):
+        assert local_processes.run_all("train", function, paths, tmp_path / "jobs", resources) == []
     environments = [json.loads(Path(path).read_text()) for path in paths]
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["MIG-a", "MIG-b", "MIG-a"]
     assert all(int(environment["SUBMITIT_LOCAL_TIMEOUT_S"]) > _YEAR_S for environment in environments)
