@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +21,7 @@ from jobs.execution.launch import Batch, Cluster
 from jobs.export import audio
 from jobs.export.audio import AudioFormat
 from jobs.export.output_folder import JOBS, OutputFolder
-from jobs.records import status, submissions, sweep_directory
+from jobs.records import run_processes, status, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_sample_stores
 from pianogen import command
@@ -93,11 +94,19 @@ def decode_job(
 
     Raises:
         StoreError: a store cannot be read.
+        LockError: another process decodes the run to its own folder.
         PianogenError: the run has no samples, or the names of pieces cannot be file names.
     """
+    target, out = Path(path), Path(outputs[path])
+    with ExitStack() as held:
+        if out == _own_folder(Run(target)):
+            held.enter_context(run_processes.writing(Run(target), "midi", f"{out} is being written"))
+        _write(target, out, archive, max_processes, audio_format)
+
+
+def _write(target: Path, out: Path, archive: bool, max_processes: int, audio_format: AudioFormat | None) -> None:
     from jobs.export import midi_files  # imports music21, which the submitting command does not need
 
-    target, out = Path(path), Path(outputs[path])
     stores = find_sample_stores(Run(target)) if target.is_dir() else [target]
     if not stores:
         raise PianogenError(f"{target} has no samples; see pianogen sweep status {target.parent}")
@@ -193,7 +202,11 @@ def _run_outputs(runs: Sequence[Run], out: Path | None, names_of_live_runs: Coll
     skipped = [run for run in runs if run not in decoded]
     for run, entry in status.read_statuses(skipped).items():
         _log.warning("%s is %s and has no samples; it is skipped", run.path, entry.state)
-    return {str(run.path.resolve()): str((out / run.name if out else run.path / "midi").resolve()) for run in decoded}
+    return {str(run.path.resolve()): str((out / run.name).resolve() if out else _own_folder(run)) for run in decoded}
+
+
+def _own_folder(run: Run) -> Path:
+    return (run.path / "midi").resolve()
 
 
 def _resources(runs: Sequence[Run], cpus: int, memory_gb: int) -> SlurmConfig:

@@ -4,6 +4,7 @@ pianogen sample runs/quick --num 8 --temperature 0.9 --seed 1 --primer theme.mid
 """
 
 import functools
+import hashlib
 import json
 import logging
 import re
@@ -17,7 +18,7 @@ from typing import Any, get_args
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch
 from jobs.execution.launch import Batch, Cluster, JobError
-from jobs.records import record_file, status, sweep_directory
+from jobs.records import record_file, run_processes, status, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.run_state import State
 from jobs.records.samples import MAX_STEM_BYTES, find_drawn, hash_primer, memorization_file
@@ -215,7 +216,18 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     Args:
         path: the directory of the run.
         given: the sampling settings that differ from those of the run.
+
+    Raises:
+        LockError: another process draws samples of the run with these settings.
     """
+    run = Run(Path(path))
+    settings = _settings(run, given).model_dump_json(exclude={"num"})
+    output = f"samples-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    with run_processes.writing(run, output, f"samples of {run.path} with these settings are being drawn"):
+        _draw(run, given)
+
+
+def _draw(run: Run, given: dict[str, Any]) -> None:
     logs.import_tensorflow()
     from pianogen.data.statistics import train_statistics
     from pianogen.evaluation.passage_search import measure_memorization
@@ -225,7 +237,6 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
     from pianogen.training.resources import Workers
     from pianogen.training.trained_model import load_trained_model
 
-    run = Run(Path(path))
     request, run_config = _request(run, given), _one_device(run.read_config())
     if not request.num_missing:  # another job drew them
         return

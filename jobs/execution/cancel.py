@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from jobs.cluster import slurm
-from jobs.records import attempts, local_queue, packs, status, submissions
+from jobs.records import local_queue, packs, run_processes, status, submissions
 from jobs.records.selection import open_selected
 from jobs.records.submissions import LiveJob
 from jobs.records.sweep_directory import JOBS
@@ -18,8 +18,8 @@ from pianogen.command import counted
 def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False) -> None:
     """Cancels the jobs of a sweep, of some of its runs or of one run, and sends SIGTERM to its processes on this machine.
 
-    Running runs write a checkpoint before they exit. A job or a local command with several runs continues with those that were
-    not selected.
+    Runs that are being trained write a checkpoint before they exit. A job or a local command of several runs continues with those
+    that were not selected.
 
     Args:
         selection: see `open_selected`.
@@ -33,13 +33,15 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     jobs = submissions.live_jobs(runs) if shutil.which("squeue") else []
     packed = [job for job in jobs if job.has_others]
     complete = [job.id for job in jobs if not job.has_others]
-    names = {name for job in jobs for name in job.runs}
-    owners = {run: owner for run in runs if (owner := attempts.find_process(run))}
-    local = [owner.pid for owner in owners.values() if owner.is_on_this_machine]
+    queued_names = {name for job in jobs for name in job.runs}
+    processes = [(run, owner) for run in runs for owner in run_processes.find_processes(run)]
+    processes = [(run, owner) for run, owner in processes if not owner.job.id or run.name not in queued_names]  # not of a job
+    local = [owner.pid for _, owner in processes if owner.is_on_this_machine]
     waiting = local_queue.find(runs[0].sweep / JOBS, [run.name for run in runs])
+    local_names = {*(run.name for run, _ in processes), *(name for _, name in waiting)}
     num_jobs, num_processes = counted(len(complete), "job") + _of_packs(packed), counted(len(local), "process")
     if is_dry_run:
-        for name in sorted({*names, *(run.name for run in owners), *(name for _, name in waiting)}):
+        for name in sorted(queued_names | local_names):
             print(name)
         print(f"{num_jobs}{_of_queue(waiting)} and {num_processes} of this machine would be cancelled; nothing was cancelled")
         return
@@ -52,15 +54,14 @@ def cancel(target: Path, selection: Sequence[str] = (), is_dry_run: bool = False
     for pid in local:
         with suppress(ProcessLookupError):  # it has ended in the meantime
             os.kill(pid, signal.SIGTERM)
-    processes = f"sent SIGTERM to {num_processes} of this machine"
-    print(f"cancelled {num_jobs}{_of_queue(waiting)}, and {processes}; status shows when they end")
-    others = [run for run in runs if run.name not in names and run not in owners]
-    for run, entry in status.read_statuses(others).items():
+    sent = f"sent SIGTERM to {num_processes} of this machine"
+    print(f"cancelled {num_jobs}{_of_queue(waiting)}, and {sent}; status shows when they end")
+    for run, entry in status.read_statuses([run for run in runs if run.name not in queued_names | local_names]).items():
         if entry.is_active:  # elsewhere, such as in the queue of another cluster
             print(f"{run.name} was not cancelled: {entry.reason}")
-    for run, owner in owners.items():
+    for run, owner in processes:
         if not owner.is_on_this_machine:
-            print(f"{run.name} is being trained by process {owner.pid} on {owner.host}: end it on that machine")
+            print(f"process {owner.pid} on {owner.host} works on {run.name}: end it on that machine")
 
 
 def _of_packs(jobs: Sequence[LiveJob]) -> str:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 import submitit
+from submitit.core.utils import UncompletedJobError
 
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution.cores import num_cores
@@ -74,8 +75,7 @@ def run_all(
                 for entry in [entry for entry in running if entry.job.done()]:
                     running.remove(entry)
                     gpus += entry.gpus
-                    error = entry.job.exception()
-                    reason = None if error is None else _last_traceback_line(str(error))
+                    reason = _failure(entry.job)
                     if reason is not None:
                         failures.append((entry.argument, reason))
                     display.end(entry.argument, reason, len(running), len(waiting))
@@ -156,6 +156,14 @@ def _terminate(jobs: Sequence[submitit.Job[None]]) -> None:
         for job in alive:
             os.kill(int(job.job_id), signal.SIGTERM)  # submitit's process forwards it to the job
         time.sleep(_POLL_S)
+
+
+def _failure(job: submitit.Job[None]) -> str | None:
+    """The reason why a job has failed; None if it has not."""
+    error = job.exception()
+    if type(error) is UncompletedJobError:  # the base of FailedJobError, which has a traceback
+        return f"its process was killed or crashed; see {job.paths.stderr}"
+    return None if error is None else _last_traceback_line(str(error))
 
 
 def _last_traceback_line(text: str) -> str:

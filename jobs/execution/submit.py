@@ -16,7 +16,7 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight
 from jobs.execution.launch import Batch, Cluster, JobError
 from jobs.execution.run_job import run_job
-from jobs.records import status, status_table, submissions, sweep_directory
+from jobs.records import run_processes, status, status_table, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.run_state import State
 from jobs.records.status import Status
@@ -245,7 +245,7 @@ def check_idle(runs: Sequence[Run], statuses: Mapping[Run, Status]) -> None:
     Raises:
         UsageError: there is one.
     """
-    busy = {run.name for run in runs if statuses[run].is_active}
+    busy = {run.name for run in runs if statuses[run].is_active or run_processes.find_processes(run)}
     if runs and shutil.which("squeue"):
         busy |= {name for job in submissions.live_jobs(runs) for name in job.runs}  # jobs that draw or decode samples, too
     if busy:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pianogen
 from jobs.cluster.own_job import OwnJob
 from jobs.records import usage
-from jobs.records.provenance import Attempt, Outcome
+from jobs.records.provenance import Attempt
 from jobs.records.run_directory import Run
-from pianogen import arithmetic, lock
+from pianogen import arithmetic
 
 # Disk space that an attempt reserves, so that it can record its end when the disk is full.
 _RESERVE, _RESERVE_BYTES = Path("log", "reserve"), 2**15
@@ -73,14 +73,6 @@ def end_attempt(
     ).with_usage(usage.read(run.log))
     run.write_provenance(replace(provenance, attempts=[*earlier, last]))
     usage.clear(run.log)
-
-
-def find_process(run: Run) -> lock.Owner | None:
-    """The process that trains a run outside of Slurm; None if there is none, see `lock.find_owner`."""
-    attempts = run.read_provenance().attempts
-    if not attempts or attempts[-1].job or attempts[-1].outcome is not Outcome.UNRECORDED:
-        return None
-    return lock.find_owner(run.lock)
 
 
 def _now() -> str:

@@ -13,10 +13,12 @@ from jobs.export import midi_files
 from jobs.export.conversion import STEPS_PER_PROCESS
 from jobs.export.output_folder import OutputFolder
 from jobs.export.process_pool import map_in_order
+from jobs.records import run_processes
 from jobs.records.run_directory import Run
 from pianogen import command
 from pianogen.config import SamplingConfig
 from pianogen.errors import PianogenError
+from pianogen.lock import LockError
 from pianogen.store import Split
 from tests.programs.chunks import double, kill_process_at_three, raise_at_three
 from tests.support.made_music import made_roll, store_of
@@ -107,6 +109,8 @@ def test_decoding_job_finds_the_samples_of_a_run_when_it_starts(runs: list[Run])
     with pytest.raises(PianogenError, match="has no samples"):
         decode.decode_job(str(runs[0].path), outputs)
     write_made_samples(runs[0], SETTINGS, 0)
+    with run_processes.writing(runs[0], "midi", "midi"), pytest.raises(LockError, match="midi is being written by process"):
+        decode.decode_job(str(runs[0].path), outputs)
     write_made_samples(runs[0], SamplingConfig(num=1, steps=20, seed=4), 50, "samples-seed4.h5")
     (runs[0].path / "samples-seed5.h5.tmp-0123abcd.h5").write_bytes(b"leftover of a killed process")
     decode.decode_job(str(runs[0].path), outputs)

@@ -132,16 +132,23 @@ def test_dry_run_shows_the_job_of_the_runs_to_start(
     assert "--array" not in out, "it is a single job"
 
 
-def test_run_that_a_process_trains_is_not_removed(runs: list[Run], submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:
-    (runs[2].path / "result.json").unlink()
+@pytest.mark.parametrize("work", ["trains", "draws"])
+def test_run_that_a_process_works_on_is_not_removed(
+    runs: list[Run], submit: Submit, work: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     attempts.begin_attempt(runs[2], OwnJob(), "")
+    if work == "trains":
+        (runs[2].path / "result.json").unlink()
     owner = Owner("n7", machine="another", pid=7, start_ticks="1", locked_at="2026-01-01 00:00:00")
-    runs[2].lock.write_text(json.dumps(asdict(owner)))
+    path = runs[2].lock if work == "trains" else runs[2].log / "samples-1f.lock"
+    path.write_text(json.dumps(asdict(owner)))
     assert submit(1, "--prune") == 2
     error = capsys.readouterr().err
     assert "jobs or processes work on 0002-seed2, so nothing was removed or submitted; cancel them first: " in error
     assert error.rstrip().endswith(f"pianogen sweep cancel {runs[0].sweep} 0002")
     assert names(runs) == [run.name for run in runs]
+    assert command.run(sweep.main, ["cancel", str(runs[2].path)]) == 0
+    assert "process 7 on n7 works on 0002-seed2: end it on that machine" in capsys.readouterr().out
 
 
 def test_run_whose_samples_a_job_draws_is_not_removed(

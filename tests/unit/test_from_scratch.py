@@ -6,7 +6,7 @@ import pytest
 
 from jobs import sweep
 from jobs.cluster.own_job import OwnJob
-from jobs.records import attempts, submissions
+from jobs.records import attempts, run_processes, submissions
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from pianogen import command
@@ -122,4 +122,12 @@ def test_run_whose_samples_a_job_draws_keeps_its_model(
     assert resubmit(runs, "0", "--from-scratch") == 2
     assert f"work on {runs[0].name}, so nothing was removed or submitted" in capsys.readouterr().err
     assert content(runs[0]) == before
-    assert resubmit(runs, "1", "--from-scratch") == 0
+    assert resubmit(runs, "1", "--from-scratch", "--dry-run") == 0
+
+
+def test_run_that_a_process_decodes_keeps_its_samples(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    before = content(runs[1])
+    with run_processes.writing(runs[1], "midi", "midi/ is being written"):
+        assert resubmit(runs, "--from-scratch") == 2
+        assert f"work on {runs[1].name}, so nothing was removed or submitted" in capsys.readouterr().err
+    assert content(runs[1]) == before

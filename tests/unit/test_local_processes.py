@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import submitit
 
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
@@ -89,6 +90,20 @@ def test_gpus_are_all_of_the_machine_without_a_choice(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake_slurm.install(monkeypatch, tmp_path / "bin", **{"nvidia-smi": answer})
     assert local_processes.find_gpus() == gpus
+
+
+def test_failed_jobs_have_their_error_and_killed_ones_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(argument: str) -> None:
+        if argument == "killed":
+            os._exit(9)
+        raise ValueError(argument)
+
+    monkeypatch.setattr(submitit.LocalJob, "_results_timeout_s", 1)  # submitit waits for a result for 15 s
+    with local_queue.filled(tmp_path, ["failed", "killed"]):
+        reasons = dict(local_processes.run_all("decode", work, ["failed", "killed"], tmp_path, SlurmConfig()))
+    assert reasons["failed"] == "ValueError: failed"
+    assert reasons["killed"].startswith(f"its process was killed or crashed; see {tmp_path}/")
+    assert Path(reasons["killed"].rpartition(" ")[2]).is_file()
 
 
 def test_processes_share_the_gpus_and_have_no_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

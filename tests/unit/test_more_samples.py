@@ -8,8 +8,9 @@ import pytest
 from jobs import sample
 from jobs.records.run_directory import Run
 from jobs.records.samples import find_drawn, hash_primer, memorization_file
-from pianogen import command
+from pianogen import command, logs
 from pianogen.config import SamplingConfig
+from pianogen.lock import LockError
 from tests.support import fake_slurm
 from tests.support.made_corpus import made_midi
 from tests.support.made_sweep import made_sweep, write_made_samples
@@ -79,6 +80,20 @@ def test_store_with_other_samples_is_not_overwritten(run: Run, capsys: pytest.Ca
     assert command.run(sample.main, [str(run.path), "--num", "6"]) == 2
     expected = f"{run.path / 'samples-num6.h5'} exists, but does not have the samples 0 to 5 with the settings {{"
     assert expected in capsys.readouterr().err
+
+
+def test_one_process_at_a_time_draws_samples_with_the_same_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start() -> None:
+        """The start of the work of a job, during which others begin."""
+        monkeypatch.setattr(logs, "import_tensorflow", lambda: pytest.fail("the same samples are drawn twice"))
+        with pytest.raises(LockError, match="with these settings are being drawn by process"):
+            sample.draw_job(str(run.path), {"num": 9})
+        monkeypatch.setattr(logs, "import_tensorflow", lambda: pytest.fail("others are drawn"))
+        sample.draw_job(str(run.path), {"num": 9, "seed": 5})
+
+    monkeypatch.setattr(logs, "import_tensorflow", start)
+    with pytest.raises(pytest.fail.Exception, match="others are drawn"):
+        sample.draw_job(str(run.path), {"num": 8})
 
 
 def test_command_without_a_setting_names_the_next_action(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
