@@ -202,7 +202,7 @@ def _run_outputs(runs: Sequence[Run], out: Path | None, names_of_live_runs: Coll
     skipped = [run for run in runs if run not in decoded]
     for run, entry in status.read_statuses(skipped).items():
         _log.warning("%s is %s and has no samples; it is skipped", run.path, entry.state)
-    return {str(run.path.resolve()): str((out / run.name).resolve() if out else _own_folder(run)) for run in decoded}
+    return {str(run.path): str((out / run.name).resolve() if out else _own_folder(run)) for run in decoded}
 
 
 def _own_folder(run: Run) -> Path:

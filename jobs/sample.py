@@ -135,7 +135,7 @@ def _launch(cluster: Cluster, runs: Sequence[Run], given: dict[str, Any]) -> Non
     function = functools.partial(draw_job, given=given)
     batches = []
     for group in groups.values():
-        paths, resources = [str(run.path.resolve()) for run in group], _one_device(group[0].read_config()).slurm
+        paths, resources = [str(run.path) for run in group], _one_device(group[0].read_config()).slurm
         batches.append(Batch("sample", function, paths, group[0].path.parent / "jobs", resources))
     _, failures = launch.launch_all(cluster, [(batch, lambda: None) for batch in batches])
     if failures:

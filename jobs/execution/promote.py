@@ -4,6 +4,7 @@ import functools
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def promote(
     launch.check_cluster(cluster)
     runs = open_selected(target, selection)
     sweep = runs[0].sweep
-    with submissions.exclusive(sweep):
+    with nullcontext() if is_dry_run else submissions.exclusive(sweep):
         existing = sweep_directory.find_runs(sweep)
         best = _find_best(target, runs, top, overrides)
         variations = [Variation(_label(run), config) for run, config in best.items()]

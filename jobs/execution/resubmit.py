@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from jobs.configuration import grid, run_config
@@ -43,7 +44,7 @@ def resubmit(
     """
     launch.check_cluster(cluster)
     runs = open_selected(target, selection)
-    with submissions.exclusive(runs[0].sweep):
+    with nullcontext() if is_dry_run else submissions.exclusive(runs[0].sweep):
         existing = sweep_directory.find_runs(runs[0].sweep)
         statuses = status.read_statuses(runs)
         selected = _select(statuses, with_done=from_scratch and (bool(selection) or Run(target).config_file.is_file()))
@@ -58,7 +59,8 @@ def resubmit(
         print(f"{len(selected)} of {counted(len(runs), 'run')} to start{manner}", flush=True)
         configs = _override_all(selected, overrides, existing)
         changes_sampling = any(text.startswith("sampling") for text in overrides)
-        _check_inputs(configs, cluster, changes_sampling, from_scratch)
+        smoke_test_folder = None if is_dry_run else runs[0].sweep
+        _check_inputs(configs, cluster, changes_sampling, from_scratch, smoke_test_folder)
         preflight.check_process(cluster, list(configs.values()))
         batches = submit.batches_of(runs[0].sweep, configs)
         for batch, _ in batches:
@@ -81,8 +83,13 @@ def _select(statuses: Mapping[Run, Status], with_done: bool) -> list[Run]:
     return selected
 
 
-def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sampling: bool, from_scratch: bool) -> None:
+def _check_inputs(
+    configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sampling: bool, from_scratch: bool, smoke_test_folder: Path | None
+) -> None:
     """Checks the stores, the runs of ensembles and the primers; with a changed sampling, also makes a smoke test.
+
+    Args:
+        smoke_test_folder: see `preflight.smoke_test_runs`.
 
     Raises:
         UsageError: one of them has changed, or is missing.
@@ -94,7 +101,7 @@ def _check_inputs(configs: Mapping[Run, RunConfig], cluster: Cluster, changes_sa
         run = next(iter(configs))
         store = Path(run.read_provenance().store.path)
         preflight.check_inputs(store, list(configs.values()))
-        preflight.smoke_test_runs(cluster, store, run.sweep, list(configs.values()))
+        preflight.smoke_test_runs(cluster, store, smoke_test_folder, list(configs.values()))
     else:
         for run in configs:
             run.check_primer()

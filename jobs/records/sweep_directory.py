@@ -46,6 +46,9 @@ def open_runs(target: Path) -> list[Run]:
     Raises:
         UsageError: `target` is neither.
     """
+    is_in_sweep = Run(target).config_file.is_file() and (target.parent / "sweep.yaml").is_file()
+    if is_in_sweep and target.is_symlink():  # to another disk: the sweep is not there
+        return [Run(Path(os.path.realpath(target.parent), target.name))]
     target = Path(os.path.realpath(target))  # a link may name another sweep by the time a job starts
     if Run(target).config_file.is_file():
         return [Run(target)]

@@ -112,5 +112,6 @@ def test_lost_files_are_named_before_anything_is_queued(
 
 def test_epochs_may_stand_in_a_mapping(make_runs: Callable[..., list[Run]], capsys: pytest.CaptureFixture[str]) -> None:
     runs = make_runs(SEEDS)
-    assert promote(runs, "training={epochs: 10}", "model={name: base}", "--dry-run") == 0
+    with submissions.exclusive(runs[0].sweep):  # a dry run needs no lock, which a read-only sweep could not have
+        assert promote(runs, "training={epochs: 10}", "model={name: base}", "--dry-run") == 0
     assert "0000-seed0 -> 0002-seed0-promoted\n1 of 1 run to start" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 from jobs import console, sweep
 from jobs.cluster.own_job import OwnJob
 from jobs.configuration.options import find_options
-from jobs.records import attempts, sweep_directory
+from jobs.records import attempts, submissions, sweep_directory
 from jobs.records.run_directory import Run
 from jobs.records.selection import open_selected
 from pianogen import command
@@ -82,6 +82,16 @@ def test_link_to_itself_is_not_a_sweep(tmp_path: Path, capsys: pytest.CaptureFix
     assert "is not a sweep directory or a run" in capsys.readouterr().err
 
 
+def test_run_that_is_a_link_to_another_disk_belongs_to_its_sweep(runs: list[Run], tmp_path: Path) -> None:
+    runs[1].path.rename(tmp_path / "disk")
+    runs[1].path.symlink_to(tmp_path / "disk")
+    (tmp_path / "latest").symlink_to(runs[1].sweep)
+    (tmp_path / "best").symlink_to(runs[2].path)
+    for target in (runs[1].path, tmp_path / "latest" / runs[1].name):
+        assert sweep_directory.open_runs(target) == [runs[1]]
+    assert sweep_directory.open_runs(tmp_path / "best") == [runs[2]]
+
+
 def test_folder_of_a_killed_submission_can_be_used_again(tmp_path: Path) -> None:
     for name in ("0000-train", "code-1f", "smoke-test-2e"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
@@ -104,7 +114,8 @@ def test_status_of_selected_runs_leaves_the_table_of_all_runs(runs: list[Run], c
 def test_dry_runs_start_and_cancel_nothing(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
     out = runs[0].sweep
     before = sorted(path for path in out.rglob("*"))
-    assert command.run(sweep.main, ["resubmit", str(out), "0", "--cluster", "local", "--dry-run"]) == 0
+    with submissions.exclusive(out):  # a dry run needs no lock, which a read-only sweep could not have
+        assert command.run(sweep.main, ["resubmit", str(out), "0", "--cluster", "local", "--dry-run"]) == 0
     assert "1 of 1 run to start\nnothing was submitted or written" in capsys.readouterr().out
     assert command.run(sweep.main, ["cancel", str(out), "--dry-run"]) == 0
     assert "nothing was cancelled" in capsys.readouterr().out
