@@ -17,7 +17,7 @@ from jobs.listening.draw import ListeningTest, draw
 from jobs.listening.key import Mode
 from jobs.records import sweep_directory
 from jobs.records.run_directory import Run
-from jobs.records.samples import find_sample_stores, read_memorization, read_parameters
+from jobs.records.samples import SAMPLES, find_sample_stores, read_memorization, read_parameters
 from jobs.report import page
 from jobs.report.corpora import Corpora
 from jobs.report.figures import RunSamples, Sample, SampleSet
@@ -137,6 +137,11 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
     passages = memorization.samples if memorization else []
     with Store(path) as store:
         names = index.midi_names(store)
+        if memorization and len(passages) != len(names):
+            raise UsageError(
+                f"{path} has {counted(len(names), 'sample')}, and the record of their passages {len(passages)}: another program "
+                "replaced it; restore it, or remove it and draw the samples again"
+            )
         files = _read_decoded(run.path / "midi", path, store.fingerprint, names)
         parameters = [replace(entry, run=run.name) for entry in read_parameters(store)]  # the run may have been renamed
         for number, name in enumerate(names):
@@ -152,7 +157,8 @@ def _collect_store(run: Run, path: Path, collected: dict[str, bytes], corpora: C
         num_missing = len(names) - len(samples)
         samples_are = counted(len(names), "sample", "are")
         _log.warning("%s: %d of %s not decoded; run pianogen decode %s", path, num_missing, samples_are, run.path)
-    return SampleSet(parameters[0], samples, corpora.compare(run, rolls) if rolls else None, memorization)
+    comparison = corpora.compare(run, rolls) if rolls else None
+    return SampleSet(path.name == SAMPLES, parameters[0], samples, comparison, memorization)
 
 
 def _read_decoded(folder: Path, store: Path, fingerprint: str, names: Sequence[str]) -> dict[str, bytes]:

@@ -22,6 +22,12 @@ _US_PER_S = 1e6
 _BLOCK = 256
 
 
+def beginning(roll: Roll, max_s: float) -> Roll:
+    """The rows of a roll that end within a time, at least one: the sound of a long roll does not fit into memory."""
+    ends_s = np.cumsum(roll.tempo_us / _US_PER_S / roll.steps_per_quarter)
+    return roll.rows(0, max(1, int(np.searchsorted(ends_s, max_s, side="right"))))
+
+
 def wav(roll: Roll) -> bytes:
     """The content of a WAV file: 16 bits, one channel, 24,000 samples per second."""
     file = io.BytesIO()

@@ -73,7 +73,8 @@ def midi_names(store: Store) -> list[str]:
     names = _distinct([prefix + midi_name(name) for name in store.pieces.name])
     if len(set(names)) < len(names):
         raise PianogenError(f"{store.path}: two pieces have the same MIDI file name; rename one of them in the corpus")
-    files = {"index.csv", *names, *map(plot_name, names)}
+    sounds = {sound_name(name, audio_format) for name in names for audio_format in AudioFormat}
+    files = {"index.csv", *names, *map(plot_name, names), *sounds}
     for name in names:
         for folder in map(str, PurePosixPath(name).parents):
             if folder in files:

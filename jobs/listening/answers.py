@@ -90,10 +90,13 @@ def _read_file(path: Path, key: Key) -> Iterator[tuple[int, Answer]]:
         raise UsageError(
             f"{path} has no column {missing[0]!r}: its first line is {header[:80]!r}, expected {','.join(COLUMNS)!r}; {_EXPECTED}"
         )
-    for row in reader:
-        values = {column: (row[column] or "").strip() for column in COLUMNS}
+    try:
+        rows = [(reader.line_num, {column: (row[column] or "").strip() for column in COLUMNS}) for row in reader]
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num + 1}: {error}; {_EXPECTED}") from error
+    for number, values in rows:
         if any(values.values()):  # a spreadsheet may append empty rows
-            yield reader.line_num, _parse(values, f"{path}, line {reader.line_num}", key)
+            yield number, _parse(values, f"{path}, line {number}", key)
 
 
 def _parse(values: dict[str, str], where: str, key: Key) -> Answer:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from jobs.records import record_file
 from pianogen.command import counted
 from pianogen.errors import UsageError, cause
 
@@ -82,7 +83,7 @@ class Key:
         """
         try:
             content: Any = json.loads(path.read_text(encoding="utf-8"))
-            origins = {item: Origin(**origin) for item, origin in content["origins"].items()}
+            origins = {item: record_file.validate(Origin, origin) for item, origin in content["origins"].items()}
             # Keys of earlier versions have no mode: there were no pairs.
             key = cls(str(content["test"]), int(content["seed"]), origins, Mode(content.get("mode", Mode.SINGLE)))
             for pair in key.pairs:

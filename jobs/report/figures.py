@@ -45,12 +45,14 @@ class SampleSet:
     """The decoded samples of one store.
 
     Attributes:
+        is_own: whether the run drew the samples at its end.
         parameters: of the first sample, which all share except for the index.
         samples: the samples.
         comparison: of the samples with the corpus; None without samples.
         memorization: passages of all samples of the store that also occur in the train split; None without a search.
     """
 
+    is_own: bool
     parameters: SampleParameters
     samples: list[Sample]
     comparison: Comparison | NoComparison | None
@@ -129,7 +131,8 @@ class RunFigures:
     @property
     def num_outside(self) -> int | None:
         """The number of metrics of the run's own samples outside the spread of the corpus; None without a comparison."""
-        return len(self.comparisons[0].outside) if self.comparisons else None
+        comparisons = [entry.comparison for entry in self.sets if entry.is_own]
+        return next((len(comparison.outside) for comparison in comparisons if isinstance(comparison, Comparison)), None)
 
 
 def read_figures(samples: RunSamples, status: Status) -> RunFigures:

@@ -118,7 +118,7 @@ def _largest_gap(distinct: Sequence[float]) -> float:
 def _place_categories(texts: Sequence[str]) -> _Positions:
     """Positions at equal distances, in the order of the first run with each text."""
     distinct = list(dict.fromkeys(texts))
-    positions = {text: number / (len(distinct) - 1) for number, text in enumerate(distinct)}
+    positions = {text: number / max(len(distinct) - 1, 1) for number, text in enumerate(distinct)}
     ticks = [Tick(round(100 * position, 2), text) for text, position in positions.items()]
     return _Positions([positions[text] for text in texts], ticks)
 

@@ -26,8 +26,13 @@ def write_midi(roll: Roll) -> bytes:
     The time signatures reproduce the bar positions of the roll, see `find_time_signatures`.
 
     Raises:
-        PianogenError: a tempo is outside 1..16,777,215 microseconds per quarter note.
+        PianogenError: a tempo is outside 1..16,777,215 microseconds per quarter note, or a step is not a whole number of ticks.
     """
+    if TICKS_PER_QUARTER % roll.steps_per_quarter:
+        raise PianogenError(
+            f"{roll.steps_per_quarter} steps per quarter note do not divide {TICKS_PER_QUARTER} ticks; convert the piece with "
+            "another number"
+        )
     wrong = np.flatnonzero((roll.tempo_us < 1) | (roll.tempo_us > MAX_TEMPO_US))
     if len(wrong):
         step = int(wrong[0])

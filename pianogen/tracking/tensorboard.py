@@ -8,10 +8,8 @@ from tensorboard.plugins.hparams import api as hparams  # type: ignore[import-un
 
 from pianogen.roll import Roll
 from pianogen.roll_plot import plot_roll
-from pianogen.sound import SAMPLE_RATE, render
-from pianogen.tracking.tracker import History, TrackedRun
-
-MAX_SAMPLES = 4  # that are shown
+from pianogen.sound import SAMPLE_RATE, beginning, render
+from pianogen.tracking.tracker import MAX_SAMPLES, MAX_SOUND_S, History, TrackedRun
 
 
 class TensorBoard:
@@ -40,7 +38,8 @@ class TensorBoard:
                 image = tf.io.decode_png(plot_roll(roll), channels=3)
                 tf.summary.image(f"sample {number}", image[tf.newaxis])
                 # Not under the name of the plot: TensorBoard shows neither of two kinds with one name.
-                tf.summary.audio(f"sound {number}", np.reshape(render(roll), (1, -1, 1)), SAMPLE_RATE)
+                sound = render(beginning(roll, MAX_SOUND_S))
+                tf.summary.audio(f"sound {number}", np.reshape(sound, (1, -1, 1)), SAMPLE_RATE)
 
     def finish(self) -> None:
         """Closes the event file."""

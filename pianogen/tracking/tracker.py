@@ -16,6 +16,7 @@ from pianogen.errors import UsageError, cause
 from pianogen.roll import Roll
 
 History = Sequence[Mapping[str, float]]
+MAX_SAMPLES, MAX_SOUND_S = 4, 300.0  # what the trackers of this package show
 BUILT_IN = {"wandb": "pianogen.tracking.weights_and_biases:WeightsAndBiases"}
 _PAUSE_S = 60.0
 _log = logging.getLogger(__name__)

@@ -16,11 +16,10 @@ from PIL import Image
 
 from pianogen.roll import Roll
 from pianogen.roll_plot import plot_roll
-from pianogen.sound import wav
-from pianogen.tracking.tracker import History, TrackedRun
+from pianogen.sound import beginning, wav
+from pianogen.tracking.tracker import MAX_SAMPLES, MAX_SOUND_S, History, TrackedRun
 
 _PROJECT = "pianogen"
-_MAX_SAMPLES = 4
 
 
 class WeightsAndBiases:
@@ -58,10 +57,10 @@ class WeightsAndBiases:
         """Logs the plots and the sound of the first samples."""
         media: dict[str, wandb.Image | wandb.Audio] = {}
         with tempfile.TemporaryDirectory() as folder:  # its files are copied while they are logged
-            for number, roll in enumerate(rolls[:_MAX_SAMPLES]):
+            for number, roll in enumerate(rolls[:MAX_SAMPLES]):
                 media[f"sample {number}"] = wandb.Image(Image.open(io.BytesIO(plot_roll(roll))).convert("RGB"))
                 sound = Path(folder, f"{number}.wav")
-                sound.write_bytes(wav(roll))
+                sound.write_bytes(wav(beginning(roll, MAX_SOUND_S)))
                 media[f"sound {number}"] = wandb.Audio(str(sound))
             self._run.log(media, step=iteration)
 

@@ -364,6 +364,17 @@ def test_nan_and_infinite_losses_are_in_the_table_and_not_in_the_charts(tmp_path
     assert report.count('aria-description="best of all') == 2
 
 
+def test_samples_that_were_replaced_are_not_shown_with_the_passages_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = made_sweep(tmp_path / "sweep", 4, 150, epochs=1, values={"device": "cpu"})
+    result = run.read_result()
+    assert result is not None
+    run.write_result(replace(result, memorization=Memorization([None], "test", [8])))
+    assert command.run(collect.main, [str(tmp_path / "sweep"), "--out", str(tmp_path / "out")]) == 2
+    assert "samples.h5 has 4 samples, and the record of their passages 1: another program replaced it" in capsys.readouterr().err
+
+
 def test_passages_of_the_train_split_are_beside_the_samples_without_the_store(tmp_path: Path, browser: "Browser") -> None:
     (run,) = made_sweep(tmp_path / "sweep", 4, 150, epochs=1, values={"device": "cpu"})
     result = run.read_result()

@@ -16,6 +16,7 @@ import pianogen
 from pianogen.errors import UsageError
 from pianogen.store import Split
 from pianogen.training.trained_model import TrainedModelError
+from tests.support.made_corpus import made_midi
 from tests.support.made_music import made_roll, made_store
 from tests.support.paths import ROOT
 from tests.support.processes import finished
@@ -61,6 +62,13 @@ def test_wrong_paths_and_settings_are_refused(folder: Path, tmp_path: Path) -> N
         pianogen.read_results(run)
     with pytest.raises(UsageError, match="give the path of that store"):
         pianogen.load_model(run, made_store(tmp_path / "other.h5", SPLITS, steps=100))
+
+
+@pytest.mark.parametrize("steps_per_quarter", [0, -1, 7, 4.0, "4"])
+def test_other_steps_per_quarter_are_refused(tmp_path: Path, steps_per_quarter: Any) -> None:
+    (tmp_path / "a.mid").write_bytes(made_midi(0, 40))
+    with pytest.raises(UsageError, match=f"steps_per_quarter is {steps_per_quarter!r}, expected one of 4, 6, 8, 12, 16, 24"):
+        pianogen.read_midi(tmp_path / "a.mid", steps_per_quarter)
 
 
 def test_record_without_settings_is_damaged(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_files_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
         (["test-1,,aa,real,4"], "the listener is missing"),
         (["test-1,ann,aa"], None),
         ([ROWS[0], ROWS[0]], "line 3: a second answer of ann to aa"),
+        ([f"test-1,ann,aa,real,{'4' * 200_000}"], "line 2: field larger than field limit"),
     ],
 )
 def test_edited_answers_are_refused(tmp_path: Path, rows: list[str], message: str | None) -> None:
@@ -312,7 +313,11 @@ def test_key_of_pairs_is_read_and_one_without_a_mode_has_single_excerpts(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"test": "test-1"}', '{"test": "t", "seed": 0, "origins": {"aa": {"source": "x"}}}']
+    "content",
+    [
+        *("", "[]", '{"test": "test-1"}', '{"test": "t", "seed": 0, "origins": {"aa": {"source": "x"}}}'),
+        '{"test": "t", "seed": 0, "origins": {"aa": {"source": null, "piece": "x", "first_step": 0}}}',
+    ],
 )
 def test_command_refuses_other_keys_and_files_without_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str

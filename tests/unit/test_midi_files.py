@@ -266,6 +266,7 @@ def test_name_with_a_nul_byte_is_an_error() -> None:  # not through a store: HDF
         (["a.mid", "./a.mid"], "two pieces have the same MIDI file name"),
         (["a.mid", "a.mid/b.mid"], "is both a file and the folder of"),
         (["a.mid", "a.png/b.mid"], "is both a file and the folder of"),
+        (["a.mid", "a.flac/b.mid"], "is both a file and the folder of"),
         (["index.csv/b.mid"], "is both a file and the folder of"),
     ],
 )

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -10,14 +11,16 @@ from jobs.records.provenance import Attempt, GitState, Provenance, StoreReferenc
 from jobs.records.result import Result
 from jobs.records.run_state import State
 from jobs.records.run_usage import RunUsage
+from jobs.records.samples import SampleParameters
 from jobs.report.axes import SIZE
 from jobs.report.columns import Column
 from jobs.report.comparison import compare, shared_settings
-from jobs.report.figures import RunFigures
+from jobs.report.figures import RunFigures, SampleSet
 from jobs.report.origins import list_origins
 from jobs.report.parallel import ParallelPlot, make_parallel_plot
 from jobs.report.seed_table import average_over_seeds
 from pianogen.config import Config, flatten
+from pianogen.evaluation.corpus_comparison import Comparison, Corpus
 
 SETTINGS = flatten(Config().result_settings())
 
@@ -185,6 +188,11 @@ def test_seed_is_not_a_hyperparameter_and_runs_without_results_have_no_plot() ->
     assert make_parallel_plot([run_of("0000", 6.0)]) is None
 
 
+def test_setting_that_is_missing_in_a_run_of_an_earlier_version_has_an_axis() -> None:
+    plot = plot_of([[], None, []], "model.ensemble")
+    assert heights_of(plot, 0) == [0, 0, 0]
+
+
 def test_results_that_are_not_comparable_are_not_plotted() -> None:
     groups: list[list[str]] = [["Bach"], ["Liszt"]]
     assert make_parallel_plot([run_of(str(index), index, {"data.groups": group}) for index, group in enumerate(groups)]) is None
@@ -205,6 +213,15 @@ def test_losses_are_comparable_if_they_are_means_of_the_same_terms(
 ) -> None:
     columns = compare([run_of("0000", 6.0, first), run_of("0001", 6.0, second)])
     assert {column.title for column in columns if column.best and "loss" in column.title} == comparable
+
+
+@pytest.mark.parametrize(("is_own", "num_outside"), [(True, 0), (False, None)])
+def test_metrics_outside_the_spread_are_those_of_the_samples_of_the_run(is_own: bool, num_outside: int | None) -> None:
+    """And not of samples that were drawn later, if those of the run cannot be compared."""
+    parameters = SampleParameters("0000", 0, 0, 1.0, 1.0, None, None, None, None, "drawn", 1, "ckpt-1")
+    comparison = Comparison(cast(Corpus, None), 1, [], [])
+    run = replace(run_of("0000", 6.0), sets=[SampleSet(is_own, parameters, [], comparison, None)])
+    assert run.num_outside == num_outside
 
 
 def test_origins_name_store_code_versions_and_the_newest_run_but_no_path() -> None:

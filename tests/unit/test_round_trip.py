@@ -14,7 +14,7 @@ from pianogen.midi.reader import read_roll
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.midi.time_signatures import find_time_signatures
 from pianogen.midi.writer import write_midi
-from pianogen.roll import HOLD, MAX_TEMPO_US, NUM_KEYS, ONSET, SILENT, Roll, pack
+from pianogen.roll import DEFAULT_TEMPO_US, HOLD, MAX_TEMPO_US, NUM_KEYS, ONSET, SILENT, Roll, pack
 from tests.support.reference_reader import Options, decode_midi, expected_roll
 from tests.support.roll_comparison import PARSERS, assert_equals
 from tests.support.rolls import roll_in_4_4
@@ -149,6 +149,12 @@ def test_extreme_tempo_is_unchanged(tempo_us: int) -> None:
 def test_tempo_that_midi_cannot_represent_is_an_error_with_its_step(tempo_us: int) -> None:
     with pytest.raises(PianogenError, match=f"step 1 has a tempo of {tempo_us}"):
         write_midi(repeated_note(tempo_us))
+
+
+def test_step_that_is_no_whole_number_of_ticks_is_an_error() -> None:
+    roll = repeated_note(DEFAULT_TEMPO_US)
+    with pytest.raises(PianogenError, match="7 steps per quarter note do not divide 480 ticks"):
+        write_midi(Roll(roll.packed, roll.tempo_us, roll.bar_position, steps_per_quarter=7))
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 16])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pianogen.roll import HOLD, ONSET, Roll, pack
-from pianogen.sound import SAMPLE_RATE, render
+from pianogen.sound import SAMPLE_RATE, beginning, render
 from tests.support.rolls import roll_in_4_4
 
 A4 = 48
@@ -37,6 +37,13 @@ def test_tempo_scales_the_time_of_onsets() -> None:
     fast, slow = (render(roll_of(8, 9, A4, tempo_us=tempo_us)) for tempo_us in (250_000, 1_000_000))
     assert np.flatnonzero(fast)[0] == pytest.approx(0.5 * SAMPLE_RATE, abs=2)
     assert np.flatnonzero(slow)[0] == pytest.approx(2 * SAMPLE_RATE, abs=2)
+
+
+@pytest.mark.parametrize(("max_s", "steps"), [(2.0, 16), (1.99, 15), (0.0, 1), (99.0, 32)])
+def test_beginning_has_the_steps_that_end_within_the_time(max_s: float, steps: int) -> None:
+    """A sample of 131,072 steps at 15 bpm lasts 36 hours."""
+    roll = roll_of(0, 32, A4)
+    assert beginning(roll, max_s) == roll.rows(0, steps)
 
 
 def test_silence_is_silent() -> None:
