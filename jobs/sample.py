@@ -215,7 +215,7 @@ def draw_job(path: str, given: dict[str, Any]) -> None:
 
     Args:
         path: the directory of the run.
-        given: the sampling settings that differ from those of the run.
+        given: the sampling settings of the command line; all others are those of the run.
 
     Raises:
         LockError: another process draws samples of the run with these settings.

@@ -188,8 +188,8 @@ class Progress:
         _log.info(", ".join(parts))
 
 
-class Steps:
-    """Shows the current step of a command: in place on a terminal, and otherwise as log lines; a context manager.
+class Stages:
+    """Shows the current stage of a command: in place on a terminal, and otherwise as log lines; a context manager.
 
     Args:
         label: the name of the work.
@@ -197,7 +197,7 @@ class Steps:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._step = ""
+        self._stage = ""
         self._last_line = -math.inf
         self._status: Status | None = None
         if _is_refreshed_in_place():
@@ -212,15 +212,15 @@ class Steps:
         if self._status:
             self._status.stop()
 
-    def show(self, step: str, detail: str = "") -> None:
-        """Shows a step; in a log, a step of which only the detail has changed is repeated every 10 s at most."""
-        text = f"{self._label}: {step} {detail}".rstrip()
+    def show(self, stage: str, detail: str = "") -> None:
+        """Shows a stage; in a log, a stage of which only the detail has changed is repeated every 10 s at most."""
+        text = f"{self._label}: {stage} {detail}".rstrip()
         if self._status:
             self._status.update(text)
-        elif step != self._step or time.monotonic() - self._last_line >= LINE_INTERVAL_S:
+        elif stage != self._stage or time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._last_line = time.monotonic()
             _log.info(text)
-        self._step = step
+        self._stage = stage
 
 
 class _Bar(RichProgress):

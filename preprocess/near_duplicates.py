@@ -69,23 +69,23 @@ def drop_similar(signatures: np.ndarray, rows: np.ndarray) -> tuple[Similar, np.
         For a piece that remains, the most similar one of the earlier pieces that remain; for a dropped piece, the first of the
         earlier ones of similarity 0.8 or more that remain. And (P,) bool, which pieces are dropped.
     """
-    remaining_one = np.arange(len(rows))  # the piece that remains in the place of each
+    kept_piece = np.arange(len(rows))  # that remains in the place of each piece
     for pair in _find_pairs(signatures, rows).tolist():
         later, earlier = pair >> 32, pair & 0xFFFF_FFFF
-        first = int(remaining_one[earlier])
-        if remaining_one[later] == later and (first == earlier or _is_repeat(signatures, rows[first], rows[later])):
-            remaining_one[later] = first
-    is_dropped = remaining_one != np.arange(len(rows))
+        first = int(kept_piece[earlier])
+        if kept_piece[later] == later and (first == earlier or _are_near_duplicates(signatures, rows[first], rows[later])):
+            kept_piece[later] = first
+    is_dropped = kept_piece != np.arange(len(rows))
     remaining, dropped = np.flatnonzero(~is_dropped), np.flatnonzero(is_dropped)
     similar = find_similar(signatures, rows[remaining])
-    result = Similar(remaining_one, np.zeros(len(rows)))
+    result = Similar(kept_piece, np.zeros(len(rows)))
     result.earlier[remaining] = np.where(similar.earlier == NONE, NONE, remaining[similar.earlier])
     result.similarity[remaining] = similar.similarity
     result.similarity[dropped] = similarity_of(_count_equal(signatures, rows[result.earlier[dropped]], rows[dropped]))
     return result, is_dropped
 
 
-def _is_repeat(signatures: np.ndarray, first: int, later: int) -> bool:
+def _are_near_duplicates(signatures: np.ndarray, first: int, later: int) -> bool:
     """Whether the similarity of the pieces in two rows is 0.8 or more."""
     return bool(similarity_of(np.sum(signatures[first] == signatures[later])) >= DROPPED_SIMILARITY)
 

@@ -12,7 +12,7 @@ from pianogen.midi.reader import MIDI_SUFFIXES, SCORE_SUFFIXES, is_input, is_sco
 from preprocess import archives
 from preprocess.archives import Refusal, UnusualEnd, is_archive, list_members
 from preprocess.inputs import GZIP, Input, Inputs
-from preprocess.unread import FileKind, Unread, is_litter
+from preprocess.unread import FileKind, Unread, is_macos_metadata
 
 _log = logging.getLogger(__name__)
 _BUNDLED = "music21:"
@@ -81,7 +81,7 @@ def _scan_nonempty(corpus: str, index_folder: Path | None, unread: Unread) -> It
 
 
 def _is_input(name: str) -> bool:
-    """Whether a file with this name is an input; a compressed score is none."""
+    """Whether a file with this name is an input; a compressed score is not one."""
     stem, suffix = os.path.splitext(name)
     return is_input(name) or (suffix.lower() == GZIP and is_input(stem) and not is_score(stem))
 
@@ -135,7 +135,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _scan_file(path: str, relative_path: str, index_folder: Path | None, unread: Unread) -> Iterator[Input]:
     """The input that a file is, or the inputs of an archive."""
-    if is_litter(relative_path):
+    if is_macos_metadata(relative_path):
         unread.add(relative_path, FileKind.MACOS)
     elif _is_input(path):
         yield _make_input(path, relative_path)
@@ -152,7 +152,7 @@ def _scan_archive(path: str, parent: str, index_folder: Path | None, unread: Unr
         path, index_folder, lambda unusual_end: _report_unusual_end(path, unusual_end, unread)
     ):
         name = os.fsdecode(member_name)
-        if is_litter(name):
+        if is_macos_metadata(name):
             unread.add(name, FileKind.MACOS)
         elif _is_input(name):
             if member.method == Refusal.ENCRYPTED:

@@ -91,7 +91,7 @@ def suffix_of(name: str) -> str:
     return suffix
 
 
-def is_litter(path: str) -> bool:
+def is_macos_metadata(path: str) -> bool:
     """Whether macOS wrote the file beside the files of the user: AppleDouble files, and everything in a folder __MACOSX."""
     if "._" not in path and "__MACOSX" not in path:
         return False

@@ -21,7 +21,7 @@ from jobs.records.sweep_directory import JOBS, SMOKE_TEST
 from pianogen.command import counted
 from pianogen.data.train_split import check_train_split
 from pianogen.errors import UsageError
-from pianogen.progress import Steps
+from pianogen.progress import Stages
 from pianogen.sampling.primer import check_start
 from pianogen.store import Store
 
@@ -73,19 +73,19 @@ def _smoke_test(cluster: Cluster, store: Path, folder: str, configs: Sequence[Ru
 
 
 def _follow(command: Sequence[str], settings: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Executes the smoke test with the settings as its input, and shows its steps; the error message is the `stdout` returned."""
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr, Steps("check") as steps:
-        steps.show("start of the smoke test")
+    """Executes the smoke test with the settings as its input, and shows its stages; `stdout` is then the error message."""
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr, Stages("check") as stages:
+        stages.show("start of the smoke test")
         stdin.write(settings.encode(errors="backslashreplace"))
         stdin.seek(0)
         error = ""
         with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process:
             for report in process.stdout or ():
-                step, detail = json.loads(report)
-                if step == smoke_test.ERROR:
+                stage, detail = json.loads(report)
+                if stage == smoke_test.ERROR:
                     error = detail
                 else:
-                    steps.show(step, detail)
+                    stages.show(stage, detail)
         stderr.seek(0)
         return subprocess.CompletedProcess(command, process.returncode, error, stderr.read().decode(errors="backslashreplace"))
 

@@ -3,7 +3,7 @@
 python -m jobs.execution.smoke_test STORE FOLDER < CONFIGURATIONS
 
 The process reads a JSON list of configurations. It builds every model, and executes all stages of one run on a single batch in
-FOLDER, which must be empty. It prints a line for each step, a JSON list of the step and a detail. If there is an error that the
+FOLDER, which must be empty. It prints a line for each stage, a JSON list of the stage and a detail. If there is an error that the
 user can correct, the last line is [ERROR, message], and the exit code is INVALID.
 """
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 ERROR = "error"
 INVALID = 3  # exit code; an uncaught exception exits with 1
-_STEPS = 2  # of the sample
+_SAMPLE_STEPS = 2  # of the sample
 
 
 def main(store: Path, folder: Path, configs: Sequence[RunConfig], show: Callable[[str, str], None]) -> None:
     """Builds the models of all runs of a sweep, and executes the stages of its first run.
 
     Args:
-        show: called at the beginning of each step with its name and a detail.
+        show: called at the beginning of each stage with its name and a detail.
 
     Raises:
         PianogenError: a model, a tracker or a setting cannot be used, or a file cannot be written.
@@ -73,7 +73,7 @@ def _run(config: RunConfig, store: Store, folder: Path) -> None:
     # A sum shows whether XLA works; the loop of the sampler would take seconds to compile.
     tf.function(lambda: tf.add(1, 1), jit_compile=True)()
     tf.config.run_functions_eagerly(True)
-    settings = config.sampling.model_copy(update={"num": 1, "steps": _STEPS, "best_of": 1})
+    settings = config.sampling.model_copy(update={"num": 1, "steps": _SAMPLE_STEPS, "best_of": 1})
     for roll in draw_to_store(folder / "samples.h5", Sampler(network, settings, statistics), SampleSource("smoke-test", "none")):
         (folder / "sample.png").write_bytes(plot_roll(roll))
 

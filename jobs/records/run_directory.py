@@ -67,7 +67,11 @@ class Run:
         return self.path / "config.yaml"
 
     def read_config(self) -> RunConfig:
-        """The configuration, as last submitted."""
+        """The configuration, as last submitted.
+
+        Raises:
+            ConfigError: the file cannot be read, or is not valid.
+        """
         return run_config.parse(yaml_files.load_yaml(self.config_file), str(self.config_file))
 
     def read_provenance(self) -> Provenance:

@@ -94,6 +94,8 @@ def train(
         HistoryError: metrics.csv is damaged, or does not match the checkpoint.
         WindowError: the store has no window to train on.
         ConfigError: the warm-up is as long as the run or longer.
+        DeviceError: TensorFlow sees fewer GPUs than requested.
+        OSError: metrics.csv or model.keras cannot be written.
     """
     return _Loop(config, store, statistics, run, devices, workers, shutdown_requested, trackers).run()
 

@@ -126,7 +126,7 @@ def read_member(path: str, member: Member, size: int, index_folder: Path) -> byt
         size: uncompressed size in bytes, at most 16,777,216.
 
     Raises:
-        Rejection: the member is damaged, encrypted, no regular file, or compressed with an unsupported method.
+        Rejection: the member is damaged, encrypted, not a regular file, or compressed with an unsupported method.
     """
     if member.method < 0:
         raise Rejection(Reason.UNREADABLE, REFUSAL_MESSAGES[Refusal(member.method)])

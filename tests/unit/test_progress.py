@@ -8,7 +8,7 @@ import pytest
 
 from pianogen import progress
 from pianogen.polling import wait_until
-from pianogen.progress import Progress, ProgressRecord, Steps, TrainingFigures, read_progress
+from pianogen.progress import Progress, ProgressRecord, Stages, TrainingFigures, read_progress
 
 
 @pytest.fixture(autouse=True)
@@ -128,12 +128,12 @@ def test_last_line_shows_the_end_whatever_the_interval(caplog: pytest.LogCapture
 def test_log_has_a_line_for_each_step_and_for_its_details_at_intervals(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO), Steps("check") as steps:
-        steps.show("store")
-        steps.show("model", "1 of 3: base")
-        steps.show("model", "2 of 3: gru")
+    with caplog.at_level(logging.INFO), Stages("check") as stages:
+        stages.show("store")
+        stages.show("model", "1 of 3: base")
+        stages.show("model", "2 of 3: gru")
         monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
-        steps.show("model", "3 of 3: rnn")
+        stages.show("model", "3 of 3: rnn")
     assert caplog.messages == ["check: store", "check: model 1 of 3: base", "check: model 3 of 3: rnn"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from preprocess.sources import scan
-from preprocess.unread import FileKind, Unread, is_litter
+from preprocess.unread import FileKind, Unread, is_macos_metadata
 from tests.support.archives import DISTINCT_KINDS, pack
 from tests.support.made_corpus import made_midi
 
@@ -55,12 +55,12 @@ def test_suffix_of_a_compressed_file_contains_that_of_its_content() -> None:
 
 @pytest.mark.parametrize("path", ["._a.mid", "Bach/._a.mid", "__MACOSX/a.mid", "x/__MACOSX/Bach/a.mid", "._all.zip"])
 def test_litter(path: str) -> None:
-    assert is_litter(path)
+    assert is_macos_metadata(path)
 
 
 @pytest.mark.parametrize("path", ["a.mid", ".a.mid", "a._b.mid", "__MACOSX", "my__MACOSX/a.mid", "__MACOSX.mid", "._b/a.mid"])
 def test_no_litter(path: str) -> None:
-    assert not is_litter(path)
+    assert not is_macos_metadata(path)
 
 
 @pytest.mark.parametrize("kind", DISTINCT_KINDS)
