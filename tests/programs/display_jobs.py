@@ -5,13 +5,13 @@ from pathlib import Path
 
 from jobs.execution.job_display import JobDisplay
 from pianogen import logs
-from pianogen.progress import Progress, Steps
+from pianogen.progress import Progress, Stages
 
 if __name__ == "__main__":
     logs.configure()
     first, second = sys.argv[1:]
-    with Steps("check") as steps:
-        steps.show("model", "2 of 3: gru")
+    with Stages("check") as stages:
+        stages.show("model", "2 of 3: gru")
     record = Path(first, "log", "progress.json")
     content = record.read_bytes()
     with Progress("train", 2, "jobs") as jobs:
