@@ -24,8 +24,8 @@ def _cgroups(root: Path) -> Iterator[Path]:
         _, controllers, name = line.split(":", 2)  # version 2 has no names of controllers
         if not controllers or "cpu" in controllers.split(","):
             path = PurePosixPath(name.lstrip("/"))
-            # In a container, the top folder may be that of its own cgroup.
-            yield from (root / "sys" / "fs" / "cgroup" / ("cpu" if controllers else "") / each for each in (path, *path.parents))
+            top = root / "sys" / "fs" / "cgroup" / ("cpu" if controllers else "")  # in a container, perhaps its own cgroup
+            yield from (top / folder for folder in (path, *path.parents))
 
 
 def _quota(cgroup: Path) -> float:

@@ -1,5 +1,6 @@
 """The ZIP files that `decode --archive` writes."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,14 @@ def opened_archive(path: Path) -> Iterator[ZipFile]:
 
     Raises:
         PianogenError: the archive is damaged.
-        OSError: the file cannot be opened.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         try:
             with ZipFile(file) as archive:
                 yield archive
         except ZIP_ERRORS as error:
+            # Damage also gives an OSError: without a number from a decompressor, or EINVAL for a position outside the file.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise  # the disk fails, and the archive may be intact
             raise PianogenError(f"{path} is damaged ({cause(error)}); remove it and decode again") from error

@@ -45,5 +45,5 @@ def is_empty(submission: Path, names: Collection[str]) -> bool:
 
 def find(jobs: Path, names: Collection[str]) -> list[tuple[Path, str]]:
     """Those of the runs that wait, each with the folder of its submission."""
-    found = [(path.parent, path.name.removesuffix(_SUFFIX)) for path in sorted(jobs.glob(f"*/*{_SUFFIX}"))]
-    return [(submission, name) for submission, name in found if name in names]
+    waiting = [(path.parent, path.name.removesuffix(_SUFFIX)) for path in sorted(jobs.glob(f"*/*{_SUFFIX}"))]
+    return [(submission, name) for submission, name in waiting if name in names]

@@ -1,7 +1,9 @@
 """Exported MIDI files, plots and their index are complete, do not mix two stores, and are never written outside their folder."""
 
 import csv
+import errno
 import io
+import os
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
@@ -155,6 +157,14 @@ def test_damaged_archive_is_an_error(tmp_path: Path, damage: str) -> None:
     message = rf"{path} is damaged \(.+\); remove it and decode again"
     with pytest.raises(PianogenError, match=message), opened_archive(path) as archive:
         archive.read("index.csv")
+
+
+def test_failing_disk_does_not_make_an_archive_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "samples.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("index.csv", "file,run\n")
+    with pytest.raises(OSError, match="Input/output error"), opened_archive(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_archive_of_a_replaced_store_is_kept(corpus: Path, tmp_path: Path) -> None:
