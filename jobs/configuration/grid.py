@@ -112,15 +112,19 @@ def _override_random(random: Any, changes: Settings, path: Path) -> Any:
     return nest(by_key(random, f"{path}: random") | overrides, f"{path}: random")
 
 
-def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The values of one run, with `key=value` overrides applied.
+def override(config: RunConfig, overrides: Sequence[str], path: Path) -> RunConfig:
+    """The configuration of one run, with `key=value` overrides applied and absolute paths.
+
+    Args:
+        path: the file of the configuration, for messages.
 
     Raises:
         ConfigError: an override is not valid.
     """
     changes = parse_overrides(overrides)
     _check_alone(overrides)
-    return nest(by_key(values, "config.yaml") | changes, " ".join(overrides))
+    values = nest(by_key(config.model_dump(mode="json"), "config.yaml") | changes, " ".join(overrides))
+    return run_config.parse(values, source_of(path, overrides)).with_absolute_paths()
 
 
 def expand(values: dict[str, Any], where: Path | str) -> list[Variation]:

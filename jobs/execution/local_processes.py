@@ -19,6 +19,7 @@ from submitit.core.utils import UncompletedJobError
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution.cores import num_cores
 from jobs.execution.job_display import JobDisplay
+from jobs.execution.shutdown import handle_signals
 from jobs.records import local_queue
 from pianogen import logs
 from pianogen.progress import Progress
@@ -27,6 +28,7 @@ _POLL_S = 0.2
 _NO_LIMIT_MIN = 100 * 365 * 24 * 60  # submitit requires a time limit
 _TRACEBACK_FRAME = "-" * 22
 _GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
+_EXIT_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def run_all(
                         continue
                     own_gpus, gpus = gpus[: resources.num_gpus], gpus[resources.num_gpus :]
                     display.start(argument)
-                    with _signals_ignored():
+                    # A terminal's signals would kill submitit's processes; `_terminate` ends them when this process gets one.
+                    with handle_signals((signal.SIGINT, signal.SIGHUP), signal.SIG_IGN):
                         job = executor.submit(_run_job, function, argument, ",".join(own_gpus))
                         running.append(_Running(argument, job, own_gpus))
                 display.refresh([entry.argument for entry in running], len(waiting))
@@ -122,32 +125,12 @@ def _exit_on_signals() -> Iterator[None]:
 
     def exit_with_code(number: int, frame: FrameType | None) -> NoReturn:
         del frame
-        for handled in previous:
+        for handled in _EXIT_SIGNALS:
             signal.signal(handled, signal.SIG_IGN)  # a second signal must not interrupt the end of the jobs
         raise SystemExit(128 + number)
 
-    is_immune = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    numbers = [signal.SIGTERM] if is_immune else [signal.SIGTERM, signal.SIGHUP]
-    previous = {number: signal.signal(number, exit_with_code) for number in numbers}
-    try:
+    with handle_signals(_EXIT_SIGNALS, exit_with_code):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Processes started in the context ignore the signals of a terminal, which would kill submitit's processes.
-
-    `_terminate` ends the processes when this process receives such a signal.
-    """
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _terminate(jobs: Sequence[submitit.Job[None]]) -> None:

@@ -21,7 +21,7 @@ from jobs.cluster.own_job import OwnJob
 from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import shutdown
 from jobs.execution.requeue import requeue
-from jobs.execution.shutdown import ShutdownFlag
+from jobs.execution.shutdown import flag_shutdown
 from jobs.records import packs
 from jobs.records.packs import Pack, ProcessEnd
 from jobs.records.run_directory import Run
@@ -51,7 +51,7 @@ def run_pack(resources: SlurmConfig, runs: Sequence[Run]) -> None:
     """
     own = own_job.own_job()
     processes = _Processes(own, runs)
-    with ShutdownFlag() as shutdown_requested:
+    with flag_shutdown() as shutdown_requested:
         try:
             while processes.update(0 if shutdown_requested() else resources.runs_per_gpu):
                 time.sleep(_POLL_S)

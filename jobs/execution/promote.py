@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.configuration import grid, run_config
+from jobs.configuration import grid
 from jobs.configuration.grid import Variation
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight, submit
@@ -155,8 +155,7 @@ def _extend(run: Run, overrides: Sequence[str]) -> RunConfig:
         ConfigError: an override would change more of the training than its epochs, or the run cannot be continued.
     """
     before = run.read_config()
-    values = grid.override(before.model_dump(mode="json"), overrides)
-    after = run_config.parse(values, grid.source_of(run.config_file, overrides)).with_absolute_paths()
+    after = grid.override(before, overrides, run.config_file)
     training = before.training.model_copy(update={"epochs": after.training.epochs})
     if before.model_copy(update={"training": training}).training_identity("") != after.training_identity(""):
         raise ConfigError(f"{' '.join(overrides)} would change the training of {run.name}; promote changes training.epochs alone")

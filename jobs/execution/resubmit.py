@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from jobs.configuration import grid, run_config
+from jobs.configuration import grid
 from jobs.configuration.run_config import RunConfig
 from jobs.execution import launch, preflight, submit
 from jobs.execution.launch import Cluster
@@ -146,8 +146,7 @@ def _override(run: Run, overrides: Sequence[str], existing: Mapping[str, Run]) -
         ConfigError: the overrides would change the training of the run, or make it equal to another run.
     """
     before, fingerprint = run.read_config(), run.read_provenance().store.fingerprint
-    values = grid.override(before.model_dump(mode="json"), overrides)
-    after = run_config.parse(values, grid.source_of(run.config_file, overrides)).with_absolute_paths()
+    after = grid.override(before, overrides, run.config_file)
     if after.training_identity(fingerprint) != before.training_identity(fingerprint):
         raise ConfigError(
             f"{' '.join(overrides)} would change the result of the training of {run.name}, which makes it another run: submit it "

@@ -12,7 +12,7 @@ from jobs.cluster.client import SlurmError
 from jobs.cluster.own_job import OwnJob
 from jobs.execution import claim, job_files, rendezvous
 from jobs.execution.requeue import requeue
-from jobs.execution.shutdown import ShutdownFlag
+from jobs.execution.shutdown import ShutdownFlag, flag_shutdown
 from jobs.execution.tracking import tracked
 from jobs.execution.usage_meter import metered
 from jobs.records import attempts
@@ -48,7 +48,7 @@ def run_job(path: str, is_packed: bool = False) -> None:
         PianogenError: the attempt failed or was interrupted; provenance.json has the message too.
     """
     run, own = Run(Path(path)), own_job.own_job()
-    with ShutdownFlag() as shutdown_requested:
+    with flag_shutdown() as shutdown_requested:
         # Every worker waits until the submission has written the run, or removed the result that it had.
         submission = claim.find_submission(run, own)
         if run.read_result() is not None:

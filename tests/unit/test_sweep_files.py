@@ -85,8 +85,8 @@ def test_sections_of_runs_and_overrides_keep_the_other_keys(tmp_path: Path, runs
     assert variation.label == "learning_rate0.001-epochs4"
     assert (training.learning_rate, training.epochs, training.batch, training.seed) == (0.001, 4, 16, 7)
     assert (resources.memory_gb, resources.timeout_min, resources.extra) == (3, 26 * 60, {"qos": "short", "constraint": "a100"})
-    changed = grid.override(variation.config.model_dump(mode="json"), ["slurm={memory_gb: null}"])
-    assert run_config.parse(changed, "source").slurm == resources.model_copy(update={"memory_gb": None})
+    changed = grid.override(variation.config, ["slurm={memory_gb: null}"], path)
+    assert changed.slurm == resources.model_copy(update={"memory_gb": None})
 
 
 @pytest.mark.parametrize(
