@@ -107,4 +107,4 @@ def find_world() -> World:
 
 def batch_job() -> BatchJob:
     """The Slurm job that this rank belongs to."""
-    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT", 0)))
+    return BatchJob(os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0))

@@ -14,7 +14,9 @@ from pathlib import Path
 import h5py
 import pytest
 
+from pianogen.lock import BatchJob
 from pianogen.store import Split, Store
+from preprocess.world import batch_job
 from tests.support.made_corpus import made_midi, made_midi_corpus, made_mixed_corpus
 from tests.support.made_music import made_store
 from tests.support.processes import (
@@ -351,6 +353,12 @@ def test_find_world_gives_rank_and_size() -> None:
     assert (done.returncode, sorted(done.stdout.split())) == (0, ["0/3", "1/3", "2/3"])
     alone = finished([sys.executable, "-c", program])
     assert (alone.returncode, alone.stdout) == (0, "0/1\n")
+
+
+def test_empty_variable_of_slurm_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "")
+    assert batch_job() == BatchJob("7", restarts=0)
 
 
 def test_store_path_may_have_spaces_quotes_and_invalid_bytes(small: Path, tmp_path: Path) -> None:
