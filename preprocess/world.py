@@ -1,6 +1,7 @@
 """The MPI processes of this program: the number of this rank, and typed messages between ranks."""
 
 import os
+import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 from pianogen.errors import UsageError
 from pianogen.lock import BatchJob
 
-# Environment variables that a launcher sets for every rank: MPICH and its derivatives, Open MPI, srun.
-_LAUNCHER_PREFIXES = ("PMI", "OMPI_", "MPI_", "I_MPI_", "MV2_", "PALS_", "SLURM_STEP")
+# Environment variables that a launcher sets for every rank: MPICH and its derivatives, Open MPI, PMIx, and srun with one of them.
+# Others, such as OMPI_MCA_btl and MPI_HOME, are settings, which are also set where MPI does not work, such as on a login node.
+_LAUNCHER_VARIABLE = re.compile(r"(PMI|OMPI_|MPI_|MV2_|PALS_)\w*(RANK|SIZE)")
 _LAUNCHED_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
@@ -82,9 +84,9 @@ def find_world() -> World:
     Raises:
         UsageError: the launcher started more ranks than MPI connects, so that every rank would act as rank 0.
     """
-    if not any(name.startswith(_LAUNCHER_PREFIXES) for name in os.environ):
-        return World(0, 1)
     num_launched = max((int(os.environ[name]) for name in _LAUNCHED_SIZES if os.environ.get(name, "").isdigit()), default=1)
+    if num_launched <= 1 and not any(map(_LAUNCHER_VARIABLE.match, os.environ)):
+        return World(0, 1)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is installed and finds no MPI library

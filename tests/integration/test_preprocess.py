@@ -355,6 +355,13 @@ def test_find_world_gives_rank_and_size() -> None:
     assert (alone.returncode, alone.stdout) == (0, "0/1\n")
 
 
+def test_settings_of_mpi_are_no_launcher() -> None:
+    """Modules set them on login nodes, where the initialization of MPI may fail."""
+    program = "import sys; from preprocess.world import find_world; print(find_world().size, 'mpi4py.MPI' in sys.modules)"
+    settings = dict.fromkeys(["OMPI_MCA_btl", "I_MPI_ROOT", "MPI_HOME", "PMIX_MCA_gds", "SLURM_STEP_NUM_TASKS"], "1")
+    assert finished([sys.executable, "-c", program], **settings).stdout == "1 False\n"
+
+
 def test_empty_variable_of_slurm_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "")
