@@ -73,7 +73,8 @@ class WorkFolder:
                 yield
             finally:
                 if not self._shards():
-                    shutil.rmtree(self.path)
+                    # A link to a folder on another disk stays, and so does a file that a network file system holds open.
+                    shutil.rmtree(self.path, ignore_errors=True)
 
     def remove_shards(self) -> None:
         """Removes the shards once the store is written."""

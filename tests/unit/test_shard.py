@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pianogen import logs
+from pianogen.lock import BatchJob
 from pianogen.midi.counts import Counts
 from pianogen.midi.options import ReadOptions
 from pianogen.midi.rejection import Reason
@@ -383,3 +384,13 @@ def test_work_of_another_corpus_or_other_options_is_removed(
     assert unfinished(work_folder.prepare(new_inputs, new_options)) == list(range(len(new_inputs)))
     assert f"WARNING {work_folder.path} holds unfinished work of another corpus" in capsys.readouterr().err
     assert not list(work_folder.path.glob("shard-*"))
+
+
+def test_work_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    work_folder = WorkFolder.of(tmp_path / "a.h5")
+    (tmp_path / "disk").mkdir()
+    work_folder.path.symlink_to("disk")
+    with work_folder.locked(tmp_path / "a.h5", BatchJob()):
+        assert list((tmp_path / "disk").iterdir())
+    assert work_folder.path.is_symlink()
+    assert not list((tmp_path / "disk").iterdir())
