@@ -41,6 +41,8 @@ _MIN_SPACING_BYTES = 4 << 20
 _MAX_POINTS = 2_048
 _COMPRESSION_RATIO = 4  # of a typical corpus; only the number of points depends on it
 _PART_BYTES = 1 << 20
+# All windows, also those of `zstd --long=31`, for which zstd itself requires the option again: memory is used as it is filled.
+ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: zstd.DecompressionParameter.window_log_max.bounds()[1]}
 
 
 @contextmanager
@@ -84,7 +86,7 @@ def _open(path: str, kind: ArchiveKind) -> BinaryIO:
     if kind == "xz":
         # One open block: a decompressor of `xz -9` takes 64 MiB.
         return cast(BinaryIO, xz.XZFile(path, block_read_strategy=xz.RollingBlockReadStrategy(1)))
-    return cast(BinaryIO, zstd.ZstdFile(path))
+    return cast(BinaryIO, zstd.ZstdFile(path, options=ZSTD_OPTIONS))
 
 
 def _open_gzip(path: str, **options: object) -> BinaryIO:

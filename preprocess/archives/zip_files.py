@@ -13,6 +13,7 @@ from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
 from pianogen.zip_names import member_name, open_zip
 from preprocess.archives.member import Member, Refusal
+from preprocess.archives.streams import ZSTD_OPTIONS
 from preprocess.archives.tree import Tree
 
 if sys.version_info >= (3, 14):
@@ -88,7 +89,7 @@ def _decompress(stored: bytes, method: int, size: int) -> bytes:
         header = stored[_LZMA_HEADER.size : begin] + size.to_bytes(8, "little")
         return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(header + stored[begin:], size + 1)
     if method == _ZSTD:
-        return zstd.ZstdDecompressor().decompress(stored, size + 1)
+        return zstd.ZstdDecompressor(options=ZSTD_OPTIONS).decompress(stored, size + 1)
     name = _UNREAD_METHODS.get(method, "unknown")
     raise Rejection(
         Reason.UNREADABLE,

@@ -165,6 +165,20 @@ def test_zstd_member_of_a_zip_is_read(tmp_path: Path) -> None:
     assert contents(tmp_path / "x.zip", tmp_path) == {"a.mid": data}
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.zst"])
+def test_zstd_window_of_more_than_128_mb_is_read(tmp_path: Path, kind: str) -> None:
+    """As `zstd --long=28` writes it from a pipe."""
+    data, archive = made_midi(0), tmp_path / f"x.{kind}"
+    content = data if kind == "zip" else tar_of(tmp_path / "x.tar", ("a.mid", data)).read_bytes()
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+    compressed_data = compressor.compress(content) + compressor.flush()
+    if kind == "zip":
+        with_method(archive, 93, compressed_data, len(data), zlib.crc32(data))
+    else:
+        archive.write_bytes(compressed_data)
+    assert contents(archive, tmp_path) == {"a.mid": data}
+
+
 @pytest.mark.parametrize(("method", "name"), [(9, "deflate64"), (98, "PPMd"), (77, "unknown")])
 def test_zip_compression_method_that_is_not_read_is_named(tmp_path: Path, method: int, name: str) -> None:
     with_method(tmp_path / "x.zip", method, b"x", 1, 0)
