@@ -1,5 +1,6 @@
 """Members of archives, read in place: listed once by rank 0, and then read by position by any rank."""
 
+import errno
 import os
 import stat
 import struct
@@ -72,7 +73,8 @@ def list_members(
         report: is called if the archive may contain more files.
 
     Raises:
-        UsageError: the archive is damaged.
+        UsageError: the archive is damaged or cannot be read.
+        PianogenError: its index cannot be written.
     """
     try:
         tree = _list(path, index_folder)
@@ -80,8 +82,12 @@ def list_members(
             report(tree.unusual_end)
         yield from tree.files()
     except (OSError, *_DAMAGE_ERRORS) as error:
+        # Damage also gives an OSError: without a number from a decompressor, or EINVAL for a position outside the file. Other
+        # numbers are failures of the file system.
+        is_damaged = not isinstance(error, OSError) or error.errno in (None, errno.EINVAL)
+        action = "copy it again" if is_damaged else "make it readable"
         raise UsageError(
-            f"{path} cannot be read as an archive ({cause(error)}); copy it again or remove it from the corpus"
+            f"{path} cannot be read as an archive ({cause(error)}); {action} or remove it from the corpus"
         ) from error
 
 

@@ -26,6 +26,7 @@ import indexed_gzip
 import xz
 
 from pianogen import atomic
+from pianogen.errors import PianogenError, cause
 from preprocess.archives.member import ArchiveKind
 
 if sys.version_info >= (3, 14):
@@ -51,6 +52,9 @@ def listing(path: str, kind: ArchiveKind, index_folder: Path | None) -> Iterator
 
     Args:
         index_folder: None writes no index.
+
+    Raises:
+        PianogenError: the index cannot be written.
     """
     with _open(path, kind) as stream:
         forward = _ForwardReader(stream)
@@ -95,11 +99,16 @@ def _open_gzip(path: str, **options: object) -> BinaryIO:
 
 
 def _write_index(stream: BinaryIO, kind: ArchiveKind, path: Path) -> None:
-    if kind == "gzip":
-        stream.build_full_index()  # type: ignore[attr-defined]
-        stream.export_index(str(path))  # type: ignore[attr-defined]
-    elif kind == "bzip2":
-        atomic.write_text(path, json.dumps(stream.block_offsets()))  # type: ignore[attr-defined]
+    try:
+        if kind == "gzip":
+            stream.build_full_index()  # type: ignore[attr-defined]
+            stream.export_index(str(path))  # type: ignore[attr-defined]
+        elif kind == "bzip2":
+            atomic.write_text(path, json.dumps(stream.block_offsets()))  # type: ignore[attr-defined]
+    except (OSError, indexed_gzip.ZranError) as error:
+        raise PianogenError(
+            f"{path}, the index of an archive, cannot be written ({cause(error)}); free some space and run the same command again"
+        ) from error
 
 
 class _ForwardReader:

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pianogen.errors import UsageError
+from pianogen.errors import PianogenError, UsageError
 from pianogen.midi.reader import MAX_BYTES
 from pianogen.midi.rejection import Reason, Rejection
 from preprocess.inputs import Input, Inputs
 from preprocess.sources import group_of, scan
 from preprocess.unread import Unread
-from tests.support.archives import KINDS
+from tests.support.archives import DISTINCT_KINDS, KINDS, pack
 
 
 def folder_with(folder: Path, *names: bytes) -> Path:
@@ -362,6 +362,20 @@ def test_archive_that_is_not_a_regular_file_is_an_error(tmp_path: Path, name: st
     UNREADABLE[kind](tmp_path / name)
     with pytest.raises(UsageError, match=r"cannot be read as an archive \((not a regular file|No such file)"):
         names_of(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DISTINCT_KINDS if kind != "zip"])
+def test_archive_that_the_file_system_cannot_read_is_not_called_damaged(tmp_path: Path, kind: str) -> None:
+    UNREADABLE["file_with_a_read_error"](tmp_path / f"a.{kind}")
+    with pytest.raises(UsageError, match=r"cannot be read as an archive \(Input/output error\); make it readable or remove it"):
+        names_of(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2"])
+def test_index_that_cannot_be_written_is_not_an_error_of_its_archive(tmp_path: Path, kind: str) -> None:
+    archive = pack(folder_with(tmp_path / "corpus", b"a.mid"), tmp_path / f"a.{kind}")
+    with pytest.raises(PianogenError, match=r"none/index-\w+, the index of an archive, cannot be written \(No such file"):
+        scan([str(archive)], tmp_path / "none", Unread())
 
 
 @pytest.mark.parametrize("kind", KINDS)
