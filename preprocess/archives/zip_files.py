@@ -27,6 +27,7 @@ _UNIX = 3  # value of create_system
 _MAX_TARGET_BYTES = 4_096  # PATH_MAX of Linux
 _LZMA_HEADER = struct.Struct("<2xH")  # version of the LZMA SDK, size of the properties
 _ZSTD = 93
+_MAX_NUMBER = (1 << 63) - 1  # zip64 has numbers up to twice as large: damage, because no file is so large
 # Method numbers of APPNOTE.TXT 4.4.5 that are not read.
 _UNREAD_METHODS = {
     1: "shrunk",
@@ -49,11 +50,14 @@ def list_zip(path: str) -> Tree:
             if name.endswith(b"/"):
                 continue
             method = Refusal.ENCRYPTED if info.flag_bits & _ENCRYPTED else info.compress_type
-            member = Member("zip", info.header_offset, info.compress_size, method, info.CRC)
+            offset, stored_size, size = (
+                min(number, _MAX_NUMBER) for number in (info.header_offset, info.compress_size, info.file_size)
+            )
+            member = Member("zip", offset, stored_size, method, info.CRC)
             if info.create_system == _UNIX and stat.S_ISLNK(info.external_attr >> 16) and method != Refusal.ENCRYPTED:
-                tree.add_symbolic_link(name, _link_target(path, member, info.file_size))
+                tree.add_symbolic_link(name, _link_target(path, member, size))
             else:
-                tree.add_file(name, info.file_size, member)
+                tree.add_file(name, size, member)
     return tree
 
 

@@ -431,6 +431,27 @@ def test_damaged_member_does_not_affect_the_other_members(tmp_path: Path, change
     assert input_of(tmp_path / "x.zip", "b.mid", tmp_path).read(tmp_path) == made_midi(1)
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [(20, Reason.UNREADABLE), (24, Reason.TOO_LARGE), (42, Reason.UNREADABLE)],
+    ids=["stored", "size", "offset"],
+)
+def test_member_with_the_largest_number_of_zip64_does_not_affect_the_other_members(
+    tmp_path: Path, place: int, reason: Reason
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        info = zipfile.ZipInfo("a.mid")
+        info.extra = struct.pack("<HHQ", 1, 8, (1 << 64) - 1)
+        file.writestr(info, made_midi(0))
+        file.writestr("b.mid", made_midi(1))
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    number = data.index(b"PK\1\2") + place
+    data[number : number + 4] = b"\xff" * 4  # the number is in the extra field
+    (tmp_path / "x.zip").write_bytes(data)
+    assert rejection_of(tmp_path / "x.zip", "a.mid", tmp_path).reason is reason
+    assert input_of(tmp_path / "x.zip", "b.mid", tmp_path).read(tmp_path) == made_midi(1)
+
+
 def test_name_of_a_member_ends_at_a_nul_byte(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         file.writestr("a.mid+b.mid", made_midi(0))
