@@ -244,9 +244,10 @@ class _Inputs:
         """An error message with the nearest name."""
         if not names:
             return "the row has no name"
-        index = bisect_left(self._names, names[0])
+        nearby = self._folder + names[0]
+        index = bisect_left(self._names, nearby)
         neighbors = self._names[max(0, index - _NUM_NEIGHBORS) : index + _NUM_NEIGHBORS]
-        nearest = difflib.get_close_matches(names[0], neighbors, 1, 0)
+        nearest = difflib.get_close_matches(nearby, neighbors, 1, 0)
         return f"no input has the name {' or '.join(map(repr, names))}; the nearest name is {nearest[0]!r}"
 
 

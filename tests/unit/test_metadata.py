@@ -235,6 +235,12 @@ def test_error_names_line_and_value(tmp_path: Path, wrong: str) -> None:
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
+def test_nearest_name_is_in_the_folder_of_the_other_names(tmp_path: Path) -> None:
+    names = [f"{folder}/{number:04}.mid" for folder in "fy" for number in range(1_000)]
+    with pytest.raises(UsageError, match=r"meta\.csv:3: .* the nearest name is 'y/0995\.mid'"):
+        read(tmp_path, "name,group\nonly.mid,x\n0995x.mid,x\n", [*names, "y/only.mid"])
+
+
 def test_given_column_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no column 'file'; its columns are name, group"):
         read(tmp_path, "name,group\na.mid,x\n", ["a.mid"], parse_columns("name=file"))
