@@ -128,13 +128,20 @@ def _open_rows(path: Path, data: bytes) -> tuple[Sequence[str], "csv.DictReader[
 def _read_rows(path: Path, data: bytes) -> Iterator[tuple[str, _Row]]:
     """Every row and its place; the file is read twice, because a list of the rows would take ten times its size."""
     header, rows = _open_rows(path, data)
-    for row in rows:
-        if not any("".join(value or "").strip() for value in row.values()):  # commas alone, which spreadsheets write
-            continue
-        where = f"{path}:{rows.line_num}"
-        if "".join(row.get(None, ())).strip():
-            raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
-        yield where, row
+    line = rows.line_num
+    try:
+        for row in rows:
+            line = rows.line_num
+            if not any("".join(value or "").strip() for value in row.values()):  # commas alone, which spreadsheets write
+                continue
+            where = f"{path}:{line}"
+            if "".join(row.get(None, ())).strip():
+                raise UsageError(f"{where}: more values than the {len(header)} columns; quote a value that contains a comma")
+            yield where, row
+    except csv.Error as error:
+        raise UsageError(
+            f"{path}:{line + 1}: {error}; correct the row: a quote inside a quoted value is written twice"
+        ) from error
 
 
 def _find_columns(path: Path, header: Sequence[str], given: Columns) -> Columns:

@@ -217,6 +217,11 @@ WRONG: dict[str, tuple[str | bytes, list[str]]] = {
     "semicolons": ("name;split\na.mid;train\n", ["meta.csv separates columns with ';', expected a comma"]),
     "tabs": ("name\tsplit\na.mid\ttrain\n", ["meta.csv separates columns with '\\t', expected a comma"]),
     "unquoted_comma": ("name,composer\na.mid,Bach, J. S.\n", ["meta.csv:2: more values than the 2 columns", "quote a value"]),
+    "quote_that_is_not_doubled": (
+        'name,group\na.mid,x\na.abc,"J\\"J"\n',
+        ["meta.csv:3: ',' expected after '\"'; correct the row"],
+    ),
+    "quote_that_does_not_end": ('name,group\na.mid,x\na.abc,"x\n', ["meta.csv:3: unexpected end of data; correct the row"]),
     "repeated_column": ("name,split,split\na.mid,train,test\n", ["meta.csv has several columns 'split'"]),
     "columns_that_differ_in_capitals": (
         "name,Name,split\na.mid,b.mid,test\n",
