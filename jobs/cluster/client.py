@@ -1,4 +1,8 @@
-"""Slurm's client programs, such as squeue and scontrol, and their errors."""
+"""Slurm's client programs, such as squeue and scontrol, and their errors.
+
+Some sites have these programs print more lines than those of the answer, such as a greeting, and some versions print the name of
+the cluster that SLURM_CLUSTERS selects. Parsers ignore lines that do not have the form of the answer.
+"""
 
 import os
 import re

@@ -19,6 +19,7 @@ _ENDED = (
     *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
 )
 _ARRAY_TASK = re.compile(r"\d+_\d+")
+_JOB = re.compile(r"\d+(_(\d+|\[.+\]))?")
 _EXIT_BY_SIGNAL = 128
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,8 @@ def _query_squeue(selection: str) -> dict[str, _NamedState]:
         job, state, wait_status, reason, restarts, name, cluster = (
             line[start : start + _COLUMN_WIDTH].strip() for start in starts
         )
+        if not _JOB.fullmatch(job):
+            continue
         code, signal = int(wait_status) >> 8, int(wait_status) & 0x7F
         reported[job] = _NamedState(name, cluster, _parse_state(state, code, signal, reason, int(restarts)))
     return reported
@@ -143,7 +146,10 @@ def _query_sacct(selection: str) -> dict[str, _NamedState]:
         return {}
     reported = {}
     for line in answer.stdout.splitlines():
-        job, state, exit_code, reason, cluster, name = line.split("|", 5)  # the name comes last: it may contain a separator
+        fields = line.split("|", len(_SACCT_COLUMNS) - 1)  # the name comes last: it may contain a separator
+        if not _JOB.fullmatch(fields[0]):
+            continue
+        job, state, exit_code, reason, cluster, name = fields
         code, _, signal = exit_code.partition(":")
         reported[job] = _NamedState(name, cluster, _parse_state(state.split()[0], int(code), int(signal), reason, None))
     return reported

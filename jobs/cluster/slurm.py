@@ -188,7 +188,7 @@ def nodes_of(partition: str | None) -> list[str]:
     """
     partition = partition or site.exported(site.find()).get("SBATCH_PARTITION")
     command = ["sinfo", "--noheader", "--Node", "--format=%n|%P"] + ([f"--partition={partition}"] if partition else [])
-    rows = [line.split("|") for line in client.checked(command).split()]
+    rows = [line.split("|") for line in client.checked(command).splitlines() if line.count("|") == 1]
     return sorted({node for node, name in rows if partition or name.endswith("*")} or {node for node, _ in rows})
 
 

@@ -139,7 +139,9 @@ def test_site_settings_state_what_the_sweep_leaves_open(
 
 def test_nodes_of_the_default_partition_are_those_of_the_site_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_slurm.install(
-        monkeypatch, tmp_path / "bin", sinfo="echo \"$@\" | grep -o 'partition=.*' | sed 's/.*=/node-of-/; s/$/|p/'"
+        monkeypatch,
+        tmp_path / "bin",
+        sinfo="echo CLUSTER: c1; echo \"$@\" | grep -o 'partition=.*' | sed 's/.*=/node-of-/; s/$/|p/'",
     )
     monkeypatch.setenv("SBATCH_PARTITION", "of-the-user")
     (tmp_path / "site.sh").write_text("export SBATCH_PARTITION=of-the-site")

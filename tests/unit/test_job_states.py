@@ -72,6 +72,15 @@ def test_shared_record_that_is_pending_is_out_of_date(monkeypatch: pytest.Monkey
     assert job_states.query_states([key("7_1")]) == {}
 
 
+@pytest.mark.parametrize("greeting", ["CLUSTER: c1", "7 jobs of yours", "|" * 5])
+def test_lines_of_the_site_are_not_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, greeting: str) -> None:
+    use_slurm(monkeypatch, tmp_path, [greeting, squeue_line("7_0", "RUNNING")], [greeting, "7_1|FAILED|1:0|None|c1|mine"])
+    assert job_states.query_states([key("7_0"), key("7_1")]) == {
+        key("7_0"): JobState(JobPhase.RUNNING, "RUNNING", restarts=0),
+        key("7_1"): JobState(JobPhase.ENDED, "FAILED", exit_code=1),
+    }
+
+
 def test_machine_without_accounting_reports_the_queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use_slurm(monkeypatch, tmp_path, [squeue_line("7_0", "RUNNING")], [])
     (tmp_path / "bin" / "sacct").unlink()
