@@ -55,7 +55,8 @@ def _smoke_test(cluster: Cluster, store: Path, folder: str, configs: Sequence[Ru
     variables = {"CUDA_VISIBLE_DEVICES": "-1"} | code_snapshot.variables(Path(jobs.__file__).parents[1])
     if cluster == "slurm":
         variables = site.exported(site.find()) | variables
-    command = [sys.executable, "-m", "jobs.execution.smoke_test", str(store.absolute()), folder]
+    # Without buffers, the last line of the output is that of the error, not one that was printed before.
+    command = [sys.executable, "-u", "-m", "jobs.execution.smoke_test", str(store.absolute()), folder]
     variables["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # a configuration may have characters that the locale cannot encode
     done = _follow(command, f"[{', '.join(settings)}]", os.environ | variables)
     if done.returncode == 0:
@@ -74,20 +75,30 @@ def _smoke_test(cluster: Cluster, store: Path, folder: str, configs: Sequence[Ru
 
 def _follow(command: Sequence[str], settings: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Executes the smoke test with the settings as its input, and shows its stages; `stdout` is then the error message."""
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr, Stages("check") as stages:
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading, "rb") as reports,
+        os.fdopen(writing, "wb") as pipe,
+        tempfile.TemporaryFile() as stdin,
+        tempfile.TemporaryFile() as output,
+        Stages("check") as stages,
+    ):
         stages.show("start of the smoke test")
         stdin.write(settings.encode(errors="backslashreplace"))
         stdin.seek(0)
         error = ""
-        with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment) as process:
-            for report in process.stdout or ():
+        with subprocess.Popen(
+            [*command, str(writing)], stdin=stdin, stdout=output, stderr=output, env=environment, pass_fds=[writing]
+        ) as process:
+            pipe.close()  # or the reports would not end with the process
+            for report in reports:
                 stage, detail = json.loads(report)
                 if stage == smoke_test.ERROR:
                     error = detail
                 else:
                     stages.show(stage, detail)
-        stderr.seek(0)
-        return subprocess.CompletedProcess(command, process.returncode, error, stderr.read().decode(errors="backslashreplace"))
+        output.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, error, output.read().decode(errors="backslashreplace"))
 
 
 def check_inputs(store: Path, configs: Sequence[RunConfig]) -> list[Path]:

@@ -1,10 +1,11 @@
 """The smoke test of a sweep before its submission, so that the end of a run does not fail after hours of training.
 
-python -m jobs.execution.smoke_test STORE FOLDER < CONFIGURATIONS
+python -m jobs.execution.smoke_test STORE FOLDER DESCRIPTOR < CONFIGURATIONS
 
 The process reads a JSON list of configurations. It builds every model, and executes all stages of one run on a single batch in
-FOLDER, which must be empty. It prints a line for each stage, a JSON list of the stage and a detail. If there is an error that the
-user can correct, the last line is [ERROR, message], and the exit code is INVALID.
+FOLDER, which must be empty. It writes a line for each stage to the file descriptor, a JSON list of the stage and a detail. If
+there is an error that the user can correct, the last line is [ERROR, message], and the exit code is INVALID. Standard output is
+not used: the start of Python or a library may print there.
 """
 
 from __future__ import annotations
@@ -104,8 +105,7 @@ def _train(config: RunConfig, store: Store, network: Network, folder: Path) -> N
 if __name__ == "__main__":
     logs.configure()
     logging.getLogger("pianogen").setLevel(logging.ERROR)
-    reports = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # a line that a library prints must not be read as a step
+    reports = os.fdopen(int(sys.argv[3]), "w", buffering=1)
 
     def report(step: str, detail: str) -> None:
         print(json.dumps([step, detail]), file=reports)

@@ -10,9 +10,11 @@ from jobs.configuration.run_config import RunConfig
 from jobs.execution import preflight, smoke_test
 from pianogen.errors import UsageError
 
-STEPS = """echo '["model", "1 of 2: base"]'
+STEPS = """echo 'a greeting of the start of Python'
+exec 5> /dev/fd/$6
+echo '["model", "1 of 2: base"]' >&5
 echo 'a warning' >&2
-echo '["one iteration and one sample", ""]'
+echo '["one iteration and one sample", ""]' >&5
 """
 
 
@@ -37,7 +39,7 @@ def test_steps_are_shown_as_they_begin(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        (f"""echo '["{smoke_test.ERROR}", "the batch is too large"]'; exit {smoke_test.INVALID}""", "the batch is too large$"),
+        (f"""echo '["{smoke_test.ERROR}", "the batch is large"]' >&5; exit {smoke_test.INVALID}""", "the batch is large$"),
         (
             "echo 'ValueError: no layer' >&2; exit 1",
             "the smoke test of one iteration and one sample failed: ValueError: no layer; ",
