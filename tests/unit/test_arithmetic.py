@@ -22,6 +22,7 @@ from tests.support.paths import ROOT
         ("TF_XLA_FLAGS", "--tf_xla_auto_jit=2"),
         ("TF_ENABLE_ONEDNN_OPTS", "0"),
         ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("TF_FUNCTION_JIT_COMPILE_DEFAULT", "1"),
     ],
 )
 def test_variable_that_changes_results_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
