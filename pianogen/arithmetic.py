@@ -45,6 +45,11 @@ def fix() -> None:
     if changing:
         text = ", ".join(f"{name}={os.environ[name]}" for name in changing)
         raise UsageError(f"the environment has {text}, which can change the results of runs; unset {' '.join(changing)}")
+    ignore_user_files()
+
+
+def ignore_user_files() -> None:
+    """Has Keras and Matplotlib not read the files of the user; must be called before their import."""
     os.environ.update(_SETTINGS)
 
 

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib.ticker
+from pianogen import arithmetic
+
+arithmetic.ignore_user_files()
+import matplotlib.ticker  # noqa: E402
 
 SIZE = 1_000  # width and height of the coordinate system of a path
 _LOG_RATIO = 20  # between the largest and the smallest value; above it, the axis is logarithmic

@@ -40,9 +40,10 @@ def test_other_variables_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "HOME" not in recorded
 
 
-def test_damaged_matplotlibrc_of_the_user_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["from pianogen import arithmetic; arithmetic.fix()", "import jobs.report.axes"])
+def test_damaged_matplotlibrc_of_the_user_is_not_read(tmp_path: Path, first: str) -> None:
     (tmp_path / "matplotlibrc").write_bytes(b"axes.facecolor: \xff\xfe\n")
-    code = "from pianogen import arithmetic; arithmetic.fix(); import matplotlib; print(matplotlib.matplotlib_fname())"
+    code = f"{first}; import matplotlib; print(matplotlib.matplotlib_fname())"
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{os.devnull}\n", "")
