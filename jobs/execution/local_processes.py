@@ -22,6 +22,7 @@ from jobs.execution.job_display import JobDisplay
 from jobs.execution.shutdown import handle_signals
 from jobs.records import local_queue
 from pianogen import logs
+from pianogen.errors import UsageError
 from pianogen.progress import Progress
 
 _POLL_S = 0.2
@@ -29,6 +30,7 @@ _NO_LIMIT_MIN = 100 * 365 * 24 * 60  # submitit requires a time limit
 _TRACEBACK_FRAME = "-" * 22
 _GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 _EXIT_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_NVIDIA_SMI_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ def run_all(
         arguments: paths, whose names are in the queue; a name that is removed from it is cancelled.
         place: the folder of the submission, and of the queue.
         resources: the cores and GPUs of each process, and the limit of processes at a time.
+
+    Raises:
+        UsageError: the driver of the GPUs does not respond.
     """
     executor = submitit.LocalExecutor(folder=place)
     executor.update_parameters(timeout_min=_NO_LIMIT_MIN)
@@ -99,7 +104,11 @@ def max_parallel(resources: SlurmConfig, num_gpus: int) -> int:
 
 
 def find_gpus() -> list[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them; if the user has set the variable, those in it."""
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them; if the user has set the variable, those in it.
+
+    Raises:
+        UsageError: the driver of the GPUs does not respond.
+    """
     chosen = os.environ.get(_GPU_VARIABLE)
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]
@@ -108,7 +117,13 @@ def find_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=False).stdout
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"nvidia-smi did not respond within {_NVIDIA_SMI_TIMEOUT_S} s, so the GPUs of this machine are unknown; name them in "
+            f"{_GPU_VARIABLE}, or use another machine"
+        ) from None
     return [line for line in answer.split() if line.startswith("GPU-")]  # it also prints its errors there
 
 

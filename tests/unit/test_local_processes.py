@@ -12,6 +12,7 @@ from jobs.configuration.run_config import SlurmConfig
 from jobs.execution import local_processes
 from jobs.execution.cores import num_cores
 from jobs.records import local_queue
+from pianogen.errors import UsageError
 from tests.programs.environment import write_environment
 from tests.support import fake_slurm
 
@@ -90,6 +91,14 @@ def test_gpus_are_all_of_the_machine_without_a_choice(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake_slurm.install(monkeypatch, tmp_path / "bin", **{"nvidia-smi": answer})
     assert local_processes.find_gpus() == gpus
+
+
+def test_driver_of_gpus_that_does_not_respond_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(local_processes, "_NVIDIA_SMI_TIMEOUT_S", 0.1)
+    fake_slurm.install(monkeypatch, tmp_path / "bin", **{"nvidia-smi": "exec sleep 60"})
+    with pytest.raises(UsageError, match=r"nvidia-smi did not respond within 0\.1 s.*name them in CUDA_VISIBLE_DEVICES"):
+        local_processes.find_gpus()
 
 
 def test_failed_jobs_have_their_error_and_killed_ones_their_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
