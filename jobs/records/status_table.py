@@ -147,7 +147,7 @@ def show(target: Path, as_json: bool, selection: Sequence[str] = (), make_table:
 def watch(target: Path, selection: Sequence[str] = ()) -> int:
     """Shows the table until no run is active: refreshed on a terminal, and otherwise as a line for every change."""
     console = _console()
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not (sys.stdout.isatty() and console.is_terminal) or console.is_dumb_terminal:  # FORCE_COLOR makes any output a terminal
         _poll(target, selection, _ChangedLines().print)
         return 0
     with Live(console=console, auto_refresh=False) as live:

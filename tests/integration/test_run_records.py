@@ -345,8 +345,9 @@ def test_submission_writes_nothing_beside_its_sweep(tmp_path: Path) -> None:
 
 
 def test_watch_prints_a_line_for_every_run_where_there_is_no_terminal(
-    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as many services for continuous integration do
     run = prepare(tmp_path / "sweep", store)
     attempts.begin_attempt(run, OwnJob(), "")
     attempts.end_attempt(run, error="no space left on [/job:worker]")
