@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 def take(folder: Path) -> Path:
     """Copies the packages that jobs import into a folder below `folder`, and returns the path of that folder.
 
+    Hidden files are left out: they belong to editors and file systems (.swp, .nfs), change, and may be unreadable for this user.
     Files that an existing snapshot has lost, such as on a scratch file system, are restored: queued jobs need them too.
     """
     roots = [Path(str(package.__file__)).parent for package in _PACKAGES]
@@ -30,7 +31,7 @@ def take(folder: Path) -> Path:
         Path(root.name) / path.relative_to(root): path.read_bytes()
         for root in roots
         for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(root).parts)
     }
     digest = hashlib.sha256()
     for name, data in sorted(content.items()):

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -156,6 +157,19 @@ def test_snapshot_of_the_code_that_lost_files_is_restored(tmp_path: Path, caplog
     num_records = sum("records" in path.parts for path in content)
     assert f"{snapshot} had lost or changed {num_records + 1} files" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [snapshot.name]
+
+
+def test_hidden_files_are_not_in_the_snapshot_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the swap file of an editor, which changes, and which only the user who edits the checkout may read."""
+    package = ModuleType("made")
+    package.__file__ = str(tmp_path / ".venv" / "made" / "__init__.py")
+    for name in ("__init__.py", "part.py", ".part.py.swp", ".cache/part.py"):
+        path = Path(package.__file__).parent / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(code_snapshot, "_PACKAGES", [package])
+    snapshot = code_snapshot.take(tmp_path)
+    assert sorted(path.name for path in (snapshot / "made").iterdir()) == ["__init__.py", "part.py"]
 
 
 def test_link_to_a_missing_folder_of_submissions_is_an_error(tmp_path: Path) -> None:
