@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -138,6 +139,8 @@ def _run(main: Main, arguments: Sequence[str]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         action = (_WRONG_PATH | _FAILED_WORK).get(error.errno or 0, _OTHER_ACTION)
+        if not error.filename and _is_working_directory_removed():
+            action = "the working directory was removed: change to another folder, and run the command again"
         print(f"{type(error).__name__}: {error.strerror or error}{where}; {action}", file=sys.stderr, flush=True)
         return 2 if error.errno in _WRONG_PATH else 1
     except RuntimeError as error:
@@ -148,3 +151,11 @@ def _run(main: Main, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to resume", file=sys.stderr, flush=True)
         return 130
+
+
+def _is_working_directory_removed() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

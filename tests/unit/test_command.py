@@ -52,6 +52,16 @@ def test_errors_of_paths_are_invalid_arguments_and_a_full_disk_is_failed_work(
     assert capsys.readouterr().err.endswith(f": {os.strerror(number)}: runs/quick; {action}\n")
 
 
+def test_removed_working_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    assert command.run(lambda arguments: int(bool(Path(arguments[0]).absolute())), ["runs/quick"]) == 2
+    assert "the working directory was removed: change to another folder" in capsys.readouterr().err
+
+
 def test_link_to_itself_is_an_invalid_path(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert command.run(sweep.main, ["status", str(tmp_path / "loop")]) == 2
