@@ -56,10 +56,10 @@ def scan(corpora: Sequence[str], index_folder: Path | None, unread: Unread) -> I
     if repeated := inputs.names.first_repeated():
         first, second = (inputs[index] for index in repeated)
         forms = "" if first.name == second.name else ", in two forms of Unicode"
-        raise UsageError(
-            f"two inputs have the name {in_one_line(first.name)}{forms}: {first.path} and {second.path}; "
-            "rename one of them, or name their common parent folder as the corpus"
-        )
+        action = "rename one of them, or name their common parent folder as the corpus"
+        if (first.name, first.path) == (second.name, second.path):
+            action = "the corpus is named twice: name it once"
+        raise UsageError(f"two inputs have the name {in_one_line(first.name)}{forms}: {first.path} and {second.path}; {action}")
     ctypes.CDLL(None).malloc_trim(0)  # the C library would keep the memory of the scan, 140 MB for two million inputs
     return inputs
 

@@ -257,7 +257,7 @@ WRONG_ARGUMENTS = {
         ["music21:nonsense", "--store", "a.h5"],
         "UsageError: music21 has no corpus 'nonsense'; valid names: ",
     ),
-    "corpus_given_twice": (["corpus", "corpus", "--store", "a.h5"], "UsageError: two inputs have the name A/00.mid"),
+    "corpus_given_twice": (["corpus", "corpus", "--store", "a.h5"], "A/00.mid; the corpus is named twice: name it once"),
     "missing_store_folder": (["corpus", "--store", "none/a.h5"], "UsageError: the folder of --store none/a.h5 does not exist"),
     "unknown_name_in_split_file": (
         ["corpus", "--store", "a.h5", "--split-file", "splits.csv"],

@@ -245,7 +245,7 @@ def test_two_inputs_with_the_same_name_are_an_error_that_shows_both_paths(tmp_pa
 
 def test_same_corpus_twice_is_an_error(tmp_path: Path) -> None:
     folder_with(tmp_path, b"a.mid")
-    with pytest.raises(UsageError, match=r"two inputs have the name a\.mid"):
+    with pytest.raises(UsageError, match=r"two inputs have the name a\.mid: .*; the corpus is named twice: name it once"):
         names_of(tmp_path, tmp_path)
 
 
