@@ -6,6 +6,8 @@ A message states what failed, where, what was found and what was expected, and t
 import difflib
 from collections.abc import Sequence
 
+_MAX_SUGGESTIONS = 3
+
 
 class PianogenError(Exception):
     """Base class of the errors of this package; a command prints their message without a traceback."""
@@ -24,9 +26,22 @@ class Interrupted(PianogenError):
 
 
 def suggestion(name: str, valid: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the nearest valid one, or all of them if none is similar."""
-    similar = difflib.get_close_matches(name, valid, n=1)
-    return f"did you mean {similar[0]}?" if similar else f"valid: {', '.join(valid)}"
+    """The end of a message about an unknown name: the nearest valid ones, or all of them if none is similar.
+
+    Near are keys of the same name in a section, names that begin with the unknown one, and else the name with the most similar
+    letters. The dashes before an option do not count.
+    """
+    bare = {entry.lstrip("-"): entry for entry in valid}
+    unknown = name.lstrip("-")
+    last = unknown.rpartition(".")[2]
+    near = (
+        [entry for entry in bare if entry.rpartition(".")[2] == last]
+        or [entry for entry in bare if unknown and entry.startswith(unknown)]
+        or difflib.get_close_matches(unknown, bare, n=1)
+    )
+    if not near:
+        return f"valid: {', '.join(valid)}"
+    return f"did you mean {' or '.join(bare[entry] for entry in near[:_MAX_SUGGESTIONS])}?"
 
 
 def cause(error: Exception) -> str:

@@ -69,7 +69,8 @@ def _describe(schema: type[Section], errors: Sequence[Any]) -> Iterator[str]:
     for key, found in by_key.items():
         first = found[0]
         if first["type"] == "extra_forbidden":
-            yield f"{key} is not a key; {suggestion(key.rpartition('.')[2], _keys(schema, key.split('.')[:-1]))}"
+            *sections, name = key.split(".")
+            yield f"{key} is not a key; {suggestion(name, _places(schema, name) or _keys(schema, sections))}"
         elif first["type"] == "missing":
             yield f"{key} is missing and has no default; set it"
         else:  # a value that may have one of several types has an error for each of them
@@ -92,6 +93,16 @@ def _keys(schema: Any, sections: Sequence[str]) -> list[str]:
     for name in sections:
         schema = schema.model_fields[name].annotation
     return [field.alias or name for name, field in schema.model_fields.items()]
+
+
+def _places(schema: type[Section], name: str) -> list[str]:
+    """The keys of this name in all sections of a schema."""
+    sections = {key: field.annotation for key, field in schema.model_fields.items()}
+    return [
+        f"{key}.{name}"
+        for key, section in sections.items()
+        if isinstance(section, type) and issubclass(section, Section) and name in _keys(section, [])
+    ]
 
 
 def matching(pattern: str, expected: str) -> AfterValidator:

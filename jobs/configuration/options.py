@@ -36,7 +36,8 @@ def describe_options(prefix: str = "") -> str:
     selected = [option for option in options if option.key.startswith(prefix)]
     if not selected:
         sections = dict.fromkeys(option.key.partition(".")[0] for option in options)
-        raise UsageError(f"no key begins with {prefix!r}; {suggestion(prefix, list(sections))}")
+        keys = [option.key for option in options if option.key.endswith(f".{prefix}")]
+        raise UsageError(f"no key begins with {prefix!r}; {suggestion(prefix, keys or list(sections))}")
     return "\n".join(map(_paragraph, selected))
 
 

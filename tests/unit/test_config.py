@@ -19,6 +19,9 @@ from tests.support.paths import ROOT
     [
         ({"device": "cpu", "trainin": {}}, "trainin is not a key; did you mean training?"),
         ({"device": "cpu", "training": {"bach": 3}}, "training.bach is not a key; did you mean batch?"),
+        ({"device": "cpu", "epochs": 3}, "epochs is not a key; did you mean training.epochs?"),
+        ({"device": "cpu", "model": {"seed": 3}}, "model.seed is not a key; did you mean training.seed or sampling.seed?"),
+        ({"device": "cpu", "slurm": {"gpus": 1}}, "slurm.gpus is not a key; did you mean gpus_per_node?"),
         ({"device": "cpu", "training": {"batch": "many"}}, "training.batch is 'many'"),
         ({"device": "cpu", "training": {"batch": 0}}, "training.batch is 0"),
         ({"device": "cpu", "training": {"learning_rate": -1.0}}, "training.learning_rate is -1.0"),
