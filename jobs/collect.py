@@ -59,7 +59,11 @@ def main(arguments: Sequence[str]) -> int:
         help="whether listeners judge single excerpts, or pairs of a sample and an excerpt of the corpus (default: single)",
     )
     listening.add_argument(
-        "--listening-runs", type=int, nargs="+", metavar="NUMBER", help="the numbers of the runs in the test (default: all)"
+        "--listening-runs",
+        type=command.natural_number,
+        nargs="+",
+        metavar="NUMBER",
+        help="the numbers of the runs in the test (default: all)",
     )
     listening.add_argument(
         "--listening-seed", type=command.natural_number, metavar="SEED", help="seed of the draw and of the order (default: 0)"

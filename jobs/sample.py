@@ -62,15 +62,15 @@ def _parser() -> command.Parser:
         "  pianogen sample runs/mine/0003-gru --threshold 0.5 --seed 2",
     )
     parser.add_argument("target", type=Path, metavar="runs/NAME|RUN", help="a sweep directory or one run")
-    number = command.positive_int
+    positive = command.positive_int
     parser.add_argument(
-        "--num", type=number, help="number of samples of each run, including existing ones with the same settings"
+        "--num", type=positive, help="number of samples of each run, including existing ones with the same settings"
     )
-    parser.add_argument("--steps", type=number, help="length of a sample in steps of the store")
-    parser.add_argument("--temperature", type=float, help="scale of the randomness; for joint about 0.9 to 1")
+    parser.add_argument("--steps", type=positive, help="length of a sample in steps of the store")
+    parser.add_argument("--temperature", type=command.number, help="scale of the randomness; for joint about 0.9 to 1")
     parser.add_argument(
         "--top-p",
-        type=float,
+        type=command.number,
         help="only for joint: decisions are drawn from the most probable outcomes, whose probabilities add up to TOP_P",
     )
     parser.add_argument(
@@ -80,17 +80,17 @@ def _parser() -> command.Parser:
         "at each step, so that samples have as many onsets and holds as the corpus)",
     )
     parser.add_argument("--primer", help="a MIDI file or score that the samples continue")
-    parser.add_argument("--primer-steps", type=number, help="number of steps of the primer that are used, from its start")
+    parser.add_argument("--primer-steps", type=positive, help="number of steps of the primer that are used, from its start")
     parser.add_argument(
         "--meter", help="time signature of the samples, such as 3/4 (otherwise the bars of the primer continue, or 4/4)"
     )
     parser.add_argument("--tempo", type=_number_or_text, help="drawn, or the tempo of all steps in bpm")
     parser.add_argument(
         "--best-of",
-        type=number,
+        type=positive,
         help="number of candidates for each sample; the most probable one per note is kept",
     )
-    parser.add_argument("--seed", type=int, help="random seed")
+    parser.add_argument("--seed", type=command.natural_number, help="random seed")
     parser.add_argument("--cluster", choices=get_args(Cluster), default="local", help="where jobs run (default: local)")
     return parser
 

@@ -118,6 +118,14 @@ def natural_number(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> float:
+    """Parses a number; for the parameter `type` of `add_argument`."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
 def run(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 success, 1 failed work, 2 invalid arguments or configuration, 130 Ctrl-C."""
     streams.prepare()

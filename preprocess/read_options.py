@@ -22,7 +22,7 @@ def add_read_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--keep-rests", action="store_true", help="keep the silence before the first and after the last note")
     group.add_argument(
         "--steps-per-quarter",
-        type=int,
+        type=positive_int,
         choices=STEPS_PER_QUARTER_CHOICES,
         default=STEPS_PER_QUARTER,
         help=f"steps of a quarter note; 6, 12 and 24 also represent triplets (default: {STEPS_PER_QUARTER})",
