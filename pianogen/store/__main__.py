@@ -16,6 +16,7 @@ from pianogen.names import comparable
 from pianogen.store import Split, Store
 
 _PROG = "pianogen store"
+_MAX_GROUPS = 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,7 +59,7 @@ def _describe(store: Store) -> str:
         "store": str(store.path),
         "kind": store.kind,
         "pieces": f"{len(pieces):,} ({splits})",
-        "groups": f"{len(set(map(comparable, pieces.group))):,}",
+        "groups": _describe_groups(pieces.group),
         "steps": f"{store.num_steps:,}, {store.steps_per_quarter} per quarter note",
         "notes": f"{int(pieces.notes.sum(dtype=np.int64)):,}",
         **({"near-duplicates": _describe_near_duplicates(**near_duplicates)} if near_duplicates else {}),
@@ -67,6 +68,15 @@ def _describe(store: Store) -> str:
     }
     width = max(map(len, rows))
     return "\n".join(f"{key:<{width}}  {value}" for key, value in rows.items())
+
+
+def _describe_groups(groups: Sequence[str]) -> str:
+    """The number of groups and their names, which data.groups of a sweep may list, and the pieces in none."""
+    names = sorted(set(map(comparable, groups)) - {""})
+    shown = [name if name.isprintable() else ascii(name) for name in names[:_MAX_GROUPS]]
+    listed = f" ({', '.join([*shown, *['…'] * (len(names) > _MAX_GROUPS)])})" if names else ""
+    without = f"; {counted(num_without, 'piece')} in none" if (num_without := groups.count("")) else ""
+    return f"{len(names):,}{listed}{without}"
 
 
 def _describe_near_duplicates(rule: str, found: int, across_splits: int) -> str:
