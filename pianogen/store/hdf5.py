@@ -198,9 +198,10 @@ class Store:
             # Without a lock, which network file systems often refuse: a complete store is never modified.
             self._file = h5py.File(path, "r", locking=False)
         except OSError as error:
-            raise InvalidStoreError(
-                f"{path} cannot be opened as HDF5 ({cause(error)}); write it again with the command that wrote it"
-            ) from error
+            action = "write it again with the command that wrote it"
+            if "locking flag" in str(error):  # a process opens a file several times only with the same setting of locks
+                action = "close the h5py.File of it in this process, or open that with locking=False"
+            raise InvalidStoreError(f"{path} cannot be opened as HDF5 ({cause(error)}); {action}") from error
         try:
             self._read_table()
         except BaseException:

@@ -34,6 +34,13 @@ def test_file_that_is_not_hdf5_is_an_error(tmp_path: Path, content: bytes) -> No
     assert "is not an HDF5 file" in store_error(tmp_path / "a.h5")
 
 
+def test_file_that_the_process_has_open_with_locks_is_not_called_damaged(copy: Path) -> None:
+    with h5py.File(copy, "r", locking=True):
+        assert "close the h5py.File of it in this process, or open that with locking=False" in store_error(copy)
+    with h5py.File(copy, "r", locking=False), Store(copy) as store:
+        assert len(store) == 5
+
+
 @pytest.mark.parametrize("damage", ["none", "older", "truncated", "empty", "absent"])
 def test_store_of_any_state_may_be_replaced(copy: Path, damage: str) -> None:
     if damage == "older":
