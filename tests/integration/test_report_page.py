@@ -267,6 +267,15 @@ def test_long_settings_are_cut_off_in_the_table_and_in_the_plot(page: "Page") ->
     assert min(page.evaluate(overlaps)) > 0
 
 
+@pytest.mark.parametrize("width", [400, 1400])
+def test_labels_of_the_last_axis_are_within_the_plot(page: "Page", width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    space = """() => { const right = (element) => element.getBoundingClientRect().right;
+        const labels = [...document.querySelectorAll(".axis:last-child *")];
+        return right(document.querySelector(".parallel-body")) - Math.max(...labels.map(right)); }"""
+    assert page.evaluate(space) >= 0
+
+
 def test_regions_have_different_names(page: "Page") -> None:
     names = page.locator("[role=region]").evaluate_all("all => all.map((region) => region.ariaLabel)")
     assert len(set(names)) == len(names) == 3 + NUM_RUNS - 1  # three tables or plots, and the metrics of each run with samples
