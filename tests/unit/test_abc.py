@@ -175,6 +175,8 @@ def test_tempo_field_without_a_number_of_beats_is_no_tempo(tempo: str) -> None:
         ('C|"Fine"D|E|"D.C. al Fine"|', "C D E C D"),
         ('C|"^Fine"D|E|"_D.C. al Fine"|', "C D E C D"),
         ('C|["Fine"D]|[!D.C.alfine!E]|', "C D E C D"),
+        ('C|"D/C"D|"(D/c)"E|"D/C#"F|', "C D E F"),
+        ('C|"Fine"D|"D/C al Fine"E|', "C D E C D"),
         ("C|{!fine!}D|E|!D.C.!|", "C D E C D"),
         ('C|"@10,5 Fine"D|"@-1.5,+2D.C. al Fine"E|', "C D E C D"),
         ("C|SD|E !D.S.!|", "C D E D E"),

@@ -36,6 +36,7 @@ TOKEN = re.compile(
 )
 _INNER_ANNOTATION = re.compile(f"{_ANNOTATION}|{_SYMBOL}")  # inside chords and grace notes
 _PLACEMENT = re.compile(r"[\^_<>@]*(?:(?<=@)[-+]?[\d.]+,[-+]?[\d.]+)?")  # of a text, such as ^ or @10,5
+_BASS_CHORD = re.compile(r"\W*[A-G][^\s/]*/[A-Ga-g]b?\W*")  # a chord symbol such as D/C# or (D/C), and no D.C.
 _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
 _GRACE_NOTES = re.compile(r"\[(?P<chord>[^\]]*)\]|" + _NOTE.format(""))  # a chord or a note
 _GRACE_REMAINDER = re.compile(r"[\s()<>\-/\d]*")
@@ -249,8 +250,10 @@ class Voice:
 
     def _read_annotation(self, token: re.Match[str]) -> None:
         """Reads a text, a decoration or the letter of one; other tokens have no meaning for the sound."""
-        if token["text"]:
-            add_jumps(self.bar.marks, jumps_of_words(_PLACEMENT.sub("", token["text"], count=1)))
+        if text := token["text"]:
+            words = _PLACEMENT.sub("", text, count=1)
+            if words != text or _BASS_CHORD.fullmatch(text) is None:
+                add_jumps(self.bar.marks, jumps_of_words(words))
         elif name := token["decoration"] or token["old_decoration"] or token["symbol"]:
             self._read_decoration(name)
 
