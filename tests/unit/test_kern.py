@@ -56,6 +56,11 @@ def test_token_gives_its_notes(token: str, expected: str) -> None:
         pytest.param(["**kern~ **kern", "4c~ 2e", "4d .~", "*-~ *-"], "0:60+4 0:64+8 4:62+4", id="spaces_after_tokens"),
         pytest.param(["**kern **text", "4c la", "4d .", "*- *-"], "0:60+4 4:62+4", id="text_spine"),
         pytest.param(["**kern", "*^", "4c 2e", "4d .", "*v *v", "4f", "*-"], "0:60+4 0:64+8 4:62+4 8:65+4", id="split_and_join"),
+        pytest.param(
+            ["**kern **kern", "*^ *^", "4c 4e 4g 4b", "* *v *v *", "4c 4e 4g", "*v *v *", "4d 4f", "*- *-"],
+            "0:60+4 0:64+4 0:67+4 0:71+4 4:60+4 4:64+4 4:67+4 8:62+4 8:65+4",
+            id="spines_of_two_staves_join",
+        ),
         pytest.param(["**kern", "4c", "*+", "* **kern", "4d 4e", "*- *-"], "0:60+4 4:62+4 4:64+4", id="added_spine"),
         pytest.param(["**kern **kern", "4c 4e", "*x *x", "2d 4f", "*- *-"], "0:60+4 0:64+4 4:62+8 4:65+4", id="exchanged_spines"),
         pytest.param(["**kern", "[4c", "=", "4c_", "4c]", "4c", "*-"], "0:60+12 12:60+4", id="tie"),

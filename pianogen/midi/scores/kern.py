@@ -188,10 +188,9 @@ class _Piece:
         exchanged = [index for index, token in enumerate(tokens) if token == "*x"]
         for first, second in zip(exchanged[::2], exchanged[1::2], strict=False):
             pairs[first], pairs[second] = pairs[second], pairs[first]
-        for (is_joined, origin), group in groupby(pairs, key=lambda pair: (pair[0] == "*v", pair[1].origin)):
+        for is_joined, group in groupby(pairs, key=lambda pair: pair[0] == "*v"):
             if is_joined:
-                joined = [spine for _, spine in group]
-                yield replace(joined[0], stop=max(spine.stop for spine in joined))
+                yield from _joined([spine for _, spine in group])
                 continue
             for token, spine in group:
                 if token.startswith("**"):
@@ -201,7 +200,7 @@ class _Piece:
                 if token == "*^":
                     yield replace(spine, voice=f"{spine.voice}^")
                 elif token == "*+":
-                    yield _Spine(origin + len(tokens), f"{spine.voice}+", is_kern=False, stop=spine.stop)
+                    yield _Spine(spine.origin + len(tokens), f"{spine.voice}+", is_kern=False, stop=spine.stop)
 
     def _add_tempo(self, quarters_per_minute: Fraction) -> None:
         tempo_us = tempo_us_of(quarters_per_minute)
@@ -279,6 +278,13 @@ class _Piece:
                 tie_stop="]" in token or "_" in token,
             )
         )
+
+
+def _joined(spines: Sequence[_Spine]) -> Iterator[_Spine]:
+    """The spines after adjacent "*v": one for each origin, but a spine that is alone in its origin joins all of them."""
+    groups = [list(group) for _, group in groupby(spines, key=lambda spine: spine.origin)]
+    for group in groups if all(len(group) > 1 for group in groups) else [spines]:
+        yield replace(group[0], stop=max(spine.stop for spine in group))
 
 
 def _first_match(pattern: re.Pattern[str], tokens: Sequence[str]) -> re.Match[str] | None:
