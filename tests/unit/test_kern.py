@@ -67,6 +67,9 @@ def test_token_gives_its_notes(token: str, expected: str) -> None:
         pytest.param(["**kern **kern", "[4c 4e", "4r 4c]", "*- *-"], "0:60+8 0:64+4", id="tie_into_another_spine"),
         pytest.param(["**kern", "4c", "8qd", "8qe", "4f", "*-"], "0:60+4 2:62+1 3:64+1 4:65+4", id="graces"),
         pytest.param(["**kern", "4c", "16Qd", "4f", "*-"], "0:60+4 3:62+1 4:65+4", id="groupetto"),
+        pytest.param(
+            ["**kern", "4c", "8qd~f", "8e~8qg", "4a", "*-"], "0:60+4 2:62+1 2:65+1 3:64+1 3:67+1 4:69+4", id="grace_chords"
+        ),
         pytest.param(["**kern **kern", "4c 16r.", ". 32d", ". 8e", "*- *-"], "0:60+4 3/2:62+1/2 2:64+2", id="dot_of_a_rest"),
         pytest.param(
             ["**kern **kern", "4e-~4.A- 2c", "4d .", "*- *-"], "0:56+6 0:60+8 0:63+4 4:62+4", id="first_note_of_a_chord_decides"

@@ -249,12 +249,12 @@ class _Piece:
             duration = first_duration = _duration(notes[0])
             for note in notes:
                 duration = _duration(note) or duration
-                self._add_note(note, spine, Fraction(0) if is_grace else duration)
+                self._add_note(note, spine, Fraction(0) if is_grace else duration, spine.num_graces if is_grace else None)
             spine.num_graces = spine.num_graces + 1 if is_grace else 0
             if not is_grace and first_duration is not None:
                 spine.stop += first_duration  # whatever the durations of the other notes of a chord
 
-    def _add_note(self, token: str, spine: _Spine, duration: Fraction | None) -> None:
+    def _add_note(self, token: str, spine: _Spine, duration: Fraction | None, grace: int | None) -> None:
         if duration is None:
             raise ScoreError(f"{token} has no duration")
         if "r" in token:
@@ -273,7 +273,7 @@ class _Piece:
                 duration=duration,
                 key=key,
                 voice=spine.voice,
-                grace=spine.num_graces if _is_grace(token) else None,
+                grace=grace,
                 tie_start="[" in token or "_" in token,
                 tie_stop="]" in token or "_" in token,
             )
@@ -293,6 +293,7 @@ def _first_match(pattern: re.Pattern[str], tokens: Sequence[str]) -> re.Match[st
 
 
 def _is_grace(token: str) -> bool:
+    """Whether the notes of a token are grace notes; in a chord, often only one of them has the letter."""
     return "q" in token or "Q" in token  # Q is a note of a groupetto
 
 
