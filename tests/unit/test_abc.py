@@ -188,8 +188,18 @@ def test_bars_are_played_in_their_order(music: str, order: str) -> None:
     assert " ".join(names[key or 0] for key in keys(HEADER + music)) == order
 
 
-def test_order_of_parts_is_obeyed() -> None:
-    assert keys("X:1\nL:1/4\nP:A(BA)2\nK:C\nP:A\nC|\nP:B\n|:D:|\n") == [60, 62, 62, 60, 62, 62, 60]
+@pytest.mark.parametrize(
+    ("order", "body", "expected"),
+    [
+        ("A(BA)2", "P:A\nC|\nP:B\n|:D:|", [60, 62, 62, 60, 62, 62, 60]),
+        ("ABA", "P:A\nC\nP:B\nD|\n", [60, 62, 60]),
+        ("BAB", "P:A\n%%MIDI program 1\nP:B\nC|\n", [60, 60]),
+        ("March", "C|D|", [60, 62]),
+        ("Andante con moto", "C|\nP:Trio\nD|", [60, 62]),
+    ],
+)
+def test_order_of_parts_is_obeyed(order: str, body: str, expected: list[int]) -> None:
+    assert keys(f"X:1\nL:1/4\nP:{order}\nK:C\n{body}\n") == expected
 
 
 def test_user_defined_symbols_that_concern_no_order_are_read() -> None:

@@ -30,6 +30,7 @@ _COUNT = r"(?P<count>\d{1,4}(?:\.\d{1,4})?)(?![\w/])"
 _TEMPO = re.compile(rf"(?P<beats>(?:\d{{1,4}}/\d{{1,4}}\s*)+)=[^\d/=]*{_COUNT}")
 _OLD_TEMPO = re.compile(rf"(?:C(?P<units>\d{{0,2}})\s*=[^\d/=]*)?{_COUNT}")
 _MAX_PARTS = 1_000
+_PART_TITLE = re.compile(r"[A-Z][a-z]{2,}(?:\W+[A-Za-z]?[a-z]{2,})*\W*")  # words such as "March", and no order as in "AAB"
 _TRANSPOSING = {"shift", "sound", "score", "instrument"}  # ABC 2.2 and abcm2ps; their meaning depends on the program
 
 
@@ -171,11 +172,13 @@ def quarters_per_minute(text: str, unit: Fraction) -> Fraction | None:
 
 
 def order_of_parts(text: str) -> list[str]:
-    """The parts of a P: field in the header in the order of play: "A(BC)2" is A B C B C.
+    """The parts of a P: field in the header in the order of play: "A(BC)2" is A B C B C, and the title "March" none.
 
     Raises:
         ScoreError: brackets do not match, or there are more than 1,000 parts.
     """
+    if _PART_TITLE.fullmatch(text):
+        return []
     groups: list[list[list[str]]] = [[]]  # of each open bracket, the parts that each of its items stands for
     for symbol in re.findall(r"[A-Za-z()]|\d{1,3}", text):
         if symbol == "(":

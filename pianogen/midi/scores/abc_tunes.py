@@ -205,7 +205,10 @@ class _Tune:
         if not self.is_body:
             self.part_order = abc_fields.order_of_parts(value)
         elif value:
-            start = self._voice_of_fields().bar_index
+            voice = self._voice_of_fields()
+            if self.part_order:
+                voice.end_bar()  # a part may begin without a bar line
+            start = voice.bar_index
             if self.part_starts.setdefault(value[0], start) != start and self.part_order:
                 raise ScoreError(f"the part {value[0]} begins twice; give its second beginning another letter")
 
@@ -242,9 +245,10 @@ class _Tune:
     def _section(self, part: str) -> Section:
         if part not in self.part_starts:
             raise ScoreError(f"P: in the header names the part {part}, and no P:{part} follows")
-        begin = self.part_starts[part]
-        later = [start for start in self.part_starts.values() if start > begin]
-        return Section(begin, min(later, default=len(self.score.bars)), is_expanded=False)
+        parts = sorted(self.part_starts, key=self.part_starts.__getitem__)
+        starts = [self.part_starts[part] for part in parts] + [len(self.score.bars)]
+        index = parts.index(part)  # a part without music starts and ends where the next one starts
+        return Section(starts[index], starts[index + 1], is_expanded=False)
 
     def _check_lengths(self) -> None:
         """Bars with one index must have one length in all voices, because the voices are aligned by their bar lines."""
