@@ -40,7 +40,10 @@ _BASS_CHORD = re.compile(r"\W*[A-G][^\s/]*/[A-Ga-g]b?\W*")  # a chord symbol suc
 _CHORD_NOTE = re.compile(_NOTE.format("") + r"(?P<tie>-?)")
 _GRACE_NOTES = re.compile(r"\[(?P<chord>[^\]]*)\]|" + _NOTE.format(""))  # a chord or a note
 _GRACE_REMAINDER = re.compile(r"[\s()<>\-/\d]*")
-_AFTER_NOTE = re.compile(r'(?:[)\s]*\.?(?P<tie>-))?(?:(?:[)\s]|"[^"]*")*(?P<broken><{1,8}|>{1,8}))?(?:\s*(?P<late_tie>-))?')
+_BETWEEN = r'(?:[)\s]|"[^"]*"|\{[^}]*\})*'  # what may stand between a note and its ">" or "<"
+_AFTER_NOTE = re.compile(
+    rf"(?:[)\s]*\.?(?P<tie>-))?(?:(?P<between>{_BETWEEN})(?P<broken><{{1,8}}|>{{1,8}}))?(?:\s*(?P<late_tie>-))?"
+)
 _NOTES = re.compile(r"(?!f+$)(?:\s*[_^=]*[A-Ga-gz][,']*[\d/]*\s*){2,}")  # and no dynamics such as !ff!
 _SIGNS = {"S": "segno", "O": "coda"}
 # The number of notes of a tuplet to the number in whose time they are played; others take 2, or 3 in compound meters.
@@ -159,7 +162,11 @@ class Voice:
             self._add_note(note, duration, is_tied or note["tie"] == "-", pending_ties)
         self.cursor += durations[0]
         self.num_graces = 0
-        return end if after is None else after.end()
+        if after is None:
+            return end
+        for between in TOKEN.finditer(after["between"] or ""):
+            self.read_token(between, text)
+        return after.end()
 
     def _next_tuplet_factor(self) -> Fraction:
         factor, num_notes = self.tuplet
