@@ -19,7 +19,10 @@ def epoch_ends(num_windows: int, training: TrainingConfig) -> dict[int, int]:
 
     Of epochs that end in one batch only the last is listed. `max_iterations` may end the last epoch early.
     """
-    ends = {math.ceil(epoch * num_windows / training.batch): epoch for epoch in range(1, training.epochs + 1)}
+    epochs = training.epochs
+    if training.max_iterations is not None and num_windows:  # no dictionary of epochs that are never reached
+        epochs = min(epochs, training.max_iterations * training.batch // num_windows + 1)
+    ends = {math.ceil(epoch * num_windows / training.batch): epoch for epoch in range(1, epochs + 1)}
     last = min(max(ends), training.max_iterations or max(ends))
     last_epoch = next(epoch for end, epoch in ends.items() if end >= last)
     return {end: epoch for end, epoch in ends.items() if end < last} | {last: last_epoch}

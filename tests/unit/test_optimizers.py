@@ -71,6 +71,8 @@ def test_schedule_ends_with_the_run() -> None:
     assert epoch_ends(40, TrainingConfig(batch=16, epochs=3)) == {3: 1, 5: 2, 8: 3}
     assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=6)) == {3: 1, 5: 2, 6: 3}
     assert epoch_ends(40, TrainingConfig(batch=16, epochs=3, max_iterations=9)) == {3: 1, 5: 2, 8: 3}
+    assert epoch_ends(40, TrainingConfig(batch=16, epochs=10**9, max_iterations=6)) == {3: 1, 5: 2, 6: 3}
+    assert epoch_ends(3, TrainingConfig(batch=64, epochs=10**9, max_iterations=2)) == {1: 21, 2: 42}
 
 
 def test_batch_that_contains_several_epochs_ends_the_last_of_them() -> None:
