@@ -242,6 +242,10 @@ class Store:
     def _damage(self, problem: str) -> str:
         return f"{self.path} is damaged: {problem}; write it again with the command that wrote it"
 
+    def _check_open(self) -> None:
+        if not self._file:
+            raise StoreError(f"{self.path} was closed at the end of its with statement; open it again to read its rolls")
+
     def __enter__(self) -> Self:
         return self
 
@@ -284,8 +288,9 @@ class Store:
         """A range of rows of the store, regardless of where pieces begin.
 
         Raises:
-            StoreError: a checksum does not match.
+            StoreError: a checksum does not match, or the store is closed.
         """
+        self._check_open()
         try:
             return Roll(
                 self._packed[start:stop],
@@ -333,8 +338,9 @@ class Store:
         """Reads every row and compares the fingerprint.
 
         Raises:
-            StoreError: a checksum or the fingerprint does not match.
+            StoreError: a checksum or the fingerprint does not match, or the store is closed.
         """
+        self._check_open()
         try:
             digest = _new_digest(self.pieces)
             _update_digest(digest, self._packed)

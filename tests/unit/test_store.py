@@ -338,6 +338,16 @@ def test_verify_detects_a_changed_byte_in_the_last_chunk(copy: Path) -> None:
     assert len(errors.splitlines()) == 1
 
 
+def test_closed_store_is_not_a_damaged_one(stored: Path) -> None:
+    for was_read in (False, True):  # h5py raises another error after a read
+        with Store(stored) as store:
+            if was_read:
+                store.roll(0)
+        for read in (lambda: store[0], store.verify):
+            with pytest.raises(StoreError, match="closed at the end of its with statement; open it again"):
+                read()
+
+
 @pytest.mark.parametrize("action", ["info", "verify"])
 def test_missing_store_is_a_one_line_message_and_exit_code_2(tmp_path: Path, action: str) -> None:
     code, out, errors = store_command(action, tmp_path / "none.h5")
