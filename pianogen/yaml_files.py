@@ -1,6 +1,7 @@
 """YAML files whose content is a mapping: sweep files and the configuration of a run."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
+        json.dumps(values, skipkeys=True, default=str)  # a ValueError if an alias makes a value part of itself
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {cause(error)}; give the path of a YAML file") from error
-    except (ValueError, YAMLError) as error:  # an impossible date is a ValueError
+    except (ValueError, YAMLError, RecursionError) as error:  # an impossible date is a ValueError
         raise ConfigError(f"{path} cannot be read as YAML: {cause(error)}; correct the file") from error
     if not isinstance(values, dict):
         found = "is empty" if values is None else "contains a list" if isinstance(values, list) else f"contains only {values!r}"

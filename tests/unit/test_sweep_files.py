@@ -191,6 +191,8 @@ def test_sweep_that_was_written_has_the_same_runs_from_another_folder(
         ("device: cpu\n", ["device.batch=1"], "a value, not a section"),
         ("- a list\n", [], "expected a mapping"),
         ("a: [\n", [], "cannot be read as YAML"),
+        ("device: cpu\ntraining: &a {batch: *a}\n", [], "cannot be read as YAML: Circular reference"),
+        (f"device: {'[' * 500}", [], "cannot be read as YAML: maximum recursion depth exceeded"),
     ],
 )
 def test_invalid_sweeps_are_refused(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
