@@ -13,15 +13,13 @@ class WindowError(UsageError):
 
 
 def check_train_split(store: Store, config: Config) -> None:
-    """Checks that the train split has a window.
+    """Checks that the train split has a window or, for an ensemble, whose runs are trained, a piece.
 
     Raises:
         WindowError: a group does not exist, or every piece of the train split is shorter than a window.
     """
     check_groups(store, config.data.groups)
-    if config.model.ensemble:  # its runs are trained
-        return
-    min_steps = config.data.window_steps + (0 if config.predicts_every_row else 1)
+    min_steps = 1 if config.model.ensemble else config.data.window_steps + (0 if config.predicts_every_row else 1)
     check_length(store, store.pieces.steps[store.pieces.select(Split.TRAIN, config.data.groups)], min_steps)
 
 
@@ -47,10 +45,11 @@ def check_length(store: Store, steps: np.ndarray, min_steps: int) -> None:
     Raises:
         WindowError: every piece is shorter, or the split has no pieces.
     """
-    longest = int(steps.max(initial=0))
+    if not len(steps):
+        raise WindowError(f"{store.path}: the train split has no pieces; choose other data.groups or another corpus")
+    longest = int(steps.max())
     if longest < min_steps:
-        found = f"the longest of {len(steps)} has {longest}" if len(steps) else "the split has no pieces"
         raise WindowError(
-            f"{store.path}: no piece of the train split has the {min_steps} steps of a window ({found}); "
-            "choose a smaller data.window_steps, other data.groups or a larger corpus"
+            f"{store.path}: no piece of the train split has the {min_steps} steps of a window (the longest of {len(steps)} has "
+            f"{longest}); choose a smaller data.window_steps, other data.groups or a larger corpus"
         )

@@ -13,11 +13,11 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pianogen.config import DataConfig
+from pianogen.config import Config, DataConfig, ModelConfig
 from pianogen.data import pool
 from pianogen.data import windows as windows_module
 from pianogen.data.shuffle import permute, pools_of_epoch
-from pianogen.data.train_split import WindowError, check_groups
+from pianogen.data.train_split import WindowError, check_groups, check_train_split
 from pianogen.data.windows import Windows, evaluation_batches, find_windows, training_batches
 from pianogen.evaluation.excerpts import draw_excerpts
 from pianogen.roll import Roll
@@ -289,6 +289,14 @@ def test_store_without_a_window_is_refused_for_training(tmp_path: Path) -> None:
             training_batches(windows, 8, 0)
         assert list(evaluation_batches(windows, 8)) == []
         assert list(evaluation_batches(find_windows(store, Split.VALID, DataConfig()), 8)) == []
+
+
+def test_ensemble_requires_a_piece_in_the_train_split_and_no_window(tmp_path: Path) -> None:
+    model = ModelConfig(name="joint", ensemble=("a", "b"))
+    with Store(made_store(tmp_path / "c.h5", [Split.TRAIN, Split.VALID], steps=3)) as store:
+        check_train_split(store, Config(model=model, data=DataConfig(groups=("A",))))
+        with pytest.raises(WindowError, match=r"the train split has no pieces; choose other data\.groups"):
+            check_train_split(store, Config(model=model, data=DataConfig(groups=("B",))))
 
 
 def test_memory_limit_below_two_copies_of_the_longest_piece_is_refused(music: Windows) -> None:
