@@ -46,7 +46,7 @@ def _of_model(model: ModelConfig) -> Iterator[str]:
     if model.layers is not None and (model.layers > 1) != model.is_stack:
         yield (
             f"model.layers is {model.layers} and model.name is {model.name}; "
-            "only stacked and feedback have more than one layer: remove model.layers or set model.name: stacked"
+            "only stacked and feedback have more than one layer: remove model.layers, or change model.name"
         )
     if model.name != "hyperlstm":
         for key in _changed(model, "hyper_units", "hyper_embedding"):
