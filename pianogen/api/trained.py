@@ -41,7 +41,7 @@ class TrainedModel:
         return f"TrainedModel({self.run.name}: {self.config.model.name}, {self.network.keras.count_params():,} parameters)"
 
     def sample(self, num: int = 1, **settings: Any) -> list[Roll]:
-        """Draws samples; the first call compiles the loop that draws, which takes some seconds.
+        """Draws samples; each call compiles the loop that draws, which takes some seconds.
 
         Args:
             num: number of samples.
