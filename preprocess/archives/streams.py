@@ -17,7 +17,7 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -42,8 +42,9 @@ _MIN_SPACING_BYTES = 4 << 20
 _MAX_POINTS = 2_048
 _COMPRESSION_RATIO = 4  # of a typical corpus; only the number of points depends on it
 _PART_BYTES = 1 << 20
+_WINDOW_LOG_MAX = zstd.DecompressionParameter.window_log_max
 # All windows, also those of `zstd --long=31`, for which zstd itself requires the option again: memory is used as it is filled.
-ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: zstd.DecompressionParameter.window_log_max.bounds()[1]}
+ZSTD_OPTIONS: Mapping[int, int] = {_WINDOW_LOG_MAX: _WINDOW_LOG_MAX.bounds()[1]}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.configuration import grid, run_config
+from jobs.configuration import grid
 from pianogen import yaml_files
 from pianogen.validation import ConfigError
 from tests.support.paths import ROOT
