@@ -167,6 +167,8 @@ def test_tempo_field_without_a_number_of_beats_is_no_tempo(tempo: str) -> None:
     [
         ("|:C|1 D:|2 E|]", "C D C E"),
         ("|:C|1 D:|2 E:|", "C D C E"),
+        ("|:C [1 D:| [2 E|]", "C D C E"),
+        ('|:C|1D:|2E"D.C."|F|', "C D C E C E F"),
         ("C|D:|E|F:|", "C D C D E F E F"),
         ("C::D:|", "C C D D"),
         ("|::C::|D|", "C C C D"),

@@ -133,6 +133,7 @@ class Voice:
         elif token["line"] or token["both"] or token["double"]:
             self._read_bar_line(token)
         elif token["ending"]:
+            self._end_bar_before_ending()
             self._start_ending(token["ending"])
         elif token["tuplet"]:
             self._read_tuplet(token)
@@ -236,6 +237,12 @@ class Voice:
             self.bar.marks.forward = True
         if ending := token["bar_ending"] or token["both_ending"]:
             self._start_ending(ending)
+
+    def _end_bar_before_ending(self) -> None:
+        """Ends a bar in which an ending begins; without a bar line, its accidentals hold on."""
+        accidentals = dict(self.accidentals)
+        self.end_bar()
+        self.accidentals.update(accidentals)
 
     def _start_ending(self, text: str) -> None:
         numbers = ending_numbers(text)

@@ -122,7 +122,7 @@ def _plays(section: _Section, start: int, num_heard: int) -> Iterator[tuple[int,
 
     A section that was heard before, or that is entered in its middle, is played once, as in its last play.
     """
-    is_repeated = start == section.begin and (section.end > num_heard or section.repeats_after_jump)
+    is_repeated = start == section.begin and (start >= num_heard or section.repeats_after_jump)
     for play in range(1 if is_repeated else section.num_plays, section.num_plays + 1):
         for bar in range(start, section.body_end):
             yield bar, play == section.num_plays
