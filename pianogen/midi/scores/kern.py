@@ -21,7 +21,7 @@ _MAX_DOTS = 8
 _PITCH = re.compile(r"(([a-gA-G])\2*)(#+|-+)?")
 _TEMPO = re.compile(r"\*MM[^\d\[]*(\d+(?:\.\d+)?).*")  # also *MM60-66, by its first number, but no words as in *MM[Allegro]
 _SECTION = re.compile(r"\*>([^\[\]]+)")
-_SECTION_LIST = re.compile(r"\*>\[(.*)\]")  # *>norep[…] and other variants are not the list that is played
+_SECTION_LIST = re.compile(r"\*>\s*\[(.*)\]")  # *>norep[…] and other variants are not the list that is played
 _SILENT = {"*ossia", "*cue"}  # up to *Xossia and *Xcue
 _WORDS = re.compile(r"!LO:TX.*?:t=([^:]*)")  # text in a layout comment
 _BACKWARD = re.compile(r":[|!]")
@@ -95,6 +95,7 @@ class _Piece:
         is_new_bar: no row of notes has been read since the last bar line.
         section_list: the labels of the sections in the order of play.
         section_starts: the first bar of each section.
+        ending: the section that is being read, or the one to which it is an ending, and the number of the ending, else 0.
     """
 
     score: Score = field(default_factory=Score)
@@ -104,6 +105,7 @@ class _Piece:
     is_new_bar: bool = False
     section_list: list[str] | None = None
     section_starts: dict[str, int] = field(default_factory=dict)
+    ending: tuple[str, int] = ("", 0)
 
     def read_row(self, tokens: Sequence[str]) -> None:
         """Reads a row of any kind.
@@ -151,6 +153,19 @@ class _Piece:
         start = len(self.score.bars)
         if self.section_starts.setdefault(label, start) != start and self.section_list is not None:
             raise ScoreError(f"the section {label} begins twice; give its second beginning another label")
+        self._begin_ending(label)
+
+    def _begin_ending(self, label: str) -> None:
+        """Marks the sections A1 and A2 after a section A as its endings, unless repeat signs show that they are no endings."""
+        name, number = self.ending
+        self.ending = label, 0
+        if not self.score.bars:
+            return
+        last = self.score.bars[-1].marks
+        last.ending_stop |= number > 0
+        if name and label == f"{name}{number + 1}" and (last.plays > 1) == (number > 0) and not self.bar.marks.forward:
+            self.ending = name, number + 1
+            self.bar.marks.start_ending({number + 1}, {number + 1})
 
     def _kern_spines(self) -> list[_Spine]:
         return [spine for spine in self.spines if spine.is_kern]
@@ -166,7 +181,9 @@ class _Piece:
             elif token.replace("X", "", 1) in _SILENT:
                 spine.silenced_by -= {token.replace("X", "", 1)}
         if sections := _first_match(_SECTION_LIST, tokens):
-            self.section_list = [label.strip() for label in sections[1].split(",")]
+            labels = [label.strip() for label in sections[1].split(",")]
+            # A list after the first section is that of the sections that follow it.
+            self.section_list = (self.section_list or []) + labels if self.section_starts else labels
         if section := _first_match(_SECTION, tokens):
             self._end_bar()
             self._begin_section(section[1])
