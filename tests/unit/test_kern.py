@@ -108,6 +108,7 @@ def test_rows_are_read(rows: list[str], expected: str) -> None:
         (["*^", "*>[A,A] *", "*>A *MM60", "4d 4f", "*v *v"], [0, 0]),
         (["4c", "!LO:TX:a:t=Fine:i", "=", "4d", "!LO:TX:t=D.C.~al~Fine", "=="], [0, 1, 0]),
         (["4c", "=", "!LO:TX:t=𝄋", "4d", "==", "!LO:TX:t=D.S."], [0, 1, 1]),
+        (["4c", "=", "!LO:TX:t=𝄋", "4d", "=", "!LO:TX:t=Dal~Segno", "4e", "!LO:TX:t=𝄋", "=="], [0, 1, 2, 1, 2]),
         (["*>[A,B]", "*>A", "4c", "*>B", "!LO:TX:t=Menuetto~D.C.", "4d", "=="], [0, 1]),
     ],
 )

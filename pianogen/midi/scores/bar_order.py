@@ -265,7 +265,8 @@ def _target(marks: Sequence[Marks], bar: int) -> int:
     segnos = [index for index, mark in enumerate(marks) if mark.segno]
     if not segnos:
         raise ScoreError(f"bar {bar + 1} has a D.S., and there is no segno; add the sign to the score")
-    return min(segnos, key=lambda index: (label not in marks[index].segno, index > bar, abs(bar - index)))
+    # A segno in the bar of the D.S. belongs to its words, as in "Dal 𝄋", if there is an earlier one.
+    return min(segnos, key=lambda index: (label not in marks[index].segno, index >= bar, abs(bar - index)))
 
 
 def _check_all_played(order: Sequence[int], bars: Sequence[Bar], subject: str, action: str) -> None:
