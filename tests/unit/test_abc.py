@@ -88,6 +88,8 @@ def test_grace_notes_are_before_their_main_note(graces: str, expected: str) -> N
         ("D mix", [66, 67, 71]),
         ("Gb", [65, 66, 70]),
         ("F#m", [66, 68, 71]),
+        ("B flat major", [65, 67, 70]),
+        ("F sharp minor", [66, 68, 71]),
         ("HP", [66, 67, 71]),
         ("none", [65, 67, 71]),
         ("", [65, 67, 71]),

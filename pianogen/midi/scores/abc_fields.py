@@ -11,9 +11,11 @@ from pianogen.midi.scores.errors import ScoreError
 
 # Fifths above C of the letters, and of the modes against major, by their first three letters.
 _FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
+_ACCIDENTAL_FIFTHS = {"": 0, "#": 7, "sharp": 7, "b": -7, "flat": -7}
 _MODES = {"": 0, "maj": 0, "ion": 0, "m": -3, "min": -3, "aeo": -3, "mix": -1, "dor": -2, "phr": -4, "lyd": 1, "loc": -5}
 _KEY = re.compile(
-    r"\s*(?:(?P<tonic>[A-Ga-g])(?P<accidental>[#b]?)\s*(?P<mode>(?:maj|min|ion|aeo|mix|dor|phr|lyd|loc)[a-z]*|m)?"
+    r"\s*(?:(?P<tonic>[A-Ga-g])(?P<accidental>[#b]|\s*(?:flat|sharp)(?![a-z])|)"
+    r"\s*(?P<mode>(?:maj|min|ion|aeo|mix|dor|phr|lyd|loc)[a-z]*|m)?"
     r"|(?P<bagpipe>HP)|(?P<none>none))(?![a-z0-9#])\s*(?P<explicit>exp(?:licit)?(?![a-z]))?",
     re.IGNORECASE,
 )
@@ -75,7 +77,7 @@ def key_signature(text: str) -> dict[str, int] | None:
 
 
 def _signature(tonic: str, accidental: str, mode: str) -> dict[str, int]:
-    fifths = _FIFTHS[tonic] + {"": 0, "#": 7, "b": -7}[accidental.lower()] + _MODES[mode[:3]]
+    fifths = _FIFTHS[tonic] + _ACCIDENTAL_FIFTHS[accidental.strip().lower()] + _MODES[mode[:3]]
     letters = list(_FIFTHS) if fifths > 0 else list(reversed(_FIFTHS))
     signature: dict[str, int] = {}
     for index in range(abs(fifths)):
