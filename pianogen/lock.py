@@ -244,5 +244,9 @@ def _this_process(path: Path, job: BatchJob) -> Owner:
 
 
 def _machine() -> str:
-    """Identifies the boot of this machine and the PID namespace of this process."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
+    """Identifies the boot of this machine, or its name if /proc hides the boot (proc(5), subset=pid), and the PID namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = socket.gethostname()
+    return boot + os.readlink("/proc/self/ns/pid")

@@ -84,6 +84,22 @@ def test_lock_of_another_host_expires_when_it_is_no_longer_touched(tmp_path: Pat
         pass
 
 
+def test_machine_whose_proc_shows_processes_alone_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """subset=pid of proc(5), which systemd mounts for a service with ProcSubset=pid."""
+    read = Path.read_text
+
+    def hide(file: Path, *arguments: Any, **options: Any) -> str:
+        if file.is_relative_to("/proc/sys"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(file))
+        return read(file, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", hide)
+    with Lock(tmp_path / "lock", ACTIVITY):
+        owner = lock.find_owner(tmp_path / "lock")
+        assert owner is not None
+        assert owner.is_on_this_machine
+
+
 @pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])  # hidepid=1 and hidepid=2 of proc(5)
 def test_lock_of_a_process_that_proc_hides_expires_like_that_of_another_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
