@@ -26,7 +26,7 @@ from pianogen import command, logs
 from pianogen.combinations import check_combinations, find_warnings
 from pianogen.config import SamplingConfig
 from pianogen.errors import UsageError
-from pianogen.names import shortened
+from pianogen.names import comparable, shortened
 from pianogen.sampling.primer import check_start
 from pianogen.validation import validate
 
@@ -279,7 +279,7 @@ def _file_name(run: Run, settings: SamplingConfig) -> str:
 
 def _in_name(key: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else Path(value).name if key == "primer" else str(value)
-    return re.sub(r"[^A-Za-z0-9._]+", "_", text)
+    return re.sub(r"[^\w.]+", "_", comparable(text))
 
 
 def _number_or_text(text: str) -> str | float:

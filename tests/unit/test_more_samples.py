@@ -124,11 +124,20 @@ def test_each_run_draws_with_its_own_resources(
     assert "#SBATCH --gpus-per-node=a100:1" in on_gpu
 
 
-def test_name_of_a_store_with_a_long_primer_is_shortened(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("names", "start"),
+    [
+        ([f"{'theme' * 50}{number}.mid" for number in range(2)], "samples-primerthemetheme"),
+        (["e\u0301tude.mid", "prélude.mid"], "samples-primer"),
+        (["素描.mid", "夜曲.mid"], "samples-primer"),
+        (["素描" * 40 + "1.mid", "素描" * 40 + "2.mid"], "samples-primer素描素描"),
+    ],
+)
+def test_name_of_a_store_distinguishes_primers_and_is_shortened(
+    run: Run, tmp_path: Path, names: list[str], start: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before the samples are drawn: their files could not be written."""
-    primers = [tmp_path / f"{'theme' * 50}{number}.mid" for number in range(2)]
+    primers = [tmp_path / name for name in names]
     (run.path / "model.keras").touch()
     fake_slurm.install(
         monkeypatch,
@@ -143,6 +152,7 @@ def test_name_of_a_store_with_a_long_primer_is_shortened(
         stores.add(Path(capsys.readouterr().out.splitlines()[-1]))
     assert len(stores) == 2
     for store in stores:
-        assert store.name.startswith("samples-primerthemetheme")
+        assert store.name.startswith(start)
+        assert "_" not in store.name
         memorization_file(store).touch()
         store.with_name(f"{store.stem}-0000.flac").touch()
