@@ -2,7 +2,6 @@
 
 import functools
 import io
-from dataclasses import replace
 from enum import StrEnum
 from importlib.resources import files
 from importlib.util import find_spec
@@ -10,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pianogen.errors import PianogenError, UsageError
-from pianogen.roll import DEFAULT_TEMPO_US, MAX_BAR_POSITION, PACKED_BYTES, US_PER_MINUTE, Roll, join
+from pianogen.roll import DEFAULT_TEMPO_US, PACKED_BYTES, US_PER_MINUTE, Roll, equal_bars
 
 _PACKAGES = ("midirenderer", "soundfile")
 _SOUND = "florestan-piano.sf2"  # docs/audio.md: origin and license
@@ -51,14 +50,13 @@ def with_release(roll: Roll) -> Roll:
             f"the piece lasts {duration_min:.0f} minutes, and sound files are limited to {_MAX_MIN}; decode it without --audio"
         )
     num_steps = _RELEASE_US * roll.steps_per_quarter // DEFAULT_TEMPO_US  # the tempo of the roll may be extreme
-    position = np.minimum(int(roll.bar_position[-1]) + 1 + np.arange(num_steps), MAX_BAR_POSITION)
-    silence = replace(
-        roll,
-        packed=np.zeros((num_steps, PACKED_BYTES), np.uint8),
-        tempo_us=np.full(num_steps, DEFAULT_TEMPO_US, np.uint32),
-        bar_position=position.astype(np.uint8),
+    return Roll(
+        np.concatenate([roll.packed, np.zeros((num_steps, PACKED_BYTES), np.uint8)]),
+        np.concatenate([roll.tempo_us, np.full(num_steps, DEFAULT_TEMPO_US, np.uint32)]),
+        # Bars from the first step on: the MIDI file of a roll that begins within a bar begins with silence.
+        equal_bars(len(roll) + num_steps, 4 * roll.steps_per_quarter),
+        steps_per_quarter=roll.steps_per_quarter,
     )
-    return join([roll, silence])
 
 
 def render(midi: bytes, audio_format: AudioFormat) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,7 +16,7 @@ from jobs.export.audio import AudioFormat
 from jobs.export.output_folder import OutputFolder
 from pianogen import command
 from pianogen.errors import PianogenError
-from pianogen.roll import HOLD, ONSET, SILENT, Roll, pack
+from pianogen.roll import HOLD, ONSET, SILENT, Roll, equal_bars, pack
 from pianogen.store import Split
 from tests.support.made_music import made_roll, store_of
 from tests.support.rolls import roll_in_4_4
@@ -74,6 +75,12 @@ def test_notes_sound_at_their_pitches_from_their_starts_to_their_ends(tmp_path: 
         assert loudest(sound, start + 0.8, start + 0.99) < loudest(sound, start, start + 0.1) / 5
         assert pitch_hz(sound[int(start * RATE) : int((start + 0.5) * RATE)]) == pytest.approx(hz, rel=0.01)
     assert loudest(sound, 3.9, 4) < AUDIBLE / 10
+
+
+def test_sound_of_a_roll_that_begins_within_a_bar_begins_with_the_roll(tmp_path: Path) -> None:
+    within_a_bar = replace(two_notes(), bar_position=equal_bars(16, 16, first=12))
+    first, second = export(tmp_path, two_notes(), within_a_bar)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_silent_roll_is_silent_and_all_keys_are_not_clipped(tmp_path: Path) -> None:
