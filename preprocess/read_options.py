@@ -9,10 +9,8 @@ from typing import Any, get_args
 from pianogen.command import positive_int
 from pianogen.errors import UsageError
 from pianogen.midi.filters import Filters
-from pianogen.midi.options import STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
+from pianogen.midi.options import NUM_PROGRAMS, STEPS_PER_QUARTER_CHOICES, MidiParser, ReadOptions
 from pianogen.roll import NUM_KEYS, STEPS_PER_QUARTER
-
-_NUM_PROGRAMS = 128
 
 
 def add_read_options(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +72,8 @@ def _programs(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not first <= last < _NUM_PROGRAMS:
-            raise argparse.ArgumentTypeError(f"{part!r} is not a program or a range of programs from 0 to {_NUM_PROGRAMS - 1}")
+        if not first <= last < NUM_PROGRAMS:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a program or a range of programs from 0 to {NUM_PROGRAMS - 1}")
         programs.update(range(first, last + 1))
     return tuple(sorted(programs))
 
