@@ -180,6 +180,10 @@ def rejection_of(data: str | bytes) -> Rejection:
         ),
         (score(f"<measure>{C4}</measure>"), "measure 1: a duration without <divisions>"),
         (score(part(C4, C4 + backup(6) + C4)), "measure 2: a backup of 3/2 quarter notes at 1, before the start of the measure"),
+        (score(part(C4, C4 + "<backup>4</backup>" + C4)), "measure 2: a backup without a duration; add <duration> to it"),
+        (score(part(C4 + "<forward><duration>x</duration></forward>" + C4)), "measure 1: a forward without a duration"),
+        (score(part(C4 + "<note><rest/></note>" + C4)), "measure 1: a rest without a duration"),
+        (score(part(C4 + backup(-4) + C4)), "measure 1: a backup without a duration"),
         (score(part(C4, FROM_HERE + note("r"))), "measure 2: a sign repeats music whose notes are not written"),
         (
             score(part(C4, FROM_HERE.replace("measure-repeat", "beat-repeat"))),
@@ -229,6 +233,13 @@ def test_grace_notes_of_a_voice_keep_their_order_across_other_voices_and_bar_lin
     graces = [note(pitch, 0, voices[0], "<grace/>") for pitch in ("D4", "E4", "F4")]
     first = note("C4", 8, voices[0]) + graces[0] + graces[1] + backup(8) + note("C3", 8, voices[1])
     assert shown(score(part(first, graces[2] + note("G4", 4, voices[0])))) == "0:48+8 0:60+8 5:62+1 6:64+1 7:65+1 8:67+4"
+
+
+def test_type_of_a_note_or_rest_gives_the_duration_where_it_is_missing() -> None:
+    dotted = "<note><rest/><type>quarter</type><dot/></note>"
+    typed = "<note><pitch><step>D</step><octave>4</octave></pitch><type>eighth</type></note>"
+    whole_measure = '<note><rest measure="yes"/></note>'
+    assert shown(score(part(C4 + dotted + typed + C4, whole_measure, C4))) == "0:60+4 10:62+2 12:60+4 32:60+4"
 
 
 def test_silent_notes_are_counted_once_for_each_play() -> None:

@@ -176,7 +176,20 @@ class _Part:
         self.cursor = max(Fraction(0), self.cursor - duration)
 
     def _duration(self, element: Element) -> Fraction:
-        return self._quarters(max(Fraction(0), fraction(element.findtext("duration")) or Fraction(0)))
+        """The duration of a note, rest, backup or forward, by its type if it is missing; 0 for a note without both.
+
+        Raises:
+            ScoreError: a backup, a forward or a rest has neither, so that all later times of the measure are in doubt.
+        """
+        duration = fraction(element.findtext("duration"))
+        if duration is not None and duration >= 0:
+            return self._quarters(duration)
+        length = _length_of_type(element)
+        rest = element.find("rest")
+        moves_time = element.tag != "note" or (rest is not None and rest.get("measure") != "yes")
+        if length is None and moves_time:
+            raise ScoreError(f"a {element.tag if rest is None else 'rest'} without a duration; add <duration> to it")
+        return length or Fraction(0)
 
     def _quarters(self, divisions: Fraction) -> Fraction:
         """A number of divisions in quarter notes."""
@@ -252,13 +265,19 @@ def _key(note: Element, transposition: Fraction) -> int | None:
 
 def _divisions(note: Element) -> Fraction | None:
     """The divisions of a part that does not state them, by the duration and type of a note; None if one of them is missing."""
-    duration, unit = fraction(note.findtext("duration")), musicxml_marks.NOTE_TYPES.get(note.findtext("type", "").strip())
-    if not duration or unit is None:
+    duration, length = fraction(note.findtext("duration")), _length_of_type(note)
+    return duration / length if duration and length else None
+
+
+def _length_of_type(note: Element) -> Fraction | None:
+    """The length of a note or rest by its type, dots and tuplet in quarter notes, None without a type."""
+    unit = musicxml_marks.NOTE_TYPES.get(note.findtext("type", "").strip())
+    if unit is None:
         return None
     length = unit * (2 - Fraction(1, 2 ** len(note.findall("dot"))))
     actual = fraction(note.findtext("time-modification/actual-notes"))
     normal = fraction(note.findtext("time-modification/normal-notes"))
-    return duration / (length * normal / actual if actual and normal else length)
+    return length * normal / actual if actual and normal else length
 
 
 def _is_filling(element: Element) -> bool:
