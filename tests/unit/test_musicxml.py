@@ -298,6 +298,21 @@ def test_staves_with_an_alternative_or_cue_notes_are_silent_up_to_a_change_of_th
     assert events_of(data, ".musicxml").notes_silent == 1
 
 
+def harmonic(*pitches: str) -> str:
+    """Elements of a harmonic, of which one or several of base-pitch, touching-pitch and sounding-pitch are marked."""
+    marks = "".join(f"<{pitch}-pitch/>" for pitch in pitches)
+    return f"<notations><technical><harmonic><artificial/>{marks}</harmonic></technical></notations>"
+
+
+def test_harmonic_with_its_sounding_pitch_is_silent_at_the_others() -> None:
+    """The note of the sounding pitch is often invisible."""
+    played = note("C4", 4, harmonic("base")) + note("F4", 4, "<chord/>", harmonic("touching"))
+    sounding = note("C6", 4, "<chord/>", harmonic("sounding"), attributes=' print-object="no"')
+    data = score(part(played + sounding + C4 + played))
+    assert shown(data) == "0:84+4 4:60+4 8:60+4 8:65+4"
+    assert events_of(data, ".musicxml").notes_silent == 2
+
+
 def test_notes_without_pitch_or_duration_are_counted_once_for_each_play() -> None:
     broken = "<note><pitch><step>C</step></pitch><duration>4</duration></note>"
     broken += "<note><pitch><step>C</step><octave>4</octave></pitch></note>"

@@ -21,6 +21,7 @@ from pianogen.midi.scores.xml_tree import read_tree
 _MARKS_SMALL_NOTES = re.compile(r"MuseScore [0-3]\b")
 _MAX_ROUNDING = Fraction(1, 8)  # quarter notes that the rounded durations of a measure may lack together
 _MAX_EXCESS = Fraction(1, 4)  # quarter notes, a sixteenth: a bar that is less than this too long has rounded durations
+_HARMONIC = "notations/technical/harmonic"
 _PITCH_CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -136,9 +137,10 @@ class _Part:
             raise ScoreError("the measures of the parts do not coincide (non-controlling); give all parts the same bar lines")
         self.cursor = self.onset = length = Fraction(0)
         is_incomplete = measure.get("implicit") == "yes"  # such as a pickup, which some parts fill up with invisible rests
+        unheard = _unheard_notes(measure)
         for element in measure:
             if element.tag == "note":
-                self._read_note(element, bar)
+                self._read_note(element, bar, is_heard=element not in unheard)
             elif element.tag == "backup":
                 self._back_up(self._duration(element))
             elif element.tag == "forward":
@@ -206,7 +208,7 @@ class _Part:
         self.staves.read_attributes(attributes, self.start + self.cursor)
         self.repeat_signs.read_attributes(attributes, self.start + self.cursor)
 
-    def _read_note(self, note: Element, bar: Bar) -> None:
+    def _read_note(self, note: Element, bar: Bar, *, is_heard: bool) -> None:
         is_grace = note.find("grace") is not None
         is_chord = note.find("chord") is not None
         self.divisions = self.divisions or _divisions(note)
@@ -222,7 +224,7 @@ class _Part:
         time = self.start + self.onset
         self.repeat_signs.notes.append((staff, time))
         is_cue = self.has_cues and note.find("cue") is not None
-        if is_cue or fraction(note.get("dynamics")) == 0 or self.staves.is_silent.at(staff, time):
+        if is_cue or not is_heard or fraction(note.get("dynamics")) == 0 or self.staves.is_silent.at(staff, time):
             bar.num_silent += 1
             return
         if note.get("time-only") is not None:
@@ -251,6 +253,22 @@ class _Part:
         offsets = own or direction.findall("offset[@sound='yes']")
         moved = self._quarters(sum((fraction(offset.text) or Fraction(0) for offset in offsets), Fraction(0)))
         return max(Fraction(0), self.cursor + moved)
+
+
+def _unheard_notes(measure: Element) -> set[Element]:
+    """The notes that show where the string of a harmonic is stopped and touched, in chords that have its sounding pitch."""
+    chords: list[list[Element]] = []
+    for note in measure.findall("note"):
+        if note.find("chord") is None or not chords:
+            chords.append([])
+        chords[-1].append(note)
+    return {
+        note
+        for chord in chords
+        if any(note.find(f"{_HARMONIC}/sounding-pitch") is not None for note in chord)
+        for note in chord
+        if note.find(f"{_HARMONIC}/base-pitch") is not None or note.find(f"{_HARMONIC}/touching-pitch") is not None
+    }
 
 
 def _key(note: Element, transposition: Fraction) -> int | None:
