@@ -65,6 +65,7 @@ FROM_HERE, UP_TO_HERE = REPEATED.format("", "start"), REPEATED.format("", "stop"
         pytest.param([note("C4", attributes=' print-object="no"')], "", "0:60+4", id="invisible_note"),
         pytest.param([note("x") + C4], "", "0:drum+4 4:60+4", id="unpitched"),
         pytest.param([C4], "<clef><sign>percussion</sign></clef>", "0:drum+4", id="percussion_clef"),
+        pytest.param([C4], "<clef><sign>\n percussion\n</sign></clef>", "0:drum+4", id="percussion_clef_with_white_space"),
         pytest.param(
             [C4 + note("C4", 4, "<staff/>")], "<clef><sign>percussion</sign></clef>", "0:drum+4 4:drum+4", id="no_staff"
         ),
@@ -194,6 +195,13 @@ def rejection_of(data: str | bytes) -> Rejection:
         (score(part(C4, REPEATED.format(' number="2"', "start") + C4)), "measure 2: a sign repeats music whose notes are not"),
         (score(part(C4 + '<sound tempo="60" time-only="2"/>')), "measure 1: a tempo or jump holds in some repetitions only"),
         (score(part(C4 + '<sound tocoda="" time-only="2"/>')), "measure 1: a tempo or jump holds in some repetitions only"),
+        (
+            score(
+                part(C4, C4).replace("<measure>", '<measure number="0">', 1),
+                part(C4).replace("<measure>", '<measure number="1">'),
+            ),
+            "measure 1 has the numbers 0 and 1 in different parts; give all parts the same measures",
+        ),
         (score(part(C4)).replace("<measure>", '<measure non-controlling="yes">'), "the measures of the parts do not coincide"),
         (score(part(note("C4", attributes=' time-only="1"'))), "measure 1: a note is played in some of its repetitions only"),
         (

@@ -6,8 +6,10 @@ and notes with dynamics="0" are silent; unpitched notes are percussion.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import zip_longest
 from xml.etree.ElementTree import Element
 
 from pianogen.midi.scores import musicxml_marks
@@ -38,6 +40,7 @@ def read_musicxml(data: bytes) -> Score:
     programs = [software.text or "" for software in root.findall("identification/encoding/software")]
     has_cues = not any(map(_MARKS_SMALL_NOTES.match, programs))
     has_exact_rests = any(program.startswith("MuseScore") for program in programs)
+    _check_numbers(parts)
     for index, measures in enumerate(parts):
         part = _Part(str(index), has_cues, has_exact_rests)
         for number, measure in enumerate(measures):
@@ -66,6 +69,15 @@ def _parts(root: Element) -> list[list[Element]]:
         names = dict.fromkeys(part.get("id") for part in root.findall("measure/part"))
         return [[_measure_of(name, measure) for measure in root.findall("measure")] for name in names]
     raise ScoreError(f"the root element is <{root.tag}>, expected <score-partwise> or <score-timewise>")
+
+
+def _check_numbers(parts: Sequence[Sequence[Element]]) -> None:
+    """Raises an error if measures of one index have different numbers, such as those of a part that lacks the pickup."""
+    for index, measures in enumerate(zip_longest(*parts)):
+        numbers = {measure.get("number", "") for measure in measures if measure is not None} - {""}
+        if len(numbers) > 1:
+            shown = " and ".join(sorted(numbers))
+            raise ScoreError(f"measure {index + 1} has the numbers {shown} in different parts; give all parts the same measures")
 
 
 def _measure_of(name: str | None, measure: Element) -> Element:

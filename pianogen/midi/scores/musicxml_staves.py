@@ -64,7 +64,7 @@ class Staves:
             ScoreError: a part is doubled at the octave.
         """
         for clef in attributes.findall("clef"):
-            self.is_percussion.add(clef.get("number", "1"), time, clef.findtext("sign") == "percussion")
+            self.is_percussion.add(clef.get("number", "1"), time, clef.findtext("sign", "").strip() == "percussion")
         for details in attributes.findall("staff-details"):
             if (staff_type := details.findtext("staff-type")) is not None:
                 self.is_silent.add(details.get("number", "1"), time, staff_type.strip() in _SILENT_STAVES)
