@@ -52,6 +52,16 @@ def test_rest_from_the_start_does_not_make_a_bar_longer_than_its_time_signature(
     assert steps_of(events.meters["tick"], events) == [0, second]
 
 
+@pytest.mark.parametrize("filling", [note("r", 20), C4 * 3 + note("r", 8, attributes=' print-object="no"')])
+def test_rests_decide_the_length_of_a_bar_of_unmeasured_music(filling: str) -> None:
+    unmeasured = "<attributes><time><senza-misura/></time></attributes>"
+    meter = "<time><beats>2</beats><beat-type>4</beat-type></time>"
+    data = score(
+        part(note("C4", 8), unmeasured + filling, filling, f"<attributes>{meter}</attributes>" + filling, attributes=meter)
+    )
+    assert steps_of(events_of(data, ".xml").meters["tick"], events_of(data, ".xml")) == [0, 8, 28, 48]
+
+
 def test_rest_of_a_complete_measure_shows_the_length_of_an_irregular_one_of_musescore() -> None:
     data = score(part(FULL_REST.format(20), C4), part(C4, C4))
     assert shown(data) == "0:60+4 16:60+4 16:60+4"

@@ -122,7 +122,8 @@ class _Part:
         has_cues: whether `cue` marks silent notes.
         has_exact_rests: whether a rest of a complete measure has the duration of the measure, also of an irregular one.
         divisions: the durations of the file are multiples of 1 / divisions quarter notes; None before they are known.
-        nominal_length: of a measure by the time signature, for measures without content.
+        nominal_length: of a measure by the last time signature, for measures without content.
+        is_measured: whether a time signature is in force; not in unmeasured music (`senza-misura`).
         staves: the attributes of the staves.
         repeat_signs: signs that repeat earlier measures or beats.
         start: the time of the measure in the part.
@@ -136,6 +137,7 @@ class _Part:
     has_exact_rests: bool
     divisions: Fraction | None = None
     nominal_length: Fraction = Fraction(4)
+    is_measured: bool = True
     staves: Staves = field(default_factory=Staves)
     repeat_signs: RepeatSigns = field(default_factory=RepeatSigns)
     start: Fraction = Fraction(0)
@@ -175,11 +177,13 @@ class _Part:
         """Whether the end of an element counts at most up to the end of the measure by its time signature.
 
         This holds for elements without a note or a visible rest, and for rests of the complete measure, which some programs
-        write with the duration of a whole note in every meter.
+        write with the duration of a whole note in every meter. Rests of unmeasured music count with their full length.
         """
         rest = element.find("rest")
         if rest is None:
             return element.tag != "note"
+        if not self.is_measured:
+            return False
         is_complete = rest.get("measure") == "yes" or self.onset == 0
         return element.get("print-object") == "no" or (is_complete and not self.has_exact_rests)
 
@@ -216,6 +220,7 @@ class _Part:
         if divisions is not None and divisions > 0:
             self.divisions = divisions
         for time in attributes.findall("time"):
+            self.is_measured = time.find("senza-misura") is None
             self.nominal_length = _measure_length(time) or self.nominal_length
         self.staves.read_attributes(attributes, self.start + self.cursor)
         self.repeat_signs.read_attributes(attributes, self.start + self.cursor)
