@@ -10,11 +10,12 @@ from pianogen.errors import UsageError
 
 # Types of shared file systems, as /proc/mounts lists them.
 _SHARED = re.compile(
-    r"(nfs\d?|lustre|gpfs|beegfs|ceph|cifs|smb\d?|afs|9p|virtiofs|panfs|pvfs2|orangefs|glusterfs|wekafs|quobyte|ocfs2|gfs2|fuse\..+)$"
+    r"(nfs\d?|lustre|gpfs|beegfs|ceph|cifs|smb\d?|afs|9p|virtiofs|panfs|pvfs2|orangefs|glusterfs|wekafs|quobyte|ocfs2|gfs2|dvs"
+    r"|fuse\..+)$"
 )
 
 
-def check_paths(paths: Iterable[Path], nodes: Iterable[str]) -> None:
+def check_paths(paths: Iterable[Path], nodes: Iterable[str], root: Path = Path("/")) -> None:
     """Refuses paths that only this machine sees.
 
     A path counts as shared if its file system is a network file system, if this machine exports the path, or if jobs run on
@@ -22,6 +23,7 @@ def check_paths(paths: Iterable[Path], nodes: Iterable[str]) -> None:
 
     Args:
         nodes: host names of the nodes that jobs may run on.
+        root: the folder that contains proc and etc.
 
     Raises:
         UsageError: a path is on a local file system.
@@ -29,7 +31,9 @@ def check_paths(paths: Iterable[Path], nodes: Iterable[str]) -> None:
     other_nodes = sorted({node for node in nodes if not _is_this_machine(node)})
     if not other_nodes:
         return
-    mounts, exports = _lines("/proc/mounts"), _lines("/etc/exports")
+    mounts = _lines(root / "proc" / "mounts")
+    etc = root / "etc"  # see exports(5)
+    exports = [line for file in (etc / "exports", *sorted(etc.glob("exports.d/*.exports"))) for line in _lines(file)]
     for path in paths:
         mount_point, kind = _file_system(path.resolve(), mounts)
         if not _SHARED.match(kind) and not _is_exported(path.resolve(), exports):
@@ -45,9 +49,9 @@ def _is_this_machine(node: str) -> bool:
     return node in ("localhost", host) or node.partition(".")[0] == host.partition(".")[0]
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return Path(path).read_text(errors="replace").splitlines()
+        return path.read_text(errors="replace").splitlines()
     except OSError:  # the file does not exist on this system
         return []
 
