@@ -63,10 +63,10 @@ def _smoke_test(cluster: Cluster, store: Path, folder: str, configs: Sequence[Ru
         return
     if done.returncode == smoke_test.INVALID:
         raise UsageError(done.stdout.strip())
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode in (-signal.SIGKILL, -signal.SIGXCPU):
         raise UsageError(
-            "the process that builds the models was killed, perhaps out of memory; "
-            "use smaller models, or submit from a machine with more memory"
+            "the process that builds the models was killed, perhaps out of memory, or by a limit of CPU time (ulimit -t); "
+            "use smaller models, submit from a machine with higher limits, or skip the smoke test with --no-check-models"
         )
     _log.debug("the smoke test wrote: %s", done.stderr)
     last_line = next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")

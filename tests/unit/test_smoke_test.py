@@ -45,6 +45,7 @@ def test_steps_are_shown_as_they_begin(tmp_path: Path, monkeypatch: pytest.Monke
             "the smoke test of one iteration and one sample failed: ValueError: no layer; ",
         ),
         ("kill -9 $$", "was killed, perhaps out of memory"),
+        ("kill -XCPU $$", r"by a limit of CPU time \(ulimit -t\)"),
         ("exec 2> /dev/null; kill -15 $$", "failed: a warning; "),
     ],
 )
