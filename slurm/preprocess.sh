@@ -109,7 +109,7 @@ srun --mpi="${PIANOGEN_MPI:-pmi2}" --export=ALL --wait="${SLURM_WAIT:-30}" "$pyt
 code=$?
 
 printf 'job %s ended with exit code %s\n  log     %s\n' "$SLURM_JOB_ID" "$code" "$(readlink "/proc/$$/fd/1")"
-if ((code == 0)) && [[ -n $store ]]; then
+if ((code == 0)) && [[ -n $store && " $* " != *" --dry-run "* ]]; then
     printf '  store   %s\n  ledger  %s\n' "$store" "${store%"$name"}${name%.*}.ledger.csv"
 elif [[ -n $store && -d $store.tmp-work ]]; then
     printf '  unfinished work is kept in %s; submit the same command again to resume\n' "$store.tmp-work"

@@ -133,6 +133,13 @@ def test_job_writes_the_same_bytes_as_one_process(slurm: SlurmCluster, corpus: C
         assert str(path) in text.partition("ended with exit code 0")[2]
 
 
+def test_dry_run_names_no_store(slurm: SlurmCluster, corpus: Corpus, tmp_path: Path) -> None:
+    job = submit(slurm, ["--ntasks=1"], ["--dry-run", corpus.folder, "--store", tmp_path / "corpus.h5"], tmp_path / "log")
+    assert job.end == ("COMPLETED", "0"), job.log.read_text()
+    assert "20 .mid" in job.log.read_text()
+    assert "corpus.h5" not in job.log.read_text()
+
+
 def test_paths_may_have_special_characters_and_the_environment_may_be_empty(
     slurm: SlurmCluster, corpus: Corpus, tmp_path: Path
 ) -> None:
