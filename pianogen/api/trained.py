@@ -1,9 +1,12 @@
 """The model of a finished run, and samples drawn from it in this process."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pianogen import logs
 from pianogen.api.results import read_record
@@ -45,15 +48,16 @@ class TrainedModel:
 
         Args:
             num: number of samples.
-            settings: settings of the section `sampling`, such as `steps`, `temperature`, `seed` or `primer`. What is not given is
-                the setting of the run. Equal settings give equal samples, as with `pianogen sample`.
+            settings: settings of the section `sampling`, such as `steps`, `temperature`, `seed` or `primer`. Numbers may be
+                those of NumPy, and the primer a `Path`. What is not given is the setting of the run. Equal settings give equal
+                samples, as with `pianogen sample`.
 
         Raises:
             ConfigError: a setting is unknown, has a wrong value, or does not apply to the model.
             UsageError: the primer cannot be read.
         """
-        values = {**self.config.sampling.model_dump(), **settings, "num": num}
-        sampling = validate(SamplingConfig, values, "sample")
+        given = {key: _plain(value) for key, value in (settings | {"num": num}).items()}
+        sampling = validate(SamplingConfig, self.config.sampling.model_dump() | given, "sample")
         check_combinations(self.config.model_copy(update={"sampling": sampling}), "sample")
         return [sample.roll for sample in Sampler(self.network, sampling, self.statistics).draw()]
 
@@ -87,6 +91,13 @@ def load_model(run: str | Path, store: str | Path | None = None) -> TrainedModel
     _check_members(run, settings.model.ensemble, provenance.get("members", []))
     network, _ = load_trained_model(settings, statistics.keys, run, statistics.steps_per_quarter)
     return TrainedModel(run, settings, network, statistics)
+
+
+def _plain(value: Any) -> Any:
+    """A setting in the type that a configuration file gives it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _check_members(run: Path, members: Sequence[str], trainings: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pianogen.api.trained import TrainedModel
 from pianogen.config import Config, DataConfig, ModelConfig, SamplingConfig
 from pianogen.data.statistics import Statistics, compute_statistics
 from pianogen.data.windows import find_windows
@@ -165,6 +166,14 @@ def test_primer_without_notes_is_refused(network: Network, corpus: Statistics, t
         path.write_bytes(content)
     with pytest.raises(UsageError, match=r"cannot read the primer .*theme\.mid"):
         draw_samples(network, corpus, num=1, steps=4, primer=str(path))
+
+
+def test_settings_of_the_python_api_may_be_numpy_numbers_and_paths(network: Network, corpus: Statistics, tmp_path: Path) -> None:
+    model = TrainedModel(tmp_path, Config(), network, corpus)
+    with pytest.raises(UsageError, match=r"cannot read the primer .*theme\.mid"):
+        model.sample(1, steps=np.uint8(4), seed=np.int64(3), temperature=np.float32(0.5), primer=tmp_path / "theme.mid")
+    with pytest.raises(UsageError, match="sample: seed is -1, expected 0 or more"):
+        model.sample(1, seed=np.int64(-1))
 
 
 BARS = np.concatenate([np.arange(8, 12), np.tile(np.arange(12), 2), np.arange(5)]).astype(
