@@ -274,6 +274,10 @@ class Store:
     def __iter__(self) -> Iterator[Roll]:
         return map(self.roll, range(len(self)))
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a piece has this name; without this method, `in` would compare the name with every roll."""
+        return name in self._index
+
     @functools.cached_property
     def _index(self) -> dict[str, int]:
         """Maps the name of each piece to its index."""

@@ -122,6 +122,8 @@ def test_store_is_a_sequence_of_rolls(folder: Path) -> None:
     with pianogen.Store(str(folder / "corpus.h5")) as store:
         assert [len(roll) for roll in store] == store.pieces.steps.tolist()
         assert store[-1] == store[3] == store["B/003.mid"]
+        assert "B/003.mid" in store
+        assert "A/0.mid" not in store
         with pytest.raises(IndexError):
             store[4]
         with pytest.raises(KeyError, match=r"has no piece 'A/0\.mid'"):
