@@ -14,6 +14,7 @@ from pathlib import Path
 import pianogen
 from pianogen import atomic
 from pianogen.command import counted
+from pianogen.errors import cause
 from pianogen.lock import BatchJob, Lock
 from pianogen.midi.options import ReadOptions
 from preprocess.inputs import Inputs
@@ -73,8 +74,14 @@ class WorkFolder:
                 yield
             finally:
                 if not self._shards():
-                    # A link to a folder on another disk stays, and so does a file that a network file system holds open.
-                    shutil.rmtree(self.path, ignore_errors=True)
+                    self._remove()
+
+    def _remove(self) -> None:
+        """Removes the folder; the store is complete without that, so a failure is a warning."""
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:  # a link to a folder on another disk, or a file that a network file system holds open
+            _log.warning("%s cannot be removed (%s); remove it when no process uses it", self.path, cause(error))
 
     def remove_shards(self) -> None:
         """Removes the shards once the store is written."""

@@ -386,11 +386,13 @@ def test_work_of_another_corpus_or_other_options_is_removed(
     assert not list(work_folder.path.glob("shard-*"))
 
 
-def test_work_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+def test_work_folder_may_be_a_link_to_another_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
     work_folder = WorkFolder.of(tmp_path / "a.h5")
     (tmp_path / "disk").mkdir()
     work_folder.path.symlink_to("disk")
     with work_folder.locked(tmp_path / "a.h5", BatchJob()):
         assert list((tmp_path / "disk").iterdir())
+    assert f"WARNING {work_folder.path} cannot be removed (" in capsys.readouterr().err
     assert work_folder.path.is_symlink()
     assert not list((tmp_path / "disk").iterdir())
