@@ -306,6 +306,20 @@ def test_staves_with_an_alternative_or_cue_notes_are_silent_up_to_a_change_of_th
     assert events_of(data, ".musicxml").notes_silent == 1
 
 
+def test_slashes_which_show_rhythms_are_silent() -> None:
+    def slashes(kind: str, number: str = "") -> str:
+        return f'<attributes><measure-style{number}><slash type="{kind}"/></measure-style></attributes>'
+
+    slash = note("B4", 4, "<notehead>slash</notehead>")
+    slashed = note("D4", 4, '<notehead parentheses="no">slashed</notehead>')  # a note with a pitch, such as an acciaccatura
+    data = score(part(C4 + slash + slashed))
+    assert (shown(data), events_of(data, ".musicxml").notes_silent) == ("0:60+4 8:62+4", 1)
+    data = score(part(slashes("start") + note("B4", 4), note("B4", 4) + slashes("stop") + C4))
+    assert (shown(data), events_of(data, ".musicxml").notes_silent) == ("8:60+4", 2)
+    data = score(part(slashes("start", ' number="2"') + C4 + note("B2", 4, STAFF_2)))
+    assert (shown(data), events_of(data, ".musicxml").notes_silent) == ("0:60+4", 1)
+
+
 def harmonic(*pitches: str) -> str:
     """Elements of a harmonic, of which one or several of base-pitch, touching-pitch and sounding-pitch are marked."""
     marks = "".join(f"<{pitch}-pitch/>" for pitch in pitches)

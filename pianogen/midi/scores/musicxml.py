@@ -241,7 +241,9 @@ class _Part:
         time = self.start + self.onset
         self.repeat_signs.notes.append((staff, time))
         is_cue = self.has_cues and note.find("cue") is not None
-        if is_cue or not is_heard or fraction(note.get("dynamics")) == 0 or self.staves.is_silent.at(staff, time):
+        is_slash = note.findtext("notehead", "").strip() == "slash" or self.staves.has_slashes.at(staff, time)
+        is_silent = is_slash or fraction(note.get("dynamics")) == 0 or self.staves.is_silent.at(staff, time)
+        if is_cue or is_silent or not is_heard:
             bar.num_silent += 1
             return
         if note.get("time-only") is not None:

@@ -51,11 +51,13 @@ class Staves:
         transposition: semitones from written to sounding pitch.
         is_percussion: whether the staff has a percussion clef.
         is_silent: whether the staff has an alternative to the notes of another staff, or cue notes.
+        has_slashes: whether the staff shows rhythms as slashes.
     """
 
     transposition: Changes[Fraction] = field(default_factory=lambda: Changes(Fraction(0)))
     is_percussion: Changes[bool] = field(default_factory=lambda: Changes(False))
     is_silent: Changes[bool] = field(default_factory=lambda: Changes(False))
+    has_slashes: Changes[bool] = field(default_factory=lambda: Changes(False))
 
     def read_attributes(self, attributes: Element, time: Fraction) -> None:
         """Adds the changes of `attributes` at a time.
@@ -68,6 +70,9 @@ class Staves:
         for details in attributes.findall("staff-details"):
             if (staff_type := details.findtext("staff-type")) is not None:
                 self.is_silent.add(details.get("number", "1"), time, staff_type.strip() in _SILENT_STAVES)
+        for style in attributes.findall("measure-style"):
+            if (slash := style.find("slash")) is not None:
+                self.has_slashes.add(style.get("number"), time, slash.get("type") == "start")
         for transpose in attributes.findall("transpose"):
             if transpose.find("double") is not None:
                 raise ScoreError("a part doubled at the octave (<double/> in <transpose>); write its notes out")
