@@ -1,7 +1,7 @@
 """MusicXML to a score, straight from the tree: a cursor that notes, backups and forwards move through each measure of each part.
 
-Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `transpose` makes sounding. Chord symbols, cue notes
-and notes with dynamics="0" are silent; unpitched notes are percussion.
+Source: https://www.w3.org/2021/06/musicxml40/. Pitches are written ones that `transpose` makes sounding. Chord symbols, slashes,
+cue notes and notes with dynamics="0" are silent; unpitched notes are percussion.
 """
 
 import re
