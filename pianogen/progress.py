@@ -92,7 +92,7 @@ class Progress:
         total: the number of units.
         unit: the plural name of the units.
         done: the number of units that earlier attempts finished.
-        record: the file to which a ProgressRecord is written every few seconds.
+        record: the file to which a ProgressRecord is written every few seconds, once the rate is known.
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, record: Path | None = None) -> None:
@@ -148,12 +148,17 @@ class Progress:
             self._done_first, self._begin_second = self._done, time.monotonic()
         self._note = note
         if self._bar:
-            rate = f"{self._rate():.3g}/s" if self._done > self._done_before else ""
+            rate = f"{self._rate():.3g}/s" if self._is_rate_known else ""
             self._bar.update(self._task, advance=count, rate=rate, note=str(note))
         elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._log_line()
-        if self._record and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
+        if self._record and self._is_rate_known and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
             self._write_record(self._record)
+
+    @property
+    def _is_rate_known(self) -> bool:
+        """Whether other units than the first ones have finished, or all; the time of the first may include a compilation."""
+        return self._done > self._done_first or self._done == self._total
 
     def _rate(self) -> float:
         if self._done > self._done_first:
@@ -182,8 +187,10 @@ class Progress:
 
     def _log_line(self) -> None:
         self._last_line, self._logged = time.monotonic(), self._done
-        parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}", f"{self._rate():.3g}/s"]
-        parts += [f"{self._remaining_s():.0f} s remaining"] if self._done < self._total else []
+        parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}"]
+        if self._is_rate_known:
+            parts += [f"{self._rate():.3g}/s"]
+            parts += [f"{self._remaining_s():.0f} s remaining"] if self._done < self._total else []
         parts += [str(self._note)] if self._note else []
         _log.info(", ".join(parts))
 

@@ -89,7 +89,8 @@ def test_status_shows_the_figures_of_a_run_that_trains(tmp_path: Path, store: Pa
     with claim.exclusive(run, OwnJob()):
         attempts.begin_attempt(run, OwnJob(), "")
         with Progress("train", 4_000, "iterations", record=run.progress) as progress:
-            progress.advance(1_200, TrainingFigures(3, 10, 0.51234, 0.25))
+            progress.advance(400, TrainingFigures(1, 10, 0.75))
+            progress.advance(800, TrainingFigures(3, 10, 0.51234, 0.25))
             assert status_table.show(run.sweep, as_json=False) == 0
             assert status_table.show(run.sweep, as_json=True) == 0
     table, _, text = capsys.readouterr().out.partition("[")

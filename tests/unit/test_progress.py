@@ -20,7 +20,8 @@ def test_record_reaches_the_reader_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "log" / "progress.json"
     with Progress("training", 100, "iterations", done=40, record=path) as bar:
         assert read_progress(path) is None
-        bar.advance(10, "loss 0.5")
+        bar.advance(4, "loss 0.75")
+        bar.advance(6, "loss 0.5")
         record = read_progress(path)
         assert record is not None
         assert (record.done, record.total, record.note, record.has_ended) == (50, 100, "loss 0.5", False)
@@ -40,23 +41,34 @@ def test_rate_is_measured_without_the_first_units(tmp_path: Path, monkeypatch: p
     with Progress("training", 1000, "iterations", done=200, record=path) as bar:
         now += 40  # a compilation
         bar.advance(8)
-        first = read_progress(path)
+        assert read_progress(path) is None, "the rate is not known yet"
         now += 2
         bar.advance(16)
         now += 2
         bar.advance(16)
     last = read_progress(path)
-    assert first is not None
     assert last is not None
-    assert (first.rate, first.remaining_s) == (8 / 40, 792 / (8 / 40))
     assert last.rate == 32 / 4
+
+
+def test_rate_of_work_that_ends_at_once_includes_the_first_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    path = tmp_path / "progress.json"
+    with Progress("training", 8, "iterations", record=path) as bar:
+        now += 40
+        bar.advance(8)
+    record = read_progress(path)
+    assert record is not None
+    assert (record.rate, record.remaining_s, record.has_ended) == (8 / 40, 0, True)
 
 
 def test_figures_of_a_training_reach_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     figures = TrainingFigures(epoch=3, num_epochs=10, loss=0.51234, valid_loss=0.25)
     with Progress("training", 100, "iterations", record=path) as bar:
-        bar.advance(10, figures)
+        bar.advance(4, figures)
+        bar.advance(6, figures)
         record = read_progress(path)
     assert record is not None
     assert (record.figures, record.note) == (figures, "epoch 3 of 10, loss 0.5123, valid loss 0.25")
@@ -94,7 +106,8 @@ def test_record_of_failed_work_has_not_ended(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
 
     def fail() -> None:
-        with Progress("training", 2, "iterations", record=path) as bar:
+        with Progress("training", 3, "iterations", record=path) as bar:
+            bar.advance(1)
             bar.advance(1)
             raise ZeroDivisionError
 
@@ -108,11 +121,13 @@ def test_record_of_failed_work_has_not_ended(tmp_path: Path) -> None:
 def test_lines_show_counts_rate_and_note(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
     with caplog.at_level(logging.INFO), Progress("training", 2000, "iterations") as bar:
-        bar.advance(1500, "loss 0.5")
+        bar.advance(500, "loss 0.75")
+        bar.advance(1000, "loss 0.5")
         bar.advance(500)
-    first, last = caplog.messages
-    assert first.startswith("training: 1,500 of 2,000 iterations, ")
-    assert first.endswith(" s remaining, loss 0.5")
+    first, second, last = caplog.messages
+    assert first == "training: 500 of 2,000 iterations, loss 0.75", "the rate is not known yet"
+    assert second.startswith("training: 1,500 of 2,000 iterations, ")
+    assert second.endswith(" s remaining, loss 0.5")
     assert last.startswith("training: 2,000 of 2,000 iterations, ")
     assert "remaining" not in last
 
