@@ -1,5 +1,6 @@
 """A pool: the rows of some pieces in memory. tf.data gathers windows from one pool while the next one is read."""
 
+import ctypes
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from pianogen.window import PROFILE_DECAYS, Context, Window
 BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
 _PREFETCHED_BATCHES = 4
 _ALIGNMENT = 64  # of memory that TensorFlow uses without copying it
+# Parameters of mallopt(3), see malloc.h, with the largest values in bytes that the C library chooses by itself.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = (-1, 1 << 26), (-3, 1 << 25)
 
 
 class Pool(NamedTuple):
@@ -113,7 +116,11 @@ def stream_windows(pools: Callable[[], Iterator[Pool]], gather: _Gather, spec: W
         # In parallel to the consumer of the previous block, but never two blocks at once, which would take more memory.
         return tf.data.Dataset.range(pool.start, pool.stop, block).map(gather_block, num_parallel_calls=1)
 
-    blocks = tf.data.Dataset.from_generator(pools, output_signature=_POOL_SPEC).prefetch(1).flat_map(stream_pool)
+    def read_pools() -> Iterator[Pool]:
+        _reuse_freed_memory()  # here, because the dataset that runs this generator has just prevented it
+        yield from pools()
+
+    blocks = tf.data.Dataset.from_generator(read_pools, output_signature=_POOL_SPEC).prefetch(1).flat_map(stream_pool)
     # There is nothing to tune. The thread that tunes can miss the end of its iterator, whose deletion then takes up to a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -167,6 +174,16 @@ def gather_tensors(rows: Rows, places: Places, max_semitones: int, spec: Window)
     shaped = [tf.ensure_shape(tensor, part.shape) for tensor, part in zip(tensors, specs, strict=True)]
     windows: Window = tf.nest.pack_sequence_as(spec, shaped)
     return windows
+
+
+def _reuse_freed_memory() -> None:
+    """Makes the C library keep freed memory for the next allocation.
+
+    The first generator dataset of a process sets M_MMAP_THRESHOLD to 128 kB (ApplyPython311MemoryPatch in TensorFlow 2.21). From
+    then on, every larger tensor is new memory of the kernel, whose page faults take up to half of the time of a training.
+    """
+    for parameter, num_bytes in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+        ctypes.CDLL(None).mallopt(parameter, num_bytes)
 
 
 def _allocate(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The order of windows follows from the seed and the sizes, for any memory limit and any number of processes."""
 
 import itertools
+import mmap
+import resource
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
@@ -280,6 +282,16 @@ def test_no_thread_that_tunes_can_delay_the_end_of_an_iterator(music: Windows) -
     """See `stream_windows`. The delay itself is rare, and as long as the iterator was used, up to a minute."""
     for stream in (training_batches(music, 4, 0), evaluation_batches(music, 4).shard(2, 1)):
         assert stream.options().autotune.enabled is False
+
+
+def test_freed_memory_is_reused_although_a_generator_dataset_returns_it_to_the_kernel(music: Windows) -> None:
+    num_bytes, num_blocks = 2_000_000, 100
+    batches(training_batches(music, 4, seed=1), 1)
+    num_faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    for _ in range(num_blocks):
+        np.ones(num_bytes, np.uint8)
+    num_faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - num_faults
+    assert num_faults < num_blocks * num_bytes / mmap.PAGESIZE / 10
 
 
 def test_store_without_a_window_is_refused_for_training(tmp_path: Path) -> None:
