@@ -18,8 +18,8 @@ from pianogen.window import PROFILE_DECAYS, Context, Window
 BLOCK_BYTES = 1 << 23  # of windows that are gathered at once; with half of it, NumPy uses no huge pages and takes twice as long
 _PREFETCHED_BATCHES = 4
 _ALIGNMENT = 64  # of memory that TensorFlow uses without copying it
-# Parameters of mallopt(3), see malloc.h, with the largest values in bytes that the C library chooses by itself.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = (-1, 1 << 26), (-3, 1 << 25)
+# M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3), in bytes: the largest values that the C library chooses by itself.
+_MALLOC_THRESHOLDS = {-1: 1 << 26, -3: 1 << 25}
 
 
 class Pool(NamedTuple):
@@ -182,7 +182,7 @@ def _reuse_freed_memory() -> None:
     The first generator dataset of a process sets M_MMAP_THRESHOLD to 128 kB (ApplyPython311MemoryPatch in TensorFlow 2.21). From
     then on, every larger tensor is new memory of the kernel, whose page faults take up to half of the time of a training.
     """
-    for parameter, num_bytes in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+    for parameter, num_bytes in _MALLOC_THRESHOLDS.items():
         ctypes.CDLL(None).mallopt(parameter, num_bytes)
 
 
