@@ -52,8 +52,9 @@ class ProgressRecord:
     Attributes:
         done: number of finished units.
         total: number of units.
-        rate: units per second, without the first units if there are others: they may include a compilation.
-        remaining_s: estimated time until all units are finished.
+        rate: units per second, without the first units if there are others: they may include a compilation. None while only
+            the first units are finished.
+        remaining_s: estimated time until all units are finished; None while the rate is.
         note: a short text such as the current loss.
         has_ended: whether all units are finished.
         figures: of a training.
@@ -61,15 +62,22 @@ class ProgressRecord:
 
     done: int
     total: int
-    rate: float
-    remaining_s: float
+    rate: float | None
+    remaining_s: float | None
     note: str
     has_ended: bool
     figures: TrainingFigures | None = None
 
     @property
+    def rate_text(self) -> str:
+        """The rate as text; empty while it is not known."""
+        return "" if self.rate is None else f"{self.rate:.3g}"
+
+    @property
     def remaining(self) -> str:
-        """The remaining time as text."""
+        """The remaining time as text; empty while it is not known."""
+        if self.remaining_s is None:
+            return ""
         minutes, seconds = divmod(round(self.remaining_s), 60)
         return f"{minutes:,} min remaining" if minutes > 1 else f"{60 * minutes + seconds} s remaining"
 
@@ -92,7 +100,7 @@ class Progress:
         total: the number of units.
         unit: the plural name of the units.
         done: the number of units that earlier attempts finished.
-        record: the file to which a ProgressRecord is written every few seconds, once the rate is known.
+        record: the file to which a ProgressRecord is written every few seconds.
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, record: Path | None = None) -> None:
@@ -148,31 +156,30 @@ class Progress:
             self._done_first, self._begin_second = self._done, time.monotonic()
         self._note = note
         if self._bar:
-            rate = f"{self._rate():.3g}/s" if self._is_rate_known else ""
-            self._bar.update(self._task, advance=count, rate=rate, note=str(note))
+            rate = self._rate()
+            self._bar.update(self._task, advance=count, rate="" if rate is None else f"{rate:.3g}/s", note=str(note))
         elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:
             self._log_line()
-        if self._record and self._is_rate_known and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
+        if self._record and time.monotonic() - self._last_record >= RECORD_INTERVAL_S:
             self._write_record(self._record)
 
-    @property
-    def _is_rate_known(self) -> bool:
-        """Whether other units than the first ones have finished, or all; the time of the first may include a compilation."""
-        return self._done > self._done_first or self._done == self._total
-
-    def _rate(self) -> float:
+    def _rate(self) -> float | None:
+        """See `ProgressRecord`."""
         if self._done > self._done_first:
             return (self._done - self._done_first) / max(time.monotonic() - self._begin_second, 1e-9)
+        if self._done < self._total:
+            return None
         return (self._done - self._done_before) / max(time.monotonic() - self._begin, 1e-9)
 
-    def _remaining_s(self) -> float:
-        return (self._total - self._done) / max(self._rate(), 1e-9)
+    def _remaining_s(self, rate: float | None) -> float | None:
+        return None if rate is None else (self._total - self._done) / max(rate, 1e-9)
 
     def _write_record(self, path: Path, has_ended: bool = False) -> None:
         self._last_record = time.monotonic()
-        remaining_s = 0 if has_ended else self._remaining_s()
+        rate = self._rate()
+        remaining_s = 0 if has_ended else self._remaining_s(rate)
         figures = self._note if isinstance(self._note, TrainingFigures) else None
-        record = ProgressRecord(self._done, self._total, self._rate(), remaining_s, str(self._note), has_ended, figures)
+        record = ProgressRecord(self._done, self._total, rate, remaining_s, str(self._note), has_ended, figures)
         temporary = path.with_name(f"{path.name}.tmp")
         try:
             temporary.parent.mkdir(exist_ok=True)
@@ -188,9 +195,10 @@ class Progress:
     def _log_line(self) -> None:
         self._last_line, self._logged = time.monotonic(), self._done
         parts = [f"{self._label}: {self._done:,} of {self._total:,} {self._unit}"]
-        if self._is_rate_known:
-            parts += [f"{self._rate():.3g}/s"]
-            parts += [f"{self._remaining_s():.0f} s remaining"] if self._done < self._total else []
+        rate = self._rate()
+        remaining_s = self._remaining_s(rate)
+        parts += [f"{rate:.3g}/s"] if rate is not None else []
+        parts += [f"{remaining_s:.0f} s remaining"] if remaining_s else []
         parts += [str(self._note)] if self._note else []
         _log.info(", ".join(parts))
 

@@ -80,7 +80,8 @@ class JobDisplay:
             epoch, time_s = self._last_lines.get(run, (0, -math.inf))
             if record.figures.epoch != epoch and now - time_s >= progress.LINE_INTERVAL_S:
                 self._last_lines[run] = record.figures.epoch, now
-                _log.info("%s: %s, %.3g iterations/s, %s", run, record.figures, record.rate, record.remaining)
+                rate = record.rate_text and f"{record.rate_text} iterations/s"
+                _log.info("%s: %s", run, ", ".join(part for part in (str(record.figures), rate, record.remaining) if part))
 
 
 def _table(records: Mapping[str, ProgressRecord | None]) -> Table:
@@ -95,7 +96,7 @@ def _table(records: Mapping[str, ProgressRecord | None]) -> Table:
         table.add_column(column.replace("_", " "))
     for run, record in records.items():
         figures = record.figures.as_text() if record and record.figures else {}
-        rate = f"{record.rate:.3g}" if record else ""
+        rate = record.rate_text if record else ""
         table.add_row(run, *(figures.get(column, "") for column in columns), rate, _stage(record))
     return table
 

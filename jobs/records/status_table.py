@@ -275,5 +275,6 @@ def _describe_progress(entry: Status, has_figures: bool = False) -> str:
     if progress.has_ended:
         return f"{progress.done:,} iterations done"
     note = "" if has_figures and progress.figures else progress.note
-    parts = (f"{progress.done:,} of {progress.total:,} iterations", note, f"{progress.rate:.3g}/s", progress.remaining)
+    rate = progress.rate_text and f"{progress.rate_text}/s"
+    parts = (f"{progress.done:,} of {progress.total:,} iterations", note, rate, progress.remaining)
     return ", ".join(part for part in parts if part)

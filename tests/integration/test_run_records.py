@@ -25,7 +25,7 @@ from jobs.records.record_file import RecordError
 from jobs.records.result import Result
 from jobs.records.run_directory import Run
 from jobs.records.usage import Requested
-from pianogen import command
+from pianogen import command, progress
 from pianogen.errors import UsageError
 from pianogen.midi.writer import write_midi
 from pianogen.progress import Progress, TrainingFigures
@@ -84,13 +84,18 @@ def test_status_shows_brackets_and_infinite_figures(tmp_path: Path, store: Path,
     )
 
 
-def test_status_shows_the_figures_of_a_run_that_trains(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_the_figures_of_a_run_that_trains(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "RECORD_INTERVAL_S", 0)
     run = prepare(tmp_path / "sweep", store)
     with claim.exclusive(run, OwnJob()):
         attempts.begin_attempt(run, OwnJob(), "")
-        with Progress("train", 4_000, "iterations", record=run.progress) as progress:
-            progress.advance(400, TrainingFigures(1, 10, 0.75))
-            progress.advance(800, TrainingFigures(3, 10, 0.51234, 0.25))
+        with Progress("train", 4_000, "iterations", record=run.progress) as bar:
+            bar.advance(400, TrainingFigures(1, 10, 0.75))
+            assert status_table.show(run.sweep, as_json=False) == 0
+            assert re.search(r" 0\.75 +400 of 4,000 iterations *\n", capsys.readouterr().out), "the rate is not known yet"
+            bar.advance(800, TrainingFigures(3, 10, 0.51234, 0.25))
             assert status_table.show(run.sweep, as_json=False) == 0
             assert status_table.show(run.sweep, as_json=True) == 0
     table, _, text = capsys.readouterr().out.partition("[")

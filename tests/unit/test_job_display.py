@@ -73,6 +73,12 @@ def test_log_has_plain_lines(runs: list[Path], terminal: str) -> None:
     assert re.fullmatch(r"INFO train: 2 of 2 jobs, .*/s, 1 failed", last)
 
 
+def test_run_whose_rate_is_not_known_is_shown_without_it(runs: list[Path]) -> None:
+    write(runs[0], replace(RECORD, rate=None, remaining_s=None))
+    assert "INFO 0000-[base]: epoch 3 of 10, loss 0.5, valid loss 0.25" in without_times(finished(command(runs)).stderr)
+    assert re.search(r"^0000-\[base\] +3 of 10 +0\.5 +0\.25 *\r", run_in_terminal(command(runs)).text, re.MULTILINE)
+
+
 def test_log_has_a_line_for_each_epoch_at_intervals(
     runs: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
